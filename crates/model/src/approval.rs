@@ -1,0 +1,35 @@
+//! Who said yes, why, and over what they set themselves.
+
+use crate::id::PlanHash;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The authority behind a run, bound to one plan's bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Approval {
+    /// The plan it is for.
+    pub plan: PlanHash,
+    /// The user, as the API server names it.
+    pub by: String,
+    /// How it was given.
+    pub how: How,
+    /// Why. Asked once, shown everywhere.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+    /// What the approver decided against the evidence or without it, a sentence each.
+    pub overrides: Vec<String>,
+    /// Warnings of the gate that stood when it was given, as codes.
+    pub warnings: Vec<String>,
+}
+
+/// How an approval was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum How {
+    /// A person at a terminal read the plan and said yes.
+    Person,
+    /// `--yes`.
+    Yes,
+}

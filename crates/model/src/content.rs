@@ -1,0 +1,15 @@
+//! References into the vault: how a plan, receipt or record names content without holding it.
+
+use serde::{Deserialize, Serialize};
+
+/// Where saved content lies. Two references are equal when the content is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContentRef {
+    /// The name under which the vault keeps it.
+    pub name: String,
+    /// `hmac-sha256:…`, keyed by the vault's own key, so that a short secret cannot be guessed from it.
+    pub keyed_hash: String,
+    /// Its length in bytes.
+    pub size: u64,
+}

@@ -1,0 +1,40 @@
+//! What the gate found wrong with, or remarkable about, a plan.
+
+use crate::target::Target;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// One finding of one rule.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// Whether the plan may run with it.
+    pub severity: Severity,
+    /// The rule's code, which has a page: `AST0203`.
+    pub code: String,
+    /// About which workload, if about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// What is the matter, one sentence without a full stop.
+    pub message: String,
+    /// What a person can type or do.
+    pub hint: String,
+}
+
+/// Whether a plan may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// It may not.
+    Refuse,
+    /// It may, once somebody has read this.
+    Warn,
+}
+
+/// What the person or pipeline allowed beforehand, by flags.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Allowances {
+    /// Owners whose writing back is accepted (`--accept-revert OWNER`), by name.
+    pub accept_revert: BTreeSet<String>,
+}

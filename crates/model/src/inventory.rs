@@ -1,0 +1,66 @@
+//! Everything that planning may read, gathered once. The planner gets it by reference and does no I/O.
+
+use crate::evidence::Evidence;
+use crate::target::{Cluster, Target};
+use crate::workload::Workload;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One namespace at one moment. The world may have moved since: pins are checked again at each write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Inventory {
+    /// Which cluster, as whom.
+    pub cluster: Cluster,
+    /// The namespace that was read.
+    pub namespace: String,
+    /// When.
+    pub taken_at: Timestamp,
+    /// Its workloads.
+    #[serde(with = "by_target")]
+    pub workloads: BTreeMap<Target, Workload>,
+    /// What was observed about them.
+    pub evidence: Vec<Evidence>,
+    /// The namespace's quotas.
+    pub quotas: Vec<Quota>,
+    /// Nodes that are being drained (cordoned), where nodes may be read.
+    pub cordoned_nodes: Vec<String>,
+    /// Reads that failed, as sentences: what is therefore unknown.
+    pub unread: Vec<String>,
+}
+
+impl Inventory {
+    /// The names nearest to `name` among the workloads, best first, for "did you mean".
+    pub fn names(&self) -> impl Iterator<Item = &Target> {
+        self.workloads.keys()
+    }
+}
+
+/// A ResourceQuota: what it limits, what is used. Quantities as the API writes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quota {
+    /// Its name.
+    pub name: String,
+    /// `pods`, `requests.cpu`, … → the limit.
+    pub hard: BTreeMap<String, String>,
+    /// The same → what is used.
+    pub used: BTreeMap<String, String>,
+}
+
+mod by_target {
+    //! JSON objects have text keys, so the map travels as a list.
+
+    use super::{BTreeMap, Target, Workload};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<Target, Workload>, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map.values())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Target, Workload>, D::Error> {
+        let list = Vec::<Workload>::deserialize(from)?;
+        Ok(list.into_iter().map(|workload| (workload.target.clone(), workload)).collect())
+    }
+}

@@ -1,0 +1,34 @@
+//! The nouns of astern, as plain data. Owns every type that two other crates exchange; knows no I/O, clock or
+//! randomness: `now`, ids and seeds are always arguments.
+//!
+//! Read in this order: what is looked at ([`target`], [`workload`], [`inventory`]), what is concluded
+//! ([`evidence`], [`assessment`], [`decision`], [`choice`]), what is to be done ([`plan`], [`step`]), and what was
+//! done ([`record`], [`verdict`]).
+
+pub mod id;
+pub mod target;
+pub mod template;
+
+pub mod image;
+pub mod inventory;
+pub mod platform;
+pub mod workload;
+
+pub mod assessment;
+pub mod choice;
+pub mod decision;
+pub mod evidence;
+pub mod policy;
+
+pub mod diff;
+pub mod plan;
+pub mod question;
+pub mod reversal;
+pub mod step;
+
+pub mod approval;
+pub mod content;
+pub mod finding;
+pub mod failure;
+pub mod record;
+pub mod verdict;

@@ -1,0 +1,146 @@
+//! The plan: ordered steps with nothing left to choose. Immutable; a changed mind makes another plan.
+
+use crate::assessment::Assessment;
+use crate::choice::Choice;
+use crate::decision::Decision;
+use crate::diff::Change;
+use crate::id::StepId;
+use crate::platform::{Platform, Probe};
+use crate::policy::OnFailure;
+use crate::step::Step;
+use crate::target::{Cluster, Target};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One plan. The same inputs make the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// The platform's name.
+    pub platform: String,
+    /// The namespace.
+    pub namespace: String,
+    /// Which cluster it is for; another one is refused.
+    pub cluster: Cluster,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// After this it may not be started any more.
+    pub expires_at: Timestamp,
+    /// What it does.
+    pub intent: Intent,
+    /// What the evidence said.
+    pub assessment: Assessment,
+    /// What the matrix said.
+    pub decision: Decision,
+    /// For each target: what was chosen and what was passed over.
+    pub choices: Vec<Choice>,
+    /// For each target: what changes in its template.
+    pub changes: Vec<TargetChanges>,
+    /// The steps, each after those it names.
+    pub steps: Vec<Step>,
+    /// What it does not change, a sentence each.
+    pub unchanged: Vec<String>,
+    /// What a reader must know before saying yes, a sentence each.
+    pub warnings: Vec<String>,
+    /// What will count as recovered.
+    pub recovered_when: Criteria,
+    /// The expected time until the last workload serves: the longest path through the steps.
+    pub forecast: SignedDuration,
+    /// The budget that it is held against.
+    pub rto: SignedDuration,
+    /// What a failed step leads to once a workload was restored.
+    pub on_failure: OnFailure,
+}
+
+/// What a plan is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Intent {
+    /// Take a release back.
+    RollBack,
+    /// Take a run back.
+    Undo {
+        /// The run that is taken back.
+        run: crate::id::RunId,
+    },
+}
+
+/// What changes in one workload's template.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetChanges {
+    /// The workload.
+    pub target: Target,
+    /// The version now.
+    pub from_version: String,
+    /// The version then.
+    pub to_version: String,
+    /// Place by place.
+    pub changes: Vec<Change>,
+}
+
+/// What will count as recovered: said before the start, judged after it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Criteria {
+    /// The workloads that must serve.
+    pub targets: Vec<Target>,
+    /// For how long it must hold.
+    pub soak: SignedDuration,
+    /// Error lines a minute and pod that are still well.
+    pub error_lines_per_minute: f64,
+    /// The probes that must pass, by workload.
+    pub probes: Vec<(Target, Probe)>,
+}
+
+impl Criteria {
+    /// The criteria of a platform for these targets.
+    pub fn of(platform: &Platform, targets: Vec<Target>) -> Self {
+        let probes = platform
+            .members
+            .iter()
+            .filter(|member| targets.contains(&member.target))
+            .flat_map(|member| member.probes.iter().map(|probe| (member.target.clone(), probe.clone())))
+            .collect();
+        Self {
+            targets,
+            soak: platform.soak,
+            error_lines_per_minute: platform.policy.logs.absolute_per_minute,
+            probes,
+        }
+    }
+}
+
+impl Plan {
+    /// The step with this id.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.steps.iter().find(|step| &step.id == id)
+    }
+
+    /// The steps by wave: a wave's steps wait for earlier waves only. Waves are how a plan is printed; what runs
+    /// when follows from `after` alone.
+    pub fn waves(&self) -> Vec<Vec<&Step>> {
+        let mut level: BTreeMap<&StepId, usize> = BTreeMap::new();
+        let mut waves: Vec<Vec<&Step>> = Vec::new();
+        for step in &self.steps {
+            let depth = step.after.iter().filter_map(|id| level.get(id)).max().map_or(0, |depth| depth + 1);
+            level.insert(&step.id, depth);
+            if waves.len() <= depth {
+                waves.resize_with(depth + 1, Vec::new);
+            }
+            waves[depth].push(step);
+        }
+        waves
+    }
+
+    /// The workloads that it touches, in order.
+    pub fn targets(&self) -> BTreeSet<&Target> {
+        self.steps
+            .iter()
+            .map(|step| match &step.spec {
+                crate::step::Spec::Workload(spec) => spec.target(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! The platform as its owners describe it in `astern.yaml`, parsed: what is rolled back together.
+
+use crate::id::Uid;
+use crate::policy::Policy;
+use crate::target::Target;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// A platform. Without an `astern.yaml` it is a namespace with all its workloads and the defaults.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Platform {
+    /// Its name: what a person types to confirm a loss of data.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// The only cluster it may be, if its owners pinned one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<Uid>,
+    /// Its members; empty means every workload of the namespace.
+    pub members: Vec<Member>,
+    /// The time within which service must be back. 15 minutes.
+    pub rto: SignedDuration,
+    /// How long the verdict must hold after the last workload serves. 5 minutes.
+    pub soak: SignedDuration,
+    /// What its owners allow.
+    pub policy: Policy,
+}
+
+impl Platform {
+    /// The runbook's budget for an application rollback.
+    pub const DEFAULT_RTO: SignedDuration = SignedDuration::from_mins(15);
+    /// Long enough to see a crash loop's second restart and a slow leak of readiness.
+    pub const DEFAULT_SOAK: SignedDuration = SignedDuration::from_mins(5);
+
+    /// The platform that a bare namespace is.
+    pub fn of_namespace(namespace: &str) -> Self {
+        Self {
+            name: namespace.to_owned(),
+            namespace: namespace.to_owned(),
+            cluster_uid: None,
+            members: Vec::new(),
+            rto: Self::DEFAULT_RTO,
+            soak: Self::DEFAULT_SOAK,
+            policy: Policy::default(),
+        }
+    }
+
+    /// The member that describes `target`, if there is one.
+    pub fn member(&self, target: &Target) -> Option<&Member> {
+        self.members.iter().find(|member| &member.target == target)
+    }
+}
+
+/// One workload of the platform.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// Which workload.
+    pub target: Target,
+    /// Workloads that must serve before this one is rolled back.
+    pub depends_on: Vec<Target>,
+    /// How its service is asked whether it works.
+    pub probes: Vec<Probe>,
+}
+
+/// An HTTP request that tells whether a service works.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Its name in reports.
+    pub name: String,
+    /// Where it goes.
+    pub to: ProbeTarget,
+    /// The status that it must answer.
+    pub status: u16,
+    /// A value that the JSON answer must hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json: Option<JsonExpectation>,
+    /// A header that the answer must carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<HeaderExpectation>,
+    /// Where the bearer token is found, never the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bearer: Option<SecretRef>,
+}
+
+/// Where a probe goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ProbeTarget {
+    /// The member's Service through the API server's proxy.
+    Service {
+        /// The Service's name.
+        service: String,
+        /// Its port.
+        port: u16,
+        /// The path with a leading `/`.
+        path: String,
+    },
+    /// Any address.
+    Url(String),
+}
+
+/// A value inside a JSON answer, by RFC 6901 pointer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct JsonExpectation {
+    /// The pointer, `/status`.
+    pub path: String,
+    /// The value it must have.
+    pub equals: serde_json::Value,
+}
+
+/// A header of the answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeaderExpectation {
+    /// Its name, in any case.
+    pub name: String,
+    /// Its value.
+    pub equals: String,
+}
+
+/// Where a secret value is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SecretRef {
+    /// An environment variable of the process.
+    Env(String),
+    /// A file; a trailing line end is dropped.
+    File(String),
+    /// A key of a Kubernetes Secret in the platform's namespace.
+    Secret {
+        /// The Secret's name.
+        secret: String,
+        /// The key in its data.
+        key: String,
+    },
+}

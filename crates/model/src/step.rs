@@ -1,0 +1,92 @@
+//! The closed set of effects. A layer has one file: its plain-data spec, what was there before, what is there after,
+//! and the verbs it needs. Adding a layer adds a variant here and one arm in `exec`.
+
+pub mod workload;
+
+use crate::id::StepId;
+use crate::reversal::Reversal;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// One effect on one target, with nothing left to choose.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// Its id, unique in the plan.
+    pub id: StepId,
+    /// The steps that must be done before it starts.
+    pub after: Vec<StepId>,
+    /// What it does.
+    pub spec: Spec,
+    /// How it is taken back.
+    pub reversal: Reversal,
+    /// How long it may take, from its intent on.
+    pub deadline: SignedDuration,
+    /// How long it will probably take.
+    pub forecast: Forecast,
+}
+
+/// What a step does, by layer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "layer")]
+pub enum Spec {
+    /// A workload's template, rollout or pods.
+    Workload(workload::Spec),
+}
+
+impl Spec {
+    /// What the step does, as an imperative phrase: `put deployment/api-gateway back to v1.2.3 (revision 2)`.
+    pub fn phrase(&self) -> String {
+        match self {
+            Self::Workload(spec) => spec.phrase(),
+        }
+    }
+
+    /// Whether the step only looks and waits.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::Workload(spec) => spec.only_reads(),
+        }
+    }
+}
+
+/// What was there before a step's effect, recorded with its intent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "layer")]
+pub enum Before {
+    /// Of a workload step.
+    Workload(workload::Before),
+}
+
+/// What is there after a step's effect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "layer")]
+pub enum After {
+    /// Of a workload step.
+    Workload(workload::After),
+}
+
+/// How long a step will probably take, and on what that rests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// The expected time.
+    pub expected: SignedDuration,
+    /// On what it rests.
+    pub basis: Basis,
+}
+
+/// On what a forecast rests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum Basis {
+    /// Earlier runs of the same workload: the median of so many.
+    History {
+        /// How many rollouts it rests on.
+        runs: u32,
+    },
+    /// The template's probes, the count and the surge.
+    Probes,
+    /// One request to the API server.
+    Request,
+}

@@ -1,0 +1,243 @@
+//! Steps on workloads: write a template, wait for a rollout, pause or resume, delete one pod.
+
+use crate::choice::RevisionRef;
+use crate::content::ContentRef;
+use crate::evidence::Trouble;
+use crate::id::{EffectKey, TemplateHash, Uid};
+use crate::target::{Target, WorkloadKind};
+use crate::workload::Strategy;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What must still be true of a workload when it is written. Never status, generation or resourceVersion: those move
+/// without anybody changing the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pin {
+    /// Its uid: it is the same object.
+    pub uid: Uid,
+    /// The hash of its template.
+    pub template: TemplateHash,
+    /// How it replaces pods.
+    pub strategy: Strategy,
+    /// Whether it is paused.
+    pub paused: bool,
+}
+
+/// What a workload step does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "do")]
+pub enum Spec {
+    /// Write a remembered revision's template back, whole. Nothing else of the workload changes.
+    WriteTemplate {
+        /// The workload.
+        target: Target,
+        /// What must hold.
+        pin: Pin,
+        /// Where the template is taken from.
+        to: RevisionRef,
+        /// Where a run has kept the same template, should that object be pruned meanwhile.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept: Option<ContentRef>,
+    },
+    /// Watch until the template's pods serve and the old ones are gone, or until it is plain that they cannot.
+    AwaitRollout {
+        /// The workload.
+        target: Target,
+        /// Its uid.
+        uid: Uid,
+        /// The template whose pods must serve.
+        template: TemplateHash,
+        /// The version, for people.
+        version: String,
+    },
+    /// Pause or resume a Deployment.
+    SetPaused {
+        /// The Deployment.
+        target: Target,
+        /// What must hold just before; its `paused` is the opposite of `paused`, its template the one then live.
+        pin: Pin,
+        /// What to set.
+        paused: bool,
+    },
+    /// Delete one pod that stands in the way, so that its controller makes it anew from the template.
+    DeletePod {
+        /// The workload.
+        target: Target,
+        /// The workload's uid.
+        uid: Uid,
+        /// The pod's name.
+        pod: String,
+        /// The pod's uid: another pod of that name is left alone.
+        pod_uid: Uid,
+        /// The template that the controller must have taken in first.
+        template: TemplateHash,
+        /// Why it must go.
+        why: DeleteWhy,
+    },
+}
+
+/// Why a pod is deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "kind")]
+pub enum DeleteWhy {
+    /// It is broken for a cause that cannot pass, and an ordered StatefulSet waits for it.
+    Stuck {
+        /// The cause when the plan was made; the step checks that it is still one that cannot pass.
+        trouble: Trouble,
+    },
+    /// The workload's strategy replaces pods only when somebody deletes them (`OnDelete`).
+    OnDelete,
+}
+
+impl Spec {
+    /// The workload.
+    pub fn target(&self) -> &Target {
+        match self {
+            Self::WriteTemplate { target, .. }
+            | Self::AwaitRollout { target, .. }
+            | Self::SetPaused { target, .. }
+            | Self::DeletePod { target, .. } => target,
+        }
+    }
+
+    /// The workload's uid.
+    pub fn uid(&self) -> &Uid {
+        match self {
+            Self::WriteTemplate { pin, .. } | Self::SetPaused { pin, .. } => &pin.uid,
+            Self::AwaitRollout { uid, .. } | Self::DeletePod { uid, .. } => uid,
+        }
+    }
+
+    /// Whether it only looks.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::AwaitRollout { .. })
+    }
+
+    /// An imperative phrase.
+    pub fn phrase(&self) -> String {
+        match self {
+            Self::WriteTemplate { target, to, .. } => {
+                format!("put {target} back to {} (revision {})", to.version, to.number)
+            }
+            Self::AwaitRollout { target, version, .. } => format!("wait until {target} serves {version}"),
+            Self::SetPaused { target, paused: true, .. } => format!("pause {target}"),
+            Self::SetPaused { target, paused: false, .. } => format!("resume {target}"),
+            Self::DeletePod { pod, why: DeleteWhy::Stuck { trouble }, .. } => {
+                format!("delete pod/{pod}, which cannot recover ({})", trouble.phrase())
+            }
+            Self::DeletePod { pod, why: DeleteWhy::OnDelete, .. } => {
+                format!("delete pod/{pod}, so that it is made anew (OnDelete)")
+            }
+        }
+    }
+
+    /// The API verbs that the step needs: (verb, group, resource, subresource).
+    pub fn verbs(&self) -> Vec<Verb> {
+        let apps = |verb, kind: WorkloadKind| Verb { verb, group: "apps", resource: kind.plural() };
+        let core = |verb, resource| Verb { verb, group: "", resource };
+        let kind = self.target().kind;
+        let revisions = match kind {
+            WorkloadKind::Deployment => "replicasets",
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => "controllerrevisions",
+        };
+        let revisions = Verb { verb: "get", group: "apps", resource: revisions };
+        match self {
+            Self::WriteTemplate { .. } => vec![apps("get", kind), apps("update", kind), revisions],
+            Self::SetPaused { .. } => vec![apps("get", kind), apps("update", kind)],
+            Self::AwaitRollout { .. } => vec![apps("get", kind), apps("watch", kind), core("watch", "pods"), core("list", "pods")],
+            Self::DeletePod { .. } => vec![apps("get", kind), core("get", "pods"), core("delete", "pods")],
+        }
+    }
+}
+
+/// One right that a step needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Verb {
+    /// `get`, `update`, …
+    pub verb: &'static str,
+    /// The API group, empty for core.
+    pub group: &'static str,
+    /// The resource's plural.
+    pub resource: &'static str,
+}
+
+/// What was there before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "of")]
+pub enum Before {
+    /// Before a template was written: all that putting it back needs.
+    Template {
+        /// The template, in the vault.
+        template: ContentRef,
+        /// Its hash.
+        hash: TemplateHash,
+        /// `kubectl.kubernetes.io/last-applied-configuration`, in the vault, where there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last_applied: Option<ContentRef>,
+        /// Annotations that astern will overwrite (change-cause and its own), as they were; absent ones are not here.
+        annotations: BTreeMap<String, String>,
+    },
+    /// Before waiting: when the wait began.
+    Waiting {
+        /// When.
+        since: Timestamp,
+    },
+    /// Before pausing or resuming.
+    Paused {
+        /// What it was.
+        paused: bool,
+    },
+    /// Before a pod was deleted.
+    Pod {
+        /// Its uid.
+        uid: Uid,
+        /// Why it did not serve then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<Trouble>,
+    },
+}
+
+/// What is there after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "of")]
+pub enum After {
+    /// After a write of the workload.
+    Written {
+        /// The hash of the template that it now asks for.
+        template: TemplateHash,
+        /// Its `metadata.generation`.
+        generation: u64,
+    },
+    /// After a rollout.
+    Serving {
+        /// Ready pods of the template.
+        ready: u32,
+        /// Pods that the workload asks for.
+        desired: u32,
+        /// The images that really run: reference → digest.
+        digests: BTreeMap<String, String>,
+        /// How long the wait took.
+        took: SignedDuration,
+    },
+    /// After a pod was deleted.
+    Deleted {
+        /// The pod that is gone.
+        uid: Uid,
+    },
+}
+
+/// What a write says about itself on the object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stamp {
+    /// `astern.dev/effect`.
+    pub key: EffectKey,
+    /// `astern.dev/epoch`.
+    pub epoch: crate::id::Epoch,
+    /// `astern.dev/run`.
+    pub run: crate::id::RunId,
+    /// For `kubernetes.io/change-cause`: run and reason.
+    pub reason: String,
+}

@@ -1,0 +1,101 @@
+//! What can be taken back, and on which cluster.
+
+use crate::id::Uid;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The workload kinds whose template astern takes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum WorkloadKind {
+    /// `apps/v1` Deployment; its revisions are ReplicaSets.
+    Deployment,
+    /// `apps/v1` StatefulSet; its revisions are ControllerRevisions.
+    StatefulSet,
+    /// `apps/v1` DaemonSet; its revisions are ControllerRevisions.
+    DaemonSet,
+}
+
+impl WorkloadKind {
+    /// All kinds, in the order in which they are printed.
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet];
+
+    /// The resource name as the API's path has it: `deployments`.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployments",
+            Self::StatefulSet => "statefulsets",
+            Self::DaemonSet => "daemonsets",
+        }
+    }
+
+    /// The lower-case singular that kubectl prints: `deployment`.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::StatefulSet => "statefulset",
+            Self::DaemonSet => "daemonset",
+        }
+    }
+
+    /// Reads `deployment`, `Deployment`, `deploy`, `sts`, `ds` and the plurals, as kubectl does.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.to_ascii_lowercase().as_str() {
+            "deployment" | "deployments" | "deploy" => Some(Self::Deployment),
+            "statefulset" | "statefulsets" | "sts" => Some(Self::StatefulSet),
+            "daemonset" | "daemonsets" | "ds" => Some(Self::DaemonSet),
+            _ => None,
+        }
+    }
+}
+
+/// One workload, by name. Its text form is `deployment/api-gateway`; the namespace is said once, elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Target {
+    /// Which kind of workload.
+    pub kind: WorkloadKind,
+    /// The namespace it lives in.
+    pub namespace: String,
+    /// Its `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.kind.singular(), self.name)
+    }
+}
+
+/// Which cluster, and as whom: the head of every plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Cluster {
+    /// The identity that a plan pins.
+    pub identity: ClusterIdentity,
+    /// The kubeconfig context's name, or `in-cluster`.
+    pub context: String,
+    /// The API server's address.
+    pub server: String,
+    /// The user as the API server names it (SelfSubjectReview), or the kubeconfig's name for it.
+    pub user: String,
+    /// The API server's version, `v1.34.4`.
+    pub version: String,
+}
+
+/// What tells one cluster from another, also when both are reached by the same address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "by", content = "uid")]
+pub enum ClusterIdentity {
+    /// The uid of the namespace `kube-system`.
+    KubeSystem(Uid),
+    /// Without the right to read that: the uid of ConfigMap `kube-root-ca.crt` in the plan's namespace.
+    RootCa(Uid),
+}
+
+impl ClusterIdentity {
+    /// The uid itself.
+    pub fn uid(&self) -> &Uid {
+        match self {
+            Self::KubeSystem(uid) | Self::RootCa(uid) => uid,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A pod template as untyped JSON: kept whole, since a typed copy drops the fields it does not know. Owns what a
+//! template is compared and hashed by; knows nothing of where it is stored.
+
+use crate::id::{TemplateHash, sha256};
+use crate::image::Image;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+/// The label that the Deployment controller puts into a ReplicaSet's template.
+/// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>.
+pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
+
+/// A whole `spec.template`, free of `pod-template-hash` and of the `$patch` of ControllerRevisions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Template(Value);
+
+impl Template {
+    /// Takes a template as the cluster keeps it (in a workload, a ReplicaSet, or a ControllerRevision's data) and
+    /// removes what a controller put in, so that it can be compared and written back.
+    pub fn clean(mut raw: Value) -> Self {
+        if let Some(object) = raw.as_object_mut() {
+            object.remove("$patch");
+        }
+        if let Some(labels) = raw.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+            labels.remove(POD_TEMPLATE_HASH);
+        }
+        if let Some(metadata) = raw.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            if metadata.get("creationTimestamp").is_some_and(Value::is_null) {
+                metadata.remove("creationTimestamp");
+            }
+            if metadata.get("labels").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
+                metadata.remove("labels");
+            }
+        }
+        Self(raw)
+    }
+
+    /// The template's JSON.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+
+    /// SHA-256 over the canonical text: equal templates have equal hashes whatever the order of their keys.
+    pub fn hash(&self) -> TemplateHash {
+        TemplateHash(sha256(canonical(&self.0).as_bytes()))
+    }
+
+    /// Every container of the pod: init containers first, then containers, each with its name and image.
+    pub fn containers(&self) -> Vec<Container<'_>> {
+        ["initContainers", "containers"]
+            .into_iter()
+            .flat_map(|list| {
+                let init = list == "initContainers";
+                self.list(list).iter().map(move |json| Container { init, json })
+            })
+            .collect()
+    }
+
+    /// The images of the pod's containers, without repetition, in template order.
+    pub fn images(&self) -> Vec<Image> {
+        let mut seen = BTreeSet::new();
+        self.containers()
+            .iter()
+            .filter_map(Container::image)
+            .filter(|image| seen.insert(image.reference.clone()))
+            .collect()
+    }
+
+    /// A list inside `spec`, empty where the template has none.
+    pub fn list(&self, name: &str) -> &[Value] {
+        self.0.get("spec").and_then(|s| s.get(name)).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// A text inside `spec`, such as `serviceAccountName`.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get("spec")?.get(name)?.as_str()
+    }
+}
+
+/// One container of a template.
+#[derive(Clone, Copy, Debug)]
+pub struct Container<'a> {
+    /// Whether it is an init container.
+    pub init: bool,
+    /// Its JSON.
+    pub json: &'a Value,
+}
+
+impl<'a> Container<'a> {
+    /// The container's name.
+    pub fn name(&self) -> &'a str {
+        self.json.get("name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// The container's image, if it names one.
+    pub fn image(&self) -> Option<Image> {
+        self.json.get("image").and_then(Value::as_str).map(Image::parse)
+    }
+
+    /// A list of the container, such as `env` or `envFrom`.
+    pub fn list(&self, name: &str) -> &'a [Value] {
+        self.json.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// JSON text with sorted keys and no white space. `serde_json`'s own order depends on a feature that any crate of
+/// the build may switch on; hashes must not.
+pub fn canonical(value: &Value) -> String {
+    let mut text = String::new();
+    write_canonical(value, &mut text);
+    text
+}
+
+fn write_canonical(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            out.push('{');
+            for (index, key) in keys.into_iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                let _ = write!(out, "{}:", Value::String(key.clone()));
+                write_canonical(&map[key], out);
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(',');
+                }
+                write_canonical(item, out);
+            }
+            out.push(']');
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            let _ = write!(out, "{value}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_controllers_inject_does_not_change_a_templates_hash() {
+        let plain = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": []}});
+        let mut injected = plain.clone();
+        injected["metadata"]["labels"][POD_TEMPLATE_HASH] = json!("7d9f8b6c5d");
+        injected["metadata"]["creationTimestamp"] = Value::Null;
+        injected["$patch"] = json!("replace");
+        assert_eq!(Template::clean(plain).hash(), Template::clean(injected).hash());
+    }
+
+    #[test]
+    fn a_field_that_no_typed_struct_knows_is_kept() {
+        let raw = json!({"spec": {"containers": [], "fieldOfTheFuture": {"a": 1}}});
+        assert_eq!(Template::clean(raw.clone()).json(), &raw);
+    }
+}

@@ -1,0 +1,336 @@
+//! A workload as it stands: its template, the revisions that the cluster remembers, its pods and its owners.
+
+use crate::evidence::Trouble;
+use crate::id::{TemplateHash, Uid};
+use crate::image::Image;
+use crate::target::Target;
+use crate::template::Template;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// One workload, read once before planning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// Its name.
+    pub target: Target,
+    /// Its uid.
+    pub uid: Uid,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The template that it asks for now.
+    pub template: Template,
+    /// How it replaces pods.
+    pub strategy: Strategy,
+    /// Whether a Deployment is paused: it takes a template and rolls nothing.
+    pub paused: bool,
+    /// The pods it asks for.
+    pub desired: u32,
+    /// What its status says.
+    pub status: Status,
+    /// `spec.progressDeadlineSeconds`, 600 s where a Deployment says nothing; none for other kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_deadline: Option<SignedDuration>,
+    /// `spec.minReadySeconds`.
+    pub min_ready: SignedDuration,
+    /// `spec.revisionHistoryLimit`, 10 where it says nothing.
+    pub history_limit: u32,
+    /// Its annotations, without `last-applied-configuration`, whose presence alone is told below.
+    pub annotations: BTreeMap<String, String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it carries `kubectl.kubernetes.io/last-applied-configuration`.
+    pub has_last_applied: bool,
+    /// The revisions that the cluster remembers, the live one among them, newest first.
+    pub revisions: Vec<Revision>,
+    /// Its pods, of every revision.
+    pub pods: Vec<Pod>,
+    /// The autoscaler that sets its count, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaler: Option<Autoscaler>,
+    /// Who else would write it.
+    pub owners: Vec<Owner>,
+    /// The field manager that wrote `spec.template` last, with when: `kubectl-client-side-apply`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_manager: Option<FieldManager>,
+}
+
+impl Workload {
+    /// The revision that the template asks for now, if the cluster remembers it.
+    pub fn live_revision(&self) -> Option<&Revision> {
+        let live = self.template.hash();
+        self.revisions.iter().find(|revision| revision.hash == live)
+    }
+
+    /// The version that a person would name: the first container's image tag.
+    pub fn version(&self) -> String {
+        version_of(&self.template)
+    }
+}
+
+/// The version that a person would name: the tag of the first container that is not an init container.
+pub fn version_of(template: &Template) -> String {
+    template
+        .containers()
+        .iter()
+        .find(|container| !container.init)
+        .and_then(crate::template::Container::image)
+        .map_or_else(|| "unknown".to_owned(), |image| image.version())
+}
+
+/// How a workload replaces its pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "type")]
+pub enum Strategy {
+    /// Pods are replaced step by step. `max_surge` and `max_unavailable` as written, `25%` or `1`.
+    RollingUpdate {
+        /// Pods above the count while rolling. Deployments and DaemonSets.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_surge: Option<String>,
+        /// Pods below the count while rolling.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_unavailable: Option<String>,
+        /// StatefulSets: pods below this ordinal keep the old revision. 0 where it says nothing.
+        partition: u32,
+        /// StatefulSets: whether pods go one by one in order.
+        ordered: bool,
+    },
+    /// A Deployment ends all pods, then makes new ones.
+    Recreate,
+    /// Nothing is replaced until somebody deletes a pod.
+    OnDelete,
+}
+
+/// What `status` says. It moves all the time and is never pinned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// Pods that exist.
+    pub replicas: u32,
+    /// Pods of the newest template.
+    pub updated: u32,
+    /// Ready pods.
+    pub ready: u32,
+    /// Pods ready for `minReadySeconds`.
+    pub available: u32,
+    /// Whether the controller has seen the newest spec.
+    pub observed: bool,
+    /// The conditions.
+    pub conditions: Vec<Condition>,
+}
+
+/// One condition of a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// `Progressing`, `Available`, `ReplicaFailure`.
+    pub kind: String,
+    /// `True`, `False`, `Unknown`.
+    pub status: String,
+    /// Its reason.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+    /// When it last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+}
+
+/// The object that keeps a revision's template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RevisionKind {
+    /// Deployments.
+    ReplicaSet,
+    /// StatefulSets and DaemonSets.
+    ControllerRevision,
+}
+
+/// One revision that the cluster remembers, with the evidence that it really keeps. What is not here is unknown.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// Its number now. An undo renumbers; it is a hint for people, never arithmetic.
+    pub number: u64,
+    /// Numbers it had before an undo brought it back (`deployment.kubernetes.io/revision-history`).
+    pub former_numbers: Vec<u64>,
+    /// Which object keeps it.
+    pub kind: RevisionKind,
+    /// That object's name.
+    pub name: String,
+    /// That object's uid.
+    pub uid: Uid,
+    /// When that object was made. Not "served since": an undo uses the object again.
+    pub created_at: Timestamp,
+    /// The template, cleaned.
+    pub template: Template,
+    /// Its hash.
+    pub hash: TemplateHash,
+    /// `kubernetes.io/change-cause`, if somebody wrote one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change_cause: Option<String>,
+    /// Annotations of that object that are astern's own (`astern.dev/…`): rolled back by which run, marked bad.
+    pub marks: BTreeMap<String, String>,
+    /// Pods of it that exist now.
+    pub pods: u32,
+    /// Pods of it that are ready now.
+    pub ready: u32,
+    /// The time of its oldest ready pod's `Ready` condition: serving at least since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving_since: Option<Timestamp>,
+}
+
+impl Revision {
+    /// The version that a person would name.
+    pub fn version(&self) -> String {
+        version_of(&self.template)
+    }
+}
+
+/// One pod.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: Uid,
+    /// The hash of the revision's template that it was made from, if the revision is remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<TemplateHash>,
+    /// Its node, once it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Since when it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_since: Option<Timestamp>,
+    /// Restarts of all its containers.
+    pub restarts: u32,
+    /// Why it does not serve; none when it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<Trouble>,
+    /// The images that really run, with digest, as the kubelet reports them: reference → image id.
+    pub image_ids: BTreeMap<String, String>,
+    /// All containers' names, init containers first.
+    pub containers: Vec<String>,
+    /// Containers that fail, whose logs (current and previous) are evidence.
+    pub failing: Vec<String>,
+    /// Whether its deletion was asked for.
+    pub terminating: bool,
+}
+
+/// A HorizontalPodAutoscaler that targets the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Autoscaler {
+    /// Its name.
+    pub name: String,
+    /// The lowest count it sets.
+    pub min: u32,
+    /// The highest count it sets.
+    pub max: u32,
+    /// The count it has set.
+    pub current: u32,
+    /// The count that it wants.
+    pub wanted: u32,
+}
+
+/// Whoever would write the workload back, and how that is known.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// Which program.
+    pub kind: OwnerKind,
+    /// Its object's name: the Application, the Kustomization, the release, the controller.
+    pub name: String,
+    /// The mark on the workload by which it is known, such as `label helm.sh/chart`.
+    pub known_by: String,
+    /// What its own object says.
+    pub state: OwnerState,
+}
+
+/// The programs that write workloads back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OwnerKind {
+    /// An Argo CD Application.
+    ArgoCd,
+    /// A Flux Kustomization or HelmRelease.
+    Flux,
+    /// A Helm release without Flux: writes at the next upgrade only.
+    Helm,
+    /// Any other controller that owns the workload by an owner reference.
+    Controller,
+}
+
+/// What an owner's own object says about whether it writes back now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", tag = "is")]
+pub enum OwnerState {
+    /// It writes back by itself, at once or at its next interval.
+    WritesBack {
+        /// The setting that says so: `automated.selfHeal: true`.
+        because: String,
+    },
+    /// It does not write by itself now.
+    Passive {
+        /// The setting that says so.
+        because: String,
+    },
+    /// An operation of it is under way.
+    Busy {
+        /// What it does.
+        operation: String,
+    },
+    /// Its object could not be read, so it cannot be paused either.
+    Unknown {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// Who wrote a field last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldManager {
+    /// The manager's name: `kubectl-client-side-apply`, `helm`, `argocd-controller`.
+    pub name: String,
+    /// `Apply` or `Update`.
+    pub operation: String,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// A ReplicaSet's image, for a table: reference and, where a running pod tells, the digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunningImage {
+    /// As the template names it.
+    pub image: Image,
+    /// `sha256:…` as the kubelet reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+impl Workload {
+    /// The images of a revision with the digests that its pods really run, where any pod tells.
+    pub fn running_images(&self, hash: &TemplateHash) -> Vec<RunningImage> {
+        let Some(revision) = self.revisions.iter().find(|revision| &revision.hash == hash) else {
+            return Vec::new();
+        };
+        let digest = |image: &Image| {
+            self.pods
+                .iter()
+                .filter(|pod| pod.revision.as_ref() == Some(hash))
+                .find_map(|pod| pod.image_ids.get(&image.reference))
+                .map(|id| id.rsplit_once('@').map_or(id.as_str(), |(_, digest)| digest).to_owned())
+        };
+        let images = revision.template.images();
+        images.into_iter().map(|image| RunningImage { digest: digest(&image), image }).collect()
+    }
+}

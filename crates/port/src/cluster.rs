@@ -1,0 +1,27 @@
+//! What planning reads: one inventory, and the answers to questions. Only reads and dry runs.
+
+use crate::Failure;
+use astern_model::inventory::Inventory;
+use astern_model::question::{Answers, Question};
+use astern_model::target::{Cluster, Target};
+use async_trait::async_trait;
+
+/// A cluster, as the planner and the gate look at it.
+#[async_trait]
+pub trait Look: Send + Sync {
+    /// Which cluster this is, as whom, seen from `namespace`.
+    async fn identify(&self, namespace: &str) -> Result<Cluster, Failure>;
+
+    /// Reads a namespace once, with as many requests side by side as it can. What could not be read is named in
+    /// [`Inventory::unread`]; only a missing namespace, a missing right to list the workloads, or a server that
+    /// does not answer is an error. `evidence` holds what status, pods and events tell; logs and probes come from
+    /// [`crate::sense::Sense`].
+    async fn inventory(&self, namespace: &str) -> Result<Inventory, Failure>;
+
+    /// Answers all questions side by side. Each has an answer; one that could not be found out is
+    /// [`astern_model::question::Answer::Unknown`]. `inventory` holds the templates that questions name by hash.
+    async fn answer(&self, inventory: &Inventory, questions: &[Question]) -> Answers;
+
+    /// Ends when something about `targets` or their pods changed, or after `within`. Watches; never polls.
+    async fn changed(&self, targets: &[Target], within: jiff::SignedDuration) -> Result<(), Failure>;
+}

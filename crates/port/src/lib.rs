@@ -1,0 +1,12 @@
+//! The traits that the outside implements. A provider knows a spec, what was there before and a stamp; it knows no
+//! other provider, no journal and no run. Nothing here does anything.
+
+pub mod clock;
+pub mod cluster;
+pub mod journal;
+pub mod lock;
+pub mod sense;
+pub mod vault;
+pub mod workloads;
+
+pub use astern_model::failure::{Failure, FailureClass};

@@ -1,0 +1,20 @@
+//! The vault: content that plans, receipts and records only name.
+
+use crate::Failure;
+use astern_model::content::ContentRef;
+use async_trait::async_trait;
+
+/// Content-addressed storage.
+///
+/// # Guarantees
+/// - After `Ok`, the content is as durable as the journal beside it.
+/// - The same bytes give the same reference; putting them again changes nothing.
+/// - `get` returns exactly what was put, or an error of class `Permanent` when it is gone or damaged.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// Keeps `bytes`. `label` is a word for people (`template`, `log`), never a secret.
+    async fn put(&self, label: &str, bytes: &[u8]) -> Result<ContentRef, Failure>;
+
+    /// The bytes behind a reference.
+    async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure>;
+}

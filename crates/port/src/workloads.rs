@@ -1,0 +1,53 @@
+//! Effects on workloads.
+
+use crate::Failure;
+use astern_model::id::{Epoch, RunId};
+use astern_model::step::workload::{After, Before, Spec, Stamp};
+use async_trait::async_trait;
+
+/// What settling found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled<A> {
+    /// The effect is there, and it is ours (its key is on the object).
+    Applied(A),
+    /// It is not there.
+    NotApplied,
+    /// It cannot be told yet.
+    Unknown(Failure),
+}
+
+/// The workload layer.
+///
+/// # Flow
+/// `prepare` reads what is there and checks the pins; the caller makes that durable with the intent; `apply` reads
+/// again, checks the pins and that no epoch above the stamp's is on the object, and writes under the
+/// resourceVersion it has just read. A crash in between is settled from the intent alone.
+///
+/// # Guarantees
+/// - `apply` with a stamp whose key is already on the object, with the effect there, writes nothing and answers as
+///   if it had just written.
+/// - A pin that does not hold is `Conflict`, and nothing was written; the message says which, from what to what.
+/// - `reverse` restores what [`Before`] recorded and nothing else; an object that is gone is `Permanent`.
+/// - A wait (`AwaitRollout`) watches; it ends with `Permanent` and evidence as soon as the rollout cannot succeed.
+#[async_trait]
+pub trait Workloads: Send + Sync {
+    /// Reads what is there, keeps in the vault what the reversal needs, and checks the pins.
+    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure>;
+
+    /// Carries the step out.
+    async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
+
+    /// Finds out whether the effect with this key is there.
+    async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
+
+    /// Takes the step back.
+    async fn reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
+
+    /// Finds out whether the reversal with this key is there.
+    async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
+
+    /// After a takeover: writes the new epoch on the step's object, so that the predecessor's write is refused.
+    /// `Conflict` when the object carries an epoch of this run that is lower than `from`, or none where one was
+    /// left: somebody else wrote it.
+    async fn fence(&self, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure>;
+}

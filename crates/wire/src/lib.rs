@@ -1,0 +1,3 @@
+//! Every stored or public format, with its version. Only this crate opens and seals documents.
+
+pub mod envelope;

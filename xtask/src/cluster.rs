@@ -1,0 +1,296 @@
+//! `cargo xtask cluster`: up, status, down of a real Kubernetes for tests. The order of things is here; how each part is run lies in the modules below.
+
+mod control_plane;
+mod credentials;
+mod kubectl;
+mod kwok;
+mod network;
+mod record;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+pub(crate) use kubectl::Kubectl;
+pub(crate) use record::Record;
+
+use crate::arguments::Arguments;
+use crate::failure::{Failure, Outcome, doing};
+use crate::{debian, process, programs};
+
+const HELP: &str = "\
+A real Kubernetes for tests: etcd, API server, controller manager, scheduler, built once from the Go module proxy.
+
+Usage: cargo xtask cluster COMMAND [OPTIONS]
+
+Commands:
+  up       Start it, or say that it is running; prints KUBECONFIG=… on stdout
+  status   What is running, and how it is
+  down     End it, and remove what it made on this machine
+
+Options:
+  --node kwok|real   Pods without containers (kwok), or with them (real: containerd, runc, kubelet; needs root) [kwok]
+  --name NAME        A cluster of its own under this name [the node kind]
+  --nodes N          How many nodes, with kwok [3]
+  --fast             Raise the client limits of controller manager and scheduler, for measuring
+
+State lies in target/cluster/NAME, or in $ASTERN_CLUSTER_DIR: kubeconfig (admin@example.test), other.kubeconfig
+(second@example.test, another admin), limited.kubeconfig (limited@example.test, no rights), audit.log, logs/.
+
+With kwok a pod is ready at once, unless its template has
+  annotation kwok.astern.dev/ready-after: 5s      ready that long after it started
+  label      kwok.astern.dev/never-ready          runs, and is never ready
+  label      kwok.astern.dev/crash-loop           CrashLoopBackOff, exit code 1, four restarts
+  label      kwok.astern.dev/image-missing        ImagePullBackOff
+The labels count with any value, also when put on a pod that runs, or taken off it.";
+
+/// Enough that pods spread and a node can be cordoned, few enough to read.
+const DEFAULT_NODES: u32 = 3;
+
+/// From an empty state to a ready cluster takes a tenth of this; a machine that is busy building takes longer.
+const READY_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What stands behind the pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NodeKind {
+    /// No containers: statuses are written by kwok.
+    Kwok,
+    /// Containers by containerd and runc under a kubelet.
+    Real,
+}
+
+impl NodeKind {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Kwok, Self::Real].into_iter().find(|kind| kind.to_string() == text)
+    }
+}
+
+impl fmt::Display for NodeKind {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Kwok => "kwok",
+            Self::Real => "real",
+        })
+    }
+}
+
+/// What kind of cluster is wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) kind: NodeKind,
+    pub(crate) name: String,
+    pub(crate) nodes: u32,
+    pub(crate) fast: bool,
+}
+
+impl Wanted {
+    pub(crate) fn new(kind: NodeKind) -> Self {
+        Self { kind, name: kind.to_string(), nodes: DEFAULT_NODES, fast: false }
+    }
+}
+
+/// A cluster that is ready.
+pub(crate) struct Ready {
+    pub(crate) kubeconfig: PathBuf,
+    /// It was running before; whoever asked did not start it and should not end it.
+    pub(crate) was_up: bool,
+}
+
+pub(crate) fn main(mut arguments: Arguments) -> Outcome {
+    if arguments.help() {
+        println!("{HELP}");
+        return Ok(());
+    }
+    let command = arguments.command();
+    let wanted = wanted(&mut arguments)?;
+    match command.as_deref() {
+        Some("up") => {
+            arguments.end()?;
+            println!("KUBECONFIG={}", up(&wanted)?.kubeconfig.display());
+            Ok(())
+        }
+        Some("status") => arguments.end().and_then(|()| status(&wanted.name)),
+        Some("down") => arguments.end().and_then(|()| down(&wanted.name)),
+        None => {
+            println!("{HELP}");
+            Ok(())
+        }
+        Some(other) => {
+            Err(Failure::usage(format!("`{other}` is no command of cluster"), "cargo xtask cluster --help"))
+        }
+    }
+}
+
+/// Brings the cluster up, or finds it running.
+pub(crate) fn up(wanted: &Wanted) -> Outcome<Ready> {
+    let folder = record::folder(&wanted.name);
+    let _one_at_a_time = record::lock(&folder)?;
+    if let Some(old) = Record::read(&folder)? {
+        if healthy(&old) {
+            return keep(wanted, &old);
+        }
+        eprintln!("cluster {}: not all of it is running; starting afresh", wanted.name);
+        take_down(&old)?;
+    }
+    let start = Instant::now();
+    prepare(wanted.kind)?;
+    eprintln!("cluster {}: starting in {}", wanted.name, folder.display());
+    let mut record = Record::create(&folder, wanted)?;
+    if let Err(failure) = bring_up(wanted, &mut record) {
+        // The logs stay for whoever reads the failure; nothing else does.
+        drop(take_down(&record));
+        return Err(failure);
+    }
+    eprintln!("cluster {}: ready after {:.1} s", wanted.name, start.elapsed().as_secs_f64());
+    Ok(Ready { kubeconfig: record.kubeconfig(), was_up: false })
+}
+
+/// Ends the cluster and removes what it made; its logs stay until the next start.
+pub(crate) fn down(name: &str) -> Outcome {
+    let folder = record::folder(name);
+    let _one_at_a_time = record::lock(&folder)?;
+    let Some(record) = Record::read(&folder)? else {
+        eprintln!("cluster {name}: not running");
+        return Ok(());
+    };
+    take_down(&record)?;
+    eprintln!("cluster {name}: down; logs stay in {}", record.logs().display());
+    Ok(())
+}
+
+fn wanted(arguments: &mut Arguments) -> Outcome<Wanted> {
+    let usage = |what: String| Failure::usage(what, "cargo xtask cluster --help");
+    let name = arguments.value("--name")?;
+    let kind = match arguments.value("--node")? {
+        Some(text) => NodeKind::parse(&text).ok_or_else(|| usage(format!("--node is kwok or real, not `{text}`")))?,
+        None => name.as_deref().and_then(NodeKind::parse).unwrap_or(NodeKind::Kwok),
+    };
+    let mut wanted = Wanted::new(kind);
+    if let Some(name) = name {
+        if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-') {
+            return Err(usage(format!("--name is letters, digits and hyphens, not `{name}`")));
+        }
+        wanted.name = name;
+    }
+    if let Some(text) = arguments.value("--nodes")? {
+        let nodes = text.parse().ok().filter(|nodes| (1..=kwok::MOST_NODES).contains(nodes));
+        wanted.nodes =
+            nodes.ok_or_else(|| usage(format!("--nodes is 1 to {}, not `{text}`", kwok::MOST_NODES)))?;
+    }
+    wanted.fast = arguments.flag("--fast");
+    Ok(wanted)
+}
+
+/// A cluster that is running already: only nodes can be added to it.
+fn keep(wanted: &Wanted, record: &Record) -> Outcome<Ready> {
+    if record.kind != wanted.kind {
+        return Err(Failure::new(format!("cluster {} is running with {} nodes", wanted.name, record.kind))
+            .next(format!("cargo xtask cluster down --name {0}, or another --name", wanted.name)));
+    }
+    if record.fast != wanted.fast {
+        let limits = if record.fast { "raised" } else { "default" };
+        eprintln!("cluster {}: it runs with {limits} limits; `down` first to change them", wanted.name);
+    }
+    if wanted.kind == NodeKind::Kwok {
+        let kubectl = Kubectl::new(&record.kubeconfig())?;
+        kwok::add_nodes(&kubectl, wanted.nodes)?;
+        wait_for_nodes(&kubectl)?;
+    }
+    eprintln!("cluster {}: already up", wanted.name);
+    Ok(Ready { kubeconfig: record.kubeconfig(), was_up: true })
+}
+
+/// What must be on the machine before anything starts.
+fn prepare(kind: NodeKind) -> Outcome {
+    debian::ensure(&[debian::OPENSSL])?;
+    programs::ensure(&[
+        programs::ETCD_SERVER,
+        programs::API_SERVER,
+        programs::CONTROLLER_MANAGER,
+        programs::SCHEDULER,
+    ])?;
+    programs::kubectl()?;
+    match kind {
+        NodeKind::Kwok => programs::ensure(&[programs::KWOK_CONTROLLER]),
+        NodeKind::Real => Err(Failure::new("real nodes are not there yet")),
+    }
+}
+
+fn bring_up(wanted: &Wanted, record: &mut Record) -> Outcome {
+    let network = network::Network::of(wanted.kind);
+    let ports = control_plane::Ports::free(network.api_address)?;
+    record.server = format!("https://{}:{}", network.api_address, ports.api);
+    network::keep_on_machine(record, &network, ports.api)?;
+    credentials::write(record, &network)?;
+    control_plane::start(record, &network, &ports)?;
+    let kubectl = Kubectl::new(&record.kubeconfig())?;
+    control_plane::wait_for_api(record, &kubectl, READY_DEADLINE)?;
+    control_plane::start_controllers(record, wanted.fast)?;
+    match wanted.kind {
+        NodeKind::Kwok => {
+            kwok::start(record, &network, &ports)?;
+            kwok::add_nodes(&kubectl, wanted.nodes)?;
+        }
+        NodeKind::Real => {}
+    }
+    wait_for_nodes(&kubectl).map_err(|failure| failure.log(&record.log("kube-controller-manager")))?;
+    wait_for_namespace(&kubectl).map_err(|failure| failure.log(&record.log("kube-controller-manager")))
+}
+
+/// Nodes that are Ready and that pods may go to; the controller manager takes the start-up taints off a little later.
+fn wait_for_nodes(kubectl: &Kubectl) -> Outcome {
+    process::wait_until("ready nodes", READY_DEADLINE, || {
+        let nodes = kubectl.json(&["get", "nodes"])?;
+        let nodes = nodes["items"].as_array().cloned().unwrap_or_default();
+        Ok(!nodes.is_empty() && nodes.iter().all(usable))
+    })?;
+    Ok(())
+}
+
+fn usable(node: &serde_json::Value) -> bool {
+    let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let ready = conditions.iter().any(|each| each["type"] == "Ready" && each["status"] == "True");
+    let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+    ready && !taints.iter().any(|taint| taint["key"] == "node.kubernetes.io/not-ready")
+}
+
+/// What pods and tests take for granted in a namespace is made by controllers, a moment after the API is ready.
+fn wait_for_namespace(kubectl: &Kubectl) -> Outcome {
+    process::wait_until("the default service account and kube-root-ca.crt", READY_DEADLINE, || {
+        let found = kubectl.read(&["get", "serviceaccount/default", "configmap/kube-root-ca.crt", "-o", "name"]);
+        Ok(found.is_ok())
+    })?;
+    Ok(())
+}
+
+fn healthy(record: &Record) -> bool {
+    !record.processes.is_empty()
+        && record.processes.iter().all(process::Running::alive)
+        && Kubectl::new(&record.kubeconfig()).is_ok_and(|kubectl| kubectl.ready())
+}
+
+fn take_down(record: &Record) -> Outcome {
+    // Last started, first ended: who writes to the API goes before it does.
+    for process in record.processes.iter().rev() {
+        process.end()?;
+    }
+    network::undo(record);
+    record.remove().map_err(doing(format!("remove {}", record.folder().display())))
+}
+
+fn status(name: &str) -> Outcome {
+    let Some(record) = Record::read(&record::folder(name))? else {
+        println!("cluster {name}: not running");
+        return Ok(());
+    };
+    let state = if healthy(&record) { "ready" } else { "not ready" };
+    let limits = if record.fast { "raised limits" } else { "default limits" };
+    println!("cluster {name}: {state}, {} nodes, {limits}, {}", record.kind, record.server);
+    for process in &record.processes {
+        let alive = if process.alive() { "running" } else { "ended" };
+        println!("  {:<24} {alive:<8} pid {}", process.name, process.pid);
+    }
+    println!("KUBECONFIG={}", record.kubeconfig().display());
+    println!("audit log {}", record.audit_log().display());
+    Ok(())
+}
