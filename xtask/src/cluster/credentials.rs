@@ -39,7 +39,9 @@ pub(crate) fn write(record: &Record, network: &Network) -> Outcome {
     let mut tokens = String::new();
     for (user, groups, file) in USERS {
         let token = random_token()?;
-        tokens += &format!("{token},{user},{user},\"{groups}\"\n");
+        // Without groups there must be no fourth column: an empty one is a group without a name.
+        let groups = if groups.is_empty() { String::new() } else { format!(",\"{groups}\"") };
+        tokens += &format!("{token},{user},{user}{groups}\n");
         record.write_file(file, &kubeconfig(record, &authority, user, &token))?;
     }
     record.write_file("tokens.csv", &tokens)?;

@@ -1,0 +1,94 @@
+//! What the engine sees of a plan: a graph of steps without their meaning.
+
+use astern_model::id::StepId;
+use astern_model::plan::Plan;
+use astern_model::policy::OnFailure;
+use astern_model::reversal::Reversal;
+use astern_model::step::{Spec, workload};
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
+
+/// The steps of one plan by id, and what a failure leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    /// The steps in plan order: every step stands after those it names.
+    pub nodes: Vec<Node>,
+    /// What a failed step leads to once a workload was restored.
+    pub on_failure: OnFailure,
+    places: BTreeMap<StepId, usize>,
+}
+
+/// One step, as far as order and reversal go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    /// Its id.
+    pub id: StepId,
+    /// What must be done before it.
+    pub after: Vec<StepId>,
+    /// How it is taken back.
+    pub reversal: Reversal,
+    /// How long it may take, from its intent.
+    pub deadline: SignedDuration,
+    /// What it is to the service.
+    pub role: Role,
+}
+
+/// What a step is to the service: decides whether a failure holds or unwinds by default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It only makes ready (pauses an owner, scales to zero): taken back when nothing was restored.
+    Prepares,
+    /// It changes what serves: once done, nobody puts it back without a person.
+    Restores,
+    /// It only looks and waits.
+    Observes,
+}
+
+impl Graph {
+    /// A graph of nodes that stand in plan order.
+    pub fn new(nodes: Vec<Node>, on_failure: OnFailure) -> Self {
+        let places = nodes.iter().enumerate().map(|(place, node)| (node.id.clone(), place)).collect();
+        Self { nodes, on_failure, places }
+    }
+
+    /// The graph of a plan.
+    pub fn of(plan: &Plan) -> Self {
+        let nodes = plan
+            .steps
+            .iter()
+            .map(|step| Node {
+                id: step.id.clone(),
+                after: step.after.clone(),
+                reversal: step.reversal.clone(),
+                deadline: step.deadline,
+                role: role(&step.spec),
+            })
+            .collect();
+        Self::new(nodes, plan.on_failure)
+    }
+
+    /// The node with this id.
+    pub fn node(&self, id: &StepId) -> Option<&Node> {
+        self.places.get(id).map(|&place| &self.nodes[place])
+    }
+
+    /// For every step, in plan order, the places of the steps that name it: who must be taken back before it.
+    pub fn dependents(&self) -> Vec<Vec<usize>> {
+        let mut dependents = vec![Vec::new(); self.nodes.len()];
+        for (place, node) in self.nodes.iter().enumerate() {
+            for before in node.after.iter().filter_map(|id| self.places.get(id)) {
+                dependents[*before].push(place);
+            }
+        }
+        dependents
+    }
+}
+
+fn role(spec: &Spec) -> Role {
+    match spec {
+        Spec::Workload(workload::Spec::AwaitRollout { .. }) => Role::Observes,
+        Spec::Workload(
+            workload::Spec::WriteTemplate { .. } | workload::Spec::SetPaused { .. } | workload::Spec::DeletePod { .. },
+        ) => Role::Restores,
+    }
+}

@@ -1,0 +1,214 @@
+//! One step's status and the one function that moves it, used live and in recovery.
+
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::id::Epoch;
+use astern_model::record::Event;
+use astern_model::step::{After, Before};
+use jiff::Timestamp;
+
+/// What the journal means for one step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Status {
+    /// Nothing was tried.
+    Pending,
+    /// An intent is durable: the effect may be there.
+    Intended(Attempt),
+    /// The effect may be there, and the attempt is over: observe until it is known.
+    Unsettled(Attempt, Failure),
+    /// The effect is there.
+    Done {
+        /// What was there before, for the reversal.
+        before: Before,
+        /// What is there now.
+        after: After,
+        /// First intent.
+        since: Timestamp,
+        /// When it was known.
+        at: Timestamp,
+    },
+    /// The effect is not there, nothing is left behind.
+    Failed(Failing),
+    /// The intent to take it back is durable.
+    Reversing(Attempt),
+    /// It may be taken back: observe until it is known.
+    ReverseUnsettled(Attempt, Failure),
+    /// Taking it back failed, and the effect is still there.
+    ReverseFailed(Attempt, Failure),
+    /// It is taken back.
+    Reversed,
+}
+
+/// An attempt whose effect may be there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// 1 for the first.
+    pub number: u32,
+    /// In which epoch it was intended: in an older one, whoever intended it may have died.
+    pub epoch: Epoch,
+    /// What was there before the step.
+    pub before: Before,
+    /// The first attempt's intent, moved on by the time that nobody held the run.
+    pub since: Timestamp,
+    /// The first failure of the attempts before it, if there were any.
+    pub failing_since: Option<Timestamp>,
+    /// When the last record about it was written.
+    pub at: Timestamp,
+}
+
+/// A step whose effect is not there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failing {
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Whether an intent was durable when it failed: a lost race is only then worth another try.
+    pub intended: bool,
+    /// Why.
+    pub failure: Failure,
+    /// First try.
+    pub since: Timestamp,
+    /// First failure.
+    pub failing_since: Timestamp,
+    /// When it failed last.
+    pub at: Timestamp,
+}
+
+/// A record that cannot follow what came before: the journal is not ours, or damaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IllegalEvent {
+    /// The status's name.
+    pub at: &'static str,
+    /// The event's name.
+    pub event: &'static str,
+}
+
+impl Status {
+    /// The status's name, for people.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Intended(_) => "under way",
+            Self::Unsettled(..) => "unsettled",
+            Self::Done { .. } => "done",
+            Self::Failed(_) => "failed",
+            Self::Reversing(_) => "being taken back",
+            Self::ReverseUnsettled(..) => "unsettled while taken back",
+            Self::ReverseFailed(..) => "could not be taken back",
+            Self::Reversed => "taken back",
+        }
+    }
+
+    /// Whether the effect is there, or may be.
+    pub fn may_have_effect(&self) -> bool {
+        !matches!(self, Self::Pending | Self::Failed(_) | Self::Reversed)
+    }
+
+    /// The status after a step's event, written at `at` in `epoch`.
+    ///
+    /// # Errors
+    /// [`IllegalEvent`] for every pair that no run of ours writes.
+    pub fn after(self, event: &Event, epoch: Epoch, at: Timestamp) -> Result<Self, IllegalEvent> {
+        use Status as S;
+        let illegal = |status: &Self| IllegalEvent { at: status.name(), event: event_name(event) };
+        Ok(match (self, event) {
+            (S::Pending, Event::Intended { attempt, before, .. }) => {
+                S::Intended(Attempt {
+                    number: *attempt,
+                    epoch,
+                    before: before.clone(),
+                    since: at,
+                    failing_since: None,
+                    at,
+                })
+            }
+            (S::Failed(failing), Event::Intended { attempt, before, .. }) => {
+                S::Intended(Attempt {
+                    number: *attempt,
+                    epoch,
+                    before: before.clone(),
+                    since: failing.since,
+                    failing_since: Some(failing.failing_since),
+                    at,
+                })
+            }
+            (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Applied { after, .. }) => {
+                S::Done { before: attempt.before, after: after.clone(), since: attempt.since, at }
+            }
+            (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Unsettled { failure, .. }) => {
+                S::Unsettled(Attempt { at, ..attempt }, failure.clone())
+            }
+            (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Failed { failure, .. }) => S::Failed(Failing {
+                attempts: attempt.number,
+                intended: true,
+                failure: failure.clone(),
+                since: attempt.since,
+                failing_since: attempt.failing_since.unwrap_or(at),
+                at,
+            }),
+            (S::Pending, Event::Failed { failure, .. }) => {
+                S::Failed(Failing {
+                    attempts: 1,
+                    intended: false,
+                    failure: failure.clone(),
+                    since: at,
+                    failing_since: at,
+                    at,
+                })
+            }
+            (S::Failed(failing), Event::Failed { failure, .. }) => S::Failed(Failing {
+                attempts: failing.attempts + 1,
+                intended: false,
+                failure: failure.clone(),
+                since: failing.since,
+                failing_since: failing.failing_since,
+                at,
+            }),
+            (S::Done { before, .. }, Event::ReverseIntended { attempt, .. }) => {
+                S::Reversing(Attempt { number: *attempt, epoch, before, since: at, failing_since: None, at })
+            }
+            (S::ReverseFailed(last, _), Event::ReverseIntended { attempt, .. }) => {
+                S::Reversing(Attempt { number: *attempt, epoch, at, ..last })
+            }
+            (S::Reversing(_) | S::ReverseUnsettled(..), Event::Reversed { .. }) => S::Reversed,
+            (S::Reversing(attempt) | S::ReverseUnsettled(attempt, _), Event::Unsettled { failure, .. }) => {
+                S::ReverseUnsettled(Attempt { at, ..attempt }, failure.clone())
+            }
+            (S::Reversing(attempt) | S::ReverseUnsettled(attempt, _), Event::ReverseFailed { failure, .. }) => {
+                S::ReverseFailed(Attempt { at, ..attempt }, failure.clone())
+            }
+            (status, _) => return Err(illegal(&status)),
+        })
+    }
+}
+
+/// Whether a failed attempt is worth another one: the class alone decides, and for a conflict whether the world was
+/// still as pinned when the intent was written.
+pub fn retryable(failure: &Failure, intended: bool) -> bool {
+    match failure.class {
+        FailureClass::Transient { .. } => true,
+        FailureClass::Conflict => intended,
+        FailureClass::Refused | FailureClass::Permanent | FailureClass::Unknown => false,
+    }
+}
+
+/// An event's name, for errors.
+pub fn event_name(event: &Event) -> &'static str {
+    match event {
+        Event::Approved { .. } => "approved",
+        Event::Taken { .. } => "taken",
+        Event::Saved { .. } => "saved",
+        Event::Intended { .. } => "intended",
+        Event::Applied { .. } => "applied",
+        Event::Failed { .. } => "failed",
+        Event::Unsettled { .. } => "unsettled",
+        Event::ReverseIntended { .. } => "reverse intended",
+        Event::Reversed { .. } => "reversed",
+        Event::ReverseFailed { .. } => "reverse failed",
+        Event::Requested { .. } => "requested",
+        Event::Held { .. } => "held",
+        Event::Resumed { .. } => "resumed",
+        Event::Unwinding { .. } => "unwinding",
+        Event::Restored => "restored",
+        Event::Judged { .. } => "judged",
+        Event::Finished { .. } => "finished",
+    }
+}
