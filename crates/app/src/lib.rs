@@ -1,1 +1,16 @@
-//! See ARCHITECTURE.md.
+//! The use cases: what astern can be asked to do, without a terminal. Never prints, prompts, reads the environment,
+//! or exits; everything that differs between the command line and a server comes in as an argument.
+
+pub mod world;
+
+pub mod survey;
+
+pub mod planning;
+pub mod running;
+
+pub mod history;
+pub mod judging;
+
+pub mod discover;
+
+pub use world::World;

@@ -1,1 +1,59 @@
-fn main() {}
+//! The binary: parses what was typed, builds the adapters, runs one command, and exits with the code that scripts
+//! branch on. The only crate that names adapters, the terminal and the environment.
+
+mod args;
+mod commands;
+mod console;
+mod error;
+mod output;
+mod platform;
+mod progress;
+mod runner;
+mod wiring;
+
+use args::{Cli, Command};
+use clap::Parser;
+use console::Console;
+use error::CliError;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let console = Console::new(cli.global.color, cli.global.accessible);
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        console.warn("another TLS provider was installed first");
+    }
+    let result = match offline(&cli) {
+        Some(result) => result,
+        None => online(cli, &console),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            console.error(&error);
+            error.exit.into()
+        }
+    }
+}
+
+/// Commands that need no cluster, and no runtime.
+fn offline(cli: &Cli) -> Option<Result<error::Exit, CliError>> {
+    match &cli.command {
+        Command::Completions { shell } => Some(commands::shell::completions(*shell)),
+        Command::Man => Some(commands::shell::man()),
+        Command::Policy(args::Policy::Check) => Some(commands::policy::check(&cli.global)),
+        _ => None,
+    }
+}
+
+fn online(cli: Cli, console: &Console) -> Result<error::Exit, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::input("the program could not start its runtime").cause(error.to_string()))?;
+    let result = runtime.block_on(commands::dispatch(cli, console));
+    // A request that hangs must not keep the terminal: whatever matters is durable by now.
+    runtime.shutdown_background();
+    result
+}

@@ -160,7 +160,7 @@ impl View<'_> {
         let step = node.id.clone();
         match self.run.status(&node.id) {
             Status::Pending if self.ready(node) => Some(Command::Prepare { step, attempt: 1 }),
-            Status::Intended(attempt) if Some(attempt.epoch) == self.run.epoch => {
+            Status::Intended(attempt) if Some(attempt.epoch) == self.run.epoch || node.role == Role::Observes => {
                 let from = if node.role == Role::Observes { attempt.since } else { attempt.at };
                 Some(Command::Apply { step, until: plus(from, node.deadline) })
             }

@@ -125,6 +125,11 @@ impl Answers {
         self.0.get(question).cloned().unwrap_or_else(|| Answer::Unknown { why: "it was not asked".to_owned() })
     }
 
+    /// Adds what another round of questions gave.
+    pub fn extend(&mut self, more: Self) {
+        self.0.extend(more.0);
+    }
+
     /// Whether the question was answered.
     pub fn has(&self, question: &Question) -> bool {
         self.0.contains_key(question)

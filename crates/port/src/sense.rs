@@ -8,6 +8,7 @@ use astern_model::record::SavedEvidence;
 use astern_model::target::Target;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 /// The senses.
 #[async_trait]
@@ -34,7 +35,8 @@ pub trait Sense: Send + Sync {
 }
 
 /// What was saved and what was missed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Saved {
     /// Saved.
     pub evidence: Vec<SavedEvidence>,

@@ -1,0 +1,165 @@
+//! What earlier runs tell: which one is still open, and how long rollouts took.
+
+use crate::world::World;
+use astern_engine::{Phase, Status};
+use astern_exec::book::{Book, BookError};
+use astern_model::id::RunId;
+use astern_model::record::Event;
+use astern_model::step::{After, Before, Spec, workload};
+use astern_model::target::Target;
+use astern_plan::{History, Taken};
+use astern_port::Failure;
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+/// Runs that are read for a forecast. A median of a few is enough, and each costs one request in parallel.
+const LOOK_BACK: usize = 5;
+
+/// What the newest runs tell.
+#[derive(Debug, Default)]
+pub struct Past {
+    /// The newest run of the namespace, if it is not over.
+    pub open: Option<(RunId, Phase)>,
+    /// How long rollouts took.
+    pub history: History,
+}
+
+/// Reads the newest runs. A run whose journal is damaged is passed over here; `runs` names it.
+///
+/// # Errors
+/// When the journal cannot be listed.
+pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> {
+    let runs = world.journal.runs().await?;
+    let newest = runs.iter().take(LOOK_BACK).map(|run| Book::open(&*world.journal, run));
+    let books: Vec<Book> = futures::future::join_all(newest).await.into_iter().flatten().collect();
+    let here = || books.iter().filter(|book| book.plan.namespace == namespace);
+    let open = here()
+        .find(|book| !matches!(book.run.phase, Phase::Finished(_)))
+        .map(|book| (book.id.clone(), book.run.phase.clone()));
+    let mut history = History::default();
+    for book in here() {
+        for (target, took) in rollouts(book) {
+            history.rollouts.entry(target).or_default().push(took);
+        }
+    }
+    Ok(Past { open, history })
+}
+
+fn rollouts(book: &Book) -> Vec<(Target, SignedDuration)> {
+    book.records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::Applied { step, after: After::Workload(workload::After::Serving { took, .. }) } => {
+                let Spec::Workload(spec) = &book.plan.step(step)?.spec;
+                Some((spec.target().clone(), *took))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// One line of `astern runs`.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunLine {
+    /// The run.
+    pub run: RunId,
+    /// When it was approved.
+    pub at: Option<Timestamp>,
+    /// `running`, `held`, `unwinding`, `restored`, `unwound`, `stuck`, `superseded`, or `damaged`.
+    pub state: String,
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Its workloads.
+    pub targets: Vec<String>,
+    /// Steps done, of all.
+    pub steps: (usize, usize),
+    /// What is wrong with its journal, or why it is held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// All runs, newest first.
+///
+/// # Errors
+/// When the journal cannot be listed.
+pub async fn runs(world: &World) -> Result<Vec<RunLine>, Failure> {
+    let runs = world.journal.runs().await?;
+    let books = futures::future::join_all(runs.iter().map(|run| Book::open(&*world.journal, run))).await;
+    Ok(runs.into_iter().zip(books).map(|(run, book)| line(run, book)).collect())
+}
+
+fn line(run: RunId, book: Result<Book, BookError>) -> RunLine {
+    let book = match book {
+        Ok(book) => book,
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            return RunLine {
+                run,
+                at: None,
+                state: "damaged".to_owned(),
+                by: String::new(),
+                reason: String::new(),
+                targets: Vec::new(),
+                steps: (0, 0),
+                note: Some(format!("{error}{cause}")),
+            };
+        }
+    };
+    let done = book.run.steps.values().filter(|status| matches!(status, Status::Done { .. })).count();
+    let approval = book.run.approval.as_ref();
+    let note = match &book.run.phase {
+        Phase::Held { why, .. } => Some(why.clone()),
+        _ => None,
+    };
+    RunLine {
+        run,
+        at: approval.map(|approval| approval.at),
+        state: word(&book.run.phase).to_owned(),
+        by: approval.map(|approval| approval.by.clone()).unwrap_or_default(),
+        reason: approval.map(|approval| approval.reason.clone()).unwrap_or_default(),
+        targets: book.plan.targets().into_iter().map(ToString::to_string).collect(),
+        steps: (done, book.plan.steps.len()),
+        note,
+    }
+}
+
+/// The word for a run's phase.
+pub fn word(phase: &Phase) -> &'static str {
+    use astern_model::record::Outcome;
+    match phase {
+        Phase::Running => "running",
+        Phase::Held { .. } => "held",
+        Phase::Unwinding { .. } => "unwinding",
+        Phase::Finished(Outcome::Restored) => "restored",
+        Phase::Finished(Outcome::Unwound { .. }) => "unwound",
+        Phase::Finished(Outcome::Stuck { .. }) => "stuck",
+        Phase::Finished(Outcome::Superseded { .. }) => "superseded",
+    }
+}
+
+/// What a run replaced, for taking it back: every template that it wrote and did not put back itself.
+pub fn taken(book: &Book) -> Vec<Taken> {
+    book.plan
+        .steps
+        .iter()
+        .filter_map(|step| {
+            let Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) = &step.spec else { return None };
+            let Status::Done { before: Before::Workload(workload::Before::Template { template, hash, .. }), .. } =
+                book.run.status(&step.id)
+            else {
+                return None;
+            };
+            let version = book.plan.changes.iter().find(|change| &change.target == target);
+            Some(Taken {
+                target: target.clone(),
+                before: hash.clone(),
+                after: to.template.clone(),
+                kept: template.clone(),
+                version: version.map_or_else(|| "the version before".to_owned(), |change| change.from_version.clone()),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,307 @@
+//! From a request to a plan that the gate has checked. Two rounds of questions at most: the inventory, then
+//! everything that follows from it, side by side. Writes nothing but saved evidence.
+
+use crate::history;
+use crate::survey;
+use crate::world::World;
+use astern_engine::Phase;
+use astern_gate::{CheckedPlan, Rejected};
+use astern_model::decision::Refusal;
+use astern_model::finding::Allowances;
+use astern_model::id::{RunId, Uid};
+use astern_model::inventory::Inventory;
+use astern_model::plan::Plan;
+use astern_model::platform::Platform;
+use astern_model::question::{Answers, Question};
+use astern_model::policy::{Acceptor, OnFailure};
+use astern_model::target::{Target, WorkloadKind};
+use astern_plan::{Request, Selector};
+use astern_port::Failure;
+use astern_port::sense::Saved;
+use astern_wire::envelope;
+use jiff::SignedDuration;
+use std::collections::BTreeSet;
+
+/// How long saving evidence may take in all, beside the other checks.
+pub const SAVE_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+/// How much evidence is saved in all.
+pub const SAVE_BYTES: u64 = 10 * 1024 * 1024;
+/// Rounds of questions before a plan: each may raise new ones, since the logs can change what is chosen.
+const ROUNDS: usize = 3;
+
+/// A workload as somebody typed it: `api-gateway` or `deployment/api-gateway`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The kind, if it was typed.
+    pub kind: Option<WorkloadKind>,
+    /// The name.
+    pub name: String,
+}
+
+impl Name {
+    /// Reads `NAME` or `KIND/NAME`; none when the kind is not known or the name is empty.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, name) = match text.split_once('/') {
+            Some((kind, name)) => (Some(WorkloadKind::parse(kind)?), name),
+            None => (None, text),
+        };
+        (!name.is_empty()).then(|| Self { kind, name: name.to_owned() })
+    }
+}
+
+/// What somebody asks for, as typed: names are found in the inventory later.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Only these; empty for the platform.
+    pub only: Vec<Name>,
+    /// Where workloads go.
+    pub to: Vec<(Name, Selector)>,
+    /// Rows of the matrix that are overridden.
+    pub overrides: BTreeSet<String>,
+    /// Who approves.
+    pub acceptor: Acceptor,
+    /// What a failure leads to, where it differs from the policy.
+    pub on_failure: Option<OnFailure>,
+}
+
+/// A plan with all that its approval needs.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The plan, as the gate let it pass.
+    pub checked: CheckedPlan,
+    /// What was seen.
+    pub inventory: Inventory,
+    /// What was asked and answered.
+    pub answers: Answers,
+    /// The evidence that was saved; empty for a plan that is only looked at.
+    pub saved: Saved,
+}
+
+/// Why there is no plan to approve.
+#[derive(Debug)]
+pub enum NoPlan {
+    /// The planner refuses.
+    Refused(Box<Refusal>),
+    /// The gate refuses.
+    Rejected(Box<Rejected>),
+    /// Another run stands in the way.
+    RunOpen {
+        /// Which.
+        run: RunId,
+        /// How it stands: `held: …`, `running`.
+        stands: String,
+    },
+    /// The platform's owners pinned another cluster.
+    WrongCluster {
+        /// The pinned one.
+        expected: Uid,
+        /// This one.
+        found: Uid,
+    },
+    /// Workloads were named that do not exist; each with the nearest names that do.
+    Unknown(Vec<(String, Vec<String>)>),
+    /// The cluster cannot be read.
+    Failed(Failure),
+}
+
+/// Whether evidence is to be saved beside the checks: before a rollback it is, for a look at a plan it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// Save it.
+    Save,
+    /// Write nothing at all.
+    Leave,
+}
+
+/// Plans a rollback and has it checked.
+///
+/// # Errors
+/// [`NoPlan`]; nothing was changed.
+pub async fn roll_back(world: &World, platform: &Platform, asked: &Asked, allow: &Allowances, evidence: Evidence) -> Result<Prepared, NoPlan> {
+    let (inventory, open) = futures::join!(world.look.inventory(&platform.namespace), history::look_back(world, &platform.namespace));
+    let inventory = inventory.map_err(NoPlan::Failed)?;
+    let past = open.map_err(NoPlan::Failed)?;
+    if let Some((run, phase)) = past.open {
+        return Err(NoPlan::RunOpen { run, stands: stands(&phase) });
+    }
+    right_cluster(platform, &inventory)?;
+    let request = request(asked, platform, &inventory)?;
+    let make = |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
+    examine(world, platform, inventory, &make, allow, evidence).await
+}
+
+/// Plans taking a run back, and has it checked.
+///
+/// # Errors
+/// [`NoPlan`]; nothing was changed.
+pub async fn undo(world: &World, platform: &Platform, run: &RunId, taken: &[astern_plan::Taken], allow: &Allowances) -> Result<Prepared, NoPlan> {
+    let (inventory, past) = futures::join!(world.look.inventory(&platform.namespace), history::look_back(world, &platform.namespace));
+    let inventory = inventory.map_err(NoPlan::Failed)?;
+    let past = past.map_err(NoPlan::Failed)?;
+    if let Some((run, phase)) = past.open {
+        return Err(NoPlan::RunOpen { run, stands: stands(&phase) });
+    }
+    let make = |inventory: &Inventory, now| astern_plan::undo(run, taken, inventory, platform, &past.history, now);
+    examine(world, platform, inventory, &make, allow, Evidence::Save).await
+}
+
+/// Checks a plan that was made before against the world as it is now.
+///
+/// # Errors
+/// [`NoPlan`]; nothing was changed.
+pub async fn check(world: &World, plan: Plan, sealed: Vec<u8>, allow: &Allowances, evidence: Evidence) -> Result<Prepared, NoPlan> {
+    let (inventory, past) = futures::join!(world.look.inventory(&plan.namespace), history::look_back(world, &plan.namespace));
+    let inventory = inventory.map_err(NoPlan::Failed)?;
+    if let Some((run, phase)) = past.map_err(NoPlan::Failed)?.open {
+        return Err(NoPlan::RunOpen { run, stands: stands(&phase) });
+    }
+    let questions = astern_gate::questions(&plan, &inventory);
+    let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
+    let (answers, saved) = futures::join!(world.look.answer(&inventory, &questions), save(world, &inventory, &targets, evidence));
+    let now = world.clock.now();
+    let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now).map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
+    Ok(Prepared { checked, inventory, answers, saved })
+}
+
+type Make<'a> = dyn Fn(&Inventory, jiff::Timestamp) -> Result<Plan, Refusal> + Sync + 'a;
+
+/// Logs, probes, the gate's questions and the saving of evidence all start from a first plan made without the logs;
+/// the plan is made again with them, and only what it asks anew is asked again.
+async fn examine(
+    world: &World,
+    platform: &Platform,
+    mut inventory: Inventory,
+    make: &Make<'_>,
+    allow: &Allowances,
+    evidence: Evidence,
+) -> Result<Prepared, NoPlan> {
+    let now = world.clock.now();
+    let scope = survey::scope(platform, &inventory);
+    let draft = make(&inventory, now);
+    let (targets, questions) = match &draft {
+        Ok(plan) => (plan.targets().into_iter().cloned().collect(), astern_gate::questions(plan, &inventory)),
+        Err(_) => (scope.clone(), Vec::new()),
+    };
+    let (seen, mut answers, saved) = futures::join!(
+        survey::senses(world, platform, &inventory, &scope, None),
+        world.look.answer(&inventory, &questions),
+        save(world, &inventory, &targets, evidence)
+    );
+    survey::merge(&mut inventory, seen);
+    let plan = make(&inventory, now).map_err(|refusal| NoPlan::Refused(Box::new(refusal)))?;
+    for _ in 0..ROUNDS {
+        let open: Vec<Question> =
+            astern_gate::questions(&plan, &inventory).into_iter().filter(|question| !answers.has(question)).collect();
+        if open.is_empty() {
+            break;
+        }
+        answers.extend(world.look.answer(&inventory, &open).await);
+    }
+    let sealed = envelope::seal(&plan);
+    let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now).map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
+    Ok(Prepared { checked, inventory, answers, saved })
+}
+
+async fn save(world: &World, inventory: &Inventory, targets: &[Target], evidence: Evidence) -> Saved {
+    match evidence {
+        Evidence::Save => world.sense.save(inventory, targets, SAVE_WITHIN, SAVE_BYTES).await,
+        Evidence::Leave => Saved::default(),
+    }
+}
+
+fn stands(phase: &Phase) -> String {
+    match phase {
+        Phase::Running => "it is under way".to_owned(),
+        Phase::Held { why, .. } => format!("it is held: {why}"),
+        Phase::Unwinding { why } => format!("it is being taken back: {why}"),
+        Phase::Finished(_) => "it is over".to_owned(),
+    }
+}
+
+fn right_cluster(platform: &Platform, inventory: &Inventory) -> Result<(), NoPlan> {
+    let found = inventory.cluster.identity.uid();
+    match &platform.cluster_uid {
+        Some(expected) if expected != found => Err(NoPlan::WrongCluster { expected: expected.clone(), found: found.clone() }),
+        _ => Ok(()),
+    }
+}
+
+/// The request with its names found; the platform's members must exist too.
+fn request(asked: &Asked, platform: &Platform, inventory: &Inventory) -> Result<Request, NoPlan> {
+    let lost: Vec<(String, Vec<String>)> = survey::missing(platform, inventory)
+        .iter()
+        .map(|target| (format!("{target} (named in astern.yaml)"), nearest(&target.name, inventory)))
+        .collect();
+    if !lost.is_empty() {
+        return Err(NoPlan::Unknown(lost));
+    }
+    let names: Vec<Name> = asked.to.iter().map(|(name, _)| name.clone()).collect();
+    let to = resolve(&names, inventory)?.into_iter().zip(asked.to.iter().map(|(_, selector)| selector.clone())).collect();
+    Ok(Request {
+        only: resolve(&asked.only, inventory)?,
+        to,
+        overrides: asked.overrides.clone(),
+        acceptor: asked.acceptor,
+        on_failure: asked.on_failure,
+    })
+}
+
+/// Finds typed names among the workloads, in the same order. A name without a kind must be one workload's alone.
+///
+/// # Errors
+/// [`NoPlan::Unknown`] with the nearest names, or with all that the name could mean.
+pub fn resolve(names: &[Name], inventory: &Inventory) -> Result<Vec<Target>, NoPlan> {
+    let mut found = Vec::new();
+    let mut lost = Vec::new();
+    for name in names {
+        let fits = |target: &&Target| target.name == name.name && name.kind.is_none_or(|kind| kind == target.kind);
+        let fitting: Vec<&Target> = inventory.workloads.keys().filter(fits).collect();
+        match fitting.as_slice() {
+            [only] => found.push((*only).clone()),
+            [] => lost.push((name.name.clone(), nearest(&name.name, inventory))),
+            several => lost.push((name.name.clone(), several.iter().map(ToString::to_string).collect())),
+        }
+    }
+    if lost.is_empty() { Ok(found) } else { Err(NoPlan::Unknown(lost)) }
+}
+
+/// The names nearest to a wrong one, best first, at most three.
+pub fn nearest(name: &str, inventory: &Inventory) -> Vec<String> {
+    let mut ranked: Vec<(usize, String)> = inventory
+        .workloads
+        .keys()
+        .map(|known| (distance(name, &known.name), known.to_string()))
+        .filter(|(distance, _)| *distance <= name.len().max(3) / 2)
+        .collect();
+    ranked.sort();
+    ranked.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+/// Levenshtein's distance in characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::distance;
+
+    #[test]
+    fn the_distance_of_two_names_counts_insertions_deletions_and_replacements() {
+        assert_eq!(distance("api-gatway", "api-gateway"), 1);
+        assert_eq!(distance("api", "api"), 0);
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+    }
+}

@@ -1,0 +1,261 @@
+//! Carrying a run out, going on with one, and asking a running one for something.
+
+use crate::history;
+use crate::judging::PlatformJudge;
+use crate::world::World;
+use astern_engine::{Phase, Status};
+use astern_exec::book::{Book, BookError};
+use astern_exec::driver::{Driver, Ended, ExecError, Observer};
+use astern_gate::{CheckedPlan, NotApproved, Progress, Rejected};
+use astern_model::approval::Approval;
+use astern_model::finding::Allowances;
+use astern_model::id::{RunId, StepId};
+use astern_model::platform::Platform;
+use astern_model::record::{Event, Holder, Outcome, Record, Request};
+use astern_port::Failure;
+use astern_port::journal::AppendError;
+use astern_port::lock::Holding;
+use astern_port::sense::Saved;
+use jiff::SignedDuration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Why a run was not carried out, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The approval does not fit the plan.
+    #[error("the plan was not approved")]
+    NotApproved(#[source] NotApproved),
+    /// The gate does not let the rest of the run pass.
+    #[error("the rest of run {run} cannot be admitted")]
+    Rejected {
+        /// The run.
+        run: RunId,
+        /// What it found.
+        rejected: Box<Rejected>,
+    },
+    /// The cluster cannot be read.
+    #[error("the cluster cannot be read")]
+    Look(#[source] Failure),
+    /// The run is over.
+    #[error("run {run} is over: {how}")]
+    Over {
+        /// The run.
+        run: RunId,
+        /// How it ended.
+        how: &'static str,
+    },
+    /// Somebody carries it out right now.
+    #[error("run {run} is being carried out by {} on {}", holding.holder.user, holding.holder.host)]
+    Alive {
+        /// The run.
+        run: RunId,
+        /// Who.
+        holding: Box<Holding>,
+    },
+    /// A request could not be written down.
+    #[error("the request could not be written into the journal of {run}")]
+    Request {
+        /// The run.
+        run: RunId,
+        /// Why.
+        #[source]
+        source: AppendError,
+    },
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Book(#[from] BookError),
+    /// The driver stopped.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+}
+
+/// Whoever carries runs out here.
+#[derive(Clone, Debug)]
+pub struct Runner {
+    /// Who.
+    pub holder: Holder,
+    /// What the platform's owners allow and how its services are asked.
+    pub platform: Platform,
+}
+
+/// What a person wants of a run that is not over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on with it.
+    GoOn,
+    /// Take back what was done.
+    TakeBack,
+}
+
+/// Carries a checked plan out.
+///
+/// # Errors
+/// [`RunError`]. Whether anything was changed is in the journal of `run`, which may not exist yet.
+pub async fn start(
+    world: &World,
+    runner: Runner,
+    run: RunId,
+    checked: CheckedPlan,
+    approval: Approval,
+    saved: Saved,
+    observer: Arc<dyn Observer>,
+) -> Result<Ended, RunError> {
+    let approved = astern_gate::approve(checked, approval, world.clock.now()).map_err(RunError::NotApproved)?;
+    let ports = world.ports(judge(world, &runner), observer);
+    let driver = Driver::start(ports, approved, run, runner.holder, saved).await?;
+    Ok(driver.carry_out().await?)
+}
+
+/// Goes on with a run whose holder is gone, or that is held, or takes it back.
+///
+/// # Errors
+/// [`RunError::Alive`] when somebody carries it out: then [`request`] is the way, and attaching.
+pub async fn resume(
+    world: &World,
+    runner: Runner,
+    run: &RunId,
+    wish: Wish,
+    allow: &Allowances,
+    observer: Arc<dyn Observer>,
+) -> Result<Ended, RunError> {
+    let book = Book::open(&*world.journal, run).await?;
+    if let Phase::Finished(_) = &book.run.phase {
+        return Err(RunError::Over { run: run.clone(), how: history::word(&book.run.phase) });
+    }
+    if let Some(holding) = alive(world, &book).await? {
+        return Err(RunError::Alive { run: run.clone(), holding: Box::new(holding) });
+    }
+    let approved = admit(world, &book, allow).await?;
+    let by = runner.holder.user.clone();
+    let ports = world.ports(judge(world, &runner), observer);
+    let mut driver = Driver::resume(ports, approved, book, runner.holder).await?;
+    driver.answer(wish == Wish::TakeBack, &by).await?;
+    Ok(driver.carry_out().await?)
+}
+
+/// Asks whoever carries the run out to pause or to take it back. Written into the journal without an epoch; the
+/// holder folds it in at its next step.
+///
+/// # Errors
+/// When the journal does not take it, or the run is over.
+pub async fn request(world: &World, run: &RunId, request: Request, by: &str) -> Result<(), RunError> {
+    loop {
+        let mut book = Book::open(&*world.journal, run).await?;
+        if let Phase::Finished(_) = &book.run.phase {
+            return Err(RunError::Over { run: run.clone(), how: history::word(&book.run.phase) });
+        }
+        let event = Event::Requested { request, by: by.to_owned() };
+        match book.request(&*world.journal, event, world.clock.now()).await {
+            Err(AppendError::Conflict { .. }) => {}
+            Err(source) => return Err(RunError::Request { run: run.clone(), source }),
+            Ok(()) => return Ok(()),
+        }
+    }
+}
+
+/// Whoever holds the run's lock and has renewed it lately.
+///
+/// # Errors
+/// When the lock cannot be read.
+pub async fn alive(world: &World, book: &Book) -> Result<Option<Holding>, RunError> {
+    let holding = world.lock.holding(&book.plan.namespace).await.map_err(RunError::Look)?;
+    let now = world.clock.now();
+    Ok(holding.filter(|holding| holding.run == book.id && now.duration_since(holding.renewed_at) <= holding.duration))
+}
+
+/// Shows a run's records as they come until it rests: finished, held, or without a holder for longer than a lease.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn attach(world: &World, run: &RunId, observer: &dyn Observer) -> Result<Book, RunError> {
+    let mut book = Book::open(&*world.journal, run).await?;
+    let mut shown = 0;
+    let mut quiet_since = world.clock.now();
+    loop {
+        for record in &book.records[shown..] {
+            observer.see(record, &book.run);
+        }
+        if book.records.len() > shown {
+            quiet_since = world.clock.now();
+        }
+        shown = book.records.len();
+        if matches!(book.run.phase, Phase::Finished(_) | Phase::Held { .. }) {
+            return Ok(book);
+        }
+        world.journal.wait(run, book.run.head, ATTACH_WAIT).await.map_err(RunError::Look)?;
+        book.catch_up(&*world.journal).await?;
+        let quiet = world.clock.now().duration_since(quiet_since);
+        if quiet > ABANDONED_AFTER && alive(world, &book).await?.is_none() {
+            return Ok(book);
+        }
+    }
+}
+
+/// One wait on the journal while attached.
+const ATTACH_WAIT: SignedDuration = SignedDuration::from_secs(10);
+/// How long a run may be quiet before its holder's life is looked at: a little more than a lease.
+const ABANDONED_AFTER: SignedDuration = SignedDuration::from_secs(20);
+
+async fn admit(world: &World, book: &Book, allow: &Allowances) -> Result<astern_gate::ApprovedPlan, RunError> {
+    let inventory = world.look.inventory(&book.plan.namespace).await.map_err(RunError::Look)?;
+    let questions = astern_gate::questions(&book.plan, &inventory);
+    let answers = world.look.answer(&inventory, &questions).await;
+    let approval = book.run.approval.clone().ok_or_else(|| BookError::NotApproved { run: book.id.clone() })?;
+    let progress = progress(book);
+    astern_gate::readmit(book.plan.clone(), book.sealed.clone(), approval, &progress, &inventory, &answers, allow)
+        .map_err(|rejected| RunError::Rejected { run: book.id.clone(), rejected: Box::new(rejected) })
+}
+
+/// How far each step is, as the gate wants to know it.
+pub fn progress(book: &Book) -> BTreeMap<StepId, Progress> {
+    let far = |status: &Status| match status {
+        Status::Pending | Status::Failed(_) | Status::Reversed => Progress::Pending,
+        Status::Done { .. } => Progress::Done,
+        Status::Intended(_)
+        | Status::Unsettled(..)
+        | Status::Reversing(_)
+        | Status::ReverseUnsettled(..)
+        | Status::ReverseFailed(..) => Progress::Intended,
+    };
+    book.run.steps.iter().map(|(step, status)| (step.clone(), far(status))).collect()
+}
+
+fn judge(world: &World, runner: &Runner) -> Arc<PlatformJudge> {
+    Arc::new(PlatformJudge { world: world.clone(), platform: runner.platform.clone() })
+}
+
+/// What a run's end means for a script: the exit codes of the command line, documented there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Done and validated.
+    Validated,
+    /// Everything is as before.
+    Unwound,
+    /// Done, but the validation failed or could not tell.
+    NotValidated,
+    /// A person is needed.
+    NeedsPerson,
+}
+
+/// What a book's state means.
+pub fn rest(book: &Book) -> Rest {
+    match &book.run.phase {
+        Phase::Finished(Outcome::Restored) => match &book.run.verdict {
+            Some(verdict) if verdict.passes() => Rest::Validated,
+            Some(_) | None => Rest::NotValidated,
+        },
+        Phase::Finished(Outcome::Unwound { .. }) => Rest::Unwound,
+        Phase::Finished(Outcome::Stuck { .. } | Outcome::Superseded { .. })
+        | Phase::Running
+        | Phase::Held { .. }
+        | Phase::Unwinding { .. } => Rest::NeedsPerson,
+    }
+}
+
+/// An observer that shows nothing.
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn see(&self, _: &Record, _: &astern_engine::Run) {}
+}

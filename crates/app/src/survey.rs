@@ -1,0 +1,101 @@
+//! Looks at a platform once: the inventory, and what logs and probes add to it.
+
+use crate::world::World;
+use astern_model::assessment::{Assessment, Health};
+use astern_model::choice::Choice;
+use astern_model::evidence::{Evidence, Fact};
+use astern_model::inventory::Inventory;
+use astern_model::platform::Platform;
+use astern_model::target::Target;
+use astern_port::Failure;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+
+/// How long logs and probes may take before a decision is made without them. A person waits for this.
+pub const SENSES_WITHIN: SignedDuration = SignedDuration::from_secs(4);
+
+/// The workloads of a platform: its members, or all of the namespace where it names none. A member that the cluster
+/// does not have is left out here; [`missing`] names it.
+pub fn scope(platform: &Platform, inventory: &Inventory) -> Vec<Target> {
+    if platform.members.is_empty() {
+        return inventory.workloads.keys().cloned().collect();
+    }
+    platform.members.iter().map(|member| &member.target).filter(|target| inventory.workloads.contains_key(*target)).cloned().collect()
+}
+
+/// Members of the platform that the cluster does not have.
+pub fn missing(platform: &Platform, inventory: &Inventory) -> Vec<Target> {
+    platform.members.iter().map(|member| &member.target).filter(|target| !inventory.workloads.contains_key(*target)).cloned().collect()
+}
+
+/// How a platform stands, on the API alone: logs are read only for what fails.
+///
+/// # Errors
+/// The cluster's, when the inventory cannot be had.
+pub async fn status(world: &World, platform: &Platform) -> Result<(Inventory, Assessment), Failure> {
+    let mut inventory = world.look.inventory(&platform.namespace).await?;
+    let targets = scope(platform, &inventory);
+    let first = astern_plan::assess(&inventory, platform, &targets);
+    let failing: Vec<Target> = first
+        .workloads
+        .iter()
+        .filter(|entry| matches!(entry.state, Health::Failing | Health::Degraded))
+        .map(|entry| entry.target.clone())
+        .collect();
+    if failing.is_empty() {
+        return Ok((inventory, first));
+    }
+    let lines = world.sense.error_lines(&inventory, &failing, &platform.policy.logs, None, SENSES_WITHIN).await;
+    merge(&mut inventory, lines);
+    let assessment = astern_plan::assess(&inventory, platform, &targets);
+    Ok((inventory, assessment))
+}
+
+/// What the cluster remembers of each workload, and which revision would be chosen.
+///
+/// # Errors
+/// The cluster's, when the inventory cannot be had.
+pub async fn releases(world: &World, platform: &Platform) -> Result<(Inventory, Vec<Choice>), Failure> {
+    let inventory = world.look.inventory(&platform.namespace).await?;
+    let choices = scope(platform, &inventory)
+        .iter()
+        .map(|target| astern_plan::choose(&inventory, &platform.policy, target, None))
+        .collect();
+    Ok((inventory, choices))
+}
+
+/// Adds what the senses saw. A better account of the same trouble (with its last log line) replaces the former one.
+pub fn merge(inventory: &mut Inventory, seen: Vec<Evidence>) {
+    let better: BTreeSet<(Target, &'static str)> = seen
+        .iter()
+        .filter_map(|evidence| trouble_kind(evidence).map(|kind| (evidence.subject.clone(), kind)))
+        .collect();
+    inventory.evidence.retain(|evidence| {
+        trouble_kind(evidence).is_none_or(|kind| !better.contains(&(evidence.subject.clone(), kind)))
+    });
+    inventory.evidence.extend(seen);
+}
+
+fn trouble_kind(evidence: &Evidence) -> Option<&'static str> {
+    use astern_model::evidence::Trouble;
+    match &evidence.fact {
+        Fact::Trouble { trouble: Trouble::CrashLoop { .. }, .. } => Some("crash loop"),
+        _ => None,
+    }
+}
+
+/// The senses' view of `targets` since `since`: logs and probes side by side.
+pub async fn senses(world: &World, platform: &Platform, inventory: &Inventory, targets: &[Target], since: Option<Timestamp>) -> Vec<Evidence> {
+    let probes: Vec<_> = platform
+        .members
+        .iter()
+        .filter(|member| targets.contains(&member.target))
+        .flat_map(|member| member.probes.iter().map(|probe| (member.target.clone(), probe.clone())))
+        .collect();
+    let (mut lines, answers) = futures::join!(
+        world.sense.error_lines(inventory, targets, &platform.policy.logs, since, SENSES_WITHIN),
+        world.sense.probe(&platform.namespace, &probes, SENSES_WITHIN)
+    );
+    lines.extend(answers);
+    lines
+}

@@ -1,0 +1,42 @@
+//! The outside, as the use cases see it: one value that holds every port.
+
+use astern_exec::driver::{Judge, Observer, Ports};
+use astern_exec::perform::Providers;
+use astern_port::clock::Clock;
+use astern_port::cluster::Look;
+use astern_port::journal::Journal;
+use astern_port::lock::Lock;
+use astern_port::sense::Sense;
+use astern_port::workloads::Workloads;
+use std::sync::Arc;
+
+/// Every port that a use case may need. Cheap to clone.
+#[derive(Clone)]
+pub struct World {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The cluster, read.
+    pub look: Arc<dyn Look>,
+    /// Logs and probes.
+    pub sense: Arc<dyn Sense>,
+    /// Where runs are written down.
+    pub journal: Arc<dyn Journal>,
+    /// Who else is alive.
+    pub lock: Arc<dyn Lock>,
+    /// Effects on workloads.
+    pub workloads: Arc<dyn Workloads>,
+}
+
+impl World {
+    /// The ports that a run needs.
+    pub fn ports(&self, judge: Arc<dyn Judge>, observer: Arc<dyn Observer>) -> Ports {
+        Ports {
+            clock: self.clock.clone(),
+            journal: self.journal.clone(),
+            lock: self.lock.clone(),
+            providers: Providers { workloads: self.workloads.clone() },
+            judge,
+            observer,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Commands that change nothing: status, releases, plan, runs, validate.
+
+use crate::args::{Choose, Releases, Validate};
+use crate::console::Console;
+use crate::error::{CliError, Exit, no_plan};
+use crate::output::{self, Format};
+use crate::wiring::Wired;
+use astern_app::history::{self, RunLine};
+use astern_app::planning::{self, Asked, Evidence, Name, NoPlan};
+use astern_app::{judging, survey};
+use astern_model::choice::human;
+use astern_model::finding::Allowances;
+use astern_model::plan::Criteria;
+use astern_model::policy::{Acceptor, OnFailure};
+use astern_model::verdict::{CheckResult, Verdict};
+use std::io::Write;
+use std::path::Path;
+
+pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let (inventory, assessment) = survey::status(&wired.world, &wired.found.platform).await?;
+    for unread in &inventory.unread {
+        console.warn(unread);
+    }
+    for target in survey::missing(&wired.found.platform, &inventory) {
+        console.warn(&format!("{target} stands in astern.yaml but not in namespace {}", inventory.namespace));
+    }
+    if assessment.workloads.is_empty() {
+        console.say(&format!("namespace {} has no workloads", inventory.namespace));
+    }
+    output::print(
+        console,
+        format,
+        "Status",
+        &assessment,
+        || astern_report::assessment_text(&assessment),
+        || astern_report::assessment_markdown(&assessment),
+    )?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn releases(wired: &Wired, arguments: &Releases, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let (inventory, mut choices) = survey::releases(&wired.world, &wired.found.platform).await?;
+    if !arguments.only.is_empty() {
+        let names = names(&arguments.only)?;
+        let only = planning::resolve(&names, &inventory).map_err(no_plan)?;
+        choices.retain(|choice| only.contains(&choice.target));
+    }
+    output::print(
+        console,
+        format,
+        "Releases",
+        &choices,
+        || astern_report::choices_text(&choices),
+        || astern_report::choices_markdown(&choices),
+    )?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn plan(wired: &Wired, choose: &Choose, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let asked = asked(choose, Acceptor::Person)?;
+    let result = planning::roll_back(&wired.world, &wired.found.platform, &asked, &allowances(&choose.accept_revert), Evidence::Leave).await;
+    let prepared = match result {
+        Ok(prepared) => prepared,
+        Err(NoPlan::Refused(refusal)) => {
+            let error = no_plan(NoPlan::Refused(refusal.clone()));
+            if matches!(format, Format::Json | Format::Yaml) {
+                output::print(console, format, "Refusal", &*refusal, String::new, String::new)?;
+            }
+            return Err(error);
+        }
+        Err(other) => return Err(no_plan(other)),
+    };
+    let checked = &prepared.checked;
+    let (plan, findings, hash) = (checked.plan(), checked.findings(), checked.hash());
+    match format {
+        Format::File(file) => {
+            write_private(file, checked.sealed())?;
+            console.say(&astern_report::plan_text(plan, findings, hash));
+            console.say(&format!("written to {}; run it with: astern run {}", file.display(), file.display()));
+            console.data(hash.as_str());
+        }
+        _ => output::print(
+            console,
+            format,
+            "Plan",
+            plan,
+            || astern_report::plan_text(plan, findings, hash),
+            || astern_report::plan_markdown(plan, findings, hash),
+        )?,
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn runs(wired: &Wired, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let runs = history::runs(&wired.world).await?;
+    if runs.is_empty() {
+        console.say(&format!("no runs in {}", wired.world.journal.place()));
+    }
+    output::print(console, format, "RunList", &runs, || runs_text(&runs), || runs_markdown(&runs))?;
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn validate(wired: &Wired, arguments: &Validate, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let platform = &wired.found.platform;
+    let inventory = wired.world.look.inventory(&platform.namespace).await?;
+    let mut criteria = Criteria::of(platform, survey::scope(platform, &inventory));
+    if let Some(soak) = &arguments.soak {
+        criteria.soak = astern_wire::platform::parse_span(soak)
+            .map_err(|error| CliError::new(Exit::Usage, format!("--soak {soak}: {error}")))?;
+    }
+    console.say(&format!("watching {} workloads for {}", criteria.targets.len(), human(criteria.soak)));
+    let since = wired.world.clock.now();
+    let verdict = judging::validate(&wired.world, platform, &criteria, since).await;
+    print_verdict(&verdict, format, console)?;
+    Ok(if verdict.passes() { Exit::Done } else { Exit::NotValidated })
+}
+
+pub(crate) fn print_verdict(verdict: &Verdict, format: &Format, console: &Console) -> Result<(), CliError> {
+    output::print(console, format, "Verdict", verdict, || astern_report::verdict_text(verdict), || verdict_markdown(verdict))
+}
+
+/// What `--only`, `--to` and the other flags of choosing say.
+pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliError> {
+    let mut to = Vec::new();
+    for typed in &choose.to {
+        let usage = |why: &str| {
+            CliError::new(Exit::Usage, format!("--to {typed}: {why}"))
+                .hint("--to api-gateway=2, --to api-gateway=image:v1.2.3, --to statefulset/db=sha256:…")
+        };
+        let (name, selector) = typed.split_once('=').ok_or_else(|| usage("there is no `=` in it"))?;
+        let selector = astern_plan::Selector::parse(selector).map_err(|error| usage(&error.to_string()))?;
+        to.push((Name::parse(name).ok_or_else(|| usage("the kind is not known"))?, selector));
+    }
+    Ok(Asked {
+        only: names(&choose.only)?,
+        to,
+        overrides: choose.override_decision.iter().cloned().collect(),
+        acceptor,
+        on_failure: choose.on_failure.map(|on_failure| match on_failure {
+            crate::args::OnFailure::Hold => OnFailure::Hold,
+            crate::args::OnFailure::Unwind => OnFailure::Unwind,
+        }),
+    })
+}
+
+fn names(typed: &[String]) -> Result<Vec<Name>, CliError> {
+    typed
+        .iter()
+        .map(|text| {
+            Name::parse(text).ok_or_else(|| {
+                CliError::new(Exit::Usage, format!("`{text}` names no kind that is known"))
+                    .hint("NAME, deployment/NAME, statefulset/NAME or daemonset/NAME")
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn allowances(accept_revert: &[String]) -> Allowances {
+    Allowances { accept_revert: accept_revert.iter().cloned().collect() }
+}
+
+/// Writes a file that only its owner can read. An existing one is replaced whole, or not at all.
+pub(crate) fn write_private(file: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let failed = |error: std::io::Error| CliError::input(format!("{} cannot be written", file.display())).cause(error.to_string());
+    let beside = file.with_extension(format!("{}.tmp", std::process::id()));
+    let mut open = std::fs::OpenOptions::new();
+    let mut out = open.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(failed)?;
+    out.write_all(bytes).and_then(|()| out.sync_all()).map_err(failed)?;
+    std::fs::rename(&beside, file).map_err(failed)
+}
+
+fn runs_text(runs: &[RunLine]) -> String {
+    let mut rows = vec![["RUN", "WHEN", "STATE", "STEPS", "BY", "REASON"].map(str::to_owned)];
+    rows.extend(runs.iter().map(cells));
+    let width: Vec<usize> = (0..5).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let line = |row: &[String; 6]| {
+        let padded: Vec<String> = (0..5).map(|column| format!("{:1$}", row[column], width[column])).collect();
+        format!("{}  {}", padded.join("  "), row[5])
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn runs_markdown(runs: &[RunLine]) -> String {
+    let mut lines = vec!["| run | when | state | steps | by | reason |".to_owned(), "|---|---|---|---|---|---|".to_owned()];
+    lines.extend(runs.iter().map(|run| format!("| {} |", cells(run).map(|cell| cell.replace('|', "\\|")).join(" | "))));
+    lines.join("\n")
+}
+
+fn cells(run: &RunLine) -> [String; 6] {
+    let note = run.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+    [
+        run.run.to_string(),
+        run.at.map(astern_model::choice::clock).unwrap_or_default(),
+        run.state.clone(),
+        format!("{}/{}", run.steps.0, run.steps.1),
+        run.by.clone(),
+        format!("{}{note}", run.reason),
+    ]
+}
+
+fn verdict_markdown(verdict: &Verdict) -> String {
+    let mut lines = vec!["| workload | check | result | evidence |".to_owned(), "|---|---|---|---|".to_owned()];
+    lines.extend(verdict.items.iter().map(|item| {
+        let result = match item.result {
+            CheckResult::Pass => "pass",
+            CheckResult::Fail => "**fail**",
+            CheckResult::Unknown => "unknown",
+        };
+        format!("| {} | {} | {result} | {} |", item.target, item.check, item.evidence.replace('|', "\\|"))
+    }));
+    lines.join("\n")
+}

@@ -1,0 +1,178 @@
+//! Commands that change the cluster: rollback, run, undo.
+
+use super::look::{allowances, asked};
+use super::tend;
+use crate::args::{Approve, Global, Rollback, RunPlan, Undo};
+use crate::console::Console;
+use crate::error::{CliError, Exit, no_plan};
+use crate::output::{self, Format};
+use crate::progress::Progress;
+use crate::runner::{self, Handover, Task};
+use crate::wiring::{Wired, holder, run_id};
+use astern_app::planning::{self, Evidence, NoPlan, Prepared};
+use astern_app::running::{self, Runner};
+use astern_app::history;
+use astern_exec::book::Book;
+use astern_model::approval::{Approval, How};
+use astern_model::finding::{Allowances, Severity};
+use astern_model::id::{PlanHash, RunId};
+use astern_model::plan::Plan;
+use astern_model::policy::{Acceptor, Say};
+use std::sync::Arc;
+
+pub(crate) async fn rollback(global: &Global, wired: &Wired, arguments: Rollback, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let acceptor = if arguments.approve.yes { Acceptor::Yes } else { Acceptor::Person };
+    if !arguments.dry_run {
+        approvable(&arguments.approve, console)?;
+    }
+    let asked = asked(&arguments.choose, acceptor)?;
+    let allow = allowances(&arguments.choose.accept_revert);
+    let evidence = if arguments.dry_run { Evidence::Leave } else { Evidence::Save };
+    let prepared = planning::roll_back(&wired.world, &wired.found.platform, &asked, &allow, evidence).await;
+    let prepared = refused_as_data(prepared, format, console)?;
+    if arguments.dry_run {
+        let (plan, findings, hash) = (prepared.checked.plan(), prepared.checked.findings(), prepared.checked.hash());
+        output::print(
+            console,
+            format,
+            "Plan",
+            plan,
+            || astern_report::plan_text(plan, findings, hash),
+            || astern_report::plan_markdown(plan, findings, hash),
+        )?;
+        return Ok(Exit::Done);
+    }
+    carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
+}
+
+pub(crate) async fn run(global: &Global, wired: &Wired, arguments: RunPlan, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    approvable(&arguments.approve, console)?;
+    let file = &arguments.plan;
+    let sealed = std::fs::read(file)
+        .map_err(|error| CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string()))?;
+    let hash = PlanHash::of(&sealed);
+    if let Some(expected) = arguments.expect.as_ref().filter(|expected| expected.as_str() != hash.as_str()) {
+        return Err(CliError::new(Exit::Refused, format!("{} is not the plan that was expected; nothing was changed", file.display()))
+            .code("AST0413")
+            .cause(format!("expected {expected}, found {hash}")));
+    }
+    let plan: Plan = astern_wire::envelope::open(&sealed).map_err(|error| {
+        CliError::input(format!("{} is not a plan; nothing was changed", file.display()))
+            .code("AST0414")
+            .cause(error.to_string())
+            .chain(&error)
+            .hint("astern plan -o plan.json   writes one")
+    })?;
+    let allow = allowances(&arguments.accept_revert);
+    let prepared = planning::check(&wired.world, plan, sealed, &allow, Evidence::Save).await;
+    let prepared = refused_as_data(prepared, format, console)?;
+    carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
+}
+
+pub(crate) async fn undo(global: &Global, wired: &Wired, arguments: Undo, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    approvable(&arguments.approve, console)?;
+    let run = RunId::from(arguments.run.as_str());
+    let book = Book::open(&*wired.world.journal, &run).await?;
+    let taken = history::taken(&book);
+    if taken.is_empty() {
+        return Err(CliError::new(Exit::Refused, format!("run {run} left nothing that could be taken back; nothing was changed"))
+            .code("AST0415")
+            .hint(format!("astern report {run}")));
+    }
+    let allow = allowances(&arguments.accept_revert);
+    let prepared = planning::undo(&wired.world, &wired.found.platform, &run, &taken, &allow).await;
+    let prepared = refused_as_data(prepared, format, console)?;
+    carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
+}
+
+/// Without a terminal, both the yes and the reason must have been typed.
+fn approvable(approve: &Approve, console: &Console) -> Result<(), CliError> {
+    let usage = |message: &str, hint: &str| Err(CliError::new(Exit::Usage, message).hint(hint));
+    if approve.yes && approve.reason.is_none() {
+        return usage("--yes needs a reason: it appears in the journal, on the workloads and in the report", "--reason TEXT");
+    }
+    if !approve.yes && !console.can_ask() {
+        return usage("nobody is there to be asked; nothing was changed", "--yes --reason TEXT approves without asking");
+    }
+    Ok(())
+}
+
+fn refused_as_data(prepared: Result<Prepared, NoPlan>, format: &Format, console: &Console) -> Result<Prepared, CliError> {
+    prepared.map_err(|refused| {
+        if let (NoPlan::Refused(refusal), Format::Json | Format::Yaml) = (&refused, format) {
+            if let Err(error) = output::print(console, format, "Refusal", &**refusal, String::new, String::new) {
+                return error;
+            }
+        }
+        no_plan(refused)
+    })
+}
+
+async fn carry_out(
+    global: &Global,
+    wired: &Wired,
+    prepared: Prepared,
+    allow: Allowances,
+    approve: Approve,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
+    let checked = &prepared.checked;
+    console.say(&astern_report::plan_text(checked.plan(), checked.findings(), checked.hash()));
+    let Some(approval) = approval(wired, &prepared, &approve, console)? else {
+        console.say("not approved; nothing was changed");
+        return Ok(Exit::Refused);
+    };
+    let run = run_id(approval.at);
+    let user = checked.plan().cluster.user.clone();
+    let progress = Arc::new(Progress::new(console.clone(), checked.plan().clone()));
+    if approve.foreground {
+        let who = Runner { holder: holder(&user), platform: wired.found.platform.clone() };
+        let work = running::start(&wired.world, who, run.clone(), prepared.checked, approval, prepared.saved, progress.clone());
+        let ended = runner::in_foreground(work, &progress, &run).await?;
+        return tend::rest(wired, &ended.book, format, console);
+    }
+    let sealed = String::from_utf8(checked.sealed().to_vec())
+        .map_err(|_| CliError::input("the plan is not text; nothing was changed"))?;
+    let task = Task::Start {
+        run: run.clone(),
+        sealed,
+        inventory: Box::new(prepared.inventory),
+        answers: prepared.answers,
+        approval,
+        saved: prepared.saved,
+    };
+    let handover = Handover { platform: wired.found.platform.clone(), user, allow, task };
+    runner::hand_over(global, wired, handover, &run, &progress, format, console).await
+}
+
+/// Who says yes, and why. None: they said no.
+fn approval(wired: &Wired, prepared: &Prepared, approve: &Approve, console: &Console) -> Result<Option<Approval>, CliError> {
+    let checked = &prepared.checked;
+    let reason = match &approve.reason {
+        Some(reason) => reason.clone(),
+        None => console.ask("Reason (appears in journal, annotations and report):").unwrap_or_default(),
+    };
+    if reason.trim().is_empty() {
+        return Err(CliError::new(Exit::Usage, "a reason is needed; nothing was changed").hint("--reason TEXT"));
+    }
+    if !approve.yes && !console.confirm("Carry this plan out?") {
+        return Ok(None);
+    }
+    let plan = checked.plan();
+    let mut overrides: Vec<String> = match plan.decision.say {
+        Say::RollBack => Vec::new(),
+        Say::Ask | Say::DoNot => plan.decision.fired.iter().map(|fired| format!("{}: {}", fired.row, fired.because)).collect(),
+    };
+    overrides.extend(plan.warnings.iter().filter(|warning| warning.contains("unknown")).cloned());
+    let warnings = checked.findings().iter().filter(|finding| finding.severity == Severity::Warn).map(|finding| finding.code.clone()).collect();
+    Ok(Some(Approval {
+        plan: checked.hash().clone(),
+        by: plan.cluster.user.clone(),
+        how: if approve.yes { How::Yes } else { How::Person },
+        reason,
+        at: wired.world.clock.now(),
+        overrides,
+        warnings,
+    }))
+}

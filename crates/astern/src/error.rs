@@ -1,0 +1,226 @@
+//! One place that turns every failure into what a person reads: what happened, why, and what to type next; and into
+//! the exit code that a script branches on.
+
+use astern_app::planning::NoPlan;
+use astern_app::running::RunError;
+use astern_exec::book::BookError;
+use astern_exec::driver::ExecError;
+use astern_kubernetes::connect::ConnectError;
+use astern_port::Failure;
+use std::error::Error;
+use std::process::ExitCode;
+
+/// The exit codes. Documented in `--help`; scripts branch on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done and validated.
+    Done = 0,
+    /// Wrong input or configuration; nothing was changed.
+    Input = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Refused; nothing was changed.
+    Refused = 3,
+    /// Unwound; the world is as before.
+    Unwound = 4,
+    /// Done, but the validation failed.
+    NotValidated = 5,
+    /// Held or stuck; a person is needed.
+    NeedsPerson = 6,
+    /// Interrupted; resumable.
+    Interrupted = 130,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// A failure as it is printed.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    /// What a script learns.
+    pub(crate) exit: Exit,
+    /// The page in docs/errors, if there is one.
+    pub(crate) code: Option<String>,
+    /// What happened, one sentence.
+    pub(crate) message: String,
+    /// Why, outermost first.
+    pub(crate) causes: Vec<String>,
+    /// Lines that show it, printed as they are.
+    pub(crate) shown: Vec<String>,
+    /// What to type next.
+    pub(crate) hints: Vec<String>,
+}
+
+impl CliError {
+    /// Wrong input; nothing was changed.
+    pub(crate) fn input(message: impl Into<String>) -> Self {
+        Self::new(Exit::Input, message)
+    }
+
+    /// Any failure.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, code: None, message: message.into(), causes: Vec::new(), shown: Vec::new(), hints: Vec::new() }
+    }
+
+    /// The same with something to type next.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// The same with a cause.
+    pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// The same with its page's code.
+    pub(crate) fn code(mut self, code: impl Into<String>) -> Self {
+        self.code = Some(code.into());
+        self
+    }
+
+    /// The same with the whole chain of `error`'s sources as causes.
+    pub(crate) fn chain(mut self, error: &dyn Error) -> Self {
+        let mut source = error.source();
+        while let Some(cause) = source {
+            self.causes.push(cause.to_string());
+            if let Some(failure) = cause.downcast_ref::<Failure>() {
+                self.hints.extend(failure.hint.clone());
+                self.shown.extend(failure.evidence.iter().cloned());
+            }
+            source = cause.source();
+        }
+        self
+    }
+
+    /// The text for standard error.
+    pub(crate) fn text(&self) -> String {
+        let mut lines = Vec::new();
+        let code = self.code.as_ref().map(|code| format!("[{code}] ")).unwrap_or_default();
+        lines.push(format!("error: {code}{}", self.message));
+        match self.causes.as_slice() {
+            [] => {}
+            [only] => lines.push(format!("cause: {only}")),
+            several => lines.extend(several.iter().enumerate().map(|(place, cause)| format!("cause {}: {cause}", place + 1))),
+        }
+        lines.extend(self.shown.iter().map(|line| format!("  {line}")));
+        if !self.hints.is_empty() {
+            lines.push(String::new());
+            lines.extend(self.hints.iter().map(|hint| format!("hint: {hint}")));
+        }
+        lines.join("\n")
+    }
+}
+
+impl From<Failure> for CliError {
+    fn from(failure: Failure) -> Self {
+        let mut error = Self::input(failure.to_string());
+        error.hints.extend(failure.hint.clone());
+        error.shown = failure.evidence;
+        error
+    }
+}
+
+impl From<ConnectError> for CliError {
+    fn from(error: ConnectError) -> Self {
+        Self::input(error.to_string()).chain(&error)
+    }
+}
+
+impl From<BookError> for CliError {
+    fn from(error: BookError) -> Self {
+        let converted = Self::input(error.to_string()).chain(&error);
+        match &error {
+            BookError::NoSuchRun { .. } => converted.code("AST0401").hint("astern runs   lists the runs that this journal knows"),
+            BookError::Damaged { .. } | BookError::Illegal { .. } => Self { exit: Exit::NeedsPerson, ..converted }
+                .code("AST0402")
+                .hint("nothing was changed now; `astern status` says how the workloads stand")
+                .hint("the run cannot be resumed from this journal: start a new rollback once you have looked"),
+            BookError::NotApproved { .. } => converted.code("AST0403").hint("start a new rollback"),
+            BookError::Store { .. } => converted,
+        }
+    }
+}
+
+impl From<RunError> for CliError {
+    fn from(error: RunError) -> Self {
+        let message = error.to_string();
+        match error {
+            RunError::Book(error) => error.into(),
+            RunError::Exec(error) => error.into(),
+            RunError::NotApproved(source) => Self::new(Exit::Refused, message).cause(source.to_string()).code(source.code()),
+            RunError::Rejected { run, rejected } => {
+                let mut error = Self::new(Exit::NeedsPerson, message);
+                error.shown = astern_report::findings_text(&rejected.findings).lines().map(str::to_owned).collect();
+                error.hint(format!("astern abort {run}   takes back what was done"))
+            }
+            RunError::Over { run, .. } => {
+                Self::input(message).code("AST0404").hint(format!("astern report {run}")).hint(format!("astern undo {run}   takes it back"))
+            }
+            RunError::Alive { run, .. } => Self::new(Exit::Refused, message)
+                .code("AST0405")
+                .hint(format!("astern attach {run}   shows it"))
+                .hint(format!("astern abort {run}    asks it to take back what it did")),
+            RunError::Look(failure) => failure.into(),
+            RunError::Request { source, .. } => Self::input(message).cause(source.to_string()),
+        }
+    }
+}
+
+impl From<ExecError> for CliError {
+    fn from(error: ExecError) -> Self {
+        let converted = Self::new(Exit::NeedsPerson, error.to_string()).chain(&error);
+        match &error {
+            ExecError::Busy { holding, .. } => Self { exit: Exit::Refused, ..converted }
+                .code("AST0406")
+                .hint(format!("astern attach {}   shows it", holding.run))
+                .hint(format!("astern resume {}   takes it over once its runner is gone", holding.run)),
+            ExecError::Lock(_) => converted.code("AST0407"),
+            ExecError::Superseded { run, .. } => converted.code("AST0408").hint(format!("astern attach {run}   shows how it goes on")),
+            ExecError::Journal { run, .. } => converted
+                .code("AST0409")
+                .hint("no effect was begun without a durable intent; what had begun is settled on resume")
+                .hint(format!("astern resume {run}   once the journal can be written again")),
+            ExecError::Book(_) => converted,
+        }
+    }
+}
+
+/// What a plan that was not made means. Refusals are printed by the caller; this is the rest.
+pub(crate) fn no_plan(no_plan: NoPlan) -> CliError {
+    match no_plan {
+        NoPlan::Refused(refusal) => {
+            let mut error = CliError::new(Exit::Refused, refusal.summary.clone()).code(refusal.code.clone());
+            error.shown = astern_report::refusal_text(&refusal).lines().map(str::to_owned).collect();
+            error
+        }
+        NoPlan::Rejected(rejected) => {
+            let mut error = CliError::new(Exit::Refused, "the gate does not let this plan pass; nothing was changed");
+            error.shown = astern_report::findings_text(&rejected.findings).lines().map(str::to_owned).collect();
+            error
+        }
+        NoPlan::RunOpen { run, stands } => CliError::new(Exit::Refused, format!("run {run} is not over: {stands}"))
+            .code("AST0410")
+            .hint(format!("astern attach {run}   shows it"))
+            .hint(format!("astern resume {run}   goes on with it"))
+            .hint(format!("astern abort {run}    takes back what it did")),
+        NoPlan::WrongCluster { expected, found } => {
+            CliError::new(Exit::Refused, format!("this is another cluster: astern.yaml is for uid {expected}, this one has uid {found}"))
+                .code("AST0411")
+                .hint("choose the right context with --context, or correct spec.cluster.uid in astern.yaml")
+        }
+        NoPlan::Unknown(names) => {
+            let mut error = CliError::input("these workloads do not exist").code("AST0412");
+            for (name, near) in names {
+                let near = if near.is_empty() { "no name is near it".to_owned() } else { format!("did you mean {}?", near.join(" or ")) };
+                error.shown.push(format!("{name}: {near}"));
+            }
+            error.hint("astern status   lists the workloads of the namespace")
+        }
+        NoPlan::Failed(failure) => failure.into(),
+    }
+}

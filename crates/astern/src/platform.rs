@@ -1,0 +1,66 @@
+//! Finds and reads `astern.yaml`: upward from the working directory, or where `--file` says.
+
+use crate::args::Global;
+use crate::error::CliError;
+use astern_model::platform::Platform;
+use std::path::{Path, PathBuf};
+
+/// The file's name.
+pub(crate) const FILE_NAME: &str = "astern.yaml";
+
+/// A platform and where it was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) platform: Platform,
+    /// None: there is no file; the platform is a bare namespace.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// The platform that is meant. Without a file it is the namespace that `-n` or the context names.
+///
+/// # Errors
+/// A file that cannot be read, or that does not hold together; a `-n` that contradicts it.
+pub(crate) fn find(global: &Global, context_namespace: &str) -> Result<Found, CliError> {
+    match locate(global)? {
+        Some(file) => {
+            let platform = read(&file)?;
+            if let Some(asked) = global.namespace.as_ref().filter(|asked| **asked != platform.namespace) {
+                // A file that was found, not named, must not get in the way of somebody who names a namespace.
+                if global.file.is_none() {
+                    return Ok(Found { platform: Platform::of_namespace(asked), file: None });
+                }
+                let message = format!("{} is for namespace {}, but -n says {asked}", file.display(), platform.namespace);
+                return Err(CliError::input(message).hint("leave -n out, or name another file with --file"));
+            }
+            Ok(Found { platform, file: Some(file) })
+        }
+        None => {
+            let namespace = global.namespace.as_deref().unwrap_or(context_namespace);
+            Ok(Found { platform: Platform::of_namespace(namespace), file: None })
+        }
+    }
+}
+
+/// The file that `--file` names, or the nearest one above the working directory.
+pub(crate) fn locate(global: &Global) -> Result<Option<PathBuf>, CliError> {
+    if let Some(file) = &global.file {
+        return if file.is_file() {
+            Ok(Some(file.clone()))
+        } else {
+            Err(CliError::input(format!("there is no file {}", file.display())).hint("astern init -n NAMESPACE   writes one"))
+        };
+    }
+    let here = std::env::current_dir().map_err(|error| CliError::input("the working directory cannot be read").cause(error.to_string()))?;
+    Ok(here.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file()))
+}
+
+/// Reads one file.
+pub(crate) fn read(file: &Path) -> Result<Platform, CliError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string()))?;
+    astern_wire::platform::parse_platform(&text, &file.display().to_string()).map_err(|error| {
+        let mut shown = CliError::input(format!("{} cannot be used", file.display())).code(error.code());
+        shown.shown = error.to_string().lines().map(str::to_owned).collect();
+        shown
+    })
+}

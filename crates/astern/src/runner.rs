@@ -1,0 +1,211 @@
+//! The runner: a process of its own session that carries a run out while a terminal only watches. Closing the
+//! terminal ends the watching, not the run.
+
+use crate::args::{self, Global};
+use crate::commands::tend;
+use crate::console::Console;
+use crate::error::{CliError, Exit};
+use crate::output::Format;
+use crate::progress::Progress;
+use crate::wiring::{self, Wired, holder};
+use astern_app::running::{self, Rest, RunError, Runner, Unobserved, Wish};
+use astern_exec::driver::Ended;
+use astern_model::approval::Approval;
+use astern_model::finding::Allowances;
+use astern_model::id::{RunId, Seq};
+use astern_model::inventory::Inventory;
+use astern_model::plan::Plan;
+use astern_model::platform::Platform;
+use astern_model::question::Answers;
+use astern_port::sense::Saved;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+/// What the runner is told, through a pipe: it is never written to disk, since templates may hold literal secrets.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Handover {
+    pub(crate) platform: Platform,
+    pub(crate) user: String,
+    pub(crate) allow: Allowances,
+    pub(crate) task: Task,
+}
+
+/// What the runner is to do. A new run is checked by the gate again there, from the same answers, without I/O.
+#[derive(Deserialize, Serialize)]
+pub(crate) enum Task {
+    Start { run: RunId, sealed: String, inventory: Box<Inventory>, answers: Answers, approval: Approval, saved: Saved },
+    Resume { run: RunId },
+    Abort { run: RunId },
+}
+
+/// How long the runner may take from its start to its first record, and from the run's rest to its own end.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+/// Lines of the runner's log that are shown when it fails early.
+const LOG_LINES: usize = 12;
+
+/// Starts a runner, hands the task over, and watches.
+pub(crate) async fn hand_over(
+    global: &Global,
+    wired: &Wired,
+    handover: Handover,
+    run: &RunId,
+    progress: &Progress,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
+    let log = state_folder()?.join(format!("{run}.log"));
+    let from = match &handover.task {
+        Task::Start { .. } => Seq(0),
+        Task::Resume { .. } | Task::Abort { .. } => {
+            astern_exec::book::Book::open(&*wired.world.journal, run).await?.run.head
+        }
+    };
+    let mut child = spawn(global, &log)?;
+    let bytes = serde_json::to_vec(&handover).map_err(|error| CliError::input("the runner cannot be told").cause(error.to_string()))?;
+    let mut pipe = child.stdin.take().ok_or_else(|| CliError::input("the runner has no standard input"))?;
+    let told = async {
+        pipe.write_all(&bytes).await?;
+        pipe.shutdown().await
+    };
+    told.await.map_err(|error| early_end(&log, None).cause(error.to_string()))?;
+    drop(pipe);
+    tokio::select! {
+        biased;
+        waited = wired.world.journal.wait(run, from, PATIENCE) => waited?,
+        ended = child.wait() => {
+            let code = ended.ok().and_then(|status| status.code());
+            let written = wired.world.journal.read(run, from).await?;
+            if written.is_empty() {
+                return Err(early_end(&log, code));
+            }
+        }
+    }
+    let exit = tend::watch(wired, run, progress, format, console).await?;
+    if exit != Exit::Interrupted {
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await;
+    }
+    Ok(exit)
+}
+
+fn spawn(global: &Global, log: &Path) -> Result<Child, CliError> {
+    let failed = |what: &str, error: std::io::Error| CliError::input(format!("the runner {what}; nothing was changed")).cause(error.to_string());
+    let out = OpenOptions::new().create(true).append(true).mode(0o600).open(log).map_err(|error| failed("has no log", error))?;
+    let err = out.try_clone().map_err(|error| failed("has no log", error))?;
+    let program = std::env::current_exe().map_err(|error| failed("was not found", error))?;
+    let mut command = Command::new(program);
+    command.args(flags(global)).arg("runner").stdin(Stdio::piped()).stdout(out).stderr(err).kill_on_drop(false);
+    command.spawn().map_err(|error| failed("could not be started", error))
+}
+
+/// The flags that say which cluster and which store; no secret is among them.
+fn flags(global: &Global) -> Vec<std::ffi::OsString> {
+    let mut flags: Vec<std::ffi::OsString> = Vec::new();
+    let mut add = |flag: &str, value: Option<std::ffi::OsString>| {
+        if let Some(value) = value {
+            flags.push(flag.into());
+            flags.push(value);
+        }
+    };
+    add("--context", global.context.clone().map(Into::into));
+    add("--kubeconfig", global.kubeconfig.clone().map(Into::into));
+    add("--namespace", global.namespace.clone().map(Into::into));
+    add("--file", global.file.clone().map(Into::into));
+    add("--store", global.store.clone().map(Into::into));
+    flags
+}
+
+fn early_end(log: &Path, code: Option<i32>) -> CliError {
+    let exit = match code {
+        Some(1) => Exit::Input,
+        Some(3) => Exit::Refused,
+        _ => Exit::NeedsPerson,
+    };
+    let mut error = CliError::new(exit, "the runner ended before it wrote anything; no workload was changed");
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    error.shown = lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect();
+    error.hint(format!("its log: {}", log.display()))
+}
+
+/// The runner's own side: a session of its own, deaf to hang-ups; then one run, to its rest.
+pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Result<Exit, CliError> {
+    let mut bytes = Vec::new();
+    let unread = |error: std::io::Error| CliError::input("the handover cannot be read").cause(error.to_string());
+    tokio::io::stdin().read_to_end(&mut bytes).await.map_err(unread)?;
+    let handover: Handover = serde_json::from_slice(&bytes)
+        .map_err(|error| CliError::input("this is no handover; `astern rollback` starts runners").cause(error.to_string()))?;
+    // Already leading a session means that somebody started it so; either way no terminal is attached.
+    let _ = rustix::process::setsid();
+    let _deaf = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(unread)?;
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    let mut wired = wiring::wire(global).await?;
+    wired.found.platform = handover.platform.clone();
+    let who = Runner { holder: holder(&handover.user), platform: handover.platform };
+    let ended = match handover.task {
+        Task::Start { run, sealed, inventory, answers, approval, saved } => {
+            let sealed = sealed.into_bytes();
+            let plan: Plan = astern_wire::envelope::open(&sealed)
+                .map_err(|error| CliError::input("the handed plan cannot be read").cause(error.to_string()))?;
+            let checked = astern_gate::check(plan, sealed, &inventory, &answers, &handover.allow, wired.world.clock.now())
+                .map_err(|rejected| crate::error::no_plan(astern_app::planning::NoPlan::Rejected(Box::new(rejected))))?;
+            running::start(&wired.world, who, run, checked, approval, saved, Arc::new(Unobserved)).await?
+        }
+        Task::Resume { run } => running::resume(&wired.world, who, &run, Wish::GoOn, &handover.allow, Arc::new(Unobserved)).await?,
+        Task::Abort { run } => running::resume(&wired.world, who, &run, Wish::TakeBack, &handover.allow, Arc::new(Unobserved)).await?,
+    };
+    Ok(match running::rest(&ended.book) {
+        Rest::Validated => Exit::Done,
+        Rest::Unwound => Exit::Unwound,
+        Rest::NotValidated => Exit::NotValidated,
+        Rest::NeedsPerson => Exit::NeedsPerson,
+    })
+}
+
+/// Carries a run out here. An interrupt stops it as a crash would: what had begun is settled on resume.
+pub(crate) async fn in_foreground(
+    work: impl Future<Output = Result<Ended, RunError>>,
+    progress: &Progress,
+    run: &RunId,
+) -> Result<Ended, CliError> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| CliError::input("signals cannot be handled").cause(error.to_string()))?;
+    let mut every = tokio::time::interval(std::time::Duration::from_millis(500));
+    tokio::pin!(work);
+    let stopped = || {
+        CliError::new(Exit::Interrupted, format!("interrupted; run {run} can be resumed"))
+            .hint(format!("astern resume {run}   goes on"))
+            .hint(format!("astern abort {run}    takes back what was done"))
+    };
+    loop {
+        tokio::select! {
+            ended = &mut work => return Ok(ended?),
+            _ = every.tick() => progress.tick(),
+            _ = tokio::signal::ctrl_c() => return Err(stopped()),
+            _ = terminate.recv() => return Err(stopped()),
+        }
+    }
+}
+
+/// Where runners log and reports are left: `$XDG_STATE_HOME/astern`, else `~/.local/state/astern`; only its owner
+/// can read it.
+pub(crate) fn state_folder() -> Result<PathBuf, CliError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let base = std::env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/state")))
+        .unwrap_or_else(std::env::temp_dir);
+    let folder = base.join("astern");
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(|error| CliError::input(format!("{} cannot be made", folder.display())).cause(error.to_string()))?;
+    Ok(folder)
+}

@@ -1,0 +1,96 @@
+//! The composition root: which adapter stands behind which port.
+
+use crate::args::Global;
+use crate::error::CliError;
+use crate::platform::{self, Found};
+use astern_app::World;
+use astern_kubernetes::connect::{ConnectOptions, Connection, connect};
+use astern_kubernetes::effects::KubernetesWorkloads;
+use astern_kubernetes::lock::ClusterLock;
+use astern_kubernetes::look::ClusterLook;
+use astern_model::id::RunId;
+use astern_model::record::Holder;
+use astern_port::clock::Clock;
+use astern_port::journal::Journal;
+use astern_port::vault::Vault;
+use astern_sense::ClusterSense;
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+
+/// Everything that a command needs.
+pub(crate) struct Wired {
+    pub(crate) world: World,
+    pub(crate) found: Found,
+    pub(crate) vault: Arc<dyn Vault>,
+}
+
+/// Connects, reads the platform, and puts the adapters behind the ports.
+pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
+    let connection = connection(global).await?;
+    let found = platform::find(global, &connection.default_namespace)?;
+    let namespace = found.platform.namespace.clone();
+    let (journal, vault): (Arc<dyn Journal>, Arc<dyn Vault>) = match &global.store {
+        Some(file) => {
+            let (journal, vault) = astern_journal::sqlite::Sqlite::open(file).await?;
+            (Arc::new(journal), Arc::new(vault))
+        }
+        None => (
+            Arc::new(astern_journal::cluster::ClusterJournal::new(connection.client.clone(), namespace.clone())),
+            Arc::new(astern_journal::vault::ClusterVault::new(connection.client.clone(), namespace)),
+        ),
+    };
+    let world = World {
+        clock: Arc::new(SystemClock),
+        sense: Arc::new(ClusterSense::new(connection.client.clone(), vault.clone())),
+        lock: Arc::new(ClusterLock::new(connection.client.clone())),
+        workloads: Arc::new(KubernetesWorkloads::new(connection.client.clone(), vault.clone())),
+        look: Arc::new(ClusterLook::new(connection)),
+        journal,
+    };
+    Ok(Wired { world, found, vault })
+}
+
+async fn connection(global: &Global) -> Result<Connection, CliError> {
+    let options = ConnectOptions {
+        kubeconfig: global.kubeconfig.clone(),
+        context: global.context.clone(),
+        namespace: global.namespace.clone(),
+    };
+    Ok(connect(&options).await?)
+}
+
+/// This process as a run's holder; `user` as the API server names it.
+pub(crate) fn holder(user: &str) -> Holder {
+    Holder { id: uuid::Uuid::now_v7().to_string(), user: user.to_owned(), host: host(), pid: std::process::id() }
+}
+
+/// A new run's id: its time, for people and for order, and four random digits.
+pub(crate) fn run_id(now: Timestamp) -> RunId {
+    let random = uuid::Uuid::now_v7().simple().to_string();
+    RunId(format!("r{}-{}", now.strftime("%Y%m%d-%H%M%S"), &random[random.len() - 4..]))
+}
+
+fn host() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .map(|name| name.trim().to_owned())
+        .or_else(|| std::env::var("HOSTNAME").ok())
+        .unwrap_or_else(|| "unknown host".to_owned())
+}
+
+/// The system's time.
+struct SystemClock;
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    async fn sleep(&self, span: SignedDuration) {
+        if let Ok(span) = std::time::Duration::try_from(span) {
+            tokio::time::sleep(span).await;
+        }
+    }
+}

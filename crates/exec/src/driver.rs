@@ -1,0 +1,663 @@
+//! The loop: fold, ask the engine, perform, append, fold. Owns the order "intent durable, then effect, then result",
+//! the lock's heartbeat, and what happens when somebody else takes the run over.
+
+use crate::book::{Book, BookError};
+use crate::perform::{self, Providers};
+use astern_engine::{Command, Phase, Run, Status, next};
+use astern_gate::ApprovedPlan;
+use astern_model::id::{Direction, Epoch, RunId, StepId};
+use astern_model::plan::Plan;
+use astern_model::record::{Event, Holder, Outcome, Record, Request};
+use astern_model::reversal::Reversal;
+use astern_model::step::After;
+use astern_model::verdict::Verdict;
+use astern_port::clock::Clock;
+use astern_port::journal::{AppendError, Journal};
+use astern_port::lock::{Holding, Lock, Taking};
+use astern_port::sense::Saved;
+use astern_port::workloads::Settled;
+use astern_port::{Failure, FailureClass};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Finished runs that a journal keeps. Fifty bad nights are a year's memory; more belongs into an archive.
+pub const RUNS_KEPT: usize = 50;
+/// How long the journal may be away before the run stops: longer than an API server's restart, shorter than the
+/// patience of whoever watches.
+const JOURNAL_AWAY: SignedDuration = SignedDuration::from_mins(5);
+/// How long one wait on the journal for requests lasts before it is asked again.
+const REQUEST_WAIT: SignedDuration = SignedDuration::from_secs(30);
+
+/// What a run needs of the outside.
+#[derive(Clone)]
+pub struct Ports {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the run is written down.
+    pub journal: Arc<dyn Journal>,
+    /// Who else is alive.
+    pub lock: Arc<dyn Lock>,
+    /// The layers.
+    pub providers: Providers,
+    /// Who says whether it is over.
+    pub judge: Arc<dyn Judge>,
+    /// Who watches.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Says, over the soak window, whether it is over: the same senses and thresholds that opened it.
+#[async_trait]
+pub trait Judge: Send + Sync {
+    /// Judges a plan's criteria since `since` (the run's first takeover). Takes as long as the soak window.
+    async fn judge(&self, plan: &Plan, since: Timestamp) -> Verdict;
+}
+
+/// Sees every record once it is durable.
+pub trait Observer: Send + Sync {
+    /// One record, and the run after it.
+    fn see(&self, record: &Record, run: &Run);
+}
+
+/// How the driver came to rest.
+#[derive(Debug)]
+pub struct Ended {
+    /// The run's journal.
+    pub book: Book,
+}
+
+/// Why the driver stopped before the run came to rest. No effect was begun without a durable intent.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// Another run, or another holder of this one, is alive.
+    #[error("run {} holds the lock of namespace {namespace}: {} on {} since {}", holding.run, holding.holder.user, holding.holder.host, holding.renewed_at)]
+    Busy {
+        /// The namespace.
+        namespace: String,
+        /// Who.
+        holding: Box<Holding>,
+    },
+    /// The lock could not be taken.
+    #[error("the run lock could not be taken")]
+    Lock(#[source] Failure),
+    /// The run was taken over by another holder: this one has written nothing since.
+    #[error("run {run} was taken over by another holder (epoch {by}); this one wrote nothing after that")]
+    Superseded {
+        /// The run.
+        run: RunId,
+        /// The newest epoch.
+        by: Epoch,
+    },
+    /// The journal does not take records any more.
+    #[error("the journal of {run} does not take records any more")]
+    Journal {
+        /// The run.
+        run: RunId,
+        /// What the store said.
+        #[source]
+        source: Failure,
+    },
+    /// The journal cannot be read or does not hold together.
+    #[error(transparent)]
+    Book(#[from] BookError),
+}
+
+/// Carries out one approved plan.
+pub struct Driver {
+    ports: Ports,
+    approved: ApprovedPlan,
+    holder: Holder,
+    epoch: Epoch,
+    book: Book,
+    tasks: JoinSet<Done>,
+    in_flight: BTreeMap<StepId, AbortHandle>,
+    judging: Option<AbortHandle>,
+    facts: Vec<Event>,
+}
+
+/// What a task brought back.
+enum Done {
+    Step(StepId, Event),
+    Judged(Verdict),
+}
+
+impl Driver {
+    /// Starts a new run: lock, then the plan and its approval in the journal, then the takeover.
+    ///
+    /// # Errors
+    /// [`ExecError`]; nothing was changed in the cluster but the lock and the journal.
+    pub async fn start(ports: Ports, approved: ApprovedPlan, run: RunId, holder: Holder, saved: Saved) -> Result<Self, ExecError> {
+        lock(&ports, approved.plan(), &run, &holder).await?;
+        let now = ports.clock.now();
+        let book = Book::create(&*ports.journal, run.clone(), approved.plan(), approved.sealed(), approved.approval(), now)
+            .await
+            .map_err(|error| ExecError::from_append(&run, error))?;
+        let facts = vec![Event::Saved { evidence: saved.evidence, missed: saved.missed }];
+        Self::take(ports, approved, book, holder, facts).await
+    }
+
+    /// Goes on with a run that the gate has admitted again.
+    ///
+    /// # Errors
+    /// [`ExecError`]; nothing was changed in the cluster but the lock and the journal.
+    pub async fn resume(ports: Ports, approved: ApprovedPlan, book: Book, holder: Holder) -> Result<Self, ExecError> {
+        lock(&ports, &book.plan, &book.id, &holder).await?;
+        Self::take(ports, approved, book, holder, Vec::new()).await
+    }
+
+    async fn take(ports: Ports, approved: ApprovedPlan, mut book: Book, holder: Holder, facts: Vec<Event>) -> Result<Self, ExecError> {
+        let epoch = loop {
+            match book.take_over(&*ports.journal, &holder, ports.clock.now()).await {
+                Ok(epoch) => break epoch,
+                Err(AppendError::Conflict { .. }) => {
+                    book.catch_up(&*ports.journal).await?;
+                }
+                Err(error) => return Err(ExecError::from_append(&book.id, error)),
+            }
+        };
+        let driver = Self {
+            ports,
+            approved,
+            holder,
+            epoch,
+            book,
+            tasks: JoinSet::new(),
+            in_flight: BTreeMap::new(),
+            judging: None,
+            facts,
+        };
+        driver.show_all();
+        Ok(driver)
+    }
+
+    /// Writes down what a person wants of a run that was held or left alone: go on, or take back what was done.
+    ///
+    /// # Errors
+    /// As [`Self::carry_out`].
+    pub async fn answer(&mut self, take_back: bool, by: &str) -> Result<(), ExecError> {
+        let held = matches!(self.book.run.phase, Phase::Held { .. });
+        let event = if take_back {
+            Event::Unwinding { why: format!("aborted by {by}") }
+        } else if held {
+            Event::Resumed { by: by.to_owned() }
+        } else {
+            return Ok(());
+        };
+        self.append(vec![event]).await
+    }
+
+    /// Carries the run out until it rests: finished or held.
+    ///
+    /// # Flow
+    /// fence what a predecessor left open; then: ask the engine, perform, append results (with what it decides) as
+    /// one batch, fold, ask again. Requests by others are folded in as they come.
+    ///
+    /// # Errors
+    /// [`ExecError`]: taken over, or the journal is gone. What had begun is settled by whoever resumes.
+    pub async fn carry_out(mut self) -> Result<Ended, ExecError> {
+        let beat = Heartbeat::start(&self.ports, self.namespaces(), &self.book.id, &self.holder);
+        let result = self.fence_and_run(&beat).await;
+        self.tasks.shutdown().await;
+        drop(beat);
+        result?;
+        if matches!(self.book.run.phase, Phase::Finished(_)) {
+            if let Err(failure) = self.ports.journal.settle(&self.book.id, RUNS_KEPT).await {
+                tracing::warn!(%failure, "the finished run could not be compacted; it is complete all the same");
+            }
+        }
+        let namespaces = self.namespaces();
+        if let Err(failure) = self.ports.lock.release(&namespaces, &self.book.id, &self.holder).await {
+            tracing::warn!(%failure, "the run lock could not be given back; it runs out by itself");
+        }
+        Ok(Ended { book: self.book })
+    }
+
+    async fn fence_and_run(&mut self, beat: &Heartbeat) -> Result<(), ExecError> {
+        self.fence().await?;
+        loop {
+            let flying: BTreeSet<StepId> = self.in_flight.keys().cloned().collect();
+            let commands = next(&self.book.run, &self.book.graph, &flying, self.ports.clock.now());
+            let (events, wake) = self.begin(commands);
+            if !events.is_empty() || self.facts.iter().any(|fact| !matches!(fact, Event::Saved { .. })) {
+                self.append(events).await?;
+                continue;
+            }
+            if self.in_flight.is_empty() && self.judging.is_none() && wake.is_none() {
+                return Ok(());
+            }
+            self.wait(wake, beat).await?;
+        }
+    }
+
+    /// Starts what can be started; returns what is to be appended, and when to ask again.
+    fn begin(&mut self, commands: Vec<Command>) -> (Vec<Event>, Option<Timestamp>) {
+        let mut events = Vec::new();
+        let mut wake: Option<Timestamp> = None;
+        for command in commands {
+            match command {
+                Command::Append(event) => events.push(event),
+                Command::WaitUntil(at) => wake = Some(wake.map_or(at, |earlier| earlier.min(at))),
+                Command::Judge => self.judge(),
+                Command::PrepareReverse { step, attempt } => {
+                    let key = astern_model::id::EffectKey::of(&self.book.id, &step, Direction::Back);
+                    events.push(Event::ReverseIntended { step, key, attempt });
+                }
+                Command::Prepare { step, attempt } => self.prepare(step, attempt),
+                Command::Apply { step, until } => self.apply(step, until),
+                Command::Settle { step } => self.settle(step),
+                Command::Reverse { step, until } => self.reverse(step, until),
+                Command::SettleReverse { step } => self.settle_reverse(step),
+            }
+        }
+        (events, wake)
+    }
+
+    fn prepare(&mut self, step: StepId, attempt: u32) {
+        let (providers, run) = (self.ports.providers.clone(), self.book.id.clone());
+        let spec = perform::spec(&self.book.plan, &step);
+        self.fly(step.clone(), async move {
+            let result = perform::prepare(&providers, &spec).await;
+            perform::prepared(&run, step, attempt, result)
+        });
+    }
+
+    fn apply(&mut self, step: StepId, until: Timestamp) {
+        let Some(before) = self.before(&step) else { return };
+        let (providers, clock) = (self.ports.providers.clone(), self.ports.clock.clone());
+        let spec = perform::spec(&self.book.plan, &step);
+        let stamp = perform::stamp(&self.book.id, &step, Direction::Forward, self.epoch, self.reason());
+        let only_reads = spec.only_reads();
+        self.fly(step.clone(), async move {
+            let left = until.duration_since(clock.now());
+            let result = tokio::select! {
+                biased;
+                result = perform::apply(&providers, &spec, &before, &stamp) => result,
+                () = clock.sleep(left) => Err(overdue(&spec.phrase(), only_reads)),
+            };
+            perform::applied(step, result)
+        });
+    }
+
+    fn settle(&mut self, step: StepId) {
+        let Some(before) = self.before(&step) else { return };
+        let providers = self.ports.providers.clone();
+        let spec = perform::spec(&self.book.plan, &step);
+        let stamp = perform::stamp(&self.book.id, &step, Direction::Forward, self.epoch, self.reason());
+        self.fly(step.clone(), async move {
+            let result: Settled<After> = perform::settle(&providers, &spec, &before, &stamp).await;
+            perform::settled(step, result)
+        });
+    }
+
+    fn reverse(&mut self, step: StepId, until: Timestamp) {
+        let Some(before) = self.before(&step) else { return };
+        let (providers, clock) = (self.ports.providers.clone(), self.ports.clock.clone());
+        let spec = perform::spec(&self.book.plan, &step);
+        let stamp = perform::stamp(&self.book.id, &step, Direction::Back, self.epoch, self.reason());
+        self.fly(step.clone(), async move {
+            let left = until.duration_since(clock.now());
+            let result = tokio::select! {
+                biased;
+                result = perform::reverse(&providers, &spec, &before, &stamp) => result,
+                () = clock.sleep(left) => Err(overdue(&format!("take back: {}", spec.phrase()), false)),
+            };
+            perform::reversed(step, result)
+        });
+    }
+
+    fn settle_reverse(&mut self, step: StepId) {
+        let Some(before) = self.before(&step) else { return };
+        let providers = self.ports.providers.clone();
+        let spec = perform::spec(&self.book.plan, &step);
+        let stamp = perform::stamp(&self.book.id, &step, Direction::Back, self.epoch, self.reason());
+        self.fly(step.clone(), async move {
+            let result = perform::settle_reverse(&providers, &spec, &before, &stamp).await;
+            perform::settled_reverse(step, result)
+        });
+    }
+
+    fn fly(&mut self, step: StepId, task: impl Future<Output = Event> + Send + 'static) {
+        let name = step.clone();
+        let handle = self.tasks.spawn(async move { Done::Step(name, task.await) });
+        self.in_flight.insert(step, handle);
+    }
+
+    fn judge(&mut self) {
+        if self.judging.is_some() {
+            return;
+        }
+        let (judge, plan) = (self.ports.judge.clone(), self.book.plan.clone());
+        let since = self.book.run.started_at.unwrap_or_else(|| self.ports.clock.now());
+        self.judging = Some(self.tasks.spawn(async move { Done::Judged(judge.judge(&plan, since).await) }));
+    }
+
+    /// Waits until something comes in: a task's result, a record by somebody else, the wake-up time, or the loss of
+    /// the lock.
+    async fn wait(&mut self, wake: Option<Timestamp>, beat: &Heartbeat) -> Result<(), ExecError> {
+        let (clock, journal) = (self.ports.clock.clone(), self.ports.journal.clone());
+        let (id, head) = (self.book.id.clone(), self.book.run.head);
+        let sleep = async {
+            match wake {
+                Some(at) => clock.sleep(at.duration_since(clock.now())).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = beat.lost() => self.lost().await,
+            Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => {
+                self.take_in(done);
+                while let Some(done) = self.tasks.try_join_next() {
+                    self.take_in(done);
+                }
+                Ok(())
+            }
+            waited = journal.wait(&id, head, REQUEST_WAIT) => {
+                if waited.is_err() {
+                    clock.sleep(SignedDuration::from_secs(1)).await;
+                    return Ok(());
+                }
+                self.fold_in_others().await
+            }
+            () = sleep => Ok(()),
+        }
+    }
+
+    fn take_in(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            Ok(Done::Step(step, event)) => {
+                self.in_flight.remove(&step);
+                self.facts.push(event);
+            }
+            Ok(Done::Judged(verdict)) => {
+                self.judging = None;
+                self.facts.push(Event::Judged { verdict });
+            }
+            Err(error) if error.is_cancelled() => {}
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    /// Reads and folds what others appended: requests, or a takeover.
+    async fn fold_in_others(&mut self) -> Result<(), ExecError> {
+        let from = self.book.records.len();
+        self.book.catch_up(&*self.ports.journal).await?;
+        for record in &self.book.records[from..] {
+            self.ports.observer.see(record, &self.book.run);
+        }
+        self.still_ours()?;
+        if matches!(self.book.run.request, Some((Request::Abort, _))) {
+            self.stop_watching();
+        }
+        Ok(())
+    }
+
+    /// An abort need not wait for a rollout that is only being watched, nor for the judge.
+    fn stop_watching(&mut self) {
+        if let Some(handle) = self.judging.take() {
+            handle.abort();
+        }
+        let graph = &self.book.graph;
+        self.in_flight.retain(|step, handle| {
+            let watches = graph.node(step).is_some_and(|node| node.reversal == Reversal::Nothing);
+            if watches {
+                handle.abort();
+            }
+            !watches
+        });
+    }
+
+    fn still_ours(&self) -> Result<(), ExecError> {
+        match self.book.run.epoch {
+            Some(by) if by > self.epoch => Err(ExecError::Superseded { run: self.book.id.clone(), by }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The lock is gone: fail-stop. The journal tells who has it now.
+    async fn lost(&mut self) -> Result<(), ExecError> {
+        self.tasks.shutdown().await;
+        self.fold_in_others().await?;
+        let why = "the run lock was lost: it could not be renewed in time";
+        Err(ExecError::Lock(Failure::new(FailureClass::Conflict, "keep the run lock", why)))
+    }
+
+    /// Appends what is known and what was decided, as one batch. Facts survive a conflict; decisions are made again
+    /// from the new state.
+    async fn append(&mut self, decisions: Vec<Event>) -> Result<(), ExecError> {
+        let mut decisions = decisions;
+        let mut events: Vec<Event> = std::mem::take(&mut self.facts);
+        let mut away_since: Option<Timestamp> = None;
+        let mut attempt = 0;
+        loop {
+            events.retain(|event| self.follows(event));
+            let batch: Vec<Event> = events.iter().chain(&decisions).cloned().collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let from = self.book.records.len();
+            let now = self.ports.clock.now();
+            match self.book.record(&*self.ports.journal, self.epoch, batch, now).await {
+                Ok(_) => {
+                    for record in &self.book.records[from..] {
+                        self.ports.observer.see(record, &self.book.run);
+                    }
+                    return Ok(());
+                }
+                Err(AppendError::Conflict { .. }) => {
+                    decisions.clear();
+                    events.retain(is_fact);
+                    self.fold_in_others().await?;
+                }
+                Err(AppendError::Fenced { by }) => {
+                    return Err(ExecError::Superseded { run: self.book.id.clone(), by });
+                }
+                Err(AppendError::Store(failure)) => {
+                    let since = *away_since.get_or_insert(now);
+                    attempt += 1;
+                    self.journal_away(failure, since, attempt).await?;
+                }
+            }
+        }
+    }
+
+    /// Waits for a journal that may come back; what it may have taken meanwhile is found by reading.
+    async fn journal_away(&mut self, failure: Failure, since: Timestamp, attempt: u32) -> Result<(), ExecError> {
+        let passing = matches!(failure.class, FailureClass::Transient { .. } | FailureClass::Unknown);
+        let now = self.ports.clock.now();
+        if !passing || now.duration_since(since) > JOURNAL_AWAY {
+            return Err(ExecError::Journal { run: self.book.id.clone(), source: failure });
+        }
+        tracing::warn!(%failure, attempt, "the journal does not answer; trying again");
+        self.ports.clock.sleep(astern_engine::backoff::pause(attempt, self.book.id.as_str(), &failure)).await;
+        match self.fold_in_others().await {
+            Err(ExecError::Book(BookError::Store { .. })) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Whether an event still follows from the folded state: an append whose answer was lost may be there already.
+    fn follows(&self, event: &Event) -> bool {
+        let record = Record { seq: self.book.run.head, epoch: Some(self.epoch), at: Timestamp::UNIX_EPOCH, event: event.clone() };
+        match event {
+            Event::Saved { .. } => !self.book.run.saved,
+            _ => self.book.run.clone().then(&record).is_ok(),
+        }
+    }
+
+    /// After a takeover: the predecessor's open writes are fenced before anything is settled.
+    async fn fence(&mut self) -> Result<(), ExecError> {
+        let open: Vec<(StepId, Epoch)> = self
+            .book
+            .run
+            .steps
+            .iter()
+            .filter_map(|(step, status)| match status {
+                Status::Intended(attempt)
+                | Status::Unsettled(attempt, _)
+                | Status::Reversing(attempt)
+                | Status::ReverseUnsettled(attempt, _)
+                    if attempt.epoch < self.epoch =>
+                {
+                    Some((step.clone(), attempt.epoch))
+                }
+                _ => None,
+            })
+            .collect();
+        for (step, from) in open {
+            let spec = perform::spec(&self.book.plan, &step);
+            if spec.only_reads() {
+                continue;
+            }
+            if let Err(failure) = self.fence_one(&spec, from).await {
+                let why = format!("step {step} cannot be taken over: {failure}");
+                self.append(vec![Event::Held { why }]).await?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn fence_one(&self, spec: &astern_model::step::Spec, from: Epoch) -> Result<(), Failure> {
+        let since = self.ports.clock.now();
+        for attempt in 1.. {
+            match perform::fence(&self.ports.providers, spec, &self.book.id, from, self.epoch).await {
+                Err(failure) if matches!(failure.class, FailureClass::Transient { .. } | FailureClass::Unknown) => {
+                    if self.ports.clock.now().duration_since(since) > JOURNAL_AWAY {
+                        return Err(failure);
+                    }
+                    self.ports.clock.sleep(astern_engine::backoff::pause(attempt, self.book.id.as_str(), &failure)).await;
+                }
+                other => return other,
+            }
+        }
+        Ok(())
+    }
+
+    fn before(&self, step: &StepId) -> Option<astern_model::step::Before> {
+        match self.book.run.status(step) {
+            Status::Intended(attempt)
+            | Status::Unsettled(attempt, _)
+            | Status::Reversing(attempt)
+            | Status::ReverseUnsettled(attempt, _)
+            | Status::ReverseFailed(attempt, _) => Some(attempt.before.clone()),
+            Status::Done { before, .. } => Some(before.clone()),
+            Status::Pending | Status::Failed(_) | Status::Reversed => None,
+        }
+    }
+
+    fn reason(&self) -> &str {
+        &self.approved.approval().reason
+    }
+
+    fn namespaces(&self) -> Vec<String> {
+        namespaces(&self.book.plan)
+    }
+
+    fn show_all(&self) {
+        for record in &self.book.records {
+            self.ports.observer.see(record, &self.book.run);
+        }
+    }
+}
+
+/// Facts are about the world and stay true when somebody else appended first; decisions are made again.
+fn is_fact(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Saved { .. }
+            | Event::Applied { .. }
+            | Event::Failed { .. }
+            | Event::Unsettled { .. }
+            | Event::Reversed { .. }
+            | Event::ReverseFailed { .. }
+            | Event::Judged { .. }
+    )
+}
+
+fn namespaces(plan: &Plan) -> Vec<String> {
+    let names: BTreeSet<&String> = plan.targets().into_iter().map(|target| &target.namespace).collect();
+    names.into_iter().cloned().collect()
+}
+
+async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Result<(), ExecError> {
+    let namespaces = namespaces(plan);
+    match ports.lock.take(&namespaces, run, holder, &ports.journal.place()).await.map_err(ExecError::Lock)? {
+        Taking::Taken => Ok(()),
+        Taking::Held(holding) => {
+            Err(ExecError::Busy { namespace: namespaces.join(", "), holding: Box::new(holding) })
+        }
+    }
+}
+
+fn overdue(phrase: &str, only_reads: bool) -> Failure {
+    if only_reads {
+        Failure::new(FailureClass::Permanent, phrase, "its deadline passed")
+            .hint("look with `astern status`; then `astern resume RUN` waits again, `astern abort RUN` takes back what was done")
+    } else {
+        Failure::new(FailureClass::Unknown, phrase, "no answer came before its deadline")
+    }
+}
+
+impl ExecError {
+    fn from_append(run: &RunId, error: AppendError) -> Self {
+        match error {
+            AppendError::Fenced { by } => Self::Superseded { run: run.clone(), by },
+            AppendError::Conflict { head } => Self::Journal {
+                run: run.clone(),
+                source: Failure::new(FailureClass::Conflict, "append", format!("somebody appended first, up to record {head}")),
+            },
+            AppendError::Store(source) => Self::Journal { run: run.clone(), source },
+        }
+    }
+}
+
+impl Ended {
+    /// How the run ended, if it is over; none while it is held.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.book.run.phase {
+            Phase::Finished(outcome) => Some(outcome),
+            Phase::Running | Phase::Held { .. } | Phase::Unwinding { .. } => None,
+        }
+    }
+}
+
+/// Renews the lock until it is dropped. A lock that is somebody else's stops the run. While the API server is away
+/// nothing can be renewed, and nobody else can take it either; whoever takes it later writes a takeover record, and
+/// from then on this holder's appends are refused.
+struct Heartbeat {
+    task: tokio::task::JoinHandle<()>,
+    lost: Arc<tokio::sync::Notify>,
+}
+
+impl Heartbeat {
+    fn start(ports: &Ports, namespaces: Vec<String>, run: &RunId, holder: &Holder) -> Self {
+        let lost = Arc::new(tokio::sync::Notify::new());
+        let (lock, clock) = (ports.lock.clone(), ports.clock.clone());
+        let (run, holder, tell) = (run.clone(), holder.clone(), lost.clone());
+        let task = tokio::spawn(async move {
+            loop {
+                clock.sleep(lock.renew_every()).await;
+                match lock.renew(&namespaces, &run, &holder).await {
+                    Ok(()) => {}
+                    Err(failure) if failure.class == FailureClass::Conflict => break,
+                    Err(failure) => tracing::warn!(%failure, "the run lock could not be renewed; trying again"),
+                }
+            }
+            tell.notify_one();
+        });
+        Self { task, lost }
+    }
+
+    async fn lost(&self) {
+        self.lost.notified().await;
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
