@@ -31,7 +31,8 @@ impl Arguments {
     /// The value of `--name VALUE` or `--name=VALUE`.
     pub(crate) fn value(&mut self, name: &str) -> Outcome<Option<String>> {
         let Some(at) = self.0.iter().position(|word| {
-            word.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            word.strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
         }) else {
             return Ok(None);
         };
@@ -41,16 +42,20 @@ impl Arguments {
         }
         match self.0.remove(at) {
             Some(value) => Ok(Some(value)),
-            None => Err(Failure::usage(format!("{name} needs a value"), "cargo xtask --help")),
+            None => Err(Failure::usage(
+                format!("{name} needs a value"),
+                "cargo xtask --help",
+            )),
         }
     }
 
     /// What is left, when none of it looks like an option.
     pub(crate) fn words(self) -> Outcome<Vec<String>> {
         match self.0.iter().find(|word| word.starts_with('-')) {
-            Some(unknown) => {
-                Err(Failure::usage(format!("`{unknown}` is not understood here"), "cargo xtask --help"))
-            }
+            Some(unknown) => Err(Failure::usage(
+                format!("`{unknown}` is not understood here"),
+                "cargo xtask --help",
+            )),
             None => Ok(self.0.into()),
         }
     }
@@ -58,7 +63,10 @@ impl Arguments {
     /// Nothing may be left.
     pub(crate) fn end(self) -> Outcome {
         match self.words()?.first() {
-            Some(word) => Err(Failure::usage(format!("`{word}` is too much here"), "cargo xtask --help")),
+            Some(word) => Err(Failure::usage(
+                format!("`{word}` is too much here"),
+                "cargo xtask --help",
+            )),
             None => Ok(()),
         }
     }

@@ -2,13 +2,15 @@
 
 mod control_plane;
 mod credentials;
+mod images;
 mod kubectl;
 mod kwok;
 mod network;
+mod node;
 mod record;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub(crate) use kubectl::Kubectl;
@@ -27,6 +29,9 @@ Commands:
   up       Start it, or say that it is running; prints KUBECONFIG=… on stdout
   status   What is running, and how it is
   down     End it, and remove what it made on this machine
+  images TAR…                       Give a real node the images of `docker save` archives
+  image NAME:TAG BINARY [KEY=VALUE…]  Make an image of one static program, and give it to the node
+  platform-images                   Build the example platform's program and give the node its images
 
 Options:
   --node kwok|real   Pods without containers (kwok), or with them (real: containerd, runc, kubelet; needs root) [kwok]
@@ -61,7 +66,9 @@ pub(crate) enum NodeKind {
 
 impl NodeKind {
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Kwok, Self::Real].into_iter().find(|kind| kind.to_string() == text)
+        [Self::Kwok, Self::Real]
+            .into_iter()
+            .find(|kind| kind.to_string() == text)
     }
 }
 
@@ -85,7 +92,12 @@ pub(crate) struct Wanted {
 
 impl Wanted {
     pub(crate) fn new(kind: NodeKind) -> Self {
-        Self { kind, name: kind.to_string(), nodes: DEFAULT_NODES, fast: false }
+        Self {
+            kind,
+            name: kind.to_string(),
+            nodes: DEFAULT_NODES,
+            fast: false,
+        }
     }
 }
 
@@ -102,7 +114,10 @@ pub(crate) fn main(mut arguments: Arguments) -> Outcome {
         return Ok(());
     }
     let command = arguments.command();
-    let wanted = wanted(&mut arguments)?;
+    let mut wanted = wanted(&mut arguments)?;
+    if matches!(command.as_deref(), Some("images" | "image" | "platform-images")) && wanted.name == "kwok" {
+        wanted.name = NodeKind::Real.to_string();
+    }
     match command.as_deref() {
         Some("up") => {
             arguments.end()?;
@@ -111,13 +126,26 @@ pub(crate) fn main(mut arguments: Arguments) -> Outcome {
         }
         Some("status") => arguments.end().and_then(|()| status(&wanted.name)),
         Some("down") => arguments.end().and_then(|()| down(&wanted.name)),
+        Some("images") => {
+            let record = running(&wanted.name)?;
+            arguments
+                .words()?
+                .iter()
+                .try_for_each(|archive| images::import(&record, archive.as_ref()))
+        }
+        Some("image") => make_image(&running(&wanted.name)?, &arguments.words()?),
+        Some("platform-images") => {
+            arguments.end()?;
+            import_platform(&wanted.name)
+        }
         None => {
             println!("{HELP}");
             Ok(())
         }
-        Some(other) => {
-            Err(Failure::usage(format!("`{other}` is no command of cluster"), "cargo xtask cluster --help"))
-        }
+        Some(other) => Err(Failure::usage(
+            format!("`{other}` is no command of cluster"),
+            "cargo xtask cluster --help",
+        )),
     }
 }
 
@@ -129,11 +157,14 @@ pub(crate) fn up(wanted: &Wanted) -> Outcome<Ready> {
         if healthy(&old) {
             return keep(wanted, &old);
         }
-        eprintln!("cluster {}: not all of it is running; starting afresh", wanted.name);
+        eprintln!(
+            "cluster {}: not all of it is running; starting afresh",
+            wanted.name
+        );
         take_down(&old)?;
     }
+    prepare(wanted.kind, &folder)?;
     let start = Instant::now();
-    prepare(wanted.kind)?;
     eprintln!("cluster {}: starting in {}", wanted.name, folder.display());
     let mut record = Record::create(&folder, wanted)?;
     if let Err(failure) = bring_up(wanted, &mut record) {
@@ -141,8 +172,15 @@ pub(crate) fn up(wanted: &Wanted) -> Outcome<Ready> {
         drop(take_down(&record));
         return Err(failure);
     }
-    eprintln!("cluster {}: ready after {:.1} s", wanted.name, start.elapsed().as_secs_f64());
-    Ok(Ready { kubeconfig: record.kubeconfig(), was_up: false })
+    eprintln!(
+        "cluster {}: ready after {:.1} s",
+        wanted.name,
+        start.elapsed().as_secs_f64()
+    );
+    Ok(Ready {
+        kubeconfig: record.kubeconfig(),
+        was_up: false,
+    })
 }
 
 /// Ends the cluster and removes what it made; its logs stay until the next start.
@@ -158,22 +196,68 @@ pub(crate) fn down(name: &str) -> Outcome {
     Ok(())
 }
 
+/// Builds the example platform and gives its images to a cluster that is up.
+pub(crate) fn import_platform(name: &str) -> Outcome {
+    images::import_platform(&running(name)?)
+}
+
+pub(crate) fn can_have_real_nodes() -> bool {
+    network::is_root()
+}
+
+/// The record of a cluster that must be up.
+fn running(name: &str) -> Outcome<Record> {
+    let record = Record::read(&record::folder(name))?;
+    record.ok_or_else(|| {
+        Failure::new(format!("cluster {name} is not running"))
+            .next(format!("cargo xtask cluster up --name {name}"))
+    })
+}
+
+fn make_image(record: &Record, words: &[String]) -> Outcome {
+    let [name, program, environment @ ..] = words else {
+        return Err(Failure::usage(
+            "an image needs a name and a program",
+            "cargo xtask cluster --help",
+        ));
+    };
+    let image = images::Image {
+        name: name.clone(),
+        environment: environment.to_vec(),
+        user: String::new(),
+    };
+    images::import_program(record, program.as_ref(), &[image])
+}
+
 fn wanted(arguments: &mut Arguments) -> Outcome<Wanted> {
     let usage = |what: String| Failure::usage(what, "cargo xtask cluster --help");
     let name = arguments.value("--name")?;
     let kind = match arguments.value("--node")? {
-        Some(text) => NodeKind::parse(&text).ok_or_else(|| usage(format!("--node is kwok or real, not `{text}`")))?,
-        None => name.as_deref().and_then(NodeKind::parse).unwrap_or(NodeKind::Kwok),
+        Some(text) => {
+            NodeKind::parse(&text).ok_or_else(|| usage(format!("--node is kwok or real, not `{text}`")))?
+        }
+        None => name
+            .as_deref()
+            .and_then(NodeKind::parse)
+            .unwrap_or(NodeKind::Kwok),
     };
     let mut wanted = Wanted::new(kind);
     if let Some(name) = name {
-        if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-') {
-            return Err(usage(format!("--name is letters, digits and hyphens, not `{name}`")));
+        if !name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
+        {
+            return Err(usage(format!(
+                "--name is letters, digits and hyphens, not `{name}`"
+            )));
         }
         wanted.name = name;
     }
     if let Some(text) = arguments.value("--nodes")? {
-        let nodes = text.parse().ok().filter(|nodes| (1..=kwok::MOST_NODES).contains(nodes));
+        let nodes = text
+            .parse()
+            .ok()
+            .filter(|nodes| (1..=kwok::MOST_NODES).contains(nodes));
         wanted.nodes =
             nodes.ok_or_else(|| usage(format!("--nodes is 1 to {}, not `{text}`", kwok::MOST_NODES)))?;
     }
@@ -184,24 +268,36 @@ fn wanted(arguments: &mut Arguments) -> Outcome<Wanted> {
 /// A cluster that is running already: only nodes can be added to it.
 fn keep(wanted: &Wanted, record: &Record) -> Outcome<Ready> {
     if record.kind != wanted.kind {
-        return Err(Failure::new(format!("cluster {} is running with {} nodes", wanted.name, record.kind))
-            .next(format!("cargo xtask cluster down --name {0}, or another --name", wanted.name)));
+        return Err(Failure::new(format!(
+            "cluster {} is running with {} nodes",
+            wanted.name, record.kind
+        ))
+        .next(format!(
+            "cargo xtask cluster down --name {0}, or another --name",
+            wanted.name
+        )));
     }
     if record.fast != wanted.fast {
         let limits = if record.fast { "raised" } else { "default" };
-        eprintln!("cluster {}: it runs with {limits} limits; `down` first to change them", wanted.name);
+        eprintln!(
+            "cluster {}: it runs with {limits} limits; `down` first to change them",
+            wanted.name
+        );
     }
     if wanted.kind == NodeKind::Kwok {
         let kubectl = Kubectl::new(&record.kubeconfig())?;
         kwok::add_nodes(&kubectl, wanted.nodes)?;
-        wait_for_nodes(&kubectl)?;
+        wait_for_nodes(record, &kubectl)?;
     }
     eprintln!("cluster {}: already up", wanted.name);
-    Ok(Ready { kubeconfig: record.kubeconfig(), was_up: true })
+    Ok(Ready {
+        kubeconfig: record.kubeconfig(),
+        was_up: true,
+    })
 }
 
 /// What must be on the machine before anything starts.
-fn prepare(kind: NodeKind) -> Outcome {
+fn prepare(kind: NodeKind, folder: &Path) -> Outcome {
     debian::ensure(&[debian::OPENSSL])?;
     programs::ensure(&[
         programs::ETCD_SERVER,
@@ -212,7 +308,7 @@ fn prepare(kind: NodeKind) -> Outcome {
     programs::kubectl()?;
     match kind {
         NodeKind::Kwok => programs::ensure(&[programs::KWOK_CONTROLLER]),
-        NodeKind::Real => Err(Failure::new("real nodes are not there yet")),
+        NodeKind::Real => node::prepare(folder),
     }
 }
 
@@ -221,6 +317,9 @@ fn bring_up(wanted: &Wanted, record: &mut Record) -> Outcome {
     let ports = control_plane::Ports::free(network.api_address)?;
     record.server = format!("https://{}:{}", network.api_address, ports.api);
     network::keep_on_machine(record, &network, ports.api)?;
+    if wanted.kind == NodeKind::Real {
+        node::connect(record, &network)?;
+    }
     credentials::write(record, &network)?;
     control_plane::start(record, &network, &ports)?;
     let kubectl = Kubectl::new(&record.kubeconfig())?;
@@ -231,15 +330,21 @@ fn bring_up(wanted: &Wanted, record: &mut Record) -> Outcome {
             kwok::start(record, &network, &ports)?;
             kwok::add_nodes(&kubectl, wanted.nodes)?;
         }
-        NodeKind::Real => {}
+        NodeKind::Real => node::start(record, &network, &ports)?,
     }
-    wait_for_nodes(&kubectl).map_err(|failure| failure.log(&record.log("kube-controller-manager")))?;
+    let stands_for_node = if wanted.kind == NodeKind::Real {
+        "kubelet"
+    } else {
+        "kwok"
+    };
+    wait_for_nodes(record, &kubectl).map_err(|failure| failure.log(&record.log(stands_for_node)))?;
     wait_for_namespace(&kubectl).map_err(|failure| failure.log(&record.log("kube-controller-manager")))
 }
 
 /// Nodes that are Ready and that pods may go to; the controller manager takes the start-up taints off a little later.
-fn wait_for_nodes(kubectl: &Kubectl) -> Outcome {
+fn wait_for_nodes(record: &Record, kubectl: &Kubectl) -> Outcome {
     process::wait_until("ready nodes", READY_DEADLINE, || {
+        record.all_alive()?;
         let nodes = kubectl.json(&["get", "nodes"])?;
         let nodes = nodes["items"].as_array().cloned().unwrap_or_default();
         Ok(!nodes.is_empty() && nodes.iter().all(usable))
@@ -248,18 +353,36 @@ fn wait_for_nodes(kubectl: &Kubectl) -> Outcome {
 }
 
 fn usable(node: &serde_json::Value) -> bool {
-    let conditions = node["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let ready = conditions.iter().any(|each| each["type"] == "Ready" && each["status"] == "True");
+    let conditions = node["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let ready = conditions
+        .iter()
+        .any(|each| each["type"] == "Ready" && each["status"] == "True");
     let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
-    ready && !taints.iter().any(|taint| taint["key"] == "node.kubernetes.io/not-ready")
+    ready
+        && !taints
+            .iter()
+            .any(|taint| taint["key"] == "node.kubernetes.io/not-ready")
 }
 
 /// What pods and tests take for granted in a namespace is made by controllers, a moment after the API is ready.
 fn wait_for_namespace(kubectl: &Kubectl) -> Outcome {
-    process::wait_until("the default service account and kube-root-ca.crt", READY_DEADLINE, || {
-        let found = kubectl.read(&["get", "serviceaccount/default", "configmap/kube-root-ca.crt", "-o", "name"]);
-        Ok(found.is_ok())
-    })?;
+    process::wait_until(
+        "the default service account and kube-root-ca.crt",
+        READY_DEADLINE,
+        || {
+            let found = kubectl.read(&[
+                "get",
+                "serviceaccount/default",
+                "configmap/kube-root-ca.crt",
+                "-o",
+                "name",
+            ]);
+            Ok(found.is_ok())
+        },
+    )?;
     Ok(())
 }
 
@@ -270,12 +393,17 @@ fn healthy(record: &Record) -> bool {
 }
 
 fn take_down(record: &Record) -> Outcome {
+    if record.kind == NodeKind::Real {
+        node::clear(record)?;
+    }
     // Last started, first ended: who writes to the API goes before it does.
     for process in record.processes.iter().rev() {
         process.end()?;
     }
     network::undo(record);
-    record.remove().map_err(doing(format!("remove {}", record.folder().display())))
+    record
+        .remove()
+        .map_err(doing(format!("remove {}", record.folder().display())))
 }
 
 fn status(name: &str) -> Outcome {
@@ -284,13 +412,22 @@ fn status(name: &str) -> Outcome {
         return Ok(());
     };
     let state = if healthy(&record) { "ready" } else { "not ready" };
-    let limits = if record.fast { "raised limits" } else { "default limits" };
-    println!("cluster {name}: {state}, {} nodes, {limits}, {}", record.kind, record.server);
-    for process in &record.processes {
+    let limits = if record.fast {
+        "raised limits"
+    } else {
+        "default limits"
+    };
+    let mut lines = vec![format!(
+        "cluster {name}: {state}, {} nodes, {limits}, {}",
+        record.kind, record.server
+    )];
+    lines.extend(record.processes.iter().map(|process| {
         let alive = if process.alive() { "running" } else { "ended" };
-        println!("  {:<24} {alive:<8} pid {}", process.name, process.pid);
-    }
-    println!("KUBECONFIG={}", record.kubeconfig().display());
-    println!("audit log {}", record.audit_log().display());
+        format!("  {:<24} {alive:<8} pid {}", process.name, process.pid)
+    }));
+    lines.push(format!("KUBECONFIG={}", record.kubeconfig().display()));
+    lines.push(format!("audit log {}", record.audit_log().display()));
+    // All at once: whoever reads only the first lines must not break the pipe under the rest.
+    println!("{}", lines.join("\n"));
     Ok(())
 }

@@ -13,14 +13,34 @@ pub(crate) struct Need {
     pub(crate) package: &'static str,
 }
 
-pub(crate) const OPENSSL: Need = Need { any_of: &["/usr/bin/openssl"], package: "openssl" };
-pub(crate) const IPROUTE: Need = Need { any_of: &["/usr/sbin/ip", "/sbin/ip", "/bin/ip"], package: "iproute2" };
-pub(crate) const CONTAINERD: Need = Need { any_of: &["/usr/bin/containerd"], package: "containerd" };
-pub(crate) const RUNC: Need = Need { any_of: &["/usr/sbin/runc", "/usr/bin/runc"], package: "runc" };
-pub(crate) const CNI: Need = Need { any_of: &["/usr/lib/cni/bridge"], package: "containernetworking-plugins" };
-pub(crate) const NFTABLES: Need = Need { any_of: &["/usr/sbin/nft"], package: "nftables" };
-pub(crate) const CONNTRACK: Need = Need { any_of: &["/usr/sbin/conntrack"], package: "conntrack" };
-pub(crate) const MOUNT: Need = Need { any_of: &["/usr/bin/mount", "/bin/mount"], package: "mount" };
+pub(crate) const OPENSSL: Need = Need {
+    any_of: &["/usr/bin/openssl"],
+    package: "openssl",
+};
+pub(crate) const IPROUTE: Need = Need {
+    any_of: &["/usr/sbin/ip", "/sbin/ip", "/bin/ip"],
+    package: "iproute2",
+};
+pub(crate) const CONTAINERD: Need = Need {
+    any_of: &["/usr/bin/containerd"],
+    package: "containerd",
+};
+pub(crate) const RUNC: Need = Need {
+    any_of: &["/usr/sbin/runc", "/usr/bin/runc"],
+    package: "runc",
+};
+pub(crate) const CNI: Need = Need {
+    any_of: &["/usr/lib/cni/bridge"],
+    package: "containernetworking-plugins",
+};
+pub(crate) const NFTABLES: Need = Need {
+    any_of: &["/usr/sbin/nft"],
+    package: "nftables",
+};
+pub(crate) const MOUNT: Need = Need {
+    any_of: &["/usr/bin/mount", "/bin/mount"],
+    package: "mount",
+};
 
 /// Installs what is missing; silent when nothing is.
 pub(crate) fn ensure(needs: &[Need]) -> Outcome {
@@ -34,14 +54,17 @@ pub(crate) fn ensure(needs: &[Need]) -> Outcome {
     }
     let by_hand = format!("apt-get update && apt-get install -y {}", missing.join(" "));
     if !process::on_path("apt-get") {
-        return Err(Failure::new(format!("missing: {}, and this is no Debian", missing.join(", "))).next(
-            "install them with this system's own package manager, then the same command again",
-        ));
+        return Err(
+            Failure::new(format!("missing: {}, and this is no Debian", missing.join(", ")))
+                .next("install them with this system's own package manager, then the same command again"),
+        );
     }
     update_once();
     eprintln!("installing {} (apt-get)", missing.join(", "));
     let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "--no-install-recommends"]).args(&missing);
+    install
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(&missing);
     let log = std::env::temp_dir().join(format!("astern-apt-get-{}.log", std::process::id()));
     process::run_logged(install.env("DEBIAN_FRONTEND", "noninteractive"), &log)
         .map_err(|failure| failure.next(format!("as root: {by_hand}")))?;

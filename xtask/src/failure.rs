@@ -12,6 +12,7 @@ const LOG_LINES_SHOWN: usize = 12;
 pub(crate) struct Failure {
     what: String,
     usage: bool,
+    told: bool,
     command: Option<String>,
     log: Option<PathBuf>,
     next: Option<String>,
@@ -21,12 +22,35 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 impl Failure {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), usage: false, command: None, log: None, next: None }
+        Self {
+            what: what.into(),
+            usage: false,
+            told: false,
+            command: None,
+            log: None,
+            next: None,
+        }
     }
 
     /// The command line was wrong; exits with 2.
     pub(crate) fn usage(what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self { usage: true, ..Self::new(what) }.next(next)
+        Self {
+            usage: true,
+            ..Self::new(what)
+        }
+        .next(next)
+    }
+
+    /// All was said already; only the exit code is left.
+    pub(crate) fn told() -> Self {
+        Self {
+            told: true,
+            ..Self::new("")
+        }
+    }
+
+    pub(crate) fn was_told(&self) -> bool {
+        self.told
     }
 
     pub(crate) fn command(mut self, command: impl Into<String>) -> Self {
@@ -34,8 +58,9 @@ impl Failure {
         self
     }
 
+    /// Where more is said; whoever was nearer to the failure knows the better log.
     pub(crate) fn log(mut self, log: &Path) -> Self {
-        self.log = Some(log.to_owned());
+        self.log.get_or_insert_with(|| log.to_owned());
         self
     }
 
@@ -76,9 +101,14 @@ impl fmt::Display for Failure {
 }
 
 fn last_lines(log: &Path) -> Vec<String> {
-    let Ok(bytes) = std::fs::read(log) else { return Vec::new() };
+    let Ok(bytes) = std::fs::read(log) else {
+        return Vec::new();
+    };
     let text = String::from_utf8_lossy(&bytes);
     let lines: Vec<&str> = text.lines().collect();
     let first = lines.len().saturating_sub(LOG_LINES_SHOWN);
-    lines[first..].iter().map(|line| line.chars().take(300).collect()).collect()
+    lines[first..]
+        .iter()
+        .map(|line| line.chars().take(300).collect())
+        .collect()
 }

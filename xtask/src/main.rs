@@ -8,9 +8,12 @@
 mod arguments;
 mod cluster;
 mod debian;
+mod demo;
 mod failure;
 mod process;
 mod programs;
+mod test;
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -24,25 +27,36 @@ What a developer of astern runs.
 Usage: cargo xtask COMMAND [OPTIONS]
 
 Commands:
-  cluster   Bring a real Kubernetes up and down for tests (`cargo xtask cluster --help`)
+  demo      Show a bad release on a real cluster, and how it is taken back
+  test      Run every suite, and end with the counts
+  tidy      Check what no compiler checks about this repository
+  cluster   Bring a real Kubernetes up and down for tests
 
-Whatever a command needs (Kubernetes, etcd, kwok, containerd) it installs or builds itself, once, and says so.
+`cargo xtask COMMAND --help` says more. Whatever a command needs (Kubernetes, etcd, kwok, containerd) it installs or builds itself, once, and says so.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_environment();
     let outcome = match arguments.command().as_deref() {
         Some("cluster") => cluster::main(arguments),
+        Some("demo") => demo::main(arguments),
+        Some("test") => test::main(arguments),
+        Some("tidy") => tidy::main(arguments),
         None | Some("help" | "--help" | "-h") => {
             println!("{HELP}");
             Ok(())
         }
-        Some(other) => Err(Failure::usage(format!("`{other}` is no command of xtask"), "cargo xtask --help")),
+        Some(other) => Err(Failure::usage(
+            format!("`{other}` is no command of xtask"),
+            "cargo xtask --help",
+        )),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{failure}");
+            if !failure.was_told() {
+                eprintln!("{failure}");
+            }
             failure.exit_code()
         }
     }

@@ -21,7 +21,11 @@ const PATIENCE_AT_END: Duration = Duration::from_secs(5);
 pub(crate) fn run(command: &mut Command) -> Outcome {
     let line = command_line(command);
     let status = command.status().map_err(|error| cannot_start(&line, &error))?;
-    if status.success() { Ok(()) } else { Err(Failure::new(format!("it ended with {status}")).command(line)) }
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("it ended with {status}")).command(line))
+    }
 }
 
 /// Runs to the end with its output in a file, which a failure names and quotes.
@@ -37,13 +41,18 @@ pub(crate) fn run_logged(command: &mut Command, log: &Path) -> Outcome {
     if status.success() {
         return Ok(());
     }
-    Err(Failure::new(format!("it ended with {status}")).command(line).log(log))
+    Err(Failure::new(format!("it ended with {status}"))
+        .command(line)
+        .log(log))
 }
 
 /// Runs to the end and gives what it printed on stdout.
 pub(crate) fn read(command: &mut Command) -> Outcome<String> {
     let line = command_line(command);
-    let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_start(&line, &error))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| cannot_start(&line, &error))?;
     text_of(output, line)
 }
 
@@ -57,9 +66,13 @@ pub(crate) fn feed(command: &mut Command, input: &str) -> Outcome<String> {
         .spawn()
         .map_err(|error| cannot_start(&line, &error))?;
     if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).map_err(doing(format!("write to `{line}`")))?;
+        stdin
+            .write_all(input.as_bytes())
+            .map_err(doing(format!("write to `{line}`")))?;
     }
-    let output = child.wait_with_output().map_err(doing(format!("wait for `{line}`")))?;
+    let output = child
+        .wait_with_output()
+        .map_err(doing(format!("wait for `{line}`")))?;
     text_of(output, line)
 }
 
@@ -67,6 +80,15 @@ pub(crate) fn feed(command: &mut Command, input: &str) -> Outcome<String> {
 pub(crate) fn on_path(name: &str) -> bool {
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+}
+
+/// The program and its arguments as one would type them.
+pub(crate) fn command_line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words
+        .map(|word| OsStr::to_string_lossy(word).into_owned())
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Looks again and again until `done` says so; otherwise fails at the deadline with what was waited for.
@@ -78,7 +100,10 @@ pub(crate) fn wait_until(
     let start = Instant::now();
     while !done()? {
         if start.elapsed() > deadline {
-            return Err(Failure::new(format!("{what}: not within {} s", deadline.as_secs())));
+            return Err(Failure::new(format!(
+                "{what}: not within {} s",
+                deadline.as_secs()
+            )));
         }
         std::thread::sleep(LOOK_AGAIN);
     }
@@ -113,9 +138,16 @@ impl Running {
             .spawn()
             .map_err(|error| cannot_start(&line, &error))?;
         let pid = child.id();
-        let started = start_time(pid)
-            .ok_or_else(|| Failure::new(format!("{name} ended at once")).command(line).log(log))?;
-        Ok(Self { name: name.to_owned(), pid, started })
+        let started = start_time(pid).ok_or_else(|| {
+            Failure::new(format!("{name} ended at once"))
+                .command(line)
+                .log(log)
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            pid,
+            started,
+        })
     }
 
     pub(crate) fn alive(&self) -> bool {
@@ -130,9 +162,11 @@ impl Running {
         signal(self.pid, "TERM");
         if wait_until(&self.name, PATIENCE_AT_END, || Ok(!self.alive())).is_err() {
             signal(self.pid, "KILL");
-            wait_until(&format!("the end of {} (pid {})", self.name, self.pid), PATIENCE_AT_END, || {
-                Ok(!self.alive())
-            })?;
+            wait_until(
+                &format!("the end of {} (pid {})", self.name, self.pid),
+                PATIENCE_AT_END,
+                || Ok(!self.alive()),
+            )?;
         }
         Ok(())
     }
@@ -152,11 +186,15 @@ impl Running {
 
 /// The pids of programs that have `word` among their arguments.
 pub(crate) fn with_argument(word: &str) -> Vec<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     pids.filter(|pid| {
-        std::fs::read(format!("/proc/{pid}/cmdline"))
-            .is_ok_and(|line| line.split(|byte| *byte == 0).any(|argument| argument == word.as_bytes()))
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| {
+            line.split(|byte| *byte == 0)
+                .any(|argument| argument == word.as_bytes())
+        })
     })
     .collect()
 }
@@ -164,13 +202,12 @@ pub(crate) fn with_argument(word: &str) -> Vec<u32> {
 pub(crate) fn signal(pid: u32, name: &str) {
     // The shell's own `kill`: std can only signal its own children, and procps may be missing.
     let script = format!("kill -{name} {pid}");
-    drop(Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status());
-}
-
-/// The program and its arguments as one would type them.
-fn command_line(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| OsStr::to_string_lossy(word).into_owned()).collect::<Vec<_>>().join(" ")
+    drop(
+        Command::new("sh")
+            .args(["-c", &script])
+            .stderr(Stdio::null())
+            .status(),
+    );
 }
 
 fn text_of(output: Output, line: String) -> Outcome<String> {
@@ -188,7 +225,9 @@ fn cannot_start(line: &str, error: &std::io::Error) -> Failure {
 fn log_files(log: &Path) -> Outcome<(File, File)> {
     let open = || OpenOptions::new().create(true).append(true).open(log);
     let out = open().map_err(doing(format!("write {}", log.display())))?;
-    let err = out.try_clone().map_err(doing(format!("write {}", log.display())))?;
+    let err = out
+        .try_clone()
+        .map_err(doing(format!("write {}", log.display())))?;
     Ok((out, err))
 }
 

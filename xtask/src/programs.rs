@@ -1,5 +1,6 @@
 //! The programs of a Kubernetes, built once from the Go module proxy into a cache keyed by version. Starts none of them.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,14 +12,28 @@ use crate::{process, workspace};
 const KUBERNETES: &str = "v1.34.4";
 const ETCD: &str = "v3.6.16";
 const KWOK: &str = "v0.7.0";
+const COREDNS: &str = "v1.12.4";
 
-pub(crate) const ETCD_SERVER: Program = Program { name: "etcd", version: ETCD, source: Source::Etcd };
+pub(crate) const ETCD_SERVER: Program = Program {
+    name: "etcd",
+    version: ETCD,
+    source: Source::Etcd,
+};
 pub(crate) const API_SERVER: Program = kubernetes("kube-apiserver");
 pub(crate) const CONTROLLER_MANAGER: Program = kubernetes("kube-controller-manager");
 pub(crate) const SCHEDULER: Program = kubernetes("kube-scheduler");
 pub(crate) const KUBELET: Program = kubernetes("kubelet");
 pub(crate) const PROXY: Program = kubernetes("kube-proxy");
-pub(crate) const KWOK_CONTROLLER: Program = Program { name: "kwok", version: KWOK, source: Source::Kwok };
+pub(crate) const KWOK_CONTROLLER: Program = Program {
+    name: "kwok",
+    version: KWOK,
+    source: Source::Package("sigs.k8s.io/kwok/cmd/kwok"),
+};
+pub(crate) const DNS: Program = Program {
+    name: "coredns",
+    version: COREDNS,
+    source: Source::Package("github.com/coredns/coredns"),
+};
 const KUBECTL: Program = kubernetes("kubectl");
 
 /// One program, and how it is made.
@@ -35,12 +50,15 @@ enum Source {
     Kubernetes,
     /// `go install` is refused because of its replace lines, so a main of our own calls it.
     Etcd,
-    Kwok,
+    /// What `go install` takes as it is.
+    Package(&'static str),
 }
 
 impl Program {
     pub(crate) fn path(&self) -> PathBuf {
-        workspace::cache().join("bin").join(format!("{}-{}", self.name, self.version))
+        workspace::cache()
+            .join("bin")
+            .join(format!("{}-{}", self.name, self.version))
     }
 }
 
@@ -50,15 +68,20 @@ pub(crate) fn ensure(programs: &[Program]) -> Outcome {
         return Ok(());
     }
     if !process::on_path("go") {
-        return Err(Failure::new("Go is not installed, and Kubernetes is built from its Go modules")
-            .next("install Go 1.24 or newer (https://go.dev/dl), then the same command again"));
+        return Err(
+            Failure::new("Go is not installed, and Kubernetes is built from its Go modules")
+                .next("install Go 1.24 or newer (https://go.dev/dl), then the same command again"),
+        );
     }
     let bin = workspace::cache().join("bin");
     std::fs::create_dir_all(&bin).map_err(doing(format!("create {}", bin.display())))?;
     let _one_build_at_a_time = lock(&bin.join(".lock"))?;
     for program in programs.iter().filter(|program| !program.path().exists()) {
         let start = Instant::now();
-        eprintln!("building {} {} from the Go module proxy (once; minutes)", program.name, program.version);
+        eprintln!(
+            "building {} {} from the Go module proxy (once; minutes)",
+            program.name, program.version
+        );
         build(program)?;
         eprintln!("built {} in {} s", program.name, start.elapsed().as_secs());
     }
@@ -74,8 +97,28 @@ pub(crate) fn kubectl() -> Outcome<PathBuf> {
     Ok(KUBECTL.path())
 }
 
+/// PATH for tests that call `kubectl` by name: with our own where the machine has none.
+pub(crate) fn path_with_kubectl() -> Outcome<OsString> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let kubectl = kubectl()?;
+    if kubectl.is_relative() {
+        return Ok(path);
+    }
+    let folder = workspace::cache().join("path");
+    let link = folder.join("kubectl");
+    std::fs::create_dir_all(&folder).map_err(doing(format!("create {}", folder.display())))?;
+    drop(std::fs::remove_file(&link));
+    std::os::unix::fs::symlink(&kubectl, &link).map_err(doing(format!("link {}", link.display())))?;
+    let folders = std::iter::once(folder).chain(std::env::split_paths(&path));
+    std::env::join_paths(folders).map_err(|error| Failure::new(format!("PATH cannot be extended: {error}")))
+}
+
 const fn kubernetes(name: &'static str) -> Program {
-    Program { name, version: KUBERNETES, source: Source::Kubernetes }
+    Program {
+        name,
+        version: KUBERNETES,
+        source: Source::Kubernetes,
+    }
 }
 
 fn lock(path: &Path) -> Outcome<File> {
@@ -92,7 +135,7 @@ fn build(program: &Program) -> Outcome {
     let folder = workspace::cache().join("src").join(match program.source {
         Source::Kubernetes => format!("kubernetes-{KUBERNETES}"),
         Source::Etcd => format!("etcd-{ETCD}"),
-        Source::Kwok => format!("kwok-{KWOK}"),
+        Source::Package(_) => format!("{}-{}", program.name, program.version),
     });
     std::fs::create_dir_all(&folder).map_err(doing(format!("create {}", folder.display())))?;
     let log = folder.join(format!("{}.log", program.name));
@@ -106,18 +149,22 @@ fn build(program: &Program) -> Outcome {
             write_etcd_module(&folder, &log)?;
             String::from(".")
         }
-        Source::Kwok => format!("sigs.k8s.io/kwok/cmd/kwok@{KWOK}"),
+        Source::Package(path) => format!("{path}@{}", program.version),
     };
     let made = folder.join(program.name);
     let mut go = go(&folder);
     match program.source {
-        Source::Kwok => go.args(["install", "-ldflags", &linker_flags(program)]).env("GOBIN", &folder),
-        Source::Kubernetes | Source::Etcd => {
-            go.args(["build", "-ldflags", &linker_flags(program), "-o"]).arg(&made)
-        }
+        Source::Package(_) => go
+            .args(["install", "-ldflags", &linker_flags(program)])
+            .env("GOBIN", &folder),
+        Source::Kubernetes | Source::Etcd => go
+            .args(["build", "-ldflags", &linker_flags(program), "-o"])
+            .arg(&made),
     };
     process::run_logged(go.arg(package), &log).map_err(|failure| {
-        failure.next("check that the Go module proxy can be reached (`go env GOPROXY`), then the same command again")
+        failure.next(
+            "check that the Go module proxy can be reached (`go env GOPROXY`), then the same command again",
+        )
     })?;
     let place = program.path();
     std::fs::rename(&made, &place).map_err(doing(format!("move {} to {}", made.display(), place.display())))
@@ -126,7 +173,11 @@ fn build(program: &Program) -> Outcome {
 /// Go behind everything else on the machine: a build of minutes must not starve the tests beside it.
 fn go(folder: &Path) -> Command {
     let mut command = Command::new("nice");
-    command.args(["-n", "5", "go"]).current_dir(folder).env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=mod");
+    command
+        .args(["-n", "5", "go"])
+        .current_dir(folder)
+        .env("CGO_ENABLED", "0")
+        .env("GOFLAGS", "-mod=mod");
     command
 }
 
@@ -135,7 +186,10 @@ fn linker_flags(program: &Program) -> String {
     let mut flags = String::from("-s -w");
     if matches!(program.source, Source::Kubernetes) {
         let mut numbers = program.version.trim_start_matches('v').split('.');
-        let (major, minor) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+        let (major, minor) = (
+            numbers.next().unwrap_or_default(),
+            numbers.next().unwrap_or_default(),
+        );
         for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
             flags += &format!(
                 " -X {package}.gitVersion={} -X {package}.gitMajor={major} -X {package}.gitMinor={minor}",
@@ -149,11 +203,17 @@ fn linker_flags(program: &Program) -> String {
 fn write_kubernetes_module(folder: &Path, log: &Path) -> Outcome {
     let module = format!("k8s.io/kubernetes@{KUBERNETES}");
     let told = process::read(go(folder).args(["mod", "download", "-json", &module]))?;
-    let told: serde_json::Value = serde_json::from_str(&told)
-        .map_err(|error| Failure::new(format!("what `go mod download` says of {module} is no JSON: {error}")))?;
+    let told: serde_json::Value = serde_json::from_str(&told).map_err(|error| {
+        Failure::new(format!(
+            "what `go mod download` says of {module} is no JSON: {error}"
+        ))
+    })?;
     let original = told["GoMod"].as_str().unwrap_or_default();
     let original = std::fs::read_to_string(original).map_err(doing(format!("read {original}")))?;
-    let go_line = original.lines().find(|line| line.starts_with("go ")).unwrap_or("go 1.24.0");
+    let go_line = original
+        .lines()
+        .find(|line| line.starts_with("go "))
+        .unwrap_or("go 1.24.0");
     let staged = KUBERNETES.replacen("v1.", "v0.", 1);
     let replaced: String = original
         .lines()
@@ -164,8 +224,10 @@ fn write_kubernetes_module(folder: &Path, log: &Path) -> Outcome {
         "module astern.dev/build/kubernetes\n\n{go_line}\n\nrequire k8s.io/kubernetes {KUBERNETES}\n\nreplace (\n{replaced})\n"
     );
     let commands = [API_SERVER, CONTROLLER_MANAGER, PROXY, SCHEDULER, KUBECTL, KUBELET];
-    let imports: String =
-        commands.iter().map(|command| format!("\t_ \"k8s.io/kubernetes/cmd/{}\"\n", command.name)).collect();
+    let imports: String = commands
+        .iter()
+        .map(|command| format!("\t_ \"k8s.io/kubernetes/cmd/{}\"\n", command.name))
+        .collect();
     let tools = format!("//go:build tools\n\npackage tools\n\nimport (\n{imports})\n");
     write_module(folder, &manifest, "tools.go", &tools, log)
 }

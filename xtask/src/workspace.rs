@@ -14,6 +14,10 @@ pub(crate) fn target() -> PathBuf {
 
 /// Outside the target folder, so that `cargo clean` does not cost minutes of Go builds.
 pub(crate) fn cache() -> PathBuf {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    base.or_else(|| Some(std::env::home_dir()?.join(".cache"))).unwrap_or_else(std::env::temp_dir).join("astern")
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    base.or_else(|| Some(std::env::home_dir()?.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+        .join("astern")
 }

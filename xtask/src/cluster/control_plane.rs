@@ -1,13 +1,13 @@
 //! etcd, API server, controller manager, scheduler: their flags and their order. Knows nothing of nodes.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, TcpListener};
 use std::time::Duration;
 
 use super::network::Network;
 use super::{Kubectl, NodeKind, Record};
 use crate::failure::{Failure, Outcome};
-use crate::programs;
-use crate::process;
+use crate::{process, programs};
 
 /// Raised client limits, for measuring: the default of 20 requests a second makes 50 rollouts take over a minute and
 /// hides every difference between the tools that are compared.
@@ -27,7 +27,13 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
 - level: None
-  users: [system:apiserver, system:kube-controller-manager, system:kube-scheduler, system:kube-proxy, system:kwok]
+  users:
+  - system:apiserver
+  - system:coredns
+  - system:kube-controller-manager
+  - system:kube-proxy
+  - system:kube-scheduler
+  - system:kwok
 - level: None
   userGroups: [system:nodes]
 - level: Metadata
@@ -39,13 +45,15 @@ const PORTS_TRIED: u16 = 10_000;
 
 pub(crate) struct Ports {
     pub(crate) api: u16,
-    pub(crate) kwok: u16,
+    /// For what runs the nodes: kwok's server, or kube-proxy's health.
+    pub(crate) node: u16,
+    pub(crate) metrics: u16,
     etcd: u16,
     etcd_peer: u16,
 }
 
 impl Ports {
-    /// Four ports that nobody listens on, neither on loopback nor on the API server's address.
+    /// Ports that nobody listens on, neither on loopback nor on the API server's address.
     pub(crate) fn free(api_address: &str) -> Outcome<Self> {
         let start = u16::try_from(std::process::id() % u32::from(PORTS_TRIED)).unwrap_or_default();
         let mut found = Vec::new();
@@ -55,8 +63,14 @@ impl Ports {
             if is_free("127.0.0.1", port) && is_free(api_address, port) {
                 found.push(port);
             }
-            if let [api, kwok, etcd, etcd_peer] = found[..] {
-                return Ok(Self { api, kwok, etcd, etcd_peer });
+            if let [api, node, metrics, etcd, etcd_peer] = found[..] {
+                return Ok(Self {
+                    api,
+                    node,
+                    metrics,
+                    etcd,
+                    etcd_peer,
+                });
             }
         }
         Err(Failure::new("no free ports between 20000 and 30000").next("ss -ltnp shows who listens there"))
@@ -88,9 +102,7 @@ pub(crate) fn start(record: &mut Record, network: &Network, ports: &Ports) -> Ou
 pub(crate) fn wait_for_api(record: &Record, kubectl: &Kubectl, deadline: Duration) -> Outcome {
     let log = record.log("kube-apiserver");
     process::wait_until("the API server", deadline, || {
-        if record.processes.iter().any(|process| !process.alive()) {
-            return Err(Failure::new("etcd or the API server ended while starting"));
-        }
+        record.all_alive()?;
         Ok(kubectl.ready())
     })
     .map_err(|failure| failure.log(&log))?;
@@ -99,7 +111,13 @@ pub(crate) fn wait_for_api(record: &Record, kubectl: &Kubectl, deadline: Duratio
 
 /// Starts controller manager and scheduler; the API server must be ready.
 pub(crate) fn start_controllers(record: &mut Record, fast: bool) -> Outcome {
-    let raised = |flags: &[&str]| flags.iter().filter(|_| fast).map(|flag| (*flag).to_owned()).collect::<Vec<_>>();
+    let raised = |flags: &[&str]| {
+        flags
+            .iter()
+            .filter(|_| fast)
+            .map(|flag| (*flag).to_owned())
+            .collect::<Vec<_>>()
+    };
     let common = |record: &Record, name: &str| {
         vec![
             format!("--kubeconfig={}", record.path(&format!("{name}.kubeconfig"))),
@@ -110,7 +128,10 @@ pub(crate) fn start_controllers(record: &mut Record, fast: bool) -> Outcome {
     };
     let name = "kube-controller-manager";
     let mut flags = common(record, name);
-    flags.push(format!("--service-account-private-key-file={}", record.path("service-account.key")));
+    flags.push(format!(
+        "--service-account-private-key-file={}",
+        record.path("service-account.key")
+    ));
     flags.push(format!("--root-ca-file={}", record.path("ca.crt")));
     // A machine that is busy building must not make nodes look lost in the middle of a test.
     flags.push(String::from("--node-monitor-grace-period=10m"));
@@ -130,14 +151,25 @@ fn api_server_flags(record: &Record, network: &Network, ports: &Ports, etcd: &st
         format!("--advertise-address={}", network.api_address),
         format!("--tls-cert-file={}", record.path("server.crt")),
         format!("--tls-private-key-file={}", record.path("server.key")),
-        format!("--service-account-key-file={}", record.path("service-account.key")),
-        format!("--service-account-signing-key-file={}", record.path("service-account.key")),
+        format!(
+            "--service-account-key-file={}",
+            record.path("service-account.key")
+        ),
+        format!(
+            "--service-account-signing-key-file={}",
+            record.path("service-account.key")
+        ),
         String::from("--service-account-issuer=https://kubernetes.default.svc"),
         format!("--token-auth-file={}", record.path("tokens.csv")),
         String::from("--authorization-mode=Node,RBAC"),
         format!("--service-cluster-ip-range={}", network.services),
         String::from("--allow-privileged=true"),
         String::from("--kubelet-preferred-address-types=InternalIP"),
+        format!(
+            "--kubelet-client-certificate={}",
+            record.path("kubelet-client.crt")
+        ),
+        format!("--kubelet-client-key={}", record.path("kubelet-client.key")),
         format!("--audit-policy-file={}", record.path("audit-policy.yaml")),
         format!("--audit-log-path={}", record.audit_log().display()),
         // In MiB: a test reads the log as one file, so it must not be rotated under its eyes.
@@ -152,6 +184,9 @@ fn api_server_flags(record: &Record, network: &Network, ports: &Ports, etcd: &st
 }
 
 fn is_free(address: &str, port: u16) -> bool {
-    let Ok(address) = address.parse::<IpAddr>() else { return false };
-    TcpListener::bind((address, port)).is_ok()
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return false;
+    };
+    // Before the bridge is there, nobody can listen on its address.
+    !TcpListener::bind((address, port)).is_err_and(|error| error.kind() == ErrorKind::AddrInUse)
 }

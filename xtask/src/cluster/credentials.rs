@@ -14,14 +14,23 @@ const MASTERS: &str = "system:masters";
 
 /// Who may speak to the API server, in which groups, with which kubeconfig. The parts of the control plane have names
 /// of their own, so that the audit log tells them from a person.
-const USERS: [(&str, &str, &str); 8] = [
+const USERS: [(&str, &str, &str); 9] = [
     ("admin@example.test", MASTERS, "kubeconfig"),
     ("second@example.test", MASTERS, "other.kubeconfig"),
     ("limited@example.test", "", "limited.kubeconfig"),
-    ("system:kube-controller-manager", MASTERS, "kube-controller-manager.kubeconfig"),
+    (
+        "system:kube-controller-manager",
+        MASTERS,
+        "kube-controller-manager.kubeconfig",
+    ),
     ("system:kube-scheduler", MASTERS, "kube-scheduler.kubeconfig"),
     ("system:kwok", MASTERS, "kwok.kubeconfig"),
-    ("system:node:astern-1", "system:nodes,system:masters", "node.kubeconfig"),
+    (
+        "system:node:astern-1",
+        "system:nodes,system:masters",
+        "node.kubeconfig",
+    ),
+    ("system:coredns", MASTERS, "coredns.kubeconfig"),
     ("system:kube-proxy", MASTERS, "kube-proxy.kubeconfig"),
 ];
 
@@ -40,7 +49,11 @@ pub(crate) fn write(record: &Record, network: &Network) -> Outcome {
     for (user, groups, file) in USERS {
         let token = random_token()?;
         // Without groups there must be no fourth column: an empty one is a group without a name.
-        let groups = if groups.is_empty() { String::new() } else { format!(",\"{groups}\"") };
+        let groups = if groups.is_empty() {
+            String::new()
+        } else {
+            format!(",\"{groups}\"")
+        };
         tokens += &format!("{token},{user},{user}{groups}\n");
         record.write_file(file, &kubeconfig(record, &authority, user, &token))?;
     }
@@ -53,29 +66,84 @@ fn certificates(record: &Record, network: &Network) -> Outcome {
     record.write_file("openssl.cnf", &openssl_configuration(network))?;
     let openssl = |words: &[&str]| {
         let mut command = Command::new("openssl");
-        process::run_logged(command.args(words).current_dir(record.folder()), &record.log("openssl"))
+        process::run_logged(
+            command.args(words).current_dir(record.folder()),
+            &record.log("openssl"),
+        )
     };
     let curve = "ec_paramgen_curve:prime256v1";
-    let new = ["req", "-x509", "-config", "openssl.cnf", "-newkey", "ec", "-pkeyopt", curve, "-nodes"];
+    let new = [
+        "req",
+        "-x509",
+        "-config",
+        "openssl.cnf",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        curve,
+        "-nodes",
+    ];
     let files = |key, certificate| ["-days", VALID_DAYS, "-keyout", key, "-out", certificate];
     openssl(
-        &[&new[..], &files("ca.key", "ca.crt"), &["-subj", "/CN=astern-test-ca", "-extensions", "authority"]]
-            .concat(),
+        &[
+            &new[..],
+            &files("ca.key", "ca.crt"),
+            &["-subj", "/CN=astern-test-ca", "-extensions", "authority"],
+        ]
+        .concat(),
     )?;
-    let signed = ["-subj", "/CN=kube-apiserver", "-extensions", "server", "-CA", "ca.crt", "-CAkey", "ca.key"];
+    let signed = [
+        "-subj",
+        "/CN=kube-apiserver",
+        "-extensions",
+        "server",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+    ];
     openssl(&[&new[..], &files("server.key", "server.crt"), &signed].concat())?;
-    openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", "service-account.key"])
+    // With this the API server asks the kubelet for logs; the group is all that the kubelet's own question is about.
+    let asks = [
+        "-subj",
+        "/O=system:masters/CN=kube-apiserver",
+        "-extensions",
+        "client",
+    ];
+    let client = [&asks[..], &["-CA", "ca.crt", "-CAkey", "ca.key"]].concat();
+    openssl(
+        &[
+            &new[..],
+            &files("kubelet-client.key", "kubelet-client.crt"),
+            &client,
+        ]
+        .concat(),
+    )?;
+    openssl(&[
+        "ecparam",
+        "-name",
+        "prime256v1",
+        "-genkey",
+        "-noout",
+        "-out",
+        "service-account.key",
+    ])
 }
 
 fn openssl_configuration(network: &Network) -> String {
     let names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
         .map(|name| format!("DNS:{name}"))
         .join(",");
-    let addresses = format!("IP:127.0.0.1,IP:{},IP:{}", network.api_address, network.api_service);
+    let addresses = format!(
+        "IP:127.0.0.1,IP:{},IP:{}",
+        network.api_address, network.api_service
+    );
     format!(
         "[req]\ndistinguished_name = name\nprompt = no\n[name]\n\
          [authority]\nbasicConstraints = critical,CA:TRUE\nkeyUsage = critical,keyCertSign,cRLSign\n\
          subjectKeyIdentifier = hash\n\
+         [client]\nbasicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\n\
+         extendedKeyUsage = clientAuth\nauthorityKeyIdentifier = keyid\n\
          [server]\nbasicConstraints = critical,CA:FALSE\nkeyUsage = critical,digitalSignature\n\
          extendedKeyUsage = serverAuth\nauthorityKeyIdentifier = keyid\n\
          subjectAltName = DNS:localhost,{names},DNS:kubernetes.default.svc.cluster.local,{addresses}\n"
@@ -83,7 +151,7 @@ fn openssl_configuration(network: &Network) -> String {
 }
 
 fn kubeconfig(record: &Record, authority: &str, user: &str, token: &str) -> String {
-    let name = format!("astern-{}", record.folder().file_name().map_or("test".into(), |name| name.to_string_lossy()));
+    let name = record.context();
     let server = &record.server;
     format!(
         "apiVersion: v1\nkind: Config\ncurrent-context: {name}\n\
@@ -107,10 +175,17 @@ fn base64(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0_u32, |group, byte| group << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let group = chunk
+            .iter()
+            .fold(0_u32, |group, byte| group << 8 | u32::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let letter = LETTERS[(group >> (18 - 6 * place) & 0x3f) as usize];
-            text.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+            text.push(if place <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
         }
     }
     text
@@ -122,7 +197,13 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        let expected = [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
+        let expected = [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ];
         for (plain, encoded) in expected {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }

@@ -18,12 +18,16 @@ pub(crate) struct Kubectl {
 
 impl Kubectl {
     pub(crate) fn new(kubeconfig: &Path) -> Outcome<Self> {
-        Ok(Self { program: programs::kubectl()?, kubeconfig: kubeconfig.to_owned() })
+        Ok(Self {
+            program: programs::kubectl()?,
+            kubeconfig: kubeconfig.to_owned(),
+        })
     }
 
     /// The API server says of itself that it can serve.
     pub(crate) fn ready(&self) -> bool {
-        self.read(&["get", "--raw", "/readyz"]).is_ok_and(|answer| answer.trim() == "ok")
+        self.read(&["get", "--raw", "/readyz"])
+            .is_ok_and(|answer| answer.trim() == "ok")
     }
 
     pub(crate) fn read(&self, words: &[&str]) -> Outcome<String> {
@@ -38,7 +42,14 @@ impl Kubectl {
 
     /// Creates or updates what the manifest says.
     pub(crate) fn apply(&self, manifest: &str) -> Outcome {
-        let words = ["apply", "--server-side", "--force-conflicts", "--validate=false", "-f", "-"];
+        let words = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--validate=false",
+            "-f",
+            "-",
+        ];
         process::feed(self.command().args(words), manifest).map(drop)
     }
 

@@ -24,7 +24,7 @@ pub(crate) fn start(record: &mut Record, network: &Network, ports: &Ports) -> Ou
         format!("--manage-nodes-with-annotation-selector={MANAGED}=fake"),
         String::from("--node-lease-duration-seconds=40"),
         format!("--cidr={}", network.pods),
-        format!("--server-address=127.0.0.1:{}", ports.kwok),
+        format!("--server-address=127.0.0.1:{}", ports.node),
     ];
     record.start("kwok", &programs::KWOK_CONTROLLER.path(), &flags)
 }

@@ -48,13 +48,24 @@ impl Network {
 /// proxy serves, would otherwise leave by the default route.
 pub(crate) fn keep_on_machine(record: &mut Record, network: &Network, metric: u16) -> Outcome {
     if !is_root() {
-        eprintln!("not root: requests to pod addresses in {} may leave this machine", network.whole);
+        eprintln!(
+            "not root: requests to pod addresses in {} may leave this machine",
+            network.whole
+        );
         return Ok(());
     }
     debian::ensure(&[debian::IPROUTE])?;
     // The port of the API server as metric makes the route this cluster's own; another cluster's beside it stays.
     let metric = metric.to_string();
-    record.will_undo(&["ip", "route", "del", "blackhole", network.whole, "metric", &metric])?;
+    record.will_undo(&[
+        "ip",
+        "route",
+        "del",
+        "blackhole",
+        network.whole,
+        "metric",
+        &metric,
+    ])?;
     ip(&["route", "add", "blackhole", network.whole, "metric", &metric])
 }
 

@@ -69,11 +69,17 @@ impl Record {
     /// The record of a cluster that was started and not taken down.
     pub(crate) fn read(folder: &Path) -> Outcome<Option<Self>> {
         let path = folder.join(FILE);
-        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(None) };
-        let parsed = serde_json::from_str(&text).ok().and_then(|value: Value| Self::from_json(folder, &value));
+        let Ok(text) = std::fs::read_to_string(&path) else {
+            return Ok(None);
+        };
+        let parsed = serde_json::from_str(&text)
+            .ok()
+            .and_then(|value: Value| Self::from_json(folder, &value));
         parsed.map(Some).ok_or_else(|| {
-            Failure::new(format!("{} cannot be understood", path.display()))
-                .next(format!("end what it lists by hand, then delete {}", folder.display()))
+            Failure::new(format!("{} cannot be understood", path.display())).next(format!(
+                "end what it lists by hand, then delete {}",
+                folder.display()
+            ))
         })
     }
 
@@ -90,13 +96,30 @@ impl Record {
 
     /// Starts a program and records it.
     pub(crate) fn start(&mut self, name: &str, program: &Path, arguments: &[String]) -> Outcome {
-        self.processes.push(Running::start(name, program, arguments, &self.folder, &self.log(name))?);
+        self.processes.push(Running::start(
+            name,
+            program,
+            arguments,
+            &self.folder,
+            &self.log(name),
+        )?);
         self.write()
+    }
+
+    /// Fails with the log of the first program that ended by itself.
+    pub(crate) fn all_alive(&self) -> Outcome {
+        match self.processes.iter().find(|process| !process.alive()) {
+            None => Ok(()),
+            Some(ended) => {
+                Err(Failure::new(format!("{} ended by itself", ended.name)).log(&self.log(&ended.name)))
+            }
+        }
     }
 
     /// Remembers how a change to the machine is taken back; called before the change is made.
     pub(crate) fn will_undo(&mut self, command: &[&str]) -> Outcome {
-        self.undo.push(command.iter().map(|word| (*word).to_owned()).collect());
+        self.undo
+            .push(command.iter().map(|word| (*word).to_owned()).collect());
         self.write()
     }
 
@@ -119,7 +142,11 @@ impl Record {
             if path == self.logs() || path == self.audit_log() {
                 continue;
             }
-            if path.is_dir() { std::fs::remove_dir_all(path)? } else { std::fs::remove_file(path)? }
+            if path.is_dir() {
+                std::fs::remove_dir_all(path)?
+            } else {
+                std::fs::remove_file(path)?
+            }
         }
         Ok(())
     }
@@ -130,6 +157,15 @@ impl Record {
 
     pub(crate) fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
+    }
+
+    /// The context's and the cluster's name in every kubeconfig.
+    pub(crate) fn context(&self) -> String {
+        let name = self
+            .folder
+            .file_name()
+            .map_or("test".into(), |name| name.to_string_lossy());
+        format!("astern-{name}")
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
@@ -150,7 +186,10 @@ impl Record {
 
     fn from_json(folder: &Path, value: &Value) -> Option<Self> {
         let words = |list: &Value| {
-            list.as_array()?.iter().map(|word| word.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>()
+            list.as_array()?
+                .iter()
+                .map(|word| word.as_str().map(str::to_owned))
+                .collect::<Option<Vec<_>>>()
         };
         Some(Self {
             folder: folder.to_owned(),
@@ -163,7 +202,12 @@ impl Record {
                 .iter()
                 .map(Running::from_json)
                 .collect::<Option<_>>()?,
-            undo: value.get("undo")?.as_array()?.iter().map(words).collect::<Option<_>>()?,
+            undo: value
+                .get("undo")?
+                .as_array()?
+                .iter()
+                .map(words)
+                .collect::<Option<_>>()?,
         })
     }
 }

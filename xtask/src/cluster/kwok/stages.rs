@@ -33,7 +33,12 @@ pub(super) fn document() -> String {
 }
 
 fn node_up() -> Value {
-    stage("Node", "node-up", &[not_in(READY, &["True"])], json!({ "statusTemplate": NODE_STATUS }))
+    stage(
+        "Node",
+        "node-up",
+        &[not_in(READY, &["True"])],
+        json!({ "statusTemplate": NODE_STATUS }),
+    )
 }
 
 fn node_heartbeat() -> Value {
@@ -47,7 +52,12 @@ fn node_heartbeat() -> Value {
 }
 
 fn pod_gone() -> Value {
-    stage("Pod", "pod-gone", &[exists(DELETED)], json!({ "finalizers": { "empty": true }, "delete": true }))
+    stage(
+        "Pod",
+        "pod-gone",
+        &[exists(DELETED)],
+        json!({ "finalizers": { "empty": true }, "delete": true }),
+    )
 }
 
 /// No two of them match the same pod: between stages that match, kwok would draw lots.
@@ -59,38 +69,72 @@ fn pod_stages() -> Vec<Value> {
     let mut late = pod(
         "pod-ready-late",
         "ready",
-        &with(&[exists(READY_AFTER), exists(RUNNING), unready.clone(), unfinished.clone()]),
+        &with(&[
+            exists(READY_AFTER),
+            exists(RUNNING),
+            unready.clone(),
+            unfinished.clone(),
+        ]),
     );
     late["spec"]["delay"] =
         json!({ "durationMilliseconds": 1000, "durationFrom": { "expressionFrom": READY_AFTER } });
     let not_yet = not_in(READY_REASON, &["ContainersNotReady"]);
     let looping = not_in(WAITING, &["CrashLoopBackOff"]);
     let pulling = not_in(WAITING, &["ImagePullBackOff"]);
-    let mut crash_loop =
-        pod("pod-crash-loop", "crash-loop", &[exists(CRASH_LOOP), missing(IMAGE_MISSING), looping]);
+    let mut crash_loop = pod(
+        "pod-crash-loop",
+        "crash-loop",
+        &[exists(CRASH_LOOP), missing(IMAGE_MISSING), looping],
+    );
     crash_loop["spec"]["next"]["event"] =
         json!({ "type": "Warning", "reason": "BackOff", "message": "Back-off restarting failed container" });
-    let mut image_missing = pod("pod-image-missing", "image-missing", &[exists(IMAGE_MISSING), pulling]);
+    let mut image_missing = pod(
+        "pod-image-missing",
+        "image-missing",
+        &[exists(IMAGE_MISSING), pulling],
+    );
     image_missing["spec"]["next"]["event"] =
         json!({ "type": "Warning", "reason": "Failed", "message": "Error: ImagePullBackOff" });
     vec![
-        pod("pod-ready", "ready", &with(&[missing(READY_AFTER), unready, unfinished.clone()])),
-        pod("pod-running-late", "unready", &with(&[exists(READY_AFTER), missing(RUNNING), unfinished])),
+        pod(
+            "pod-ready",
+            "ready",
+            &with(&[missing(READY_AFTER), unready, unfinished.clone()]),
+        ),
+        pod(
+            "pod-running-late",
+            "unready",
+            &with(&[exists(READY_AFTER), missing(RUNNING), unfinished]),
+        ),
         late,
         pod(
             "pod-never-ready",
             "unready",
-            &[exists(NEVER_READY), missing(CRASH_LOOP), missing(IMAGE_MISSING), not_yet],
+            &[
+                exists(NEVER_READY),
+                missing(CRASH_LOOP),
+                missing(IMAGE_MISSING),
+                not_yet,
+            ],
         ),
         crash_loop,
         image_missing,
-        pod("job-pod-completed", "completed", &with(&[is_in(OWNER, &["Job"]), is_in(READY, &["True"])])),
+        pod(
+            "job-pod-completed",
+            "completed",
+            &with(&[is_in(OWNER, &["Job"]), is_in(READY, &["True"])]),
+        ),
     ]
 }
 
 fn pod(name: &str, state: &str, when: &[Value]) -> Value {
     let template = format!("{{{{ $state := \"{state}\" }}}}\n{POD_STATUS}");
-    stage("Pod", name, &[when, &[missing(DELETED)]].concat(), json!({ "statusTemplate": template }))
+    stage(
+        "Pod",
+        name,
+        &[when, &[missing(DELETED)]].concat(),
+        json!({ "statusTemplate": template }),
+    )
 }
 
 fn stage(kind: &str, name: &str, when: &[Value], next: Value) -> Value {

@@ -1,0 +1,423 @@
+//! `cargo xtask test`: every suite, one lane after the other, and the counts at the end. What a suite tests is its own affair.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::ops::AddAssign;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::arguments::Arguments;
+use crate::cluster::{self, NodeKind, Wanted};
+use crate::failure::{Failure, Outcome, doing};
+use crate::{process, programs, tidy, workspace};
+
+/// The lanes in the order in which they run: what is cheap and says most comes first.
+const LANES: [Lane; 6] = [
+    Lane {
+        name: "fmt",
+        says: "the code is formatted",
+        work: Work::Check("fmt", &["--all", "--", "--check"]),
+    },
+    Lane {
+        name: "clippy",
+        says: "clippy has nothing to say",
+        work: Work::Check(
+            "clippy",
+            &["--workspace", "--all-targets", "--", "-D", "warnings"],
+        ),
+    },
+    Lane {
+        name: "tidy",
+        says: "the repository keeps its own rules",
+        work: Work::Tidy,
+    },
+    Lane {
+        name: "unit",
+        says: "all tests that need no cluster",
+        work: Work::Unit,
+    },
+    Lane {
+        name: "kwok",
+        says: "tests/kwok.rs, against a real control plane",
+        work: Work::Cluster(NodeKind::Kwok, "--test-threads=4"),
+    },
+    Lane {
+        name: "real",
+        says: "tests/real.rs, with real containers (root)",
+        // Probes and rollouts of one test must not starve those of another on a small machine.
+        work: Work::Cluster(NodeKind::Real, "--test-threads=2"),
+    },
+];
+
+struct Lane {
+    name: &'static str,
+    says: &'static str,
+    work: Work,
+}
+
+enum Work {
+    /// A cargo command that passes or fails as a whole.
+    Check(&'static str, &'static [&'static str]),
+    Tidy,
+    Unit,
+    /// The test files named after the node kind, in whichever crate they lie.
+    Cluster(NodeKind, &'static str),
+}
+
+/// How a lane ended.
+enum Ending {
+    Ran(Counts),
+    /// It could not run at all, for this reason.
+    CouldNot(String),
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
+}
+
+pub(crate) fn main(mut arguments: Arguments) -> Outcome {
+    if arguments.help() {
+        println!("{}", help());
+        return Ok(());
+    }
+    let mut wanted = Vec::new();
+    while let Some(name) = arguments.value("--lane")? {
+        if !LANES.iter().any(|lane| lane.name == name) {
+            return Err(Failure::usage(
+                format!("`{name}` is no lane"),
+                "cargo xtask test --help",
+            ));
+        }
+        wanted.push(name);
+    }
+    arguments.end()?;
+    let lanes = LANES
+        .iter()
+        .filter(|lane| wanted.is_empty() || wanted.iter().any(|name| name == lane.name));
+    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+    let ran: Vec<_> = lanes.map(|lane| run_and_time(lane, in_ci)).collect();
+    closing_lines(&ran)
+}
+
+fn help() -> String {
+    let lanes: String = LANES
+        .iter()
+        .map(|lane| format!("  {:<8}{}\n", lane.name, lane.says))
+        .collect();
+    format!(
+        "Every suite, one lane after the other; builds and installs what it needs.\n\n\
+         Usage: cargo xtask test [--lane NAME]…\n\nLanes:\n{lanes}\n\
+         The last line is `N passed, N failed, N skipped`. With CI=true a lane that could not run is a failure.\n\
+         Clusters that were up before stay up, and are used."
+    )
+}
+
+struct Ran {
+    name: &'static str,
+    counts: Counts,
+    reason: Option<String>,
+    took: Duration,
+}
+
+fn run_and_time(lane: &Lane, in_ci: bool) -> Ran {
+    eprintln!("\n=== {}: {}", lane.name, lane.says);
+    let start = Instant::now();
+    let (counts, reason) = match run(&lane.work) {
+        Ok(Ending::Ran(counts)) => (counts, None),
+        Ok(Ending::CouldNot(reason)) if in_ci => (
+            Counts {
+                failed: 1,
+                ..Counts::default()
+            },
+            Some(format!("could not run: {reason}")),
+        ),
+        Ok(Ending::CouldNot(reason)) => (
+            Counts {
+                skipped: 1,
+                ..Counts::default()
+            },
+            Some(format!("could not run: {reason}")),
+        ),
+        Err(failure) => {
+            eprintln!("{failure}");
+            (
+                Counts {
+                    failed: 1,
+                    ..Counts::default()
+                },
+                Some(String::from("see above")),
+            )
+        }
+    };
+    Ran {
+        name: lane.name,
+        counts,
+        reason,
+        took: start.elapsed(),
+    }
+}
+
+/// The counts come last, alone on their line: whoever reads them by program looks there.
+fn closing_lines(ran: &[Ran]) -> Outcome {
+    let mut sum = Counts::default();
+    println!();
+    for lane in ran {
+        sum += lane.counts;
+        let reason = lane
+            .reason
+            .as_ref()
+            .map(|reason| format!(" ({reason})"))
+            .unwrap_or_default();
+        println!(
+            "{:<8}{} in {} s{reason}",
+            lane.name,
+            lane.counts,
+            lane.took.as_secs()
+        );
+    }
+    if let Some(lane) = ran.iter().find(|lane| lane.counts.failed > 0) {
+        println!("next: cargo xtask test --lane {}", lane.name);
+    }
+    println!("{sum}");
+    if sum.failed == 0 {
+        Ok(())
+    } else {
+        Err(Failure::told())
+    }
+}
+
+fn run(work: &Work) -> Outcome<Ending> {
+    match work {
+        Work::Check(command, words) => check(command, words),
+        Work::Tidy => tidy::check().map(|()| one_passed()),
+        Work::Unit => unit(),
+        Work::Cluster(kind, threads) => on_cluster(*kind, threads),
+    }
+}
+
+fn check(command: &str, words: &[&str]) -> Outcome<Ending> {
+    if process::read(cargo().args([command, "--version"])).is_err() {
+        return Ok(Ending::CouldNot(format!(
+            "cargo {command} is not installed (rustup component add)"
+        )));
+    }
+    process::run(cargo().arg(command).args(words))?;
+    Ok(one_passed())
+}
+
+/// Crates without cluster tests in one go; of the others, everything but those.
+fn unit() -> Outcome<Ending> {
+    let start = ["test", "--no-fail-fast"].map(str::to_owned).to_vec();
+    let mut plain = start.clone();
+    let mut apart = Vec::new();
+    for package in packages()? {
+        let name = package["name"].as_str().unwrap_or_default().to_owned();
+        let selected = vec![String::from("--package"), name];
+        let targets = targets(&package);
+        if targets.iter().any(|target| target.of_cluster()) {
+            let chosen = targets
+                .iter()
+                .filter(|target| !target.of_cluster())
+                .flat_map(Target::selector);
+            apart.push([start.clone(), selected, chosen.collect()].concat());
+        } else {
+            plain.extend(selected);
+        }
+    }
+    let mut counts = tests(cargo().args(plain))?;
+    for words in apart {
+        counts += tests(cargo().args(words))?;
+    }
+    Ok(Ending::Ran(counts))
+}
+
+fn on_cluster(kind: NodeKind, threads: &str) -> Outcome<Ending> {
+    let packages = packages()?;
+    if !packages
+        .iter()
+        .flat_map(targets)
+        .any(|target| target.is_for(kind))
+    {
+        return Ok(Ending::CouldNot(format!("no crate has a tests/{kind}.rs")));
+    }
+    if kind == NodeKind::Real && !cluster::can_have_real_nodes() {
+        return Ok(Ending::CouldNot(String::from(
+            "a node with containers needs root",
+        )));
+    }
+    let ready = cluster::up(&Wanted {
+        fast: true,
+        ..Wanted::new(kind)
+    })?;
+    let outcome = tests_on(kind, threads, &ready);
+    if !ready.was_up {
+        cluster::down(&kind.to_string())?;
+    }
+    outcome.map(Ending::Ran)
+}
+
+fn tests_on(kind: NodeKind, threads: &str, ready: &cluster::Ready) -> Outcome<Counts> {
+    if kind == NodeKind::Real {
+        cluster::import_platform(&kind.to_string())?;
+    }
+    let mut command = cargo();
+    command
+        .env("ASTERN_TEST_KUBECONFIG", &ready.kubeconfig)
+        .env("ASTERN_TEST_NODE", kind.to_string())
+        .env("PATH", programs::path_with_kubectl()?)
+        .args([
+            "test",
+            "--release",
+            "--no-fail-fast",
+            "--workspace",
+            "--test",
+            &kind.to_string(),
+            "--",
+            threads,
+        ]);
+    tests(&mut command)
+}
+
+/// Runs tests with their output passed on, and reads the counts from it.
+fn tests(command: &mut Command) -> Outcome<Counts> {
+    eprintln!("{}", process::command_line(command));
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(doing("start cargo"))?;
+    let mut counts = Counts::default();
+    if let Some(out) = child.stdout.take() {
+        let mut lines = BufReader::new(out);
+        let mut line = Vec::new();
+        while lines
+            .read_until(b'\n', &mut line)
+            .map_err(doing("read what the tests print"))?
+            > 0
+        {
+            // Whether or not somebody still reads: a closed pipe must not leave a cluster behind.
+            drop(std::io::stdout().write_all(&line));
+            counts += counts_in(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    }
+    let status = child.wait().map_err(doing("wait for cargo"))?;
+    if !status.success() && counts.failed == 0 {
+        // It did not compile, or a test took the whole program down with it.
+        counts.failed = 1;
+    }
+    Ok(counts)
+}
+
+/// The counts of a line such as `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out`.
+fn counts_in(line: &str) -> Counts {
+    let Some((_, result)) = line.split_once("test result: ") else {
+        return Counts::default();
+    };
+    let count = |word: &str| {
+        let before = result.split_once(word).map_or("", |(before, _)| before);
+        before
+            .rsplit(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_default()
+    };
+    Counts {
+        passed: count(" passed"),
+        failed: count(" failed"),
+        skipped: count(" ignored"),
+    }
+}
+
+/// What cargo can build of a package, as far as tests are concerned.
+struct Target {
+    kind: String,
+    name: String,
+}
+
+impl Target {
+    fn is_for(&self, kind: NodeKind) -> bool {
+        self.kind == "test" && self.name == kind.to_string()
+    }
+
+    fn of_cluster(&self) -> bool {
+        self.is_for(NodeKind::Kwok) || self.is_for(NodeKind::Real)
+    }
+
+    fn selector(&self) -> Vec<String> {
+        match self.kind.as_str() {
+            "lib" => vec![String::from("--lib")],
+            "bin" => vec![String::from("--bin"), self.name.clone()],
+            "test" => vec![String::from("--test"), self.name.clone()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn packages() -> Outcome<Vec<Value>> {
+    let text = process::read(cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+    let told: Value = serde_json::from_str(&text)
+        .map_err(|error| Failure::new(format!("cargo metadata gave no JSON: {error}")))?;
+    Ok(told["packages"].as_array().cloned().unwrap_or_default())
+}
+
+fn targets(package: &Value) -> Vec<Target> {
+    let told = package["targets"].as_array().cloned().unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    told.iter()
+        .map(|target| Target {
+            kind: text(&target["kind"][0]),
+            name: text(&target["name"]),
+        })
+        .collect()
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace::root());
+    command
+}
+
+fn one_passed() -> Ending {
+    Ending::Ran(Counts {
+        passed: 1,
+        ..Counts::default()
+    })
+}
+
+#[cfg(test)]
+mod tests_of_counting {
+    use super::counts_in;
+
+    #[test]
+    fn the_counts_are_those_of_the_result_line() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 7 filtered out; finished in 0.1s";
+        assert_eq!(counts_in(line).to_string(), "12 passed, 3 failed, 1 skipped");
+        assert_eq!(
+            counts_in("test a::b ... ok").to_string(),
+            "0 passed, 0 failed, 0 skipped"
+        );
+    }
+}
