@@ -1,0 +1,191 @@
+//! What a rule looks at: the plan, the world, the answers, and the door that the plan comes through. Decides nothing.
+
+use crate::order::Order;
+use astern_model::choice::{Because, RevisionRef};
+use astern_model::finding::Allowances;
+use astern_model::id::StepId;
+use astern_model::inventory::Inventory;
+use astern_model::plan::Plan;
+use astern_model::question::Answers;
+use astern_model::step::workload::Spec as WorkloadSpec;
+use astern_model::step::{Spec, Step};
+use astern_model::target::Target;
+use astern_model::workload::{Revision, Workload};
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// How far a step of a resumed run has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Progress {
+    /// Not started: the world's rules hold for it.
+    Pending,
+    /// Its intent is durable, so its effect may or may not be there.
+    Intended,
+    /// Its effect is there.
+    Done,
+    /// It will not be started any more, or was taken back: the run is being unwound.
+    Dropped,
+}
+
+/// Through which door the plan comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Door<'a> {
+    /// It is about to start.
+    Start {
+        /// The time now.
+        now: Timestamp,
+    },
+    /// Its run goes on.
+    Resume {
+        /// How far each step has come.
+        progress: &'a BTreeMap<StepId, Progress>,
+    },
+}
+
+/// Everything that a rule may read.
+pub(crate) struct Context<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) sealed: &'a [u8],
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) answers: &'a Answers,
+    pub(crate) allow: &'a Allowances,
+    pub(crate) door: Door<'a>,
+    pub(crate) order: Order<'a>,
+    /// The template writes, in plan order.
+    pub(crate) writes: Vec<Write<'a>>,
+    /// The steps of each workload, in plan order.
+    pub(crate) by_target: BTreeMap<&'a Target, Vec<&'a Step>>,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(
+        plan: &'a Plan,
+        sealed: &'a [u8],
+        inventory: &'a Inventory,
+        answers: &'a Answers,
+        allow: &'a Allowances,
+        door: Door<'a>,
+    ) -> Self {
+        let mut by_target: BTreeMap<&Target, Vec<&Step>> = BTreeMap::new();
+        for step in &plan.steps {
+            by_target.entry(spec(step).target()).or_default().push(step);
+        }
+        Self {
+            plan,
+            sealed,
+            inventory,
+            answers,
+            allow,
+            door,
+            order: Order::of(&plan.steps),
+            writes: writes(plan, inventory),
+            by_target,
+        }
+    }
+
+    /// How far a step has come; at a start every step is pending.
+    pub(crate) fn progress(&self, step: &StepId) -> Progress {
+        match self.door {
+            Door::Start { .. } => Progress::Pending,
+            Door::Resume { progress } => progress.get(step).copied().unwrap_or(Progress::Pending),
+        }
+    }
+
+    /// The steps that have not started: what the world's rules are about.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = &'a Step> {
+        self.plan
+            .steps
+            .iter()
+            .filter(|step| self.progress(&step.id) == Progress::Pending)
+    }
+
+    /// The template writes that have not started.
+    pub(crate) fn writes_ahead(&self) -> impl Iterator<Item = Write<'a>> {
+        self.writes
+            .iter()
+            .copied()
+            .filter(|write| self.progress(&write.step.id) == Progress::Pending)
+    }
+
+    /// The same, each with the workload as it stands. A workload that is gone is another rule's matter.
+    pub(crate) fn written_ahead(&self) -> impl Iterator<Item = (Write<'a>, &'a Workload)> {
+        let workloads = &self.inventory.workloads;
+        self.writes_ahead()
+            .filter_map(|write| workloads.get(write.target).map(|workload| (write, workload)))
+    }
+
+    /// The workloads that steps not yet started will write.
+    pub(crate) fn changed_ahead(&self) -> BTreeMap<&'a Target, &'a Workload> {
+        let workloads = &self.inventory.workloads;
+        self.ahead()
+            .filter(|step| !step.spec.only_reads())
+            .filter_map(|step| workloads.get_key_value(spec(step).target()))
+            .collect()
+    }
+
+    /// Why the plan believes in what it goes back to, for one workload.
+    pub(crate) fn because(&self, target: &Target) -> Option<&'a Because> {
+        let choice = self.plan.choices.iter().find(|choice| &choice.target == target)?;
+        choice.good.as_ref().map(|good| &good.because)
+    }
+}
+
+/// One template write of a plan, with what the cluster keeps of the revision that it goes back to.
+#[derive(Clone, Copy)]
+pub(crate) struct Write<'a> {
+    pub(crate) step: &'a Step,
+    pub(crate) target: &'a Target,
+    pub(crate) to: &'a RevisionRef,
+    /// Whether a run has kept the same template.
+    pub(crate) kept: bool,
+    /// The object that the plan names, whatever template it holds.
+    pub(crate) object: Option<&'a Revision>,
+    /// The same, where it holds the template that the plan names.
+    pub(crate) revision: Option<&'a Revision>,
+}
+
+impl<'a> Write<'a> {
+    fn of(step: &'a Step, inventory: &'a Inventory) -> Option<Self> {
+        let WorkloadSpec::WriteTemplate { target, to, kept, .. } = spec(step) else {
+            return None;
+        };
+        let workload = inventory.workloads.get(target);
+        let object = workload.and_then(|workload| {
+            workload
+                .revisions
+                .iter()
+                .find(|revision| revision.name == to.name && revision.uid == to.uid)
+        });
+        // The hash is computed here, since the inventory's own is somebody else's word; and once, since a template
+        // is large.
+        let revision = object.filter(|revision| revision.template.hash() == to.template);
+        Some(Self {
+            step,
+            target,
+            to,
+            kept: kept.is_some(),
+            object,
+            revision,
+        })
+    }
+
+    /// The workload and the version that it goes back to: `deployment/api-gateway at v1.2.3`.
+    pub(crate) fn label(&self) -> String {
+        format!("{} at {}", self.target, self.to.version)
+    }
+}
+
+/// The template writes of a plan, in its order.
+pub(crate) fn writes<'a>(plan: &'a Plan, inventory: &'a Inventory) -> Vec<Write<'a>> {
+    plan.steps
+        .iter()
+        .filter_map(|step| Write::of(step, inventory))
+        .collect()
+}
+
+/// What a step does to a workload.
+pub(crate) fn spec(step: &Step) -> &WorkloadSpec {
+    match &step.spec {
+        Spec::Workload(spec) => spec,
+    }
+}

@@ -1,0 +1,65 @@
+//! How a workload must stand now, by the plan and by what the run has done of it. Compares nothing.
+
+use crate::context::{Context, Progress, spec};
+use astern_model::id::{TemplateHash, Uid};
+use astern_model::step::Step;
+use astern_model::step::workload::Spec;
+use astern_model::workload::Strategy;
+use std::collections::BTreeSet;
+
+/// What must be true of one workload. More than one value where an effect of the run may or may not be there.
+pub(crate) struct Course<'a> {
+    pub(crate) uid: &'a Uid,
+    pub(crate) templates: BTreeSet<&'a TemplateHash>,
+    /// None where no step pins it.
+    pub(crate) strategy: Option<&'a Strategy>,
+    /// Empty where no step pins it.
+    pub(crate) paused: BTreeSet<bool>,
+}
+
+impl<'a> Course<'a> {
+    /// The course of one workload's steps, in plan order; none when it has no steps.
+    pub(crate) fn of(context: &Context<'a>, steps: &[&'a Step]) -> Option<Self> {
+        let mut course = Self::before(steps)?;
+        for step in steps {
+            let progress = context.progress(&step.id);
+            if matches!(progress, Progress::Pending | Progress::Dropped) {
+                continue;
+            }
+            let sure = progress == Progress::Done;
+            match spec(step) {
+                Spec::WriteTemplate { to, .. } => set(&mut course.templates, &to.template, sure),
+                Spec::SetPaused { paused, .. } => set(&mut course.paused, *paused, sure),
+                Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => {}
+            }
+        }
+        Some(course)
+    }
+
+    /// Before any step: what the first pins say.
+    fn before(steps: &[&'a Step]) -> Option<Self> {
+        let first = spec(steps.first()?);
+        let template = match first {
+            Spec::WriteTemplate { pin, .. } | Spec::SetPaused { pin, .. } => &pin.template,
+            Spec::AwaitRollout { template, .. } | Spec::DeletePod { template, .. } => template,
+        };
+        let pin = steps.iter().find_map(|step| match spec(step) {
+            Spec::WriteTemplate { pin, .. } | Spec::SetPaused { pin, .. } => Some(pin),
+            Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => None,
+        });
+        Some(Self {
+            uid: first.uid(),
+            templates: BTreeSet::from([template]),
+            strategy: pin.map(|pin| &pin.strategy),
+            paused: pin.map(|pin| pin.paused).into_iter().collect(),
+        })
+    }
+}
+
+/// A sure effect leaves its own value alone; one that is not known leaves both.
+fn set<T: Ord>(values: &mut BTreeSet<T>, value: T, sure: bool) {
+    if sure {
+        values.clear();
+    }
+    values.insert(value);
+}

@@ -1,0 +1,352 @@
+//! A sound plan with its world, for tests: small, whole, and without a finding until a test changes something.
+
+mod world;
+
+pub(crate) use world::{hash, pod, template};
+
+use crate::checked::{CheckedPlan, Rejected, check, questions};
+use crate::context::{Context, Door, Progress, Write, writes};
+use crate::{ApprovedPlan, readmit, rules};
+use astern_model::approval::{Approval, How};
+use astern_model::choice::RevisionRef;
+use astern_model::content::ContentRef;
+use astern_model::evidence::Trouble;
+use astern_model::finding::{Allowances, Finding, Severity};
+use astern_model::id::{PlanHash, StepId, Uid};
+use astern_model::inventory::Inventory;
+use astern_model::plan::Plan;
+use astern_model::question::{Answer, Answers, Question};
+use astern_model::reversal::Reversal;
+use astern_model::step::Spec;
+use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
+use astern_model::target::WorkloadKind;
+use astern_model::template::Template;
+use astern_model::workload::{Owner, OwnerKind, OwnerState, Workload};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use world::{at, inventory, plan, reference, step, workload};
+
+const NAMESPACE: &str = "shop";
+
+/// What a rule is held against.
+#[derive(Clone, Debug)]
+pub(crate) struct Fixture {
+    pub(crate) plan: Plan,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) inventory: Inventory,
+    pub(crate) answers: Answers,
+    pub(crate) allow: Allowances,
+    pub(crate) now: Timestamp,
+    /// None is a start.
+    pub(crate) progress: Option<BTreeMap<StepId, Progress>>,
+}
+
+impl Fixture {
+    /// deployment/api-gateway goes back from v1.2.4 to v1.2.3.
+    pub(crate) fn sound() -> Self {
+        Self::of(workload(WorkloadKind::Deployment, "api-gateway"))
+    }
+
+    /// The same, of a paused Deployment: template, resume, rollout.
+    pub(crate) fn paused() -> Self {
+        let mut paused = workload(WorkloadKind::Deployment, "api-gateway");
+        paused.paused = true;
+        let mut fixture = Self::of(paused);
+        let mut pin = fixture.pin(0).clone();
+        pin.template = fixture.to(0).template.clone();
+        let target = fixture.workload().target.clone();
+        fixture.insert(
+            format!("resume:{target}"),
+            Reversal::Exact,
+            WorkloadSpec::SetPaused {
+                target,
+                pin,
+                paused: false,
+            },
+        );
+        fixture
+    }
+
+    /// statefulset/store, whose one pod crashes and is deleted: template, pod, rollout.
+    pub(crate) fn stuck_statefulset() -> Self {
+        let mut store = workload(WorkloadKind::StatefulSet, "store");
+        let live = store.template.hash();
+        let trouble = Trouble::CrashLoop {
+            container: "api".to_owned(),
+            exit_code: Some(1),
+            restarts: 5,
+            last_line: None,
+        };
+        store.desired = 1;
+        let mut stuck = pod("store-0", Some(&live), "registry.test/api:v1.2.4");
+        stuck.ready = false;
+        stuck.trouble = Some(trouble.clone());
+        store.pods = vec![stuck];
+        let mut fixture = Self::of(store);
+        let delete = WorkloadSpec::DeletePod {
+            target: fixture.workload().target.clone(),
+            uid: fixture.uid(0).clone(),
+            pod: "store-0".to_owned(),
+            pod_uid: "uid-store-0".into(),
+            template: fixture.to(0).template.clone(),
+            why: DeleteWhy::Stuck { trouble },
+        };
+        let reversal = Reversal::Compensate {
+            trace: "the pod's own state is gone".to_owned(),
+        };
+        fixture.insert("pod:store-0".to_owned(), reversal, delete);
+        fixture
+    }
+
+    /// A plan of many independent Deployments.
+    pub(crate) fn many(count: usize) -> Self {
+        let mut fixture = Self::sound();
+        for n in 0..count {
+            let other = Self::of(workload(WorkloadKind::Deployment, &format!("service-{n}")));
+            fixture.plan.steps.extend(other.plan.steps);
+            fixture.plan.choices.extend(other.plan.choices);
+            fixture
+                .plan
+                .recovered_when
+                .targets
+                .extend(other.plan.recovered_when.targets);
+            fixture.inventory.workloads.extend(other.inventory.workloads);
+        }
+        fixture.finish()
+    }
+
+    fn of(workload: Workload) -> Self {
+        let now = at("2026-11-23T14:15:00Z");
+        let inventory = inventory(workload.clone());
+        let plan = plan(&workload, &inventory.cluster);
+        let (sealed, answers, allow) = (Vec::new(), Answers::default(), Allowances::default());
+        Self {
+            plan,
+            sealed,
+            inventory,
+            answers,
+            allow,
+            now,
+            progress: None,
+        }
+        .finish()
+    }
+
+    fn finish(mut self) -> Self {
+        self.seal();
+        self.answer_yes();
+        self
+    }
+
+    /// Puts a step between the template and the rollout.
+    fn insert(&mut self, id: String, reversal: Reversal, spec: WorkloadSpec) {
+        let id = StepId(id);
+        let before = self.plan.steps[0].id.clone();
+        self.plan.steps[1].after = vec![id.clone()];
+        self.plan.steps.insert(1, step(id, vec![before], reversal, spec));
+        self.seal();
+        self.answer_yes();
+    }
+
+    pub(crate) fn seal(&mut self) {
+        self.sealed = serde_json::to_vec(&self.plan).unwrap();
+    }
+
+    /// Answers every question that the gate asks with yes.
+    pub(crate) fn answer_yes(&mut self) {
+        let asked = questions(&self.plan, &self.inventory);
+        self.answers = asked
+            .into_iter()
+            .map(|question| (question, Answer::Yes))
+            .collect();
+    }
+
+    pub(crate) fn context(&self) -> Context<'_> {
+        let door = match &self.progress {
+            None => Door::Start { now: self.now },
+            Some(progress) => Door::Resume { progress },
+        };
+        Context::new(
+            &self.plan,
+            &self.sealed,
+            &self.inventory,
+            &self.answers,
+            &self.allow,
+            door,
+        )
+    }
+
+    /// What one rule asks.
+    pub(crate) fn asked(&self, ask: fn(&Plan, &[Write<'_>]) -> Vec<Question>) -> Vec<Question> {
+        ask(&self.plan, &writes(&self.plan, &self.inventory))
+    }
+
+    /// What all rules find.
+    pub(crate) fn findings(&self) -> Vec<Finding> {
+        rules::findings(&self.context())
+    }
+
+    pub(crate) fn check(&self) -> Result<CheckedPlan, Rejected> {
+        check(
+            self.plan.clone(),
+            self.sealed.clone(),
+            &self.inventory,
+            &self.answers,
+            &self.allow,
+            self.now,
+        )
+    }
+
+    pub(crate) fn readmit(
+        &self,
+        approval: Approval,
+        progress: &BTreeMap<StepId, Progress>,
+    ) -> Result<ApprovedPlan, Rejected> {
+        let (plan, sealed) = (self.plan.clone(), self.sealed.clone());
+        readmit(
+            plan,
+            sealed,
+            approval,
+            progress,
+            &self.inventory,
+            &self.answers,
+            &self.allow,
+        )
+    }
+
+    pub(crate) fn approval(&self) -> Approval {
+        Approval {
+            plan: PlanHash::of(&self.sealed),
+            by: "jo".to_owned(),
+            how: How::Person,
+            reason: "errors since 14:02".to_owned(),
+            at: self.now,
+            overrides: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// The messages of one rule, a line each.
+    pub(crate) fn told(&self, rule: fn(&Context<'_>) -> Vec<Finding>) -> String {
+        let mut findings = rule(&self.context());
+        findings.sort();
+        findings
+            .into_iter()
+            .map(|finding| finding.message)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    /// The findings of one rule with severity and hint.
+    pub(crate) fn full(&self, rule: fn(&Context<'_>) -> Vec<Finding>) -> String {
+        let mut findings = rule(&self.context());
+        findings.sort();
+        let line = |finding: Finding| {
+            let severity = match finding.severity {
+                Severity::Refuse => "refuse",
+                Severity::Warn => "warn",
+            };
+            format!("{severity}: {}\n  {}", finding.message, finding.hint)
+        };
+        findings.into_iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The messages of one rule once `change` was made to the sound plan.
+    pub(crate) fn messages(rule: fn(&Context<'_>) -> Vec<Finding>, change: &dyn Fn(&mut Self)) -> String {
+        let mut fixture = Self::sound();
+        change(&mut fixture);
+        fixture.told(rule)
+    }
+
+    pub(crate) fn workload(&mut self) -> &mut Workload {
+        self.inventory.workloads.values_mut().next().unwrap()
+    }
+
+    pub(crate) fn spec(&mut self, place: usize) -> &mut WorkloadSpec {
+        let Spec::Workload(spec) = &mut self.plan.steps[place].spec;
+        spec
+    }
+
+    pub(crate) fn pin(&mut self, place: usize) -> &mut Pin {
+        match self.spec(place) {
+            WorkloadSpec::WriteTemplate { pin, .. } | WorkloadSpec::SetPaused { pin, .. } => pin,
+            other => panic!("{other:?} has no pin"),
+        }
+    }
+
+    pub(crate) fn to(&mut self, place: usize) -> &mut RevisionRef {
+        match self.spec(place) {
+            WorkloadSpec::WriteTemplate { to, .. } => to,
+            other => panic!("{other:?} writes no template"),
+        }
+    }
+
+    pub(crate) fn uid(&mut self, place: usize) -> &mut Uid {
+        match self.spec(place) {
+            WorkloadSpec::WriteTemplate { pin, .. } | WorkloadSpec::SetPaused { pin, .. } => &mut pin.uid,
+            WorkloadSpec::AwaitRollout { uid, .. } | WorkloadSpec::DeletePod { uid, .. } => uid,
+        }
+    }
+
+    /// Says that a run has kept the template.
+    pub(crate) fn keep(&mut self, reference: ContentRef) {
+        if let WorkloadSpec::WriteTemplate { kept, .. } = self.spec(0) {
+            *kept = Some(reference);
+        }
+    }
+
+    /// Gives the revision to go back to another pod spec, in the cluster and in the plan.
+    pub(crate) fn retemplate(&mut self, spec: Value) {
+        let template = Template::clean(json!({ "spec": spec }));
+        let revision = &mut self.workload().revisions[1];
+        revision.hash = template.hash();
+        revision.template = template;
+        let named = reference(&revision.clone());
+        *self.to(0) = named.clone();
+        if let Some(good) = &mut self.plan.choices[0].good {
+            good.revision = named.clone();
+        }
+        if let WorkloadSpec::AwaitRollout { template, .. } = self.spec(1) {
+            *template = named.template;
+        }
+        self.answer_yes();
+    }
+
+    /// Makes every step about another workload.
+    pub(crate) fn retarget(&mut self, kind: WorkloadKind, name: &str) {
+        for place in 0..self.plan.steps.len() {
+            match self.spec(place) {
+                WorkloadSpec::WriteTemplate { target, .. }
+                | WorkloadSpec::AwaitRollout { target, .. }
+                | WorkloadSpec::SetPaused { target, .. }
+                | WorkloadSpec::DeletePod { target, .. } => *target = world::target(kind, name),
+            }
+        }
+    }
+}
+
+pub(crate) fn no(why: &str) -> Answer {
+    Answer::No { why: why.to_owned() }
+}
+
+pub(crate) fn unknown(why: &str) -> Answer {
+    Answer::Unknown { why: why.to_owned() }
+}
+
+pub(crate) fn owner(kind: OwnerKind, state: OwnerState) -> Owner {
+    Owner {
+        kind,
+        name: "shop".to_owned(),
+        known_by: "label shop.test/owner".to_owned(),
+        state,
+    }
+}
+
+pub(crate) fn kept() -> ContentRef {
+    ContentRef {
+        name: "saved-1".to_owned(),
+        keyed_hash: "hmac-sha256:ab".to_owned(),
+        size: 512,
+    }
+}

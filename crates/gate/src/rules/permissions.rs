@@ -1,0 +1,229 @@
+//! AST0218: everything that the plan and its run will do is permitted, asked before the first effect.
+
+use super::{refuse, warn};
+use crate::context::{Context, Write, spec};
+use astern_model::finding::Finding;
+use astern_model::plan::Plan;
+use astern_model::question::{Answer, Question};
+use astern_model::step::Step;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) const CODE: &str = "AST0218";
+
+/// The lock: without it no run starts.
+const LOCK: Right = Right {
+    group: "coordination.k8s.io",
+    resource: "leases",
+    need: Need::Must,
+};
+const LOCK_VERBS: [&str; 3] = ["create", "get", "update"];
+/// The journal and the vault, where they lie in the cluster; with `--store FILE` they do not.
+const JOURNAL: Right = Right {
+    group: "",
+    resource: "secrets",
+    need: Need::Journal,
+};
+const JOURNAL_VERBS: [&str; 3] = ["create", "get", "list"];
+
+/// A resource that something is done to.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Right {
+    group: &'static str,
+    resource: &'static str,
+    need: Need,
+}
+
+/// For what a right is needed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Need {
+    /// Without it the plan cannot be carried out.
+    Must,
+    /// Without it the journal must lie elsewhere.
+    Journal,
+}
+
+pub(crate) fn ask(plan: &Plan, _: &[Write<'_>]) -> Vec<Question> {
+    let rights = rights(plan.steps.iter());
+    let asked = |(right, verbs): (Right, BTreeSet<&'static str>)| {
+        verbs
+            .into_iter()
+            .map(move |verb| (right, verb))
+            .collect::<Vec<_>>()
+    };
+    rights
+        .into_iter()
+        .flat_map(asked)
+        .map(|(right, verb)| question(plan, right, verb))
+        .collect()
+}
+
+pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (right, verbs) in rights(context.ahead()) {
+        let (mut refused, mut unknown) = (Vec::new(), Vec::new());
+        let mut why_unknown = BTreeSet::new();
+        for verb in verbs {
+            match context.answers.get(&question(context.plan, right, verb)) {
+                Answer::Yes => {}
+                Answer::No { .. } => refused.push(verb),
+                Answer::Unknown { why } => {
+                    unknown.push(verb);
+                    why_unknown.insert(why);
+                }
+            }
+        }
+        findings.extend(denied(context, right, &refused));
+        let why = why_unknown.into_iter().collect::<Vec<_>>().join("; ");
+        findings.extend(untold(context, right, &unknown, &why));
+    }
+    findings
+}
+
+/// What the steps and the run itself need, by resource.
+fn rights<'a>(steps: impl Iterator<Item = &'a Step>) -> BTreeMap<Right, BTreeSet<&'static str>> {
+    let mut rights: BTreeMap<Right, BTreeSet<&'static str>> = BTreeMap::new();
+    for verb in steps.flat_map(|step| spec(step).verbs()) {
+        let right = Right {
+            group: verb.group,
+            resource: verb.resource,
+            need: Need::Must,
+        };
+        rights.entry(right).or_default().insert(verb.verb);
+    }
+    rights.entry(LOCK).or_default().extend(LOCK_VERBS);
+    rights.entry(JOURNAL).or_default().extend(JOURNAL_VERBS);
+    rights
+}
+
+fn question(plan: &Plan, right: Right, verb: &str) -> Question {
+    Question::MayI {
+        verb: verb.to_owned(),
+        group: right.group.to_owned(),
+        resource: right.resource.to_owned(),
+        namespace: plan.namespace.clone(),
+    }
+}
+
+fn denied(context: &Context<'_>, right: Right, verbs: &[&str]) -> Option<Finding> {
+    if verbs.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "user {} may not {} {} in namespace {}",
+        context.inventory.cluster.user,
+        verbs.join(", "),
+        full(right),
+        context.plan.namespace
+    );
+    let rule = rule(context, right, verbs);
+    Some(match right.need {
+        Need::Must => refuse(CODE, None, message, rule),
+        Need::Journal => {
+            let message = format!("{message}, so the journal cannot lie in the cluster");
+            warn(
+                CODE,
+                None,
+                message,
+                format!("keep the journal in a file, `--store FILE`, or {rule}"),
+            )
+        }
+    })
+}
+
+fn untold(context: &Context<'_>, right: Right, verbs: &[&str], why: &str) -> Option<Finding> {
+    if verbs.is_empty() {
+        return None;
+    }
+    let (user, namespace) = (&context.inventory.cluster.user, &context.plan.namespace);
+    let message = format!(
+        "whether user {user} may {} {} in namespace {namespace} could not be found out: {why}",
+        verbs.join(", "),
+        full(right)
+    );
+    let hint = format!(
+        "ask yourself: `kubectl auth can-i {} {} -n {namespace}`",
+        verbs[0],
+        full(right)
+    );
+    Some(warn(CODE, None, message, hint))
+}
+
+/// `deployments.apps`, as kubectl names it.
+fn full(right: Right) -> String {
+    if right.group.is_empty() {
+        right.resource.to_owned()
+    } else {
+        format!("{}.{}", right.resource, right.group)
+    }
+}
+
+/// The RBAC rule that is missing, as it stands in a Role.
+fn rule(context: &Context<'_>, right: Right, verbs: &[&str]) -> String {
+    let quoted = verbs
+        .iter()
+        .map(|verb| format!("\"{verb}\""))
+        .collect::<Vec<_>>()
+        .join(", ");
+    format!(
+        "add to a Role in namespace {} that is bound to {}: {{apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{quoted}]}}",
+        context.plan.namespace, context.inventory.cluster.user, right.group, right.resource
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, no, unknown};
+
+    fn may(verb: &str, group: &str, resource: &str) -> Question {
+        let text = str::to_owned;
+        Question::MayI {
+            verb: text(verb),
+            group: text(group),
+            resource: text(resource),
+            namespace: text("shop"),
+        }
+    }
+
+    #[test]
+    fn a_missing_right_is_refused_with_the_rule_that_gives_it() {
+        let mut fixture = Fixture::sound();
+        assert_eq!(fixture.told(super::check), "");
+        fixture
+            .answers
+            .insert(may("update", "apps", "deployments"), no("no RBAC rule allows it"));
+        fixture
+            .answers
+            .insert(may("watch", "apps", "deployments"), no("no RBAC rule allows it"));
+        fixture.answers.insert(
+            may("create", "coordination.k8s.io", "leases"),
+            no("no RBAC rule allows it"),
+        );
+        fixture
+            .answers
+            .insert(may("list", "", "secrets"), no("no RBAC rule allows it"));
+        fixture
+            .answers
+            .insert(may("watch", "", "pods"), unknown("the server did not answer"));
+        insta::assert_snapshot!(fixture.full(super::check), @r#"
+        refuse: user jo may not create leases.coordination.k8s.io in namespace shop
+          add to a Role in namespace shop that is bound to jo: {apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"]}
+        refuse: user jo may not update, watch deployments.apps in namespace shop
+          add to a Role in namespace shop that is bound to jo: {apiGroups: ["apps"], resources: ["deployments"], verbs: ["update", "watch"]}
+        warn: user jo may not list secrets in namespace shop, so the journal cannot lie in the cluster
+          keep the journal in a file, `--store FILE`, or add to a Role in namespace shop that is bound to jo: {apiGroups: [""], resources: ["secrets"], verbs: ["list"]}
+        warn: whether user jo may watch pods in namespace shop could not be found out: the server did not answer
+          ask yourself: `kubectl auth can-i watch pods -n shop`
+        "#);
+    }
+
+    #[test]
+    fn rights_for_steps_that_are_done_are_not_asked_for_again() {
+        let mut fixture = Fixture::sound();
+        fixture
+            .answers
+            .insert(may("update", "apps", "deployments"), no("no RBAC rule allows it"));
+        fixture.progress = Some([(fixture.plan.steps[0].id.clone(), crate::Progress::Done)].into());
+        assert_eq!(fixture.told(super::check), "");
+    }
+}

@@ -1,0 +1,217 @@
+//! AST0212: each workload is still the object, with the template, strategy and pause, that the plan was made on, or
+//! that the run itself has left. Status, generation, annotations and replicas are not looked at: they move by
+//! themselves.
+
+use super::{PLAN_AGAIN, refuse};
+use crate::context::{Context, Progress};
+use crate::course::Course;
+use astern_model::choice::clock;
+use astern_model::finding::Finding;
+use astern_model::id::TemplateHash;
+use astern_model::target::Target;
+use astern_model::workload::{Strategy, Workload};
+
+pub(crate) const CODE: &str = "AST0212";
+
+pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (target, steps) in &context.by_target {
+        if !steps
+            .iter()
+            .any(|step| context.progress(&step.id) == Progress::Pending)
+        {
+            continue;
+        }
+        let Some(course) = Course::of(context, steps) else {
+            continue;
+        };
+        findings.extend(match context.inventory.workloads.get(target) {
+            None => vec![moved(target, format!("{target} does not exist any more"))],
+            Some(workload) => of_workload(target, &course, workload),
+        });
+    }
+    findings
+}
+
+fn of_workload(target: &Target, course: &Course<'_>, workload: &Workload) -> Vec<Finding> {
+    if course.uid != &workload.uid {
+        let message = format!(
+            "{target} was made anew: its uid went from {} to {}",
+            course.uid, workload.uid
+        );
+        return vec![moved(target, message)];
+    }
+    let mut findings = Vec::new();
+    let live = workload.template.hash();
+    if !course.templates.contains(&live) {
+        findings.push(moved(target, template_moved(target, course, workload, &live)));
+    }
+    if let Some(strategy) = course.strategy.filter(|strategy| strategy != &&workload.strategy) {
+        let (from, to) = (phrase(strategy), phrase(&workload.strategy));
+        findings.push(moved(
+            target,
+            format!("the strategy of {target} went from {from} to {to}"),
+        ));
+    }
+    if !course.paused.is_empty() && !course.paused.contains(&workload.paused) {
+        let (from, to) = (!workload.paused, workload.paused);
+        findings.push(moved(
+            target,
+            format!("`paused` of {target} went from {from} to {to}"),
+        ));
+    }
+    findings
+}
+
+fn moved(target: &Target, message: String) -> Finding {
+    refuse(
+        CODE,
+        Some(target),
+        message,
+        format!("somebody changed it meanwhile: find out who, then {PLAN_AGAIN}"),
+    )
+}
+
+fn template_moved(target: &Target, course: &Course<'_>, workload: &Workload, live: &TemplateHash) -> String {
+    let from: Vec<String> = course
+        .templates
+        .iter()
+        .map(|hash| labelled(hash, workload))
+        .collect();
+    let by = workload
+        .template_manager
+        .as_ref()
+        .map_or_else(String::new, |manager| match manager.at {
+            Some(at) => format!(", last written by {} at {}", manager.name, clock(at)),
+            None => format!(", last written by {}", manager.name),
+        });
+    format!(
+        "the template of {target} went from {} to {}{by}",
+        from.join(" or "),
+        format_args!("{} ({})", short(live), workload.version())
+    )
+}
+
+/// A template by its hash and, where the cluster remembers it, its version.
+fn labelled(hash: &TemplateHash, workload: &Workload) -> String {
+    match workload.revisions.iter().find(|revision| &revision.hash == hash) {
+        Some(revision) => format!("{} ({})", short(hash), revision.version()),
+        None => short(hash),
+    }
+}
+
+/// Twelve digits tell two templates apart for a reader.
+fn short(hash: &TemplateHash) -> String {
+    hash.as_str().chars().take("sha256:".len() + 12).collect()
+}
+
+fn phrase(strategy: &Strategy) -> String {
+    let Strategy::RollingUpdate {
+        max_surge,
+        max_unavailable,
+        partition,
+        ordered,
+    } = strategy
+    else {
+        return match strategy {
+            Strategy::Recreate => "Recreate",
+            Strategy::OnDelete | Strategy::RollingUpdate { .. } => "OnDelete",
+        }
+        .to_owned();
+    };
+    let mut parts = Vec::new();
+    parts.extend(max_surge.as_ref().map(|surge| format!("maxSurge {surge}")));
+    parts.extend(
+        max_unavailable
+            .as_ref()
+            .map(|unavailable| format!("maxUnavailable {unavailable}")),
+    );
+    if *partition > 0 {
+        parts.push(format!("partition {partition}"));
+    }
+    if *ordered {
+        parts.push("one by one".to_owned());
+    }
+    if parts.is_empty() {
+        "RollingUpdate".to_owned()
+    } else {
+        format!("RollingUpdate ({})", parts.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, template};
+    use astern_model::workload::FieldManager;
+    use std::collections::BTreeMap;
+
+    fn check(change: &dyn Fn(&mut Fixture), expected: &str) {
+        assert_eq!(Fixture::messages(super::check, change), expected);
+    }
+
+    #[test]
+    fn a_workload_that_somebody_changed_is_named_with_what_it_was_and_is() {
+        let [from, to] = ["v1.2.4", "v1.2.5"].map(|version| short(&template(version).hash()));
+        let went = format!(
+            "the template of deployment/api-gateway went from {from} (v1.2.4) to {to} (v1.2.5), last written by \
+             kubectl-client-side-apply at 2026-11-23 14:13:00 UTC"
+        );
+        check(&|_| (), "");
+        check(
+            &|f| f.workload().uid = "uid-2".into(),
+            "deployment/api-gateway was made anew: its uid went from uid-api-gateway to uid-2",
+        );
+        check(
+            &|f| {
+                f.workload().template = template("v1.2.5");
+                f.workload().template_manager = Some(FieldManager {
+                    name: "kubectl-client-side-apply".to_owned(),
+                    operation: "Update".to_owned(),
+                    at: Some("2026-11-23T14:13:00Z".parse().unwrap()),
+                });
+            },
+            &went,
+        );
+        check(
+            &|f| f.workload().strategy = Strategy::Recreate,
+            "the strategy of deployment/api-gateway went from RollingUpdate (maxSurge 1, maxUnavailable 0) to Recreate",
+        );
+        check(
+            &|f| f.workload().paused = true,
+            "`paused` of deployment/api-gateway went from false to true",
+        );
+        check(
+            &|f| f.inventory.workloads.clear(),
+            "deployment/api-gateway does not exist any more",
+        );
+    }
+
+    #[test]
+    fn a_resumed_run_finds_its_own_effects_and_no_others() {
+        let resumed = |steps: &'static [Progress], version: &'static str, fires: bool| {
+            let mut fixture = Fixture::sound();
+            fixture.workload().template = template(version);
+            let ids = fixture.plan.steps.iter().map(|step| step.id.clone());
+            fixture.progress = Some(ids.zip(steps.iter().copied()).collect::<BTreeMap<_, _>>());
+            assert_eq!(
+                !fixture.told(super::check).is_empty(),
+                fires,
+                "{steps:?} {version}"
+            );
+        };
+        use Progress::{Done, Dropped, Intended, Pending};
+        resumed(&[Pending, Pending], "v1.2.4", false);
+        resumed(&[Pending, Pending], "v1.2.3", true);
+        resumed(&[Intended, Pending], "v1.2.4", false);
+        resumed(&[Intended, Pending], "v1.2.3", false);
+        resumed(&[Intended, Pending], "v1.2.5", true);
+        resumed(&[Done, Pending], "v1.2.3", false);
+        resumed(&[Done, Pending], "v1.2.4", true);
+        resumed(&[Done, Intended], "v1.2.4", false);
+        resumed(&[Dropped, Dropped], "v1.2.5", false);
+        resumed(&[Dropped, Pending], "v1.2.4", false);
+        resumed(&[Dropped, Pending], "v1.2.3", true);
+        resumed(&[], "v1.2.5", true);
+    }
+}

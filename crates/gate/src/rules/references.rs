@@ -1,0 +1,193 @@
+//! AST0214: what the target's template refers to is there, with its keys.
+
+use super::{refuse, some, warn};
+use crate::context::{Context, Write};
+use crate::reference::{Need, Reference, references};
+use astern_model::finding::Finding;
+use astern_model::plan::Plan;
+use astern_model::question::{Answer, Question, ReferenceKind};
+
+pub(crate) const CODE: &str = "AST0214";
+
+/// The length of the suffix that kustomize puts behind a generated name.
+const SUFFIX_LENGTH: usize = 10;
+/// Its alphabet: hexadecimal digits with vowels and what looks like them replaced.
+/// Source: `api/hasher` of <https://github.com/kubernetes-sigs/kustomize>.
+const SUFFIX_ALPHABET: &str = "bcdfghkmt2456789";
+
+pub(crate) fn ask(plan: &Plan, writes: &[Write<'_>]) -> Vec<Question> {
+    writes
+        .iter()
+        .flat_map(needed)
+        .map(|reference| question(plan, &reference))
+        .collect()
+}
+
+pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for write in context.writes_ahead() {
+        for reference in needed(&write) {
+            let answer = context.answers.get(&question(context.plan, &reference));
+            findings.extend(judge(&write, &reference, answer, &context.plan.namespace));
+        }
+    }
+    findings
+}
+
+fn needed(write: &Write<'_>) -> Vec<Reference> {
+    write
+        .revision
+        .map_or_else(Vec::new, |revision| references(&revision.template))
+}
+
+fn question(plan: &Plan, reference: &Reference) -> Question {
+    Question::Exists {
+        kind: reference.kind,
+        namespace: plan.namespace.clone(),
+        name: reference.name.clone(),
+        keys: reference.keys.iter().cloned().collect(),
+    }
+}
+
+fn judge(write: &Write<'_>, reference: &Reference, answer: Answer, namespace: &str) -> Option<Finding> {
+    let object = format!("{}/{}", singular(reference.kind), reference.name);
+    let places: Vec<&String> = reference.places.iter().collect();
+    let use_ = format!("{object}, which {} needs ({})", write.label(), some(&places));
+    let target = Some(write.target);
+    match (answer, reference.need) {
+        (Answer::Yes, _) => None,
+        (Answer::No { why }, Need::Must) => {
+            let hint = missing_hint(reference, namespace);
+            Some(refuse(
+                CODE,
+                target,
+                format!("{use_}, cannot be used: {why}"),
+                hint,
+            ))
+        }
+        (Answer::No { why }, Need::Wanted) => {
+            let message = format!("{use_}, cannot be used: {why}; pods start, and images may not be pulled");
+            Some(warn(CODE, target, message, missing_hint(reference, namespace)))
+        }
+        (Answer::Unknown { why }, _) => {
+            let message = format!("whether {use_}, is there could not be found out: {why}");
+            Some(warn(
+                CODE,
+                target,
+                message,
+                format!(
+                    "look yourself: {}",
+                    look(reference.kind, &reference.name, namespace)
+                ),
+            ))
+        }
+    }
+}
+
+/// What brings it back. Generated names are the usual case: a pruning apply removes what only old revisions need.
+fn missing_hint(reference: &Reference, namespace: &str) -> String {
+    let look = look(reference.kind, &reference.name, namespace);
+    if is_generated(reference) {
+        return format!(
+            "the name ends in a content hash, so a pruning apply has probably removed it: render that release's \
+             manifests again (`kubectl kustomize`) and apply this one object, then `astern plan`; now: {look}"
+        );
+    }
+    format!("bring it back as it was at that release, or choose another revision with `--to`; now: {look}")
+}
+
+fn look(kind: ReferenceKind, name: &str, namespace: &str) -> String {
+    match kind {
+        ReferenceKind::PriorityClass | ReferenceKind::RuntimeClass => {
+            format!("`kubectl get {} {name}`", singular(kind))
+        }
+        _ => format!("`kubectl get {} {name} -n {namespace}`", singular(kind)),
+    }
+}
+
+fn is_generated(reference: &Reference) -> bool {
+    let suffix = reference.name.rsplit_once('-').map_or("", |(_, suffix)| suffix);
+    matches!(reference.kind, ReferenceKind::ConfigMap | ReferenceKind::Secret)
+        && suffix.len() == SUFFIX_LENGTH
+        && suffix.chars().all(|c| SUFFIX_ALPHABET.contains(c))
+}
+
+fn singular(kind: ReferenceKind) -> &'static str {
+    match kind {
+        ReferenceKind::ConfigMap => "configmap",
+        ReferenceKind::Secret => "secret",
+        ReferenceKind::ServiceAccount => "serviceaccount",
+        ReferenceKind::PersistentVolumeClaim => "persistentvolumeclaim",
+        ReferenceKind::PriorityClass => "priorityclass",
+        ReferenceKind::RuntimeClass => "runtimeclass",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, no, unknown};
+    use serde_json::json;
+
+    fn exists(kind: ReferenceKind, name: &str, keys: &[&str]) -> Question {
+        let keys = keys.iter().map(|key| (*key).to_owned()).collect();
+        Question::Exists {
+            kind,
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+            keys,
+        }
+    }
+
+    #[test]
+    fn a_missing_reference_is_refused_with_where_it_is_needed() {
+        let config = exists(ReferenceKind::ConfigMap, "app-config", &[]);
+        let keys = exists(ReferenceKind::Secret, "api-keys", &["token"]);
+        let check = |change: &dyn Fn(&mut Fixture), expected: &str| {
+            assert_eq!(Fixture::messages(super::check, change), expected);
+        };
+        check(&|_| (), "");
+        check(
+            &|f| f.answers.insert(config.clone(), no("it does not exist")),
+            "configmap/app-config, which deployment/api-gateway at v1.2.3 needs (envFrom of container api), cannot be \
+             used: it does not exist",
+        );
+        check(
+            &|f| f.answers.insert(keys.clone(), no("it has no key token")),
+            "secret/api-keys, which deployment/api-gateway at v1.2.3 needs (env TOKEN of container api), cannot be \
+             used: it has no key token",
+        );
+        check(
+            &|f| {
+                f.answers
+                    .insert(keys.clone(), unknown("get secrets is not permitted"))
+            },
+            "whether secret/api-keys, which deployment/api-gateway at v1.2.3 needs (env TOKEN of container api), is \
+             there could not be found out: get secrets is not permitted",
+        );
+    }
+
+    #[test]
+    fn a_pruned_generated_configmap_is_recognised_and_a_pull_secret_only_warns() {
+        let mut fixture = Fixture::sound();
+        fixture.retemplate(json!({
+            "imagePullSecrets": [{"name": "pull"}],
+            "containers": [{"name": "api", "image": "registry.test/api:v1.2.3",
+                "envFrom": [{"configMapRef": {"name": "app-config-5f2t8m9hgk"}}]}]}));
+        fixture.answer_yes();
+        fixture.answers.insert(
+            exists(ReferenceKind::ConfigMap, "app-config-5f2t8m9hgk", &[]),
+            no("it does not exist"),
+        );
+        fixture.answers.insert(
+            exists(ReferenceKind::Secret, "pull", &[]),
+            no("it does not exist"),
+        );
+        insta::assert_snapshot!(fixture.full(super::check), @r#"
+        refuse: configmap/app-config-5f2t8m9hgk, which deployment/api-gateway at v1.2.3 needs (envFrom of container api), cannot be used: it does not exist
+          the name ends in a content hash, so a pruning apply has probably removed it: render that release's manifests again (`kubectl kustomize`) and apply this one object, then `astern plan`; now: `kubectl get configmap app-config-5f2t8m9hgk -n shop`
+        warn: secret/pull, which deployment/api-gateway at v1.2.3 needs (imagePullSecrets), cannot be used: it does not exist; pods start, and images may not be pulled
+          bring it back as it was at that release, or choose another revision with `--to`; now: `kubectl get secret pull -n shop`
+        "#);
+    }
+}

@@ -1,0 +1,80 @@
+//! AST0205: what a step says about being taken back is true of what it does.
+
+use super::{NOT_OURS, refuse};
+use crate::context::{Context, spec};
+use astern_model::finding::Finding;
+use astern_model::reversal::Reversal;
+use astern_model::step::Step;
+use astern_model::step::workload::Spec;
+
+pub(crate) const CODE: &str = "AST0205";
+
+pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let told = |step: &Step| -> Option<Finding> {
+        let wrong = untrue(step)?;
+        Some(refuse(
+            CODE,
+            Some(spec(step).target()),
+            format!("step {} {wrong}", step.id),
+            NOT_OURS,
+        ))
+    };
+    context.plan.steps.iter().filter_map(told).collect()
+}
+
+fn untrue(step: &Step) -> Option<&'static str> {
+    match (spec(step), &step.reversal) {
+        (Spec::AwaitRollout { .. }, Reversal::Nothing) => None,
+        (Spec::AwaitRollout { .. }, _) => Some("only waits, and claims a reversal"),
+        (Spec::DeletePod { .. }, Reversal::Exact | Reversal::Nothing) => {
+            Some("deletes a pod, and claims that nothing of it is lost")
+        }
+        (Spec::WriteTemplate { .. } | Spec::SetPaused { .. }, Reversal::Nothing) => {
+            Some("writes, and claims that there is nothing to take back")
+        }
+        (Spec::WriteTemplate { .. } | Spec::SetPaused { .. } | Spec::DeletePod { .. }, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::Fixture;
+
+    #[test]
+    fn a_step_cannot_claim_a_reversal_that_it_does_not_have() {
+        let check = |place: usize, reversal: Reversal, expected: &str| {
+            let mut fixture = Fixture::stuck_statefulset();
+            fixture.plan.steps[place].reversal = reversal;
+            assert_eq!(fixture.told(super::check), expected);
+        };
+        check(0, Reversal::Exact, "");
+        check(
+            0,
+            Reversal::Nothing,
+            "step template:statefulset/store writes, and claims that there is nothing to take back",
+        );
+        check(
+            1,
+            Reversal::Exact,
+            "step pod:store-0 deletes a pod, and claims that nothing of it is lost",
+        );
+        check(
+            1,
+            Reversal::Nothing,
+            "step pod:store-0 deletes a pod, and claims that nothing of it is lost",
+        );
+        check(
+            1,
+            Reversal::PointOfNoReturn {
+                lost: "its logs".to_owned(),
+            },
+            "",
+        );
+        check(
+            2,
+            Reversal::Exact,
+            "step rollout:statefulset/store only waits, and claims a reversal",
+        );
+    }
+}
