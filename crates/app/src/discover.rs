@@ -29,7 +29,9 @@ pub fn discover(inventory: &Inventory) -> Discovered {
         notes.extend(owner_remarks(workload));
         for (dependency, because) in dependencies(workload, inventory) {
             if reaches(&edges, &dependency, target) {
-                notes.push(format!("also names {dependency} ({because}); left out, since that would be a cycle"));
+                notes.push(format!(
+                    "also names {dependency} ({because}); left out, since that would be a cycle"
+                ));
             } else {
                 notes.push(format!("depends on {dependency}: {because}"));
                 edges.entry(target.clone()).or_default().insert(dependency);
@@ -41,7 +43,11 @@ pub fn discover(inventory: &Inventory) -> Discovered {
         .values()
         .map(|workload| Member {
             target: workload.target.clone(),
-            depends_on: edges.remove(&workload.target).unwrap_or_default().into_iter().collect(),
+            depends_on: edges
+                .remove(&workload.target)
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
             probes: probe(workload).into_iter().collect(),
         })
         .collect();
@@ -49,11 +55,16 @@ pub fn discover(inventory: &Inventory) -> Discovered {
 }
 
 fn owner_remarks(workload: &Workload) -> Vec<String> {
-    let mut remarks: Vec<String> =
-        workload.owners.iter().map(|owner| format!("owned by {:?} {} ({})", owner.kind, owner.name, owner.known_by)).collect();
+    let mut remarks: Vec<String> = workload
+        .owners
+        .iter()
+        .map(|owner| format!("owned by {:?} {} ({})", owner.kind, owner.name, owner.known_by))
+        .collect();
     if let Some(autoscaler) = &workload.autoscaler {
         let (name, min, max) = (&autoscaler.name, autoscaler.min, autoscaler.max);
-        remarks.push(format!("its count is set by HorizontalPodAutoscaler {name} ({min} to {max})"));
+        remarks.push(format!(
+            "its count is set by HorizontalPodAutoscaler {name} ({min} to {max})"
+        ));
     }
     remarks
 }
@@ -63,7 +74,11 @@ fn dependencies(workload: &Workload, inventory: &Inventory) -> Vec<(Target, Stri
     let mut found: BTreeMap<Target, String> = BTreeMap::new();
     for container in workload.template.containers() {
         for (place, text) in texts(container) {
-            for other in inventory.workloads.keys().filter(|other| **other != workload.target) {
+            for other in inventory
+                .workloads
+                .keys()
+                .filter(|other| **other != workload.target)
+            {
                 if names_host(text, &other.name) {
                     found.entry(other.clone()).or_insert_with(|| place.clone());
                 }
@@ -78,9 +93,13 @@ fn texts(container: Container<'_>) -> Vec<(String, &str)> {
         let name = entry.get("name")?.as_str()?;
         Some((format!("env {name}"), entry.get("value")?.as_str()?))
     });
-    let arguments = ["command", "args"]
-        .into_iter()
-        .flat_map(move |list| container.list(list).iter().filter_map(Value::as_str).map(move |text| (list.to_owned(), text)));
+    let arguments = ["command", "args"].into_iter().flat_map(move |list| {
+        container
+            .list(list)
+            .iter()
+            .filter_map(Value::as_str)
+            .map(move |text| (list.to_owned(), text))
+    });
     env.chain(arguments).collect()
 }
 
@@ -91,7 +110,9 @@ fn names_host(text: &str, host: &str) -> bool {
         let left = text[..start].chars().next_back();
         let right = text[start + host.len()..].chars().next();
         let url = text.contains("://") || matches!(right, Some(':' | '.'));
-        left.is_none_or(|c| "/@,= .".contains(c)) && right.is_none_or(|c| ":/., ".contains(c)) && (url || text == host)
+        left.is_none_or(|c| "/@,= .".contains(c))
+            && right.is_none_or(|c| ":/., ".contains(c))
+            && (url || text == host)
     })
 }
 
@@ -123,7 +144,11 @@ fn probe(workload: &Workload) -> Option<Probe> {
     let port = port(http.get("port")?, *container)?;
     Some(Probe {
         name: path.trim_matches('/').replace('/', "-"),
-        to: ProbeTarget::Service { service: workload.target.name.clone(), port, path: path.to_owned() },
+        to: ProbeTarget::Service {
+            service: workload.target.name.clone(),
+            port,
+            path: path.to_owned(),
+        },
         status: 200,
         json: None,
         header: None,
@@ -136,7 +161,10 @@ fn port(value: &Value, container: Container<'_>) -> Option<u16> {
         return u16::try_from(number).ok();
     }
     let name = value.as_str()?;
-    let port = container.list("ports").iter().find(|port| port.get("name").and_then(Value::as_str) == Some(name))?;
+    let port = container
+        .list("ports")
+        .iter()
+        .find(|port| port.get("name").and_then(Value::as_str) == Some(name))?;
     u16::try_from(port.get("containerPort")?.as_u64()?).ok()
 }
 
@@ -146,7 +174,8 @@ mod tests {
 
     #[test]
     fn a_dependency_is_a_host_name_not_a_part_of_a_word() {
-        let check = |text: &str, host: &str, expected: bool| assert_eq!(names_host(text, host), expected, "{text}");
+        let check =
+            |text: &str, host: &str, expected: bool| assert_eq!(names_host(text, host), expected, "{text}");
         check("http://calculation-engine:8080/api", "calculation-engine", true);
         check("calculation-engine:8080", "calculation-engine", true);
         check("postgres://user@ledger-store.vcci.svc/db", "ledger-store", true);

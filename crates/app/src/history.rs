@@ -3,7 +3,9 @@
 use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
+use astern_model::diff::Shown;
 use astern_model::id::RunId;
+use astern_model::plan::TargetChanges;
 use astern_model::record::Event;
 use astern_model::step::{After, Before, Spec, workload};
 use astern_model::target::Target;
@@ -30,8 +32,15 @@ pub struct Past {
 /// When the journal cannot be listed.
 pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> {
     let runs = world.journal.runs().await?;
-    let newest = runs.iter().take(LOOK_BACK).map(|run| Book::open(&*world.journal, run));
-    let books: Vec<Book> = futures::future::join_all(newest).await.into_iter().flatten().collect();
+    let newest = runs
+        .iter()
+        .take(LOOK_BACK)
+        .map(|run| Book::open(&*world.journal, run));
+    let books: Vec<Book> = futures::future::join_all(newest)
+        .await
+        .into_iter()
+        .flatten()
+        .collect();
     let here = || books.iter().filter(|book| book.plan.namespace == namespace);
     let open = here()
         .find(|book| !matches!(book.run.phase, Phase::Finished(_)))
@@ -49,7 +58,10 @@ fn rollouts(book: &Book) -> Vec<(Target, SignedDuration)> {
     book.records
         .iter()
         .filter_map(|record| match &record.event {
-            Event::Applied { step, after: After::Workload(workload::After::Serving { took, .. }) } => {
+            Event::Applied {
+                step,
+                after: After::Workload(workload::After::Serving { took, .. }),
+            } => {
                 let Spec::Workload(spec) = &book.plan.step(step)?.spec;
                 Some((spec.target().clone(), *took))
             }
@@ -88,14 +100,20 @@ pub struct RunLine {
 pub async fn runs(world: &World) -> Result<Vec<RunLine>, Failure> {
     let runs = world.journal.runs().await?;
     let books = futures::future::join_all(runs.iter().map(|run| Book::open(&*world.journal, run))).await;
-    Ok(runs.into_iter().zip(books).map(|(run, book)| line(run, book)).collect())
+    Ok(runs
+        .into_iter()
+        .zip(books)
+        .map(|(run, book)| line(run, book))
+        .collect())
 }
 
 fn line(run: RunId, book: Result<Book, BookError>) -> RunLine {
     let book = match book {
         Ok(book) => book,
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            let cause = std::error::Error::source(&error)
+                .map(|source| format!(": {source}"))
+                .unwrap_or_default();
             return RunLine {
                 run,
                 at: None,
@@ -108,7 +126,12 @@ fn line(run: RunId, book: Result<Book, BookError>) -> RunLine {
             };
         }
     };
-    let done = book.run.steps.values().filter(|status| matches!(status, Status::Done { .. })).count();
+    let done = book
+        .run
+        .steps
+        .values()
+        .filter(|status| matches!(status, Status::Done { .. }))
+        .count();
     let approval = book.run.approval.as_ref();
     let note = match &book.run.phase {
         Phase::Held { why, .. } => Some(why.clone()),
@@ -119,7 +142,9 @@ fn line(run: RunId, book: Result<Book, BookError>) -> RunLine {
         at: approval.map(|approval| approval.at),
         state: word(&book.run.phase).to_owned(),
         by: approval.map(|approval| approval.by.clone()).unwrap_or_default(),
-        reason: approval.map(|approval| approval.reason.clone()).unwrap_or_default(),
+        reason: approval
+            .map(|approval| approval.reason.clone())
+            .unwrap_or_default(),
         targets: book.plan.targets().into_iter().map(ToString::to_string).collect(),
         steps: (done, book.plan.steps.len()),
         note,
@@ -146,20 +171,43 @@ pub fn taken(book: &Book) -> Vec<Taken> {
         .steps
         .iter()
         .filter_map(|step| {
-            let Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) = &step.spec else { return None };
-            let Status::Done { before: Before::Workload(workload::Before::Template { template, hash, .. }), .. } =
-                book.run.status(&step.id)
+            let Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) = &step.spec else {
+                return None;
+            };
+            let Status::Done {
+                before: Before::Workload(workload::Before::Template { template, hash, .. }),
+                ..
+            } = book.run.status(&step.id)
             else {
                 return None;
             };
-            let version = book.plan.changes.iter().find(|change| &change.target == target);
+            let changes = book.plan.changes.iter().find(|change| &change.target == target);
             Some(Taken {
                 target: target.clone(),
                 before: hash.clone(),
                 after: to.template.clone(),
                 kept: template.clone(),
-                version: version.map_or_else(|| "the version before".to_owned(), |change| change.from_version.clone()),
+                version: changes.map_or_else(
+                    || "the version before".to_owned(),
+                    |changes| changes.from_version.clone(),
+                ),
+                images: changes.map(former_images).unwrap_or_default(),
+                revision: book.plan.assessment.of(target).and_then(|entry| entry.revision),
             })
+        })
+        .collect()
+}
+
+/// The images that a run replaced, as its plan's diff tells them.
+fn former_images(changes: &TargetChanges) -> Vec<String> {
+    let images = changes
+        .changes
+        .iter()
+        .filter(|change| change.path.ends_with(".image"));
+    images
+        .filter_map(|change| match &change.from {
+            Some(Shown::Value(image)) => Some(image.clone()),
+            Some(Shown::Masked) | None => None,
         })
         .collect()
 }

@@ -3,11 +3,14 @@
 use crate::survey;
 use crate::world::World;
 use astern_exec::driver::Judge;
+use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
 use astern_model::plan::{Criteria, Plan};
 use astern_model::platform::Platform;
+use astern_model::step::{Spec, workload};
 use astern_model::target::Target;
 use astern_model::verdict::{CheckResult, Item, Verdict};
+use astern_plan::Baseline;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -31,19 +34,55 @@ pub struct PlatformJudge {
 #[async_trait]
 impl Judge for PlatformJudge {
     async fn judge(&self, plan: &Plan, since: Timestamp) -> Verdict {
-        validate(&self.world, &self.platform, &plan.recovered_when, since).await
+        let serving = plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.spec {
+                Spec::Workload(workload::Spec::AwaitRollout { target, template, .. }) => {
+                    Some((target.clone(), template.clone()))
+                }
+                Spec::Workload(_) => None,
+            })
+            .collect();
+        validate(&self.world, &self.platform, &plan.recovered_when, since, serving).await
     }
 }
 
 /// Judges criteria until they have held for the whole soak window without a break, or until it is plain that they do
 /// not. What could not be looked at is unknown, and unknown is not a pass.
-pub async fn validate(world: &World, platform: &Platform, criteria: &Criteria, since: Timestamp) -> Verdict {
+///
+/// `serving` names the template that each workload must serve; one that is not named must serve what it asks for.
+pub async fn validate(
+    world: &World,
+    platform: &Platform,
+    criteria: &Criteria,
+    since: Timestamp,
+    serving: BTreeMap<Target, TemplateHash>,
+) -> Verdict {
     let began = world.clock.now();
+    let mut baseline: Option<Baseline> = None;
     let mut window: Option<Timestamp> = None;
     let mut worst: BTreeMap<(Target, String), Item> = BTreeMap::new();
     loop {
         let looked_at = world.clock.now();
-        let items = look(world, platform, criteria, since, window).await;
+        let items = match world.look.inventory(&platform.namespace).await {
+            Ok(inventory) => {
+                let baseline = baseline.get_or_insert_with(|| Baseline {
+                    serving: serving.clone(),
+                    ..Baseline::of(&inventory, since)
+                });
+                judge(
+                    world,
+                    platform,
+                    criteria,
+                    inventory,
+                    baseline,
+                    window.unwrap_or(since),
+                )
+                .await
+            }
+            Err(failure) => unseen(criteria, &failure.to_string()),
+        };
         let good = items.iter().all(|item| item.result == CheckResult::Pass);
         let now = world.clock.now();
         if window.is_none() && (good || now.duration_since(began) >= SETTLING) {
@@ -55,23 +94,36 @@ pub async fn validate(world: &World, platform: &Platform, criteria: &Criteria, s
         let held = window.map_or(SignedDuration::ZERO, |from| now.duration_since(from));
         let failed = window.is_some() && worst.values().any(|item| item.result == CheckResult::Fail);
         if held >= criteria.soak || failed {
-            let items = if worst.is_empty() { items } else { worst.into_values().collect() };
+            let items = if worst.is_empty() {
+                items
+            } else {
+                worst.into_values().collect()
+            };
             let held_for = if failed { SignedDuration::ZERO } else { held };
-            return Verdict { from: window.unwrap_or(began), to: now, held_for, items };
+            return Verdict {
+                from: window.unwrap_or(began),
+                to: now,
+                held_for,
+                items,
+            };
         }
         wait(world, criteria, held).await;
     }
 }
 
-/// One look: what the same judge says now.
-async fn look(world: &World, platform: &Platform, criteria: &Criteria, since: Timestamp, window: Option<Timestamp>) -> Vec<Item> {
-    let mut inventory = match world.look.inventory(&platform.namespace).await {
-        Ok(inventory) => inventory,
-        Err(failure) => return unseen(criteria, &failure.to_string()),
-    };
-    let seen = senses(world, platform, criteria, &inventory, window.unwrap_or(since)).await;
+/// What the same judge says of one look. Restarts count from the first look on for pods that were there before the
+/// run; a pod made since has all of its restarts.
+async fn judge(
+    world: &World,
+    platform: &Platform,
+    criteria: &Criteria,
+    mut inventory: Inventory,
+    baseline: &Baseline,
+    logs_since: Timestamp,
+) -> Vec<Item> {
+    let seen = senses(world, platform, criteria, &inventory, logs_since).await;
     survey::merge(&mut inventory, seen);
-    astern_plan::verdict(criteria, &inventory, platform, since)
+    astern_plan::verdict(criteria, &inventory, platform, baseline)
 }
 
 async fn senses(
@@ -82,8 +134,16 @@ async fn senses(
     since: Timestamp,
 ) -> Vec<astern_model::evidence::Evidence> {
     let (mut lines, answers) = futures::join!(
-        world.sense.error_lines(inventory, &criteria.targets, &platform.policy.logs, Some(since), survey::SENSES_WITHIN),
-        world.sense.probe(&platform.namespace, &criteria.probes, survey::SENSES_WITHIN)
+        world.sense.error_lines(
+            inventory,
+            &criteria.targets,
+            &platform.policy.logs,
+            Some(since),
+            survey::SENSES_WITHIN
+        ),
+        world
+            .sense
+            .probe(&platform.namespace, &criteria.probes, survey::SENSES_WITHIN)
     );
     lines.extend(answers);
     lines

@@ -12,8 +12,8 @@ use astern_model::id::{RunId, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
-use astern_model::question::{Answers, Question};
 use astern_model::policy::{Acceptor, OnFailure};
+use astern_model::question::{Answers, Question};
 use astern_model::target::{Target, WorkloadKind};
 use astern_plan::{Request, Selector};
 use astern_port::Failure;
@@ -45,7 +45,10 @@ impl Name {
             Some((kind, name)) => (Some(WorkloadKind::parse(kind)?), name),
             None => (None, text),
         };
-        (!name.is_empty()).then(|| Self { kind, name: name.to_owned() })
+        (!name.is_empty()).then(|| Self {
+            kind,
+            name: name.to_owned(),
+        })
     }
 }
 
@@ -117,16 +120,29 @@ pub enum Evidence {
 ///
 /// # Errors
 /// [`NoPlan`]; nothing was changed.
-pub async fn roll_back(world: &World, platform: &Platform, asked: &Asked, allow: &Allowances, evidence: Evidence) -> Result<Prepared, NoPlan> {
-    let (inventory, open) = futures::join!(world.look.inventory(&platform.namespace), history::look_back(world, &platform.namespace));
+pub async fn roll_back(
+    world: &World,
+    platform: &Platform,
+    asked: &Asked,
+    allow: &Allowances,
+    evidence: Evidence,
+) -> Result<Prepared, NoPlan> {
+    let (inventory, open) = futures::join!(
+        world.look.inventory(&platform.namespace),
+        history::look_back(world, &platform.namespace)
+    );
     let inventory = inventory.map_err(NoPlan::Failed)?;
     let past = open.map_err(NoPlan::Failed)?;
     if let Some((run, phase)) = past.open {
-        return Err(NoPlan::RunOpen { run, stands: stands(&phase) });
+        return Err(NoPlan::RunOpen {
+            run,
+            stands: stands(&phase),
+        });
     }
     right_cluster(platform, &inventory)?;
     let request = request(asked, platform, &inventory)?;
-    let make = |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
+    let make =
+        |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
     examine(world, platform, inventory, &make, allow, evidence).await
 }
 
@@ -134,14 +150,27 @@ pub async fn roll_back(world: &World, platform: &Platform, asked: &Asked, allow:
 ///
 /// # Errors
 /// [`NoPlan`]; nothing was changed.
-pub async fn undo(world: &World, platform: &Platform, run: &RunId, taken: &[astern_plan::Taken], allow: &Allowances) -> Result<Prepared, NoPlan> {
-    let (inventory, past) = futures::join!(world.look.inventory(&platform.namespace), history::look_back(world, &platform.namespace));
+pub async fn undo(
+    world: &World,
+    platform: &Platform,
+    run: &RunId,
+    taken: &[astern_plan::Taken],
+    allow: &Allowances,
+) -> Result<Prepared, NoPlan> {
+    let (inventory, past) = futures::join!(
+        world.look.inventory(&platform.namespace),
+        history::look_back(world, &platform.namespace)
+    );
     let inventory = inventory.map_err(NoPlan::Failed)?;
     let past = past.map_err(NoPlan::Failed)?;
     if let Some((run, phase)) = past.open {
-        return Err(NoPlan::RunOpen { run, stands: stands(&phase) });
+        return Err(NoPlan::RunOpen {
+            run,
+            stands: stands(&phase),
+        });
     }
-    let make = |inventory: &Inventory, now| astern_plan::undo(run, taken, inventory, platform, &past.history, now);
+    let make =
+        |inventory: &Inventory, now| astern_plan::undo(run, taken, inventory, platform, &past.history, now);
     examine(world, platform, inventory, &make, allow, Evidence::Save).await
 }
 
@@ -149,18 +178,39 @@ pub async fn undo(world: &World, platform: &Platform, run: &RunId, taken: &[aste
 ///
 /// # Errors
 /// [`NoPlan`]; nothing was changed.
-pub async fn check(world: &World, plan: Plan, sealed: Vec<u8>, allow: &Allowances, evidence: Evidence) -> Result<Prepared, NoPlan> {
-    let (inventory, past) = futures::join!(world.look.inventory(&plan.namespace), history::look_back(world, &plan.namespace));
+pub async fn check(
+    world: &World,
+    plan: Plan,
+    sealed: Vec<u8>,
+    allow: &Allowances,
+    evidence: Evidence,
+) -> Result<Prepared, NoPlan> {
+    let (inventory, past) = futures::join!(
+        world.look.inventory(&plan.namespace),
+        history::look_back(world, &plan.namespace)
+    );
     let inventory = inventory.map_err(NoPlan::Failed)?;
     if let Some((run, phase)) = past.map_err(NoPlan::Failed)?.open {
-        return Err(NoPlan::RunOpen { run, stands: stands(&phase) });
+        return Err(NoPlan::RunOpen {
+            run,
+            stands: stands(&phase),
+        });
     }
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
-    let (answers, saved) = futures::join!(world.look.answer(&inventory, &questions), save(world, &inventory, &targets, evidence));
+    let (answers, saved) = futures::join!(
+        world.look.answer(&inventory, &questions),
+        save(world, &inventory, &targets, evidence)
+    );
     let now = world.clock.now();
-    let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now).map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
-    Ok(Prepared { checked, inventory, answers, saved })
+    let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now)
+        .map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
+    Ok(Prepared {
+        checked,
+        inventory,
+        answers,
+        saved,
+    })
 }
 
 type Make<'a> = dyn Fn(&Inventory, jiff::Timestamp) -> Result<Plan, Refusal> + Sync + 'a;
@@ -179,7 +229,10 @@ async fn examine(
     let scope = survey::scope(platform, &inventory);
     let draft = make(&inventory, now);
     let (targets, questions) = match &draft {
-        Ok(plan) => (plan.targets().into_iter().cloned().collect(), astern_gate::questions(plan, &inventory)),
+        Ok(plan) => (
+            plan.targets().into_iter().cloned().collect(),
+            astern_gate::questions(plan, &inventory),
+        ),
         Err(_) => (scope.clone(), Vec::new()),
     };
     let (seen, mut answers, saved) = futures::join!(
@@ -190,21 +243,34 @@ async fn examine(
     survey::merge(&mut inventory, seen);
     let plan = make(&inventory, now).map_err(|refusal| NoPlan::Refused(Box::new(refusal)))?;
     for _ in 0..ROUNDS {
-        let open: Vec<Question> =
-            astern_gate::questions(&plan, &inventory).into_iter().filter(|question| !answers.has(question)).collect();
+        let open: Vec<Question> = astern_gate::questions(&plan, &inventory)
+            .into_iter()
+            .filter(|question| !answers.has(question))
+            .collect();
         if open.is_empty() {
             break;
         }
         answers.extend(world.look.answer(&inventory, &open).await);
     }
     let sealed = envelope::seal(&plan);
-    let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now).map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
-    Ok(Prepared { checked, inventory, answers, saved })
+    let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now)
+        .map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
+    Ok(Prepared {
+        checked,
+        inventory,
+        answers,
+        saved,
+    })
 }
 
 async fn save(world: &World, inventory: &Inventory, targets: &[Target], evidence: Evidence) -> Saved {
     match evidence {
-        Evidence::Save => world.sense.save(inventory, targets, SAVE_WITHIN, SAVE_BYTES).await,
+        Evidence::Save => {
+            world
+                .sense
+                .save(inventory, targets, SAVE_WITHIN, SAVE_BYTES)
+                .await
+        }
         Evidence::Leave => Saved::default(),
     }
 }
@@ -221,7 +287,10 @@ fn stands(phase: &Phase) -> String {
 fn right_cluster(platform: &Platform, inventory: &Inventory) -> Result<(), NoPlan> {
     let found = inventory.cluster.identity.uid();
     match &platform.cluster_uid {
-        Some(expected) if expected != found => Err(NoPlan::WrongCluster { expected: expected.clone(), found: found.clone() }),
+        Some(expected) if expected != found => Err(NoPlan::WrongCluster {
+            expected: expected.clone(),
+            found: found.clone(),
+        }),
         _ => Ok(()),
     }
 }
@@ -230,13 +299,21 @@ fn right_cluster(platform: &Platform, inventory: &Inventory) -> Result<(), NoPla
 fn request(asked: &Asked, platform: &Platform, inventory: &Inventory) -> Result<Request, NoPlan> {
     let lost: Vec<(String, Vec<String>)> = survey::missing(platform, inventory)
         .iter()
-        .map(|target| (format!("{target} (named in astern.yaml)"), nearest(&target.name, inventory)))
+        .map(|target| {
+            (
+                format!("{target} (named in astern.yaml)"),
+                nearest(&target.name, inventory),
+            )
+        })
         .collect();
     if !lost.is_empty() {
         return Err(NoPlan::Unknown(lost));
     }
     let names: Vec<Name> = asked.to.iter().map(|(name, _)| name.clone()).collect();
-    let to = resolve(&names, inventory)?.into_iter().zip(asked.to.iter().map(|(_, selector)| selector.clone())).collect();
+    let to = resolve(&names, inventory)?
+        .into_iter()
+        .zip(asked.to.iter().map(|(_, selector)| selector.clone()))
+        .collect();
     Ok(Request {
         only: resolve(&asked.only, inventory)?,
         to,
@@ -254,15 +331,23 @@ pub fn resolve(names: &[Name], inventory: &Inventory) -> Result<Vec<Target>, NoP
     let mut found = Vec::new();
     let mut lost = Vec::new();
     for name in names {
-        let fits = |target: &&Target| target.name == name.name && name.kind.is_none_or(|kind| kind == target.kind);
+        let fits =
+            |target: &&Target| target.name == name.name && name.kind.is_none_or(|kind| kind == target.kind);
         let fitting: Vec<&Target> = inventory.workloads.keys().filter(fits).collect();
         match fitting.as_slice() {
             [only] => found.push((*only).clone()),
             [] => lost.push((name.name.clone(), nearest(&name.name, inventory))),
-            several => lost.push((name.name.clone(), several.iter().map(ToString::to_string).collect())),
+            several => lost.push((
+                name.name.clone(),
+                several.iter().map(ToString::to_string).collect(),
+            )),
         }
     }
-    if lost.is_empty() { Ok(found) } else { Err(NoPlan::Unknown(lost)) }
+    if lost.is_empty() {
+        Ok(found)
+    } else {
+        Err(NoPlan::Unknown(lost))
+    }
 }
 
 /// The names nearest to a wrong one, best first, at most three.

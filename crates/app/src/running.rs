@@ -101,7 +101,8 @@ pub async fn start(
     saved: Saved,
     observer: Arc<dyn Observer>,
 ) -> Result<Ended, RunError> {
-    let approved = astern_gate::approve(checked, approval, world.clock.now()).map_err(RunError::NotApproved)?;
+    let approved =
+        astern_gate::approve(checked, approval, world.clock.now()).map_err(RunError::NotApproved)?;
     let ports = world.ports(judge(world, &runner), observer);
     let driver = Driver::start(ports, approved, run, runner.holder, saved).await?;
     Ok(driver.carry_out().await?)
@@ -121,12 +122,18 @@ pub async fn resume(
 ) -> Result<Ended, RunError> {
     let book = Book::open(&*world.journal, run).await?;
     if let Phase::Finished(_) = &book.run.phase {
-        return Err(RunError::Over { run: run.clone(), how: history::word(&book.run.phase) });
+        return Err(RunError::Over {
+            run: run.clone(),
+            how: history::word(&book.run.phase),
+        });
     }
     if let Some(holding) = alive(world, &book).await? {
-        return Err(RunError::Alive { run: run.clone(), holding: Box::new(holding) });
+        return Err(RunError::Alive {
+            run: run.clone(),
+            holding: Box::new(holding),
+        });
     }
-    let approved = admit(world, &book, allow).await?;
+    let approved = admit(world, &book, wish, allow).await?;
     let by = runner.holder.user.clone();
     let ports = world.ports(judge(world, &runner), observer);
     let mut driver = Driver::resume(ports, approved, book, runner.holder).await?;
@@ -143,12 +150,23 @@ pub async fn request(world: &World, run: &RunId, request: Request, by: &str) -> 
     loop {
         let mut book = Book::open(&*world.journal, run).await?;
         if let Phase::Finished(_) = &book.run.phase {
-            return Err(RunError::Over { run: run.clone(), how: history::word(&book.run.phase) });
+            return Err(RunError::Over {
+                run: run.clone(),
+                how: history::word(&book.run.phase),
+            });
         }
-        let event = Event::Requested { request, by: by.to_owned() };
+        let event = Event::Requested {
+            request,
+            by: by.to_owned(),
+        };
         match book.request(&*world.journal, event, world.clock.now()).await {
             Err(AppendError::Conflict { .. }) => {}
-            Err(source) => return Err(RunError::Request { run: run.clone(), source }),
+            Err(source) => {
+                return Err(RunError::Request {
+                    run: run.clone(),
+                    source,
+                });
+            }
             Ok(()) => return Ok(()),
         }
     }
@@ -159,9 +177,15 @@ pub async fn request(world: &World, run: &RunId, request: Request, by: &str) -> 
 /// # Errors
 /// When the lock cannot be read.
 pub async fn alive(world: &World, book: &Book) -> Result<Option<Holding>, RunError> {
-    let holding = world.lock.holding(&book.plan.namespace).await.map_err(RunError::Look)?;
+    let holding = world
+        .lock
+        .holding(&book.plan.namespace)
+        .await
+        .map_err(RunError::Look)?;
     let now = world.clock.now();
-    Ok(holding.filter(|holding| holding.run == book.id && now.duration_since(holding.renewed_at) <= holding.duration))
+    Ok(holding.filter(|holding| {
+        holding.run == book.id && now.duration_since(holding.renewed_at) <= holding.duration
+    }))
 }
 
 /// Shows a run's records as they come until it rests: finished, held, or without a holder for longer than a lease.
@@ -183,7 +207,11 @@ pub async fn attach(world: &World, run: &RunId, observer: &dyn Observer) -> Resu
         if matches!(book.run.phase, Phase::Finished(_) | Phase::Held { .. }) {
             return Ok(book);
         }
-        world.journal.wait(run, book.run.head, ATTACH_WAIT).await.map_err(RunError::Look)?;
+        world
+            .journal
+            .wait(run, book.run.head, ATTACH_WAIT)
+            .await
+            .map_err(RunError::Look)?;
         book.catch_up(&*world.journal).await?;
         let quiet = world.clock.now().duration_since(quiet_since);
         if quiet > ABANDONED_AFTER && alive(world, &book).await?.is_none() {
@@ -197,20 +225,49 @@ const ATTACH_WAIT: SignedDuration = SignedDuration::from_secs(10);
 /// How long a run may be quiet before its holder's life is looked at: a little more than a lease.
 const ABANDONED_AFTER: SignedDuration = SignedDuration::from_secs(20);
 
-async fn admit(world: &World, book: &Book, allow: &Allowances) -> Result<astern_gate::ApprovedPlan, RunError> {
-    let inventory = world.look.inventory(&book.plan.namespace).await.map_err(RunError::Look)?;
+async fn admit(
+    world: &World,
+    book: &Book,
+    wish: Wish,
+    allow: &Allowances,
+) -> Result<astern_gate::ApprovedPlan, RunError> {
+    let inventory = world
+        .look
+        .inventory(&book.plan.namespace)
+        .await
+        .map_err(RunError::Look)?;
     let questions = astern_gate::questions(&book.plan, &inventory);
     let answers = world.look.answer(&inventory, &questions).await;
-    let approval = book.run.approval.clone().ok_or_else(|| BookError::NotApproved { run: book.id.clone() })?;
-    let progress = progress(book);
-    astern_gate::readmit(book.plan.clone(), book.sealed.clone(), approval, &progress, &inventory, &answers, allow)
-        .map_err(|rejected| RunError::Rejected { run: book.id.clone(), rejected: Box::new(rejected) })
+    let approval = book
+        .run
+        .approval
+        .clone()
+        .ok_or_else(|| BookError::NotApproved { run: book.id.clone() })?;
+    let progress = progress(book, wish);
+    astern_gate::readmit(
+        book.plan.clone(),
+        book.sealed.clone(),
+        approval,
+        &progress,
+        &inventory,
+        &answers,
+        allow,
+    )
+    .map_err(|rejected| RunError::Rejected {
+        run: book.id.clone(),
+        rejected: Box::new(rejected),
+    })
 }
 
-/// How far each step is, as the gate wants to know it.
-pub fn progress(book: &Book) -> BTreeMap<StepId, Progress> {
+/// How far each step is, as the gate wants to know it. When a run is taken back, what has not begun never will.
+pub fn progress(book: &Book, wish: Wish) -> BTreeMap<StepId, Progress> {
+    let untouched = match wish {
+        Wish::GoOn => Progress::Pending,
+        Wish::TakeBack => Progress::Dropped,
+    };
     let far = |status: &Status| match status {
-        Status::Pending | Status::Failed(_) | Status::Reversed => Progress::Pending,
+        Status::Pending | Status::Failed(_) => untouched,
+        Status::Reversed => Progress::Dropped,
         Status::Done { .. } => Progress::Done,
         Status::Intended(_)
         | Status::Unsettled(..)
@@ -218,11 +275,18 @@ pub fn progress(book: &Book) -> BTreeMap<StepId, Progress> {
         | Status::ReverseUnsettled(..)
         | Status::ReverseFailed(..) => Progress::Intended,
     };
-    book.run.steps.iter().map(|(step, status)| (step.clone(), far(status))).collect()
+    book.run
+        .steps
+        .iter()
+        .map(|(step, status)| (step.clone(), far(status)))
+        .collect()
 }
 
 fn judge(world: &World, runner: &Runner) -> Arc<PlatformJudge> {
-    Arc::new(PlatformJudge { world: world.clone(), platform: runner.platform.clone() })
+    Arc::new(PlatformJudge {
+        world: world.clone(),
+        platform: runner.platform.clone(),
+    })
 }
 
 /// What a run's end means for a script: the exit codes of the command line, documented there.

@@ -20,12 +20,24 @@ pub fn scope(platform: &Platform, inventory: &Inventory) -> Vec<Target> {
     if platform.members.is_empty() {
         return inventory.workloads.keys().cloned().collect();
     }
-    platform.members.iter().map(|member| &member.target).filter(|target| inventory.workloads.contains_key(*target)).cloned().collect()
+    platform
+        .members
+        .iter()
+        .map(|member| &member.target)
+        .filter(|target| inventory.workloads.contains_key(*target))
+        .cloned()
+        .collect()
 }
 
 /// Members of the platform that the cluster does not have.
 pub fn missing(platform: &Platform, inventory: &Inventory) -> Vec<Target> {
-    platform.members.iter().map(|member| &member.target).filter(|target| !inventory.workloads.contains_key(*target)).cloned().collect()
+    platform
+        .members
+        .iter()
+        .map(|member| &member.target)
+        .filter(|target| !inventory.workloads.contains_key(*target))
+        .cloned()
+        .collect()
 }
 
 /// How a platform stands, on the API alone: logs are read only for what fails.
@@ -45,7 +57,10 @@ pub async fn status(world: &World, platform: &Platform) -> Result<(Inventory, As
     if failing.is_empty() {
         return Ok((inventory, first));
     }
-    let lines = world.sense.error_lines(&inventory, &failing, &platform.policy.logs, None, SENSES_WITHIN).await;
+    let lines = world
+        .sense
+        .error_lines(&inventory, &failing, &platform.policy.logs, None, SENSES_WITHIN)
+        .await;
     merge(&mut inventory, lines);
     let assessment = astern_plan::assess(&inventory, platform, &targets);
     Ok((inventory, assessment))
@@ -79,21 +94,37 @@ pub fn merge(inventory: &mut Inventory, seen: Vec<Evidence>) {
 fn trouble_kind(evidence: &Evidence) -> Option<&'static str> {
     use astern_model::evidence::Trouble;
     match &evidence.fact {
-        Fact::Trouble { trouble: Trouble::CrashLoop { .. }, .. } => Some("crash loop"),
+        Fact::Trouble {
+            trouble: Trouble::CrashLoop { .. },
+            ..
+        } => Some("crash loop"),
         _ => None,
     }
 }
 
 /// The senses' view of `targets` since `since`: logs and probes side by side.
-pub async fn senses(world: &World, platform: &Platform, inventory: &Inventory, targets: &[Target], since: Option<Timestamp>) -> Vec<Evidence> {
+pub async fn senses(
+    world: &World,
+    platform: &Platform,
+    inventory: &Inventory,
+    targets: &[Target],
+    since: Option<Timestamp>,
+) -> Vec<Evidence> {
     let probes: Vec<_> = platform
         .members
         .iter()
         .filter(|member| targets.contains(&member.target))
-        .flat_map(|member| member.probes.iter().map(|probe| (member.target.clone(), probe.clone())))
+        .flat_map(|member| {
+            member
+                .probes
+                .iter()
+                .map(|probe| (member.target.clone(), probe.clone()))
+        })
         .collect();
     let (mut lines, answers) = futures::join!(
-        world.sense.error_lines(inventory, targets, &platform.policy.logs, since, SENSES_WITHIN),
+        world
+            .sense
+            .error_lines(inventory, targets, &platform.policy.logs, since, SENSES_WITHIN),
         world.sense.probe(&platform.namespace, &probes, SENSES_WITHIN)
     );
     lines.extend(answers);

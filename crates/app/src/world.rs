@@ -34,7 +34,9 @@ impl World {
             clock: self.clock.clone(),
             journal: self.journal.clone(),
             lock: self.lock.clone(),
-            providers: Providers { workloads: self.workloads.clone() },
+            providers: Providers {
+                workloads: self.workloads.clone(),
+            },
             judge,
             observer,
         }

@@ -152,7 +152,7 @@ impl From<RunError> for CliError {
         match error {
             RunError::Book(error) => error.into(),
             RunError::Exec(error) => error.into(),
-            RunError::NotApproved(source) => Self::new(Exit::Refused, message).cause(source.to_string()).code(source.code()),
+            RunError::NotApproved(source) => Self::new(Exit::Refused, message).cause(source.to_string()).code(source.code()).hint(source.hint()),
             RunError::Rejected { run, rejected } => {
                 let mut error = Self::new(Exit::NeedsPerson, message);
                 error.shown = astern_report::findings_text(&rejected.findings).lines().map(str::to_owned).collect();

@@ -16,14 +16,16 @@ pub const LOST_RACES: u32 = 5;
 /// The pause after `attempt` (1 for the first), between half and the whole of a doubling span, by `seed`. A server's
 /// own wish is honoured when it is longer.
 pub fn pause(attempt: u32, seed: &str, failure: &Failure) -> SignedDuration {
-    let doubled = FIRST.as_millis().saturating_mul(1_i128 << attempt.saturating_sub(1).min(16));
+    let doubled = FIRST
+        .as_millis()
+        .saturating_mul(1_i128 << attempt.saturating_sub(1).min(16));
     let span = doubled.min(LONGEST.as_millis());
     let jittered = span / 2 + span * i128::from(fraction(seed, attempt)) / 512;
     let own = SignedDuration::from_millis(i64::try_from(jittered).unwrap_or(i64::MAX));
     match failure.class {
-        FailureClass::Transient { retry_after_ms: Some(wish) } => {
-            own.max(SignedDuration::from_millis(i64::try_from(wish).unwrap_or(i64::MAX)).min(LONGEST * 4))
-        }
+        FailureClass::Transient {
+            retry_after_ms: Some(wish),
+        } => own.max(SignedDuration::from_millis(i64::try_from(wish).unwrap_or(i64::MAX)).min(LONGEST * 4)),
         _ => own,
     }
 }
@@ -33,7 +35,9 @@ fn fraction(seed: &str, attempt: u32) -> u8 {
     let hash = seed
         .bytes()
         .chain(attempt.to_le_bytes())
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
     (hash >> 32) as u8
 }
 
@@ -57,6 +61,9 @@ mod tests {
 
     #[test]
     fn a_servers_longer_wish_is_honoured() {
-        assert_eq!(pause(1, "step", &transient(Some(3000))), SignedDuration::from_secs(3));
+        assert_eq!(
+            pause(1, "step", &transient(Some(3000))),
+            SignedDuration::from_secs(3)
+        );
     }
 }

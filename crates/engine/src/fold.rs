@@ -105,9 +105,15 @@ impl std::fmt::Display for IllegalRecord {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::OutOfOrder { expected, found } => write!(f, "record {expected} is missing (found {found})"),
-            Self::UnknownStep { seq, step } => write!(f, "record {seq} names step {step}, which the plan does not have"),
+            Self::UnknownStep { seq, step } => {
+                write!(f, "record {seq} names step {step}, which the plan does not have")
+            }
             Self::Step { seq, step, illegal } => {
-                write!(f, "record {seq} says that step {step} is {}, but it was {}", illegal.event, illegal.at)
+                write!(
+                    f,
+                    "record {seq} says that step {step} is {}, but it was {}",
+                    illegal.event, illegal.at
+                )
             }
             Self::Epoch { seq } => write!(f, "record {seq} was written by a holder that had been replaced"),
             Self::AfterEnd { seq } => write!(f, "record {seq} comes after the end of the run"),
@@ -124,7 +130,11 @@ impl Run {
             id: None,
             approval: None,
             phase: Phase::Running,
-            steps: graph.nodes.iter().map(|node| (node.id.clone(), Status::Pending)).collect(),
+            steps: graph
+                .nodes
+                .iter()
+                .map(|node| (node.id.clone(), Status::Pending))
+                .collect(),
             epoch: None,
             former_epoch: None,
             holder: None,
@@ -142,7 +152,10 @@ impl Run {
     ///
     /// # Errors
     /// The first record that cannot follow.
-    pub fn fold<'a>(graph: &Graph, records: impl IntoIterator<Item = &'a Record>) -> Result<Self, IllegalRecord> {
+    pub fn fold<'a>(
+        graph: &Graph,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> Result<Self, IllegalRecord> {
         records.into_iter().try_fold(Self::opened(graph), Self::then)
     }
 
@@ -153,7 +166,10 @@ impl Run {
     pub fn then(mut self, record: &Record) -> Result<Self, IllegalRecord> {
         let seq = record.seq;
         if seq != self.head {
-            return Err(IllegalRecord::OutOfOrder { expected: self.head, found: seq });
+            return Err(IllegalRecord::OutOfOrder {
+                expected: self.head,
+                found: seq,
+            });
         }
         if matches!(self.phase, Phase::Finished(_)) && !after_the_end(&record.event) {
             return Err(IllegalRecord::AfterEnd { seq });
@@ -169,7 +185,10 @@ impl Run {
             Event::Requested { request, by } => self.request = Some((*request, by.clone())),
             Event::Held { why } => {
                 let unwinding = matches!(self.phase, Phase::Unwinding { .. });
-                self.phase = Phase::Held { why: why.clone(), unwinding };
+                self.phase = Phase::Held {
+                    why: why.clone(),
+                    unwinding,
+                };
                 self.request = None;
             }
             Event::Resumed { .. } => self.resumed(record.at),
@@ -205,10 +224,17 @@ impl Run {
 
     fn check_epoch(&self, record: &Record) -> Result<(), IllegalRecord> {
         let fits = match record.event {
-            Event::Approved { .. } | Event::Taken { .. } | Event::Requested { .. } | Event::Resumed { .. } => true,
+            Event::Approved { .. }
+            | Event::Taken { .. }
+            | Event::Requested { .. }
+            | Event::Resumed { .. } => true,
             _ => record.epoch.is_some() && record.epoch == self.epoch,
         };
-        if fits { Ok(()) } else { Err(IllegalRecord::Epoch { seq: record.seq }) }
+        if fits {
+            Ok(())
+        } else {
+            Err(IllegalRecord::Epoch { seq: record.seq })
+        }
     }
 
     fn taken(&mut self, seq: Seq, at: Timestamp, holder: &Holder) {
@@ -224,7 +250,9 @@ impl Run {
                 | Status::Unsettled(attempt, _)
                 | Status::Reversing(attempt)
                 | Status::ReverseUnsettled(attempt, _)
-                | Status::ReverseFailed(attempt, _) => attempt.since = attempt.since.saturating_add(gap).unwrap_or(at),
+                | Status::ReverseFailed(attempt, _) => {
+                    attempt.since = attempt.since.saturating_add(gap).unwrap_or(at)
+                }
                 Status::Failed(failing) => failing.since = failing.since.saturating_add(gap).unwrap_or(at),
                 Status::Pending | Status::Done { .. } | Status::Reversed => {}
             }
@@ -235,7 +263,9 @@ impl Run {
     fn resumed(&mut self, at: Timestamp) {
         let unwinding = matches!(self.phase, Phase::Held { unwinding: true, .. });
         self.phase = if unwinding {
-            Phase::Unwinding { why: "resumed".to_owned() }
+            Phase::Unwinding {
+                why: "resumed".to_owned(),
+            }
         } else {
             Phase::Running
         };
@@ -257,16 +287,25 @@ impl Run {
     fn step(&mut self, id: &StepId, record: &Record) -> Result<(), IllegalRecord> {
         let seq = record.seq;
         let epoch = record.epoch.ok_or(IllegalRecord::Epoch { seq })?;
-        let status =
-            self.steps.get_mut(id).ok_or_else(|| IllegalRecord::UnknownStep { seq, step: id.clone() })?;
+        let status = self.steps.get_mut(id).ok_or_else(|| IllegalRecord::UnknownStep {
+            seq,
+            step: id.clone(),
+        })?;
         *status = std::mem::replace(status, Status::Pending)
             .after(&record.event, epoch, record.at)
-            .map_err(|illegal| IllegalRecord::Step { seq, step: id.clone(), illegal })?;
+            .map_err(|illegal| IllegalRecord::Step {
+                seq,
+                step: id.clone(),
+                illegal,
+            })?;
         Ok(())
     }
 }
 
 /// What may still be written once a run is finished: a verdict that was being formed, or somebody's late request.
 fn after_the_end(event: &Event) -> bool {
-    matches!(event, Event::Judged { .. } | Event::Requested { .. } | Event::Taken { .. })
+    matches!(
+        event,
+        Event::Judged { .. } | Event::Requested { .. } | Event::Taken { .. }
+    )
 }

@@ -47,8 +47,16 @@ pub enum Role {
 impl Graph {
     /// A graph of nodes that stand in plan order.
     pub fn new(nodes: Vec<Node>, on_failure: OnFailure) -> Self {
-        let places = nodes.iter().enumerate().map(|(place, node)| (node.id.clone(), place)).collect();
-        Self { nodes, on_failure, places }
+        let places = nodes
+            .iter()
+            .enumerate()
+            .map(|(place, node)| (node.id.clone(), place))
+            .collect();
+        Self {
+            nodes,
+            on_failure,
+            places,
+        }
     }
 
     /// The graph of a plan.
@@ -88,7 +96,9 @@ fn role(spec: &Spec) -> Role {
     match spec {
         Spec::Workload(workload::Spec::AwaitRollout { .. }) => Role::Observes,
         Spec::Workload(
-            workload::Spec::WriteTemplate { .. } | workload::Spec::SetPaused { .. } | workload::Spec::DeletePod { .. },
+            workload::Spec::WriteTemplate { .. }
+            | workload::Spec::SetPaused { .. }
+            | workload::Spec::DeletePod { .. },
         ) => Role::Restores,
     }
 }

@@ -70,7 +70,12 @@ pub const UNKNOWN_UNTIL: SignedDuration = SignedDuration::from_mins(5);
 ///
 /// An empty answer means: wait for what is in flight, or, with nothing in flight, the run rests (held or finished).
 pub fn next(run: &Run, graph: &Graph, in_flight: &BTreeSet<StepId>, now: Timestamp) -> Vec<Command> {
-    let view = View { run, graph, in_flight, now };
+    let view = View {
+        run,
+        graph,
+        in_flight,
+        now,
+    };
     match &run.phase {
         Phase::Finished(_) | Phase::Held { .. } => Vec::new(),
         Phase::Running => view.forward(),
@@ -90,8 +95,17 @@ impl View<'_> {
         if let Some(stop) = self.stop() {
             return self.quiesce(stop);
         }
-        let mut commands: Vec<Command> = self.graph.nodes.iter().filter_map(|node| self.advance(node)).collect();
-        let all_done = self.graph.nodes.iter().all(|node| matches!(self.run.status(&node.id), Status::Done { .. }));
+        let mut commands: Vec<Command> = self
+            .graph
+            .nodes
+            .iter()
+            .filter_map(|node| self.advance(node))
+            .collect();
+        let all_done = self
+            .graph
+            .nodes
+            .iter()
+            .all(|node| matches!(self.run.status(&node.id), Status::Done { .. }));
         if all_done {
             commands.extend(self.conclude());
         }
@@ -102,17 +116,26 @@ impl View<'_> {
     fn stop(&self) -> Option<Event> {
         if let Some((request, by)) = &self.run.request {
             return Some(match request {
-                Request::Pause => Event::Held { why: format!("paused by {by}") },
-                Request::Abort => Event::Unwinding { why: format!("aborted by {by}") },
+                Request::Pause => Event::Held {
+                    why: format!("paused by {by}"),
+                },
+                Request::Abort => Event::Unwinding {
+                    why: format!("aborted by {by}"),
+                },
             });
         }
-        self.graph.nodes.iter().find_map(|node| match self.run.status(&node.id) {
-            Status::Failed(failing) if self.gives_up(failing) => Some(self.after_failure(node, &failing.failure)),
-            Status::Unsettled(attempt, failure) if self.unknown_too_long(attempt) => {
-                Some(Event::Held { why: unknown(node, failure) })
-            }
-            _ => None,
-        })
+        self.graph
+            .nodes
+            .iter()
+            .find_map(|node| match self.run.status(&node.id) {
+                Status::Failed(failing) if self.gives_up(failing) => {
+                    Some(self.after_failure(node, &failing.failure))
+                }
+                Status::Unsettled(attempt, failure) if self.unknown_too_long(attempt) => Some(Event::Held {
+                    why: unknown(node, failure),
+                }),
+                _ => None,
+            })
     }
 
     fn after_failure(&self, node: &Node, failure: &Failure) -> Event {
@@ -137,7 +160,11 @@ impl View<'_> {
             .iter()
             .filter_map(|node| self.settle(node, self.run.status(&node.id)))
             .collect();
-        if settling.is_empty() && self.in_flight.is_empty() { vec![Command::Append(event)] } else { settling }
+        if settling.is_empty() && self.in_flight.is_empty() {
+            vec![Command::Append(event)]
+        } else {
+            settling
+        }
     }
 
     /// The settling of one step, where its outcome is open and may still become known.
@@ -146,9 +173,13 @@ impl View<'_> {
             return None;
         }
         match status {
-            Status::Intended(_) => Some(Command::Settle { step: node.id.clone() }),
+            Status::Intended(_) => Some(Command::Settle {
+                step: node.id.clone(),
+            }),
             Status::Unsettled(attempt, _) if self.unknown_too_long(attempt) => None,
-            Status::Unsettled(attempt, failure) => Some(self.later(node, attempt, failure, |step| Command::Settle { step })),
+            Status::Unsettled(attempt, failure) => {
+                Some(self.later(node, attempt, failure, |step| Command::Settle { step }))
+            }
             _ => None,
         }
     }
@@ -160,18 +191,35 @@ impl View<'_> {
         let step = node.id.clone();
         match self.run.status(&node.id) {
             Status::Pending if self.ready(node) => Some(Command::Prepare { step, attempt: 1 }),
-            Status::Intended(attempt) if Some(attempt.epoch) == self.run.epoch || node.role == Role::Observes => {
-                let from = if node.role == Role::Observes { attempt.since } else { attempt.at };
-                Some(Command::Apply { step, until: plus(from, node.deadline) })
+            Status::Intended(attempt)
+                if Some(attempt.epoch) == self.run.epoch || node.role == Role::Observes =>
+            {
+                let from = if node.role == Role::Observes {
+                    attempt.since
+                } else {
+                    attempt.at
+                };
+                Some(Command::Apply {
+                    step,
+                    until: plus(from, node.deadline),
+                })
             }
             Status::Intended(_) => Some(Command::Settle { step }),
-            Status::Unsettled(attempt, failure) => Some(self.later(node, attempt, failure, |step| Command::Settle { step })),
+            Status::Unsettled(attempt, failure) => {
+                Some(self.later(node, attempt, failure, |step| Command::Settle { step }))
+            }
             Status::Failed(failing) => {
-                let due = plus(failing.at, backoff::pause(failing.attempts, node.id.as_str(), &failing.failure));
+                let due = plus(
+                    failing.at,
+                    backoff::pause(failing.attempts, node.id.as_str(), &failing.failure),
+                );
                 Some(if due > self.now {
                     Command::WaitUntil(due)
                 } else {
-                    Command::Prepare { step, attempt: failing.attempts + 1 }
+                    Command::Prepare {
+                        step,
+                        attempt: failing.attempts + 1,
+                    }
                 })
             }
             _ => None,
@@ -179,7 +227,9 @@ impl View<'_> {
     }
 
     fn ready(&self, node: &Node) -> bool {
-        node.after.iter().all(|id| matches!(self.run.status(id), Status::Done { .. }))
+        node.after
+            .iter()
+            .all(|id| matches!(self.run.status(id), Status::Done { .. }))
     }
 
     fn conclude(&self) -> Option<Command> {
@@ -189,14 +239,20 @@ impl View<'_> {
         if self.run.verdict.is_none() {
             return Some(Command::Judge);
         }
-        Some(Command::Append(Event::Finished { outcome: Outcome::Restored }))
+        Some(Command::Append(Event::Finished {
+            outcome: Outcome::Restored,
+        }))
     }
 
     fn back(&self, why: &str) -> Vec<Command> {
         let clear: Vec<bool> = self.graph.nodes.iter().map(|node| self.is_clear(node)).collect();
         if clear.iter().all(|clear| *clear) {
             let outcome = Outcome::Unwound { why: why.to_owned() };
-            return if self.in_flight.is_empty() { vec![Command::Append(Event::Finished { outcome })] } else { Vec::new() };
+            return if self.in_flight.is_empty() {
+                vec![Command::Append(Event::Finished { outcome })]
+            } else {
+                Vec::new()
+            };
         }
         let dependents = self.graph.dependents();
         let mut commands = Vec::new();
@@ -227,7 +283,9 @@ impl View<'_> {
         match self.run.status(&node.id) {
             Status::Done { .. } => Some(match &node.reversal {
                 Reversal::Exact | Reversal::Compensate { .. } => Command::PrepareReverse { step, attempt: 1 },
-                Reversal::PointOfNoReturn { lost } => stuck(node, &format!("it cannot be taken back: {lost}")),
+                Reversal::PointOfNoReturn { lost } => {
+                    stuck(node, &format!("it cannot be taken back: {lost}"))
+                }
                 Reversal::Nothing => return None,
             }),
             Status::Intended(_) => Some(Command::Settle { step }),
@@ -236,9 +294,10 @@ impl View<'_> {
             } else {
                 self.later(node, attempt, failure, |step| Command::Settle { step })
             }),
-            Status::Reversing(attempt) if Some(attempt.epoch) == self.run.epoch => {
-                Some(Command::Reverse { step, until: plus(attempt.at, REVERSE_DEADLINE) })
-            }
+            Status::Reversing(attempt) if Some(attempt.epoch) == self.run.epoch => Some(Command::Reverse {
+                step,
+                until: plus(attempt.at, REVERSE_DEADLINE),
+            }),
             Status::Reversing(_) => Some(Command::SettleReverse { step }),
             Status::ReverseUnsettled(attempt, failure) => Some(if self.unknown_too_long(attempt) {
                 stuck(node, &unknown(node, failure))
@@ -256,21 +315,39 @@ impl View<'_> {
             return stuck(node, &format!("it could not be taken back: {failure}"));
         }
         let number = attempt.number + 1;
-        self.later(node, attempt, failure, |step| Command::PrepareReverse { step, attempt: number })
+        self.later(node, attempt, failure, |step| Command::PrepareReverse {
+            step,
+            attempt: number,
+        })
     }
 
     /// `then`, once the pause after the last record about the attempt is over.
-    fn later(&self, node: &Node, attempt: &Attempt, failure: &Failure, then: impl Fn(StepId) -> Command) -> Command {
-        let due = plus(attempt.at, backoff::pause(attempt.number, node.id.as_str(), failure));
-        if due > self.now { Command::WaitUntil(due) } else { then(node.id.clone()) }
+    fn later(
+        &self,
+        node: &Node,
+        attempt: &Attempt,
+        failure: &Failure,
+        then: impl Fn(StepId) -> Command,
+    ) -> Command {
+        let due = plus(
+            attempt.at,
+            backoff::pause(attempt.number, node.id.as_str(), failure),
+        );
+        if due > self.now {
+            Command::WaitUntil(due)
+        } else {
+            then(node.id.clone())
+        }
     }
 
     fn gives_up(&self, failing: &Failing) -> bool {
         if !retryable(&failing.failure, failing.intended) {
             return true;
         }
-        let lost_too_often = matches!(failing.failure.class, astern_model::failure::FailureClass::Conflict)
-            && failing.attempts >= backoff::LOST_RACES;
+        let lost_too_often = matches!(
+            failing.failure.class,
+            astern_model::failure::FailureClass::Conflict
+        ) && failing.attempts >= backoff::LOST_RACES;
         lost_too_often || self.now.duration_since(failing.failing_since) > backoff::GIVE_UP_AFTER
     }
 
@@ -280,12 +357,18 @@ impl View<'_> {
 }
 
 fn stuck(node: &Node, why: &str) -> Command {
-    let outcome = Outcome::Stuck { step: node.id.clone(), why: why.to_owned() };
+    let outcome = Outcome::Stuck {
+        step: node.id.clone(),
+        why: why.to_owned(),
+    };
     Command::Append(Event::Finished { outcome })
 }
 
 fn unknown(node: &Node, failure: &Failure) -> String {
-    format!("whether step {} took effect could not be found out: {failure}", node.id)
+    format!(
+        "whether step {} took effect could not be found out: {failure}",
+        node.id
+    )
 }
 
 fn plus(at: Timestamp, span: SignedDuration) -> Timestamp {

@@ -108,52 +108,54 @@ impl Status {
     /// [`IllegalEvent`] for every pair that no run of ours writes.
     pub fn after(self, event: &Event, epoch: Epoch, at: Timestamp) -> Result<Self, IllegalEvent> {
         use Status as S;
-        let illegal = |status: &Self| IllegalEvent { at: status.name(), event: event_name(event) };
+        let illegal = |status: &Self| IllegalEvent {
+            at: status.name(),
+            event: event_name(event),
+        };
         Ok(match (self, event) {
-            (S::Pending, Event::Intended { attempt, before, .. }) => {
-                S::Intended(Attempt {
-                    number: *attempt,
-                    epoch,
-                    before: before.clone(),
-                    since: at,
-                    failing_since: None,
-                    at,
-                })
-            }
-            (S::Failed(failing), Event::Intended { attempt, before, .. }) => {
-                S::Intended(Attempt {
-                    number: *attempt,
-                    epoch,
-                    before: before.clone(),
-                    since: failing.since,
-                    failing_since: Some(failing.failing_since),
-                    at,
-                })
-            }
-            (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Applied { after, .. }) => {
-                S::Done { before: attempt.before, after: after.clone(), since: attempt.since, at }
-            }
+            (S::Pending, Event::Intended { attempt, before, .. }) => S::Intended(Attempt {
+                number: *attempt,
+                epoch,
+                before: before.clone(),
+                since: at,
+                failing_since: None,
+                at,
+            }),
+            (S::Failed(failing), Event::Intended { attempt, before, .. }) => S::Intended(Attempt {
+                number: *attempt,
+                epoch,
+                before: before.clone(),
+                since: failing.since,
+                failing_since: Some(failing.failing_since),
+                at,
+            }),
+            (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Applied { after, .. }) => S::Done {
+                before: attempt.before,
+                after: after.clone(),
+                since: attempt.since,
+                at,
+            },
             (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Unsettled { failure, .. }) => {
                 S::Unsettled(Attempt { at, ..attempt }, failure.clone())
             }
-            (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Failed { failure, .. }) => S::Failed(Failing {
-                attempts: attempt.number,
-                intended: true,
-                failure: failure.clone(),
-                since: attempt.since,
-                failing_since: attempt.failing_since.unwrap_or(at),
-                at,
-            }),
-            (S::Pending, Event::Failed { failure, .. }) => {
+            (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Failed { failure, .. }) => {
                 S::Failed(Failing {
-                    attempts: 1,
-                    intended: false,
+                    attempts: attempt.number,
+                    intended: true,
                     failure: failure.clone(),
-                    since: at,
-                    failing_since: at,
+                    since: attempt.since,
+                    failing_since: attempt.failing_since.unwrap_or(at),
                     at,
                 })
             }
+            (S::Pending, Event::Failed { failure, .. }) => S::Failed(Failing {
+                attempts: 1,
+                intended: false,
+                failure: failure.clone(),
+                since: at,
+                failing_since: at,
+                at,
+            }),
             (S::Failed(failing), Event::Failed { failure, .. }) => S::Failed(Failing {
                 attempts: failing.attempts + 1,
                 intended: false,
@@ -162,19 +164,28 @@ impl Status {
                 failing_since: failing.failing_since,
                 at,
             }),
-            (S::Done { before, .. }, Event::ReverseIntended { attempt, .. }) => {
-                S::Reversing(Attempt { number: *attempt, epoch, before, since: at, failing_since: None, at })
-            }
-            (S::ReverseFailed(last, _), Event::ReverseIntended { attempt, .. }) => {
-                S::Reversing(Attempt { number: *attempt, epoch, at, ..last })
-            }
+            (S::Done { before, .. }, Event::ReverseIntended { attempt, .. }) => S::Reversing(Attempt {
+                number: *attempt,
+                epoch,
+                before,
+                since: at,
+                failing_since: None,
+                at,
+            }),
+            (S::ReverseFailed(last, _), Event::ReverseIntended { attempt, .. }) => S::Reversing(Attempt {
+                number: *attempt,
+                epoch,
+                at,
+                ..last
+            }),
             (S::Reversing(_) | S::ReverseUnsettled(..), Event::Reversed { .. }) => S::Reversed,
             (S::Reversing(attempt) | S::ReverseUnsettled(attempt, _), Event::Unsettled { failure, .. }) => {
                 S::ReverseUnsettled(Attempt { at, ..attempt }, failure.clone())
             }
-            (S::Reversing(attempt) | S::ReverseUnsettled(attempt, _), Event::ReverseFailed { failure, .. }) => {
-                S::ReverseFailed(Attempt { at, ..attempt }, failure.clone())
-            }
+            (
+                S::Reversing(attempt) | S::ReverseUnsettled(attempt, _),
+                Event::ReverseFailed { failure, .. },
+            ) => S::ReverseFailed(Attempt { at, ..attempt }, failure.clone()),
             (status, _) => return Err(illegal(&status)),
         })
     }

@@ -54,8 +54,15 @@ fn graph() -> impl Strategy<Value = Graph> {
             .enumerate()
             .map(|(place, (links, kind))| Node {
                 id: id(place),
-                after: (0..place).filter(|before| links & (1 << before) != 0).map(id).collect(),
-                reversal: if *kind == 0 { Reversal::Nothing } else { Reversal::Exact },
+                after: (0..place)
+                    .filter(|before| links & (1 << before) != 0)
+                    .map(id)
+                    .collect(),
+                reversal: if *kind == 0 {
+                    Reversal::Nothing
+                } else {
+                    Reversal::Exact
+                },
                 deadline: SignedDuration::from_secs(60),
                 role: match kind {
                     0 => Role::Observes,
@@ -64,7 +71,14 @@ fn graph() -> impl Strategy<Value = Graph> {
                 },
             })
             .collect();
-        Graph::new(nodes, if unwind { OnFailure::Unwind } else { OnFailure::Hold })
+        Graph::new(
+            nodes,
+            if unwind {
+                OnFailure::Unwind
+            } else {
+                OnFailure::Hold
+            },
+        )
     })
 }
 
@@ -84,8 +98,15 @@ impl World {
     fn new(graph: Graph, luck: Vec<Luck>) -> Self {
         let run = Run::opened(&graph);
         let now = Timestamp::from_second(1_700_000_000).unwrap();
-        let mut world =
-            Self { graph, records: Vec::new(), run, now, luck, there: BTreeSet::new(), effects: BTreeMap::new() };
+        let mut world = Self {
+            graph,
+            records: Vec::new(),
+            run,
+            now,
+            luck,
+            there: BTreeSet::new(),
+            effects: BTreeMap::new(),
+        };
         let approval = Approval {
             plan: PlanHash::of(b"plan"),
             by: "someone".to_owned(),
@@ -95,7 +116,10 @@ impl World {
             overrides: Vec::new(),
             warnings: Vec::new(),
         };
-        world.append(Event::Approved { run: RunId::from("r1"), approval });
+        world.append(Event::Approved {
+            run: RunId::from("r1"),
+            approval,
+        });
         world.take_over();
         world
     }
@@ -107,13 +131,27 @@ impl World {
             Event::Requested { .. } | Event::Approved { .. } => None,
             _ => self.run.epoch,
         };
-        let record = Record { seq, epoch, at: self.now, event };
-        self.run = self.run.clone().then(&record).expect("the engine asked for a record that cannot follow");
+        let record = Record {
+            seq,
+            epoch,
+            at: self.now,
+            event,
+        };
+        self.run = self
+            .run
+            .clone()
+            .then(&record)
+            .expect("the engine asked for a record that cannot follow");
         self.records.push(record);
     }
 
     fn take_over(&mut self) {
-        let holder = Holder { id: "h".to_owned(), user: "u".to_owned(), host: "h".to_owned(), pid: 1 };
+        let holder = Holder {
+            id: "h".to_owned(),
+            user: "u".to_owned(),
+            host: "h".to_owned(),
+            pid: 1,
+        };
         self.append(Event::Taken { holder });
     }
 
@@ -125,7 +163,9 @@ impl World {
     fn turn(&mut self) -> bool {
         let commands = next(&self.run, &self.graph, &BTreeSet::new(), self.now);
         self.now += SignedDuration::from_millis(50);
-        let Some(command) = commands.into_iter().next() else { return false };
+        let Some(command) = commands.into_iter().next() else {
+            return false;
+        };
         self.perform(command);
         true
     }
@@ -135,7 +175,12 @@ impl World {
             Command::WaitUntil(at) => self.now = self.now.max(at),
             Command::Append(event) => self.append(event),
             Command::Judge => {
-                let verdict = Verdict { from: self.now, to: self.now, held_for: SignedDuration::ZERO, items: Vec::new() };
+                let verdict = Verdict {
+                    from: self.now,
+                    to: self.now,
+                    held_for: SignedDuration::ZERO,
+                    items: Vec::new(),
+                };
                 self.append(Event::Judged { verdict });
             }
             Command::Prepare { step, attempt } => self.prepare(step, attempt),
@@ -152,15 +197,32 @@ impl World {
 
     fn prepare(&mut self, step: StepId, attempt: u32) {
         match self.next_luck() {
-            Luck::Transient => self.append(Event::Failed { step, failure: failure(TRANSIENT) }),
-            Luck::Permanent => self.append(Event::Failed { step, failure: failure(FailureClass::Permanent) }),
+            Luck::Transient => self.append(Event::Failed {
+                step,
+                failure: failure(TRANSIENT),
+            }),
+            Luck::Permanent => self.append(Event::Failed {
+                step,
+                failure: failure(FailureClass::Permanent),
+            }),
             Luck::Crash => self.take_over(),
-            Luck::Pause => self.append(Event::Requested { request: Request::Pause, by: "p".to_owned() }),
-            Luck::Abort => self.append(Event::Requested { request: Request::Abort, by: "a".to_owned() }),
+            Luck::Pause => self.append(Event::Requested {
+                request: Request::Pause,
+                by: "p".to_owned(),
+            }),
+            Luck::Abort => self.append(Event::Requested {
+                request: Request::Abort,
+                by: "a".to_owned(),
+            }),
             _ => {
                 let key = EffectKey::of(&RunId::from("r1"), &step, Direction::Forward);
                 let before = Before::Workload(workload::Before::Waiting { since: self.now });
-                self.append(Event::Intended { step, key, attempt, before });
+                self.append(Event::Intended {
+                    step,
+                    key,
+                    attempt,
+                    before,
+                });
             }
         }
     }
@@ -171,9 +233,18 @@ impl World {
             let event = match (direction, result) {
                 (Direction::Forward, Ok(())) => Event::Applied { step, after },
                 (Direction::Back, Ok(())) => Event::Reversed { step, after },
-                (_, Err(FailureClass::Unknown)) => Event::Unsettled { step, failure: failure(FailureClass::Unknown) },
-                (Direction::Forward, Err(class)) => Event::Failed { step, failure: failure(class) },
-                (Direction::Back, Err(class)) => Event::ReverseFailed { step, failure: failure(class) },
+                (_, Err(FailureClass::Unknown)) => Event::Unsettled {
+                    step,
+                    failure: failure(FailureClass::Unknown),
+                },
+                (Direction::Forward, Err(class)) => Event::Failed {
+                    step,
+                    failure: failure(class),
+                },
+                (Direction::Back, Err(class)) => Event::ReverseFailed {
+                    step,
+                    failure: failure(class),
+                },
             };
             world.append(event);
         };
@@ -205,9 +276,15 @@ impl World {
         let not_there = failure(TRANSIENT);
         let event = match (direction, there) {
             (Direction::Forward, true) => Event::Applied { step, after },
-            (Direction::Forward, false) => Event::Failed { step, failure: not_there },
+            (Direction::Forward, false) => Event::Failed {
+                step,
+                failure: not_there,
+            },
             (Direction::Back, false) => Event::Reversed { step, after },
-            (Direction::Back, true) => Event::ReverseFailed { step, failure: not_there },
+            (Direction::Back, true) => Event::ReverseFailed {
+                step,
+                failure: not_there,
+            },
         };
         self.append(event);
     }
@@ -234,7 +311,12 @@ fn failure(class: FailureClass) -> Failure {
 
 /// Steps that leave something in the world; the others only look.
 fn writes(graph: &Graph) -> BTreeSet<StepId> {
-    graph.nodes.iter().filter(|node| node.reversal != Reversal::Nothing).map(|node| node.id.clone()).collect()
+    graph
+        .nodes
+        .iter()
+        .filter(|node| node.reversal != Reversal::Nothing)
+        .map(|node| node.id.clone())
+        .collect()
 }
 
 proptest! {

@@ -90,14 +90,29 @@ impl Book {
         now: Timestamp,
     ) -> Result<Self, AppendError> {
         let graph = Graph::of(plan);
-        let event = Event::Approved { run: id.clone(), approval: approval.clone() };
-        let record = Record { seq: Seq(1), epoch: None, at: now, event };
+        let event = Event::Approved {
+            run: id.clone(),
+            approval: approval.clone(),
+        };
+        let record = Record {
+            seq: Seq(1),
+            epoch: None,
+            at: now,
+            event,
+        };
         let batch = vec![sealed.to_vec(), envelope::seal(&record)];
         journal.append(&id, Seq(0), Author::Opening, &batch).await?;
         let run = Run::opened(&graph)
             .then(&record)
             .unwrap_or_else(|illegal| panic!("BUG: a run cannot start with its approval: {illegal}"));
-        Ok(Self { id, plan: plan.clone(), sealed: sealed.to_vec(), graph, records: vec![record], run })
+        Ok(Self {
+            id,
+            plan: plan.clone(),
+            sealed: sealed.to_vec(),
+            graph,
+            records: vec![record],
+            run,
+        })
     }
 
     /// Reads a run, checks every record, and folds it.
@@ -105,17 +120,34 @@ impl Book {
     /// # Errors
     /// Names the first record that is missing, damaged or out of place.
     pub async fn open(journal: &dyn Journal, id: &RunId) -> Result<Self, BookError> {
-        let store = |source| BookError::Store { run: id.clone(), source };
+        let store = |source| BookError::Store {
+            run: id.clone(),
+            source,
+        };
         let entries = journal.read(id, Seq(0)).await.map_err(store)?;
         let mut entries = entries.into_iter();
         let Some(first) = entries.next() else {
-            return Err(BookError::NoSuchRun { run: id.clone(), place: journal.place() });
+            return Err(BookError::NoSuchRun {
+                run: id.clone(),
+                place: journal.place(),
+            });
         };
-        let damaged = |seq: Seq, source| BookError::Damaged { run: id.clone(), seq, source };
+        let damaged = |seq: Seq, source| BookError::Damaged {
+            run: id.clone(),
+            seq,
+            source,
+        };
         let plan: Plan = envelope::open(&first.bytes).map_err(|source| damaged(first.seq, source))?;
         let graph = Graph::of(&plan);
         let run = Run::opened(&graph);
-        let mut book = Self { id: id.clone(), plan, sealed: first.bytes, graph, records: Vec::new(), run };
+        let mut book = Self {
+            id: id.clone(),
+            plan,
+            sealed: first.bytes,
+            graph,
+            records: Vec::new(),
+            run,
+        };
         for entry in entries {
             book.take_in(&entry)?;
         }
@@ -130,7 +162,10 @@ impl Book {
     /// # Errors
     /// As [`Self::open`].
     pub async fn catch_up(&mut self, journal: &dyn Journal) -> Result<usize, BookError> {
-        let store = |source| BookError::Store { run: self.id.clone(), source };
+        let store = |source| BookError::Store {
+            run: self.id.clone(),
+            source,
+        };
         let entries = journal.read(&self.id, self.run.head).await.map_err(store)?;
         for entry in &entries {
             self.take_in(entry)?;
@@ -142,10 +177,18 @@ impl Book {
     ///
     /// # Errors
     /// [`AppendError::Conflict`] when somebody was first: catch up and try again.
-    pub async fn take_over(&mut self, journal: &dyn Journal, holder: &Holder, now: Timestamp) -> Result<Epoch, AppendError> {
+    pub async fn take_over(
+        &mut self,
+        journal: &dyn Journal,
+        holder: &Holder,
+        now: Timestamp,
+    ) -> Result<Epoch, AppendError> {
         let seq = self.run.head;
-        let event = Event::Taken { holder: holder.clone() };
-        self.append(journal, Author::Takeover, Some(Epoch(seq.0)), vec![event], now).await?;
+        let event = Event::Taken {
+            holder: holder.clone(),
+        };
+        self.append(journal, Author::Takeover, Some(Epoch(seq.0)), vec![event], now)
+            .await?;
         Ok(Epoch(seq.0))
     }
 
@@ -161,7 +204,8 @@ impl Book {
         now: Timestamp,
     ) -> Result<&[Record], AppendError> {
         let from = self.records.len();
-        self.append(journal, Author::Holder(epoch), Some(epoch), events, now).await?;
+        self.append(journal, Author::Holder(epoch), Some(epoch), events, now)
+            .await?;
         Ok(&self.records[from..])
     }
 
@@ -169,8 +213,14 @@ impl Book {
     ///
     /// # Errors
     /// As [`Self::record`].
-    pub async fn request(&mut self, journal: &dyn Journal, event: Event, now: Timestamp) -> Result<(), AppendError> {
-        self.append(journal, Author::Request, None, vec![event], now).await
+    pub async fn request(
+        &mut self,
+        journal: &dyn Journal,
+        event: Event,
+        now: Timestamp,
+    ) -> Result<(), AppendError> {
+        self.append(journal, Author::Request, None, vec![event], now)
+            .await
     }
 
     /// The plan's hash.
@@ -190,7 +240,12 @@ impl Book {
         let records: Vec<Record> = events
             .into_iter()
             .zip(head.0..)
-            .map(|(event, seq)| Record { seq: Seq(seq), epoch, at: now, event })
+            .map(|(event, seq)| Record {
+                seq: Seq(seq),
+                epoch,
+                at: now,
+                event,
+            })
             .collect();
         let run = records
             .iter()
@@ -204,13 +259,19 @@ impl Book {
     }
 
     fn take_in(&mut self, entry: &Entry) -> Result<(), BookError> {
-        let record: Record = envelope::open(&entry.bytes)
-            .map_err(|source| BookError::Damaged { run: self.id.clone(), seq: entry.seq, source })?;
+        let record: Record = envelope::open(&entry.bytes).map_err(|source| BookError::Damaged {
+            run: self.id.clone(),
+            seq: entry.seq,
+            source,
+        })?;
         let run = self
             .run
             .clone()
             .then(&record)
-            .map_err(|source| BookError::Illegal { run: self.id.clone(), source })?;
+            .map_err(|source| BookError::Illegal {
+                run: self.id.clone(),
+                source,
+            })?;
         self.run = run;
         self.records.push(record);
         Ok(())

@@ -128,13 +128,29 @@ impl Driver {
     ///
     /// # Errors
     /// [`ExecError`]; nothing was changed in the cluster but the lock and the journal.
-    pub async fn start(ports: Ports, approved: ApprovedPlan, run: RunId, holder: Holder, saved: Saved) -> Result<Self, ExecError> {
+    pub async fn start(
+        ports: Ports,
+        approved: ApprovedPlan,
+        run: RunId,
+        holder: Holder,
+        saved: Saved,
+    ) -> Result<Self, ExecError> {
         lock(&ports, approved.plan(), &run, &holder).await?;
         let now = ports.clock.now();
-        let book = Book::create(&*ports.journal, run.clone(), approved.plan(), approved.sealed(), approved.approval(), now)
-            .await
-            .map_err(|error| ExecError::from_append(&run, error))?;
-        let facts = vec![Event::Saved { evidence: saved.evidence, missed: saved.missed }];
+        let book = Book::create(
+            &*ports.journal,
+            run.clone(),
+            approved.plan(),
+            approved.sealed(),
+            approved.approval(),
+            now,
+        )
+        .await
+        .map_err(|error| ExecError::from_append(&run, error))?;
+        let facts = vec![Event::Saved {
+            evidence: saved.evidence,
+            missed: saved.missed,
+        }];
         Self::take(ports, approved, book, holder, facts).await
     }
 
@@ -142,17 +158,32 @@ impl Driver {
     ///
     /// # Errors
     /// [`ExecError`]; nothing was changed in the cluster but the lock and the journal.
-    pub async fn resume(ports: Ports, approved: ApprovedPlan, book: Book, holder: Holder) -> Result<Self, ExecError> {
+    pub async fn resume(
+        ports: Ports,
+        approved: ApprovedPlan,
+        book: Book,
+        holder: Holder,
+    ) -> Result<Self, ExecError> {
         lock(&ports, &book.plan, &book.id, &holder).await?;
         Self::take(ports, approved, book, holder, Vec::new()).await
     }
 
-    async fn take(ports: Ports, approved: ApprovedPlan, mut book: Book, holder: Holder, facts: Vec<Event>) -> Result<Self, ExecError> {
+    async fn take(
+        ports: Ports,
+        approved: ApprovedPlan,
+        mut book: Book,
+        holder: Holder,
+        facts: Vec<Event>,
+    ) -> Result<Self, ExecError> {
         let epoch = loop {
             match book.take_over(&*ports.journal, &holder, ports.clock.now()).await {
                 Ok(epoch) => break epoch,
                 Err(AppendError::Conflict { .. }) => {
+                    let known = book.run.epoch;
                     book.catch_up(&*ports.journal).await?;
+                    if let Some(by) = book.run.epoch.filter(|_| book.run.epoch != known) {
+                        return Err(ExecError::Superseded { run: book.id, by });
+                    }
                 }
                 Err(error) => return Err(ExecError::from_append(&book.id, error)),
             }
@@ -179,7 +210,9 @@ impl Driver {
     pub async fn answer(&mut self, take_back: bool, by: &str) -> Result<(), ExecError> {
         let held = matches!(self.book.run.phase, Phase::Held { .. });
         let event = if take_back {
-            Event::Unwinding { why: format!("aborted by {by}") }
+            Event::Unwinding {
+                why: format!("aborted by {by}"),
+            }
         } else if held {
             Event::Resumed { by: by.to_owned() }
         } else {
@@ -208,7 +241,12 @@ impl Driver {
             }
         }
         let namespaces = self.namespaces();
-        if let Err(failure) = self.ports.lock.release(&namespaces, &self.book.id, &self.holder).await {
+        if let Err(failure) = self
+            .ports
+            .lock
+            .release(&namespaces, &self.book.id, &self.holder)
+            .await
+        {
             tracing::warn!(%failure, "the run lock could not be given back; it runs out by itself");
         }
         Ok(Ended { book: self.book })
@@ -217,10 +255,15 @@ impl Driver {
     async fn fence_and_run(&mut self, beat: &Heartbeat) -> Result<(), ExecError> {
         self.fence().await?;
         loop {
+            // What tasks brought back must be folded before the engine is asked: it would command them again.
+            if self.facts.iter().any(|fact| !matches!(fact, Event::Saved { .. })) {
+                self.append(Vec::new()).await?;
+                continue;
+            }
             let flying: BTreeSet<StepId> = self.in_flight.keys().cloned().collect();
             let commands = next(&self.book.run, &self.book.graph, &flying, self.ports.clock.now());
             let (events, wake) = self.begin(commands);
-            if !events.is_empty() || self.facts.iter().any(|fact| !matches!(fact, Event::Saved { .. })) {
+            if !events.is_empty() {
                 self.append(events).await?;
                 continue;
             }
@@ -267,7 +310,13 @@ impl Driver {
         let Some(before) = self.before(&step) else { return };
         let (providers, clock) = (self.ports.providers.clone(), self.ports.clock.clone());
         let spec = perform::spec(&self.book.plan, &step);
-        let stamp = perform::stamp(&self.book.id, &step, Direction::Forward, self.epoch, self.reason());
+        let stamp = perform::stamp(
+            &self.book.id,
+            &step,
+            Direction::Forward,
+            self.epoch,
+            self.reason(),
+        );
         let only_reads = spec.only_reads();
         self.fly(step.clone(), async move {
             let left = until.duration_since(clock.now());
@@ -284,7 +333,13 @@ impl Driver {
         let Some(before) = self.before(&step) else { return };
         let providers = self.ports.providers.clone();
         let spec = perform::spec(&self.book.plan, &step);
-        let stamp = perform::stamp(&self.book.id, &step, Direction::Forward, self.epoch, self.reason());
+        let stamp = perform::stamp(
+            &self.book.id,
+            &step,
+            Direction::Forward,
+            self.epoch,
+            self.reason(),
+        );
         self.fly(step.clone(), async move {
             let result: Settled<After> = perform::settle(&providers, &spec, &before, &stamp).await;
             perform::settled(step, result)
@@ -330,7 +385,10 @@ impl Driver {
         }
         let (judge, plan) = (self.ports.judge.clone(), self.book.plan.clone());
         let since = self.book.run.started_at.unwrap_or_else(|| self.ports.clock.now());
-        self.judging = Some(self.tasks.spawn(async move { Done::Judged(judge.judge(&plan, since).await) }));
+        self.judging = Some(
+            self.tasks
+                .spawn(async move { Done::Judged(judge.judge(&plan, since).await) }),
+        );
     }
 
     /// Waits until something comes in: a task's result, a record by somebody else, the wake-up time, or the loss of
@@ -401,7 +459,9 @@ impl Driver {
         }
         let graph = &self.book.graph;
         self.in_flight.retain(|step, handle| {
-            let watches = graph.node(step).is_some_and(|node| node.reversal == Reversal::Nothing);
+            let watches = graph
+                .node(step)
+                .is_some_and(|node| node.reversal == Reversal::Nothing);
             if watches {
                 handle.abort();
             }
@@ -411,7 +471,10 @@ impl Driver {
 
     fn still_ours(&self) -> Result<(), ExecError> {
         match self.book.run.epoch {
-            Some(by) if by > self.epoch => Err(ExecError::Superseded { run: self.book.id.clone(), by }),
+            Some(by) if by > self.epoch => Err(ExecError::Superseded {
+                run: self.book.id.clone(),
+                by,
+            }),
             _ => Ok(()),
         }
     }
@@ -421,7 +484,11 @@ impl Driver {
         self.tasks.shutdown().await;
         self.fold_in_others().await?;
         let why = "the run lock was lost: it could not be renewed in time";
-        Err(ExecError::Lock(Failure::new(FailureClass::Conflict, "keep the run lock", why)))
+        Err(ExecError::Lock(Failure::new(
+            FailureClass::Conflict,
+            "keep the run lock",
+            why,
+        )))
     }
 
     /// Appends what is known and what was decided, as one batch. Facts survive a conflict; decisions are made again
@@ -439,7 +506,11 @@ impl Driver {
             }
             let from = self.book.records.len();
             let now = self.ports.clock.now();
-            match self.book.record(&*self.ports.journal, self.epoch, batch, now).await {
+            match self
+                .book
+                .record(&*self.ports.journal, self.epoch, batch, now)
+                .await
+            {
                 Ok(_) => {
                     for record in &self.book.records[from..] {
                         self.ports.observer.see(record, &self.book.run);
@@ -452,7 +523,10 @@ impl Driver {
                     self.fold_in_others().await?;
                 }
                 Err(AppendError::Fenced { by }) => {
-                    return Err(ExecError::Superseded { run: self.book.id.clone(), by });
+                    return Err(ExecError::Superseded {
+                        run: self.book.id.clone(),
+                        by,
+                    });
                 }
                 Err(AppendError::Store(failure)) => {
                     let since = *away_since.get_or_insert(now);
@@ -464,14 +538,32 @@ impl Driver {
     }
 
     /// Waits for a journal that may come back; what it may have taken meanwhile is found by reading.
-    async fn journal_away(&mut self, failure: Failure, since: Timestamp, attempt: u32) -> Result<(), ExecError> {
-        let passing = matches!(failure.class, FailureClass::Transient { .. } | FailureClass::Unknown);
+    async fn journal_away(
+        &mut self,
+        failure: Failure,
+        since: Timestamp,
+        attempt: u32,
+    ) -> Result<(), ExecError> {
+        let passing = matches!(
+            failure.class,
+            FailureClass::Transient { .. } | FailureClass::Unknown
+        );
         let now = self.ports.clock.now();
         if !passing || now.duration_since(since) > JOURNAL_AWAY {
-            return Err(ExecError::Journal { run: self.book.id.clone(), source: failure });
+            return Err(ExecError::Journal {
+                run: self.book.id.clone(),
+                source: failure,
+            });
         }
         tracing::warn!(%failure, attempt, "the journal does not answer; trying again");
-        self.ports.clock.sleep(astern_engine::backoff::pause(attempt, self.book.id.as_str(), &failure)).await;
+        self.ports
+            .clock
+            .sleep(astern_engine::backoff::pause(
+                attempt,
+                self.book.id.as_str(),
+                &failure,
+            ))
+            .await;
         match self.fold_in_others().await {
             Err(ExecError::Book(BookError::Store { .. })) => Ok(()),
             other => other,
@@ -480,7 +572,12 @@ impl Driver {
 
     /// Whether an event still follows from the folded state: an append whose answer was lost may be there already.
     fn follows(&self, event: &Event) -> bool {
-        let record = Record { seq: self.book.run.head, epoch: Some(self.epoch), at: Timestamp::UNIX_EPOCH, event: event.clone() };
+        let record = Record {
+            seq: self.book.run.head,
+            epoch: Some(self.epoch),
+            at: Timestamp::UNIX_EPOCH,
+            event: event.clone(),
+        };
         match event {
             Event::Saved { .. } => !self.book.run.saved,
             _ => self.book.run.clone().then(&record).is_ok(),
@@ -524,11 +621,23 @@ impl Driver {
         let since = self.ports.clock.now();
         for attempt in 1.. {
             match perform::fence(&self.ports.providers, spec, &self.book.id, from, self.epoch).await {
-                Err(failure) if matches!(failure.class, FailureClass::Transient { .. } | FailureClass::Unknown) => {
+                Err(failure)
+                    if matches!(
+                        failure.class,
+                        FailureClass::Transient { .. } | FailureClass::Unknown
+                    ) =>
+                {
                     if self.ports.clock.now().duration_since(since) > JOURNAL_AWAY {
                         return Err(failure);
                     }
-                    self.ports.clock.sleep(astern_engine::backoff::pause(attempt, self.book.id.as_str(), &failure)).await;
+                    self.ports
+                        .clock
+                        .sleep(astern_engine::backoff::pause(
+                            attempt,
+                            self.book.id.as_str(),
+                            &failure,
+                        ))
+                        .await;
                 }
                 other => return other,
             }
@@ -578,17 +687,27 @@ fn is_fact(event: &Event) -> bool {
 }
 
 fn namespaces(plan: &Plan) -> Vec<String> {
-    let names: BTreeSet<&String> = plan.targets().into_iter().map(|target| &target.namespace).collect();
+    let names: BTreeSet<&String> = plan
+        .targets()
+        .into_iter()
+        .map(|target| &target.namespace)
+        .collect();
     names.into_iter().cloned().collect()
 }
 
 async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Result<(), ExecError> {
     let namespaces = namespaces(plan);
-    match ports.lock.take(&namespaces, run, holder, &ports.journal.place()).await.map_err(ExecError::Lock)? {
+    match ports
+        .lock
+        .take(&namespaces, run, holder, &ports.journal.place())
+        .await
+        .map_err(ExecError::Lock)?
+    {
         Taking::Taken => Ok(()),
-        Taking::Held(holding) => {
-            Err(ExecError::Busy { namespace: namespaces.join(", "), holding: Box::new(holding) })
-        }
+        Taking::Held(holding) => Err(ExecError::Busy {
+            namespace: namespaces.join(", "),
+            holding: Box::new(holding),
+        }),
     }
 }
 
@@ -597,7 +716,11 @@ fn overdue(phrase: &str, only_reads: bool) -> Failure {
         Failure::new(FailureClass::Permanent, phrase, "its deadline passed")
             .hint("look with `astern status`; then `astern resume RUN` waits again, `astern abort RUN` takes back what was done")
     } else {
-        Failure::new(FailureClass::Unknown, phrase, "no answer came before its deadline")
+        Failure::new(
+            FailureClass::Unknown,
+            phrase,
+            "no answer came before its deadline",
+        )
     }
 }
 
@@ -607,9 +730,16 @@ impl ExecError {
             AppendError::Fenced { by } => Self::Superseded { run: run.clone(), by },
             AppendError::Conflict { head } => Self::Journal {
                 run: run.clone(),
-                source: Failure::new(FailureClass::Conflict, "append", format!("somebody appended first, up to record {head}")),
+                source: Failure::new(
+                    FailureClass::Conflict,
+                    "append",
+                    format!("somebody appended first, up to record {head}"),
+                ),
             },
-            AppendError::Store(source) => Self::Journal { run: run.clone(), source },
+            AppendError::Store(source) => Self::Journal {
+                run: run.clone(),
+                source,
+            },
         }
     }
 }
@@ -643,7 +773,9 @@ impl Heartbeat {
                 match lock.renew(&namespaces, &run, &holder).await {
                     Ok(()) => {}
                     Err(failure) if failure.class == FailureClass::Conflict => break,
-                    Err(failure) => tracing::warn!(%failure, "the run lock could not be renewed; trying again"),
+                    Err(failure) => {
+                        tracing::warn!(%failure, "the run lock could not be renewed; trying again")
+                    }
                 }
             }
             tell.notify_one();

@@ -24,43 +24,75 @@ pub(crate) async fn prepare(providers: &Providers, spec: &Spec) -> Result<Before
 }
 
 /// Carries a step out.
-pub(crate) async fn apply(providers: &Providers, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+pub(crate) async fn apply(
+    providers: &Providers,
+    spec: &Spec,
+    before: &Before,
+    stamp: &Stamp,
+) -> Result<After, Failure> {
     match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => {
-            providers.workloads.apply(spec, before, stamp).await.map(After::Workload)
-        }
+        (Spec::Workload(spec), Before::Workload(before)) => providers
+            .workloads
+            .apply(spec, before, stamp)
+            .await
+            .map(After::Workload),
     }
 }
 
 /// Finds out whether a step's effect is there.
-pub(crate) async fn settle(providers: &Providers, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+pub(crate) async fn settle(
+    providers: &Providers,
+    spec: &Spec,
+    before: &Before,
+    stamp: &Stamp,
+) -> Settled<After> {
     match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => {
-            map(providers.workloads.settle(spec, before, stamp).await, After::Workload)
-        }
+        (Spec::Workload(spec), Before::Workload(before)) => map(
+            providers.workloads.settle(spec, before, stamp).await,
+            After::Workload,
+        ),
     }
 }
 
 /// Takes a step back.
-pub(crate) async fn reverse(providers: &Providers, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+pub(crate) async fn reverse(
+    providers: &Providers,
+    spec: &Spec,
+    before: &Before,
+    stamp: &Stamp,
+) -> Result<After, Failure> {
     match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => {
-            providers.workloads.reverse(spec, before, stamp).await.map(After::Workload)
-        }
+        (Spec::Workload(spec), Before::Workload(before)) => providers
+            .workloads
+            .reverse(spec, before, stamp)
+            .await
+            .map(After::Workload),
     }
 }
 
 /// Finds out whether a step is taken back.
-pub(crate) async fn settle_reverse(providers: &Providers, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+pub(crate) async fn settle_reverse(
+    providers: &Providers,
+    spec: &Spec,
+    before: &Before,
+    stamp: &Stamp,
+) -> Settled<After> {
     match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => {
-            map(providers.workloads.settle_reverse(spec, before, stamp).await, After::Workload)
-        }
+        (Spec::Workload(spec), Before::Workload(before)) => map(
+            providers.workloads.settle_reverse(spec, before, stamp).await,
+            After::Workload,
+        ),
     }
 }
 
 /// Marks the step's object with the new epoch after a takeover.
-pub(crate) async fn fence(providers: &Providers, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure> {
+pub(crate) async fn fence(
+    providers: &Providers,
+    spec: &Spec,
+    run: &RunId,
+    from: Epoch,
+    to: Epoch,
+) -> Result<(), Failure> {
     match spec {
         Spec::Workload(spec) => providers.workloads.fence(spec, run, from, to).await,
     }
@@ -76,7 +108,12 @@ fn map<A, B>(settled: Settled<A>, wrap: impl FnOnce(A) -> B) -> Settled<B> {
 
 /// The stamp of a step's effect.
 pub(crate) fn stamp(run: &RunId, step: &StepId, direction: Direction, epoch: Epoch, reason: &str) -> Stamp {
-    Stamp { key: EffectKey::of(run, step, direction), epoch, run: run.clone(), reason: reason.to_owned() }
+    Stamp {
+        key: EffectKey::of(run, step, direction),
+        epoch,
+        run: run.clone(),
+        reason: reason.to_owned(),
+    }
 }
 
 /// The event after preparing: the intent, or why there is none. A read that was cut off changed nothing.
@@ -84,9 +121,17 @@ pub(crate) fn prepared(run: &RunId, step: StepId, attempt: u32, result: Result<B
     match result {
         Ok(before) => {
             let key = EffectKey::of(run, &step, Direction::Forward);
-            Event::Intended { step, key, attempt, before }
+            Event::Intended {
+                step,
+                key,
+                attempt,
+                before,
+            }
         }
-        Err(failure) => Event::Failed { step, failure: without_effect(failure) },
+        Err(failure) => Event::Failed {
+            step,
+            failure: without_effect(failure),
+        },
     }
 }
 
@@ -103,7 +148,10 @@ pub(crate) fn applied(step: StepId, result: Result<After, Failure>) -> Event {
 pub(crate) fn settled(step: StepId, result: Settled<After>) -> Event {
     match result {
         Settled::Applied(after) => Event::Applied { step, after },
-        Settled::NotApplied => Event::Failed { step, failure: not_there("carry out") },
+        Settled::NotApplied => Event::Failed {
+            step,
+            failure: not_there("carry out"),
+        },
         Settled::Unknown(failure) => Event::Unsettled { step, failure },
     }
 }
@@ -121,24 +169,37 @@ pub(crate) fn reversed(step: StepId, result: Result<After, Failure>) -> Event {
 pub(crate) fn settled_reverse(step: StepId, result: Settled<After>) -> Event {
     match result {
         Settled::Applied(after) => Event::Reversed { step, after },
-        Settled::NotApplied => Event::ReverseFailed { step, failure: not_there("take back") },
+        Settled::NotApplied => Event::ReverseFailed {
+            step,
+            failure: not_there("take back"),
+        },
         Settled::Unknown(failure) => Event::Unsettled { step, failure },
     }
 }
 
 /// The spec of a step; a plan that passed the gate has it.
 pub(crate) fn spec(plan: &Plan, step: &StepId) -> Spec {
-    plan.step(step).unwrap_or_else(|| panic!("BUG: the engine named step {step}, which the plan does not have")).spec.clone()
+    plan.step(step)
+        .unwrap_or_else(|| panic!("BUG: the engine named step {step}, which the plan does not have"))
+        .spec
+        .clone()
 }
 
 fn not_there(verb: &str) -> Failure {
     let class = FailureClass::Transient { retry_after_ms: None };
-    Failure::new(class, format!("{verb} the step"), "the earlier attempt left nothing; it will be made again")
+    Failure::new(
+        class,
+        format!("{verb} the step"),
+        "the earlier attempt left nothing; it will be made again",
+    )
 }
 
 fn without_effect(failure: Failure) -> Failure {
     if failure.class == FailureClass::Unknown {
-        Failure { class: FailureClass::Transient { retry_after_ms: None }, ..failure }
+        Failure {
+            class: FailureClass::Transient { retry_after_ms: None },
+            ..failure
+        }
     } else {
         failure
     }

@@ -66,8 +66,16 @@ impl Because {
     /// One sentence for a person, without a full stop.
     pub fn sentence(&self) -> String {
         match self {
-            Self::Observed { ready, since: Some(since) } => {
-                format!("observed: {} of it {} now, ready since {}", pods(*ready), serve(*ready), clock(*since))
+            Self::Observed {
+                ready,
+                since: Some(since),
+            } => {
+                format!(
+                    "observed: {} of it {} now, ready since {}",
+                    pods(*ready),
+                    serve(*ready),
+                    clock(*since)
+                )
             }
             Self::Observed { ready, since: None } => {
                 format!("observed: {} of it {} now", pods(*ready), serve(*ready))
@@ -113,7 +121,11 @@ pub struct PassedOver {
 }
 
 fn pods(count: u32) -> String {
-    if count == 1 { "1 pod".to_owned() } else { format!("{count} pods") }
+    if count == 1 {
+        "1 pod".to_owned()
+    } else {
+        format!("{count} pods")
+    }
 }
 
 fn serve(count: u32) -> &'static str {
@@ -132,7 +144,11 @@ pub fn human(span: SignedDuration) -> String {
         i64::MIN..0 => format!("-{}", human(span.abs())),
         0..10 => {
             let tenths = span.as_millis() / 100;
-            if tenths % 10 == 0 { format!("{}s", tenths / 10) } else { format!("{}.{}s", tenths / 10, tenths % 10) }
+            if tenths % 10 == 0 {
+                format!("{}s", tenths / 10)
+            } else {
+                format!("{}.{}s", tenths / 10, tenths % 10)
+            }
         }
         10..60 => format!("{seconds}s"),
         60..3600 => two(seconds / 60, "m", seconds % 60, "s"),
@@ -142,7 +158,11 @@ pub fn human(span: SignedDuration) -> String {
 }
 
 fn two(large: i64, large_unit: &str, small: i64, small_unit: &str) -> String {
-    if small == 0 { format!("{large}{large_unit}") } else { format!("{large}{large_unit} {small}{small_unit}") }
+    if small == 0 {
+        format!("{large}{large_unit}")
+    } else {
+        format!("{large}{large_unit} {small}{small_unit}")
+    }
 }
 
 #[cfg(test)]

@@ -186,7 +186,10 @@ impl Trouble {
     /// Whether waiting cannot mend it: only these let a stuck StatefulSet's pod be deleted.
     pub fn cannot_pass(&self) -> bool {
         match self {
-            Self::CrashLoop { .. } | Self::ImagePull { .. } | Self::CannotStart { .. } | Self::Unschedulable { .. } => true,
+            Self::CrashLoop { .. }
+            | Self::ImagePull { .. }
+            | Self::CannotStart { .. }
+            | Self::Unschedulable { .. } => true,
             Self::NotReady { .. } | Self::Starting | Self::Terminating | Self::NodeLost { .. } => false,
         }
     }
@@ -194,14 +197,21 @@ impl Trouble {
     /// One short phrase for a table cell: `crash loop (exit 1)`.
     pub fn phrase(&self) -> String {
         match self {
-            Self::CrashLoop { exit_code: Some(code), restarts, .. } => {
+            Self::CrashLoop {
+                exit_code: Some(code),
+                restarts,
+                ..
+            } => {
                 format!("CrashLoopBackOff, exit {code}, {restarts} restarts")
             }
             Self::CrashLoop { restarts, .. } => format!("CrashLoopBackOff, {restarts} restarts"),
             Self::ImagePull { image, .. } => format!("ImagePullBackOff {image}"),
             Self::CannotStart { reason, message, .. } => format!("{reason}: {message}"),
             Self::Unschedulable { message } => format!("unschedulable: {message}"),
-            Self::NotReady { message: Some(message), .. } => format!("not ready: {message}"),
+            Self::NotReady {
+                message: Some(message),
+                ..
+            } => format!("not ready: {message}"),
             Self::NotReady { container, .. } => format!("container {container} runs and is not ready"),
             Self::Starting => "starting".to_owned(),
             Self::Terminating => "terminating".to_owned(),

@@ -44,7 +44,13 @@ pub enum FailureClass {
 impl Failure {
     /// A failure without hint and evidence.
     pub fn new(class: FailureClass, operation: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { class, operation: operation.into(), message: message.into(), hint: None, evidence: Vec::new() }
+        Self {
+            class,
+            operation: operation.into(),
+            message: message.into(),
+            hint: None,
+            evidence: Vec::new(),
+        }
     }
 
     /// The same with what to do next.

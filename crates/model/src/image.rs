@@ -13,7 +13,9 @@ pub struct Image {
 impl Image {
     /// Takes the reference as it is; any text is a reference, only its parts may be missing.
     pub fn parse(reference: &str) -> Self {
-        Self { reference: reference.to_owned() }
+        Self {
+            reference: reference.to_owned(),
+        }
     }
 
     /// The tag: what stands after the last `:` of the last path segment, without the digest.
@@ -32,7 +34,10 @@ impl Image {
     pub fn repository(&self) -> &str {
         let name = self.reference.split('@').next().unwrap_or_default();
         match self.tag() {
-            Some(tag) => name.strip_suffix(tag).and_then(|n| n.strip_suffix(':')).unwrap_or(name),
+            Some(tag) => name
+                .strip_suffix(tag)
+                .and_then(|n| n.strip_suffix(':'))
+                .unwrap_or(name),
             None => name,
         }
     }
@@ -41,7 +46,12 @@ impl Image {
     pub fn version(&self) -> String {
         match (self.tag(), self.digest()) {
             (Some(tag), _) => tag.to_owned(),
-            (None, Some(digest)) => digest.strip_prefix("sha256:").unwrap_or(digest).chars().take(12).collect(),
+            (None, Some(digest)) => digest
+                .strip_prefix("sha256:")
+                .unwrap_or(digest)
+                .chars()
+                .take(12)
+                .collect(),
             (None, None) => "latest".to_owned(),
         }
     }
@@ -61,11 +71,20 @@ mod tests {
     fn a_port_in_the_host_is_not_a_tag() {
         let check = |text: &str, repository: &str, tag: Option<&str>, digest: Option<&str>| {
             let image = Image::parse(text);
-            assert_eq!((image.repository(), image.tag(), image.digest()), (repository, tag, digest), "{text}");
+            assert_eq!(
+                (image.repository(), image.tag(), image.digest()),
+                (repository, tag, digest),
+                "{text}"
+            );
         };
         check("nginx", "nginx", None, None);
         check("nginx:1.27", "nginx", Some("1.27"), None);
         check("host.test:5000/a/b", "host.test:5000/a/b", None, None);
-        check("host.test:5000/a/b:v1@sha256:ab", "host.test:5000/a/b", Some("v1"), Some("sha256:ab"));
+        check(
+            "host.test:5000/a/b:v1@sha256:ab",
+            "host.test:5000/a/b",
+            Some("v1"),
+            Some("sha256:ab"),
+        );
     }
 }

@@ -55,12 +55,20 @@ mod by_target {
     use super::{BTreeMap, Target, Workload};
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(map: &BTreeMap<Target, Workload>, to: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<Target, Workload>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         to.collect_seq(map.values())
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<Target, Workload>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<Target, Workload>, D::Error> {
         let list = Vec::<Workload>::deserialize(from)?;
-        Ok(list.into_iter().map(|workload| (workload.target.clone(), workload)).collect())
+        Ok(list
+            .into_iter()
+            .map(|workload| (workload.target.clone(), workload))
+            .collect())
     }
 }

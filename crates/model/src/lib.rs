@@ -28,7 +28,7 @@ pub mod step;
 
 pub mod approval;
 pub mod content;
-pub mod finding;
 pub mod failure;
+pub mod finding;
 pub mod record;
 pub mod verdict;

@@ -101,7 +101,12 @@ impl Criteria {
             .members
             .iter()
             .filter(|member| targets.contains(&member.target))
-            .flat_map(|member| member.probes.iter().map(|probe| (member.target.clone(), probe.clone())))
+            .flat_map(|member| {
+                member
+                    .probes
+                    .iter()
+                    .map(|probe| (member.target.clone(), probe.clone()))
+            })
             .collect();
         Self {
             targets,
@@ -124,7 +129,12 @@ impl Plan {
         let mut level: BTreeMap<&StepId, usize> = BTreeMap::new();
         let mut waves: Vec<Vec<&Step>> = Vec::new();
         for step in &self.steps {
-            let depth = step.after.iter().filter_map(|id| level.get(id)).max().map_or(0, |depth| depth + 1);
+            let depth = step
+                .after
+                .iter()
+                .filter_map(|id| level.get(id))
+                .max()
+                .map_or(0, |depth| depth + 1);
             level.insert(&step.id, depth);
             if waves.len() <= depth {
                 waves.resize_with(depth + 1, Vec::new);

@@ -110,7 +110,9 @@ pub enum Say {
 impl Default for LogPolicy {
     fn default() -> Self {
         Self {
-            words: ["ERROR", "FATAL", "PANIC", "EXCEPTION", "CRITICAL"].map(str::to_owned).to_vec(),
+            words: ["ERROR", "FATAL", "PANIC", "EXCEPTION", "CRITICAL"]
+                .map(str::to_owned)
+                .to_vec(),
             window: SignedDuration::from_mins(5),
             times_former: 3.0,
             at_least_per_minute: 1.0,
@@ -132,23 +134,55 @@ impl Default for Policy {
             accept_presumed: vec![Acceptor::Person, Acceptor::Yes],
             on_failure: OnFailure::Hold,
             logs: LogPolicy::default(),
-            mutable_tags: ["latest", "main", "master", "dev", "develop", "edge", "nightly", "stable"]
-                .map(str::to_owned)
-                .to_vec(),
+            mutable_tags: [
+                "latest", "main", "master", "dev", "develop", "edge", "nightly", "stable",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             plan_expiry: SignedDuration::from_mins(60),
             matrix: vec![
-                row("pods-not-starting", When::PodsNotStarting, Say::RollBack, "pods of the new version do not start"),
-                row("crash-loop", When::CrashLoop, Say::RollBack, "the new version crashes again and again"),
-                row("not-ready", When::NotReady, Say::RollBack, "pods of the new version do not become ready"),
-                row("error-lines", When::ErrorLines, Say::RollBack, "the new version logs far more errors"),
-                row("probe-fails", When::ProbeFails, Say::RollBack, "a probe of the platform file fails"),
+                row(
+                    "pods-not-starting",
+                    When::PodsNotStarting,
+                    Say::RollBack,
+                    "pods of the new version do not start",
+                ),
+                row(
+                    "crash-loop",
+                    When::CrashLoop,
+                    Say::RollBack,
+                    "the new version crashes again and again",
+                ),
+                row(
+                    "not-ready",
+                    When::NotReady,
+                    Say::RollBack,
+                    "pods of the new version do not become ready",
+                ),
+                row(
+                    "error-lines",
+                    When::ErrorLines,
+                    Say::RollBack,
+                    "the new version logs far more errors",
+                ),
+                row(
+                    "probe-fails",
+                    When::ProbeFails,
+                    Say::RollBack,
+                    "a probe of the platform file fails",
+                ),
                 row(
                     "former-fails-alike",
                     When::FormerFailsAlike,
                     Say::DoNot,
                     "the old version fails in the same way: going back would not help",
                 ),
-                row("evidence-missing", When::EvidenceMissing, Say::Ask, "evidence is missing"),
+                row(
+                    "evidence-missing",
+                    When::EvidenceMissing,
+                    Say::Ask,
+                    "evidence is missing",
+                ),
                 row(
                     "all-healthy",
                     When::AllHealthy,

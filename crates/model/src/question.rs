@@ -71,7 +71,10 @@ pub struct RevisionKey {
 
 impl From<&RevisionRef> for RevisionKey {
     fn from(revision: &RevisionRef) -> Self {
-        Self { name: revision.name.clone(), template: revision.template.clone() }
+        Self {
+            name: revision.name.clone(),
+            template: revision.template.clone(),
+        }
     }
 }
 
@@ -122,7 +125,9 @@ impl Answers {
 
     /// The answer; a question that nobody asked is unknown.
     pub fn get(&self, question: &Question) -> Answer {
-        self.0.get(question).cloned().unwrap_or_else(|| Answer::Unknown { why: "it was not asked".to_owned() })
+        self.0.get(question).cloned().unwrap_or_else(|| Answer::Unknown {
+            why: "it was not asked".to_owned(),
+        })
     }
 
     /// Adds what another round of questions gave.
@@ -150,6 +155,10 @@ impl Serialize for Answers {
 
 impl<'de> Deserialize<'de> for Answers {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Ok(Self(Vec::<(Question, Answer)>::deserialize(from)?.into_iter().collect()))
+        Ok(Self(
+            Vec::<(Question, Answer)>::deserialize(from)?
+                .into_iter()
+                .collect(),
+        ))
     }
 }

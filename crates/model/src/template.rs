@@ -31,7 +31,11 @@ impl Template {
             if metadata.get("creationTimestamp").is_some_and(Value::is_null) {
                 metadata.remove("creationTimestamp");
             }
-            if metadata.get("labels").and_then(Value::as_object).is_some_and(serde_json::Map::is_empty) {
+            if metadata
+                .get("labels")
+                .and_then(Value::as_object)
+                .is_some_and(serde_json::Map::is_empty)
+            {
                 metadata.remove("labels");
             }
         }
@@ -71,7 +75,11 @@ impl Template {
 
     /// A list inside `spec`, empty where the template has none.
     pub fn list(&self, name: &str) -> &[Value] {
-        self.0.get("spec").and_then(|s| s.get(name)).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        self.0
+            .get("spec")
+            .and_then(|s| s.get(name))
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
     }
 
     /// A text inside `spec`, such as `serviceAccountName`.
@@ -102,7 +110,10 @@ impl<'a> Container<'a> {
 
     /// A list of the container, such as `env` or `envFrom`.
     pub fn list(&self, name: &str) -> &'a [Value] {
-        self.json.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        self.json
+            .get(name)
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
     }
 }
 

@@ -328,9 +328,19 @@ impl Workload {
                 .iter()
                 .filter(|pod| pod.revision.as_ref() == Some(hash))
                 .find_map(|pod| pod.image_ids.get(&image.reference))
-                .map(|id| id.rsplit_once('@').map_or(id.as_str(), |(_, digest)| digest).to_owned())
+                .map(|id| {
+                    id.rsplit_once('@')
+                        .map_or(id.as_str(), |(_, digest)| digest)
+                        .to_owned()
+                })
         };
         let images = revision.template.images();
-        images.into_iter().map(|image| RunningImage { digest: digest(&image), image }).collect()
+        images
+            .into_iter()
+            .map(|image| RunningImage {
+                digest: digest(&image),
+                image,
+            })
+            .collect()
     }
 }

@@ -51,7 +51,10 @@ pub enum AppendError {
 impl std::fmt::Display for AppendError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Conflict { head } => write!(f, "somebody appended to the journal first; its head is now {head}"),
+            Self::Conflict { head } => write!(
+                f,
+                "somebody appended to the journal first; its head is now {head}"
+            ),
             Self::Fenced { by } => write!(f, "the run was taken over (epoch {by})"),
             Self::Store(failure) => failure.fmt(f),
         }
@@ -71,7 +74,13 @@ impl std::error::Error for AppendError {}
 pub trait Journal: Send + Sync {
     /// Appends a batch at `at`, which must be the run's head; a run comes into being with its first batch at 0.
     /// Returns the new head.
-    async fn append(&self, run: &RunId, at: Seq, author: Author, batch: &[Vec<u8>]) -> Result<Seq, AppendError>;
+    async fn append(
+        &self,
+        run: &RunId,
+        at: Seq,
+        author: Author,
+        batch: &[Vec<u8>],
+    ) -> Result<Seq, AppendError>;
 
     /// The entries from `from` on, in order. Empty when there are none, also for an unknown run. A hole or a
     /// record that cannot be read is an error of class `Permanent` that names its sequence number.

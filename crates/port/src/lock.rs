@@ -40,7 +40,13 @@ pub enum Taking {
 pub trait Lock: Send + Sync {
     /// Takes the lock of every namespace, in sorted order, or none. A Lease of the same run whose holder does not
     /// renew it is taken over after one duration; one of another run is reported as held, alive or not.
-    async fn take(&self, namespaces: &[String], run: &RunId, holder: &Holder, journal: &str) -> Result<Taking, Failure>;
+    async fn take(
+        &self,
+        namespaces: &[String],
+        run: &RunId,
+        holder: &Holder,
+        journal: &str,
+    ) -> Result<Taking, Failure>;
 
     /// Says that we live. `Conflict` when the lock is not ours any more.
     async fn renew(&self, namespaces: &[String], run: &RunId, holder: &Holder) -> Result<(), Failure>;

@@ -26,12 +26,23 @@ pub trait Sense: Send + Sync {
     ) -> Vec<Evidence>;
 
     /// One evidence a probe.
-    async fn probe(&self, namespace: &str, probes: &[(Target, Probe)], within: SignedDuration) -> Vec<Evidence>;
+    async fn probe(
+        &self,
+        namespace: &str,
+        probes: &[(Target, Probe)],
+        within: SignedDuration,
+    ) -> Vec<Evidence>;
 
     /// Saves what a rollback would destroy: logs of failing containers (current and previous), events, pod status.
     /// Values of Secrets that the pods consume are masked first. Bounded in time and bytes; returns what was saved
     /// and what was not had, by name. Never an error: evidence must not stand in the way.
-    async fn save(&self, inventory: &Inventory, targets: &[Target], within: SignedDuration, bytes: u64) -> Saved;
+    async fn save(
+        &self,
+        inventory: &Inventory,
+        targets: &[Target],
+        within: SignedDuration,
+        bytes: u64,
+    ) -> Saved;
 }
 
 /// What was saved and what was missed.
@@ -43,4 +54,3 @@ pub struct Saved {
     /// Not had in time, or not readable, each as a phrase with the reason.
     pub missed: Vec<String>,
 }
-

@@ -110,7 +110,7 @@ pub(crate) async fn validate(wired: &Wired, arguments: &Validate, format: &Forma
     }
     console.say(&format!("watching {} workloads for {}", criteria.targets.len(), human(criteria.soak)));
     let since = wired.world.clock.now();
-    let verdict = judging::validate(&wired.world, platform, &criteria, since).await;
+    let verdict = judging::validate(&wired.world, platform, &criteria, since, std::collections::BTreeMap::new()).await;
     print_verdict(&verdict, format, console)?;
     Ok(if verdict.passes() { Exit::Done } else { Exit::NotValidated })
 }

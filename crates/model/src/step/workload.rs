@@ -122,12 +122,26 @@ impl Spec {
                 format!("put {target} back to {} (revision {})", to.version, to.number)
             }
             Self::AwaitRollout { target, version, .. } => format!("wait until {target} serves {version}"),
-            Self::SetPaused { target, paused: true, .. } => format!("pause {target}"),
-            Self::SetPaused { target, paused: false, .. } => format!("resume {target}"),
-            Self::DeletePod { pod, why: DeleteWhy::Stuck { trouble }, .. } => {
+            Self::SetPaused {
+                target, paused: true, ..
+            } => format!("pause {target}"),
+            Self::SetPaused {
+                target,
+                paused: false,
+                ..
+            } => format!("resume {target}"),
+            Self::DeletePod {
+                pod,
+                why: DeleteWhy::Stuck { trouble },
+                ..
+            } => {
                 format!("delete pod/{pod}, which cannot recover ({})", trouble.phrase())
             }
-            Self::DeletePod { pod, why: DeleteWhy::OnDelete, .. } => {
+            Self::DeletePod {
+                pod,
+                why: DeleteWhy::OnDelete,
+                ..
+            } => {
                 format!("delete pod/{pod}, so that it is made anew (OnDelete)")
             }
         }
@@ -135,19 +149,47 @@ impl Spec {
 
     /// The API verbs that the step needs: (verb, group, resource, subresource).
     pub fn verbs(&self) -> Vec<Verb> {
-        let apps = |verb, kind: WorkloadKind| Verb { verb, group: "apps", resource: kind.plural() };
-        let core = |verb, resource| Verb { verb, group: "", resource };
+        let apps = |verb, kind: WorkloadKind| Verb {
+            verb,
+            group: "apps",
+            resource: kind.plural(),
+        };
+        let core = |verb, resource| Verb {
+            verb,
+            group: "",
+            resource,
+        };
         let kind = self.target().kind;
         let revisions = match kind {
             WorkloadKind::Deployment => "replicasets",
             WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => "controllerrevisions",
         };
-        let revisions = Verb { verb: "get", group: "apps", resource: revisions };
+        let revisions = Verb {
+            verb: "get",
+            group: "apps",
+            resource: revisions,
+        };
         match self {
             Self::WriteTemplate { .. } => vec![apps("get", kind), apps("update", kind), revisions],
             Self::SetPaused { .. } => vec![apps("get", kind), apps("update", kind)],
-            Self::AwaitRollout { .. } => vec![apps("get", kind), apps("watch", kind), core("watch", "pods"), core("list", "pods")],
-            Self::DeletePod { .. } => vec![apps("get", kind), core("get", "pods"), core("delete", "pods")],
+            Self::AwaitRollout { .. } => vec![
+                apps("get", kind),
+                apps("list", kind),
+                apps("watch", kind),
+                core("watch", "pods"),
+                core("list", "pods"),
+                revisions,
+            ],
+            // After a takeover the workload and the pod are marked, so that the predecessor's deletion is refused.
+            Self::DeletePod { .. } => vec![
+                apps("get", kind),
+                apps("list", kind),
+                apps("watch", kind),
+                apps("update", kind),
+                core("get", "pods"),
+                core("delete", "pods"),
+                core("patch", "pods"),
+            ],
         }
     }
 }

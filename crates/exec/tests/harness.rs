@@ -1,0 +1,327 @@
+//! Over every kind of plan: each step repeats, each step fails and unwinds, each crash point recovers. Each harness
+//! checks that the step that failed is the one that was meant to.
+
+mod support;
+
+use astern_engine::{Phase, Status};
+use astern_exec::driver::ExecError;
+use astern_model::failure::FailureClass;
+use astern_model::id::{Direction, EffectKey, RunId, StepId};
+use astern_model::policy::OnFailure;
+use astern_model::record::{Event, Outcome};
+use astern_model::template::Template;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use support::plans::cases;
+use support::rig::Rig;
+use support::twin::Fault;
+
+/// The steps of a case that write, with their phrases.
+fn writing_steps(rig: &Rig) -> Vec<(StepId, String)> {
+    let steps = rig.case.plan.steps.iter().filter(|step| !step.spec.only_reads());
+    steps.map(|step| (step.id.clone(), step.spec.phrase())).collect()
+}
+
+fn all_steps(rig: &Rig) -> Vec<(StepId, String)> {
+    rig.case
+        .plan
+        .steps
+        .iter()
+        .map(|step| (step.id.clone(), step.spec.phrase()))
+        .collect()
+}
+
+/// No key was written twice: an effect is made once, whatever happened to its answer.
+fn each_effect_once(rig: &Rig) {
+    let mut times: BTreeMap<EffectKey, u32> = BTreeMap::new();
+    for (key, _) in rig.twin.writes() {
+        *times.entry(key).or_default() += 1;
+    }
+    assert!(
+        times.values().all(|times| *times == 1),
+        "{}: an effect was made twice: {times:?}",
+        rig.case.name
+    );
+}
+
+fn restored(rig: &Rig, phase: &Phase) {
+    assert_eq!(phase, &Phase::Finished(Outcome::Restored), "{}", rig.case.name);
+    let written: BTreeSet<EffectKey> = rig.twin.writes().into_iter().map(|(key, _)| key).collect();
+    for (step, _) in writing_steps(rig) {
+        let key = EffectKey::of(&rig.run, &step, Direction::Forward);
+        assert!(
+            written.contains(&key),
+            "{}: {step} was never carried out",
+            rig.case.name
+        );
+    }
+    each_effect_once(rig);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_plan_is_carried_out_and_restored() {
+    for case in cases(OnFailure::Hold) {
+        let rig = Rig::new(case);
+        let ended = rig.start().await.unwrap();
+        restored(&rig, &ended.book.run.phase);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_repeats_without_a_second_effect() {
+    for fault in [Fault::LostAnswer, Fault::LostRequest, Fault::Transient] {
+        for place in 0.. {
+            let mut ran = false;
+            for case in cases(OnFailure::Hold) {
+                let rig = Rig::new(case);
+                let steps = writing_steps(&rig);
+                let Some((step, phrase)) = steps.get(place) else {
+                    continue;
+                };
+                ran = true;
+                rig.twin.fail(phrase, fault);
+                let ended = rig.start().await.unwrap();
+                let stumbled = ended.book.records.iter().any(|record| match &record.event {
+                    Event::Unsettled { step: named, .. } => named == step && fault != Fault::Transient,
+                    Event::Failed { step: named, .. } => named == step && fault == Fault::Transient,
+                    _ => false,
+                });
+                assert!(stumbled, "{}: {step} did not meet {fault:?}", rig.case.name);
+                restored(&rig, &ended.book.run.phase);
+            }
+            if !ran {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_step_fails_and_unwinds_to_the_state_before() {
+    for place in 0.. {
+        let mut ran = false;
+        for case in cases(OnFailure::Unwind) {
+            let rig = Rig::new(case);
+            let before = rig.twin.standing();
+            let steps = all_steps(&rig);
+            let Some((step, phrase)) = steps.get(place) else {
+                continue;
+            };
+            ran = true;
+            rig.twin.fail(phrase, Fault::Permanent);
+            let ended = rig.start().await.unwrap();
+            let failed: Vec<&StepId> = ended
+                .book
+                .run
+                .steps
+                .iter()
+                .filter(|(_, status)| matches!(status, Status::Failed(failing) if failing.failure.class == FailureClass::Permanent))
+                .map(|(step, _)| step)
+                .collect();
+            assert_eq!(failed, [step], "{}: another step failed", rig.case.name);
+            assert!(
+                matches!(ended.book.run.phase, Phase::Finished(Outcome::Unwound { .. })),
+                "{}: {:?}",
+                rig.case.name,
+                ended.book.run.phase
+            );
+            assert_eq!(rig.twin.standing(), before, "{}: not as before", rig.case.name);
+            each_effect_once(&rig);
+        }
+        if !ran {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_step_holds_by_default_and_goes_on_when_resumed() {
+    for case in cases(OnFailure::Hold) {
+        let rig = Rig::new(case);
+        let (step, phrase) = all_steps(&rig).pop().unwrap();
+        rig.twin.fail(&phrase, Fault::Permanent);
+        let ended = rig.start().await.unwrap();
+        let Phase::Held { why, .. } = &ended.book.run.phase else {
+            panic!("{}: {:?}", rig.case.name, ended.book.run.phase)
+        };
+        assert!(why.contains(step.as_str()), "{why}");
+        let ended = rig.resume(false).await.unwrap();
+        restored(&rig, &ended.book.run.phase);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_crash_point_recovers_to_the_same_end_with_no_effect_made_twice() {
+    for place in 1.. {
+        let mut died = false;
+        for case in cases(OnFailure::Hold) {
+            let rig = Rig::new(case);
+            rig.twin.points.arm(Some(place));
+            if let Some(ended) = rig.start_and_maybe_die().await {
+                restored(&rig, &ended.unwrap().book.run.phase);
+                continue;
+            }
+            died = true;
+            let point = rig.twin.points.stopped().unwrap();
+            rig.twin.points.arm(None);
+            if !rig.begun().await {
+                assert!(
+                    rig.twin.writes().is_empty(),
+                    "an effect before the journal: {point}"
+                );
+                continue;
+            }
+            let ended = rig
+                .resume(false)
+                .await
+                .unwrap_or_else(|error| panic!("{} died at {point}: {error}", rig.case.name));
+            restored(&rig, &ended.book.run.phase);
+        }
+        if !died {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_crash_during_recovery_recovers_too() {
+    for first in (1..).step_by(3) {
+        let mut died = false;
+        for second in 1..12 {
+            let case = cases(OnFailure::Hold).pop().unwrap();
+            let rig = Rig::new(case);
+            rig.twin.points.arm(Some(first));
+            if rig.start_and_maybe_die().await.is_some() {
+                continue;
+            }
+            died = true;
+            if !rig.begun().await {
+                continue;
+            }
+            rig.twin.points.arm(Some(second));
+            if let Some(ended) = rig.resume_and_maybe_die().await {
+                restored(&rig, &ended.unwrap().book.run.phase);
+                continue;
+            }
+            rig.twin.points.arm(None);
+            let ended = rig.resume(false).await.unwrap();
+            restored(&rig, &ended.book.run.phase);
+        }
+        if !died {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_crash_point_can_be_aborted_to_the_state_before() {
+    for place in 1.. {
+        let mut died = false;
+        for case in cases(OnFailure::Hold) {
+            let rig = Rig::new(case);
+            let before = rig.twin.standing();
+            rig.twin.points.arm(Some(place));
+            if rig.start_and_maybe_die().await.is_some() {
+                continue;
+            }
+            died = true;
+            rig.twin.points.arm(None);
+            if !rig.is_open().await {
+                continue;
+            }
+            let ended = rig.resume(true).await.unwrap();
+            match &ended.book.run.phase {
+                Phase::Finished(Outcome::Unwound { .. }) => {
+                    assert_eq!(rig.twin.standing(), before, "{}", rig.case.name)
+                }
+                phase => panic!("{}: {phase:?}", rig.case.name),
+            }
+            each_effect_once(&rig);
+        }
+        if !died {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_predecessor_that_wakes_up_writes_nothing_after_the_takeover() {
+    for place in 1.. {
+        let mut slept = false;
+        for case in cases(OnFailure::Hold) {
+            let rig = Rig::new(case);
+            rig.twin.points.arm(Some(place));
+            let first = rig.start();
+            tokio::pin!(first);
+            tokio::select! {
+                biased;
+                () = rig.twin.points.reached.notified() => {}
+                ended = &mut first => { restored(&rig, &ended.unwrap().book.run.phase); continue; }
+            }
+            slept = true;
+            rig.twin.points.arm(None);
+            if !rig.is_open().await {
+                continue;
+            }
+            let over = !rig.is_open().await;
+            let ended = rig.resume(false).await.unwrap();
+            restored(&rig, &ended.book.run.phase);
+            let written = rig.twin.writes();
+            rig.twin.points.release.notify_one();
+            let woken = first.await;
+            let fenced = matches!(woken, Err(ExecError::Superseded { .. }));
+            assert!(
+                fenced || over,
+                "{}: it did not notice the takeover",
+                rig.case.name
+            );
+            assert_eq!(
+                rig.twin.writes(),
+                written,
+                "{}: the predecessor wrote",
+                rig.case.name
+            );
+        }
+        if !slept {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_by_somebody_else_stops_the_run_instead_of_being_overwritten() {
+    for case in cases(OnFailure::Hold) {
+        let rig = Rig::new(case);
+        let first = rig.case.plan.steps[0].spec.clone();
+        let astern_model::step::Spec::Workload(spec) = &first;
+        let edited = Template::clean(json!({"spec": {"containers": [{"name": "x", "image": "x:hotfix"}]}}));
+        rig.twin.edit(spec.target(), edited.clone());
+        let ended = rig.start().await.unwrap();
+        assert!(
+            !matches!(ended.book.run.phase, Phase::Finished(Outcome::Restored)),
+            "{}",
+            rig.case.name
+        );
+        assert_eq!(
+            rig.twin.inventory().workloads[spec.target()].template,
+            edited,
+            "{}",
+            rig.case.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_run_is_named() {
+    let journal = astern_journal::MemoryJournal::default();
+    let error = astern_exec::Book::open(&journal, &RunId::from("r9"))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "there is no run r9 in {}",
+            astern_port::journal::Journal::place(&journal)
+        )
+    );
+}

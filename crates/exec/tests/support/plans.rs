@@ -1,0 +1,255 @@
+//! One inventory and plan for every kind of step: what the harnesses run over.
+
+use astern_model::evidence::{Evidence, Fact, Known, Side, Source, Trouble};
+use astern_model::id::Uid;
+use astern_model::inventory::Inventory;
+use astern_model::plan::Plan;
+use astern_model::platform::{Member, Platform};
+use astern_model::policy::{Acceptor, OnFailure};
+use astern_model::target::{Cluster, ClusterIdentity, Target, WorkloadKind};
+use astern_model::template::Template;
+use astern_model::workload::{Pod, Revision, RevisionKind, Status, Strategy, Workload};
+use astern_plan::{History, Request};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub const NAMESPACE: &str = "shop";
+
+pub fn now() -> Timestamp {
+    Timestamp::from_second(1_700_000_000).unwrap()
+}
+
+/// A plan and the inventory it was made from.
+pub struct Case {
+    pub name: &'static str,
+    pub inventory: Inventory,
+    pub plan: Plan,
+}
+
+/// Every kind of plan that the workload layer has.
+pub fn cases(on_failure: OnFailure) -> Vec<Case> {
+    let deployment = || crashing(WorkloadKind::Deployment, "api");
+    let mut paused = deployment();
+    paused.paused = true;
+    let mut stuck = crashing(WorkloadKind::StatefulSet, "db");
+    stuck.strategy = Strategy::RollingUpdate {
+        max_surge: None,
+        max_unavailable: None,
+        partition: 0,
+        ordered: true,
+    };
+    let mut on_delete = crashing(WorkloadKind::DaemonSet, "agent");
+    on_delete.strategy = Strategy::OnDelete;
+    let waves = vec![
+        crashing(WorkloadKind::Deployment, "web"),
+        deployment(),
+        crashing(WorkloadKind::Deployment, "worker"),
+    ];
+    let all = [
+        ("one Deployment", vec![deployment()], vec![]),
+        ("a paused Deployment", vec![paused], vec![]),
+        ("a stuck StatefulSet", vec![stuck], vec![]),
+        ("a DaemonSet with OnDelete", vec![on_delete], vec![]),
+        (
+            "three Deployments in two waves",
+            waves,
+            vec![("web", "api"), ("web", "worker")],
+        ),
+    ];
+    all.into_iter()
+        .map(|(name, workloads, depends)| case(name, workloads, &depends, on_failure))
+        .collect()
+}
+
+fn case(
+    name: &'static str,
+    workloads: Vec<Workload>,
+    depends: &[(&str, &str)],
+    on_failure: OnFailure,
+) -> Case {
+    let mut platform = Platform::of_namespace(NAMESPACE);
+    let deployment = |name: &str| target(WorkloadKind::Deployment, name);
+    platform.members = workloads
+        .iter()
+        .map(|workload| Member {
+            target: workload.target.clone(),
+            depends_on: depends
+                .iter()
+                .filter(|(from, _)| *from == workload.target.name)
+                .map(|(_, to)| deployment(to))
+                .collect(),
+            probes: Vec::new(),
+        })
+        .collect();
+    let evidence = workloads.iter().flat_map(evidence).collect();
+    let inventory = Inventory {
+        cluster: Cluster {
+            identity: ClusterIdentity::KubeSystem("cluster-uid".into()),
+            context: "test".to_owned(),
+            server: "https://127.0.0.1".to_owned(),
+            user: "someone".to_owned(),
+            version: "v1.34.4".to_owned(),
+        },
+        namespace: NAMESPACE.to_owned(),
+        taken_at: now(),
+        workloads: workloads
+            .into_iter()
+            .map(|workload| (workload.target.clone(), workload))
+            .collect(),
+        evidence,
+        quotas: Vec::new(),
+        cordoned_nodes: Vec::new(),
+        unread: Vec::new(),
+    };
+    let request = Request {
+        only: Vec::new(),
+        to: BTreeMap::new(),
+        overrides: BTreeSet::new(),
+        acceptor: Acceptor::Person,
+        on_failure: Some(on_failure),
+    };
+    let plan = astern_plan::plan(&request, &inventory, &platform, &History::default(), now())
+        .unwrap_or_else(|refusal| panic!("{name}: {refusal:?}"));
+    Case {
+        name,
+        inventory,
+        plan,
+    }
+}
+
+fn target(kind: WorkloadKind, name: &str) -> Target {
+    Target {
+        kind,
+        namespace: NAMESPACE.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+fn template(name: &str, version: &str) -> Template {
+    Template::clean(json!({
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": name, "image": format!("{name}:{version}")}]},
+    }))
+}
+
+/// A workload whose newest version crashes; the version before it served for hours.
+fn crashing(kind: WorkloadKind, name: &str) -> Workload {
+    let hours = |hours: i64| now() - SignedDuration::from_hours(hours);
+    let kept = match kind {
+        WorkloadKind::Deployment => RevisionKind::ReplicaSet,
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => RevisionKind::ControllerRevision,
+    };
+    let (good, bad) = (template(name, "v1"), template(name, "v2"));
+    let revision = |number: u64, template: &Template, created_at| Revision {
+        number,
+        former_numbers: Vec::new(),
+        kind: kept,
+        name: format!("{name}-{number}"),
+        uid: Uid(format!("{name}-revision-{number}")),
+        created_at,
+        template: template.clone(),
+        hash: template.hash(),
+        change_cause: None,
+        marks: BTreeMap::new(),
+        pods: 0,
+        ready: 0,
+        serving_since: None,
+    };
+    let pod = Pod {
+        name: format!("{name}-0"),
+        uid: Uid(format!("{name}-pod-0")),
+        revision: Some(bad.hash()),
+        node: Some("node".to_owned()),
+        created_at: now() - SignedDuration::from_mins(5),
+        ready: false,
+        ready_since: None,
+        restarts: 5,
+        trouble: Some(trouble(name)),
+        image_ids: BTreeMap::new(),
+        containers: vec![name.to_owned()],
+        failing: vec![name.to_owned()],
+        terminating: false,
+    };
+    let mut live = revision(2, &bad, now() - SignedDuration::from_mins(5));
+    live.pods = 1;
+    Workload {
+        target: target(kind, name),
+        uid: Uid(format!("{name}-uid")),
+        created_at: hours(9),
+        strategy: Strategy::RollingUpdate {
+            max_surge: Some("1".to_owned()),
+            max_unavailable: Some("1".to_owned()),
+            partition: 0,
+            ordered: false,
+        },
+        paused: false,
+        desired: 1,
+        status: Status {
+            replicas: 1,
+            updated: 1,
+            observed: true,
+            ..Status::default()
+        },
+        progress_deadline: Some(SignedDuration::from_secs(600)),
+        min_ready: SignedDuration::ZERO,
+        history_limit: 10,
+        annotations: BTreeMap::new(),
+        labels: BTreeMap::new(),
+        has_last_applied: false,
+        revisions: vec![live, revision(1, &good, hours(8))],
+        pods: vec![pod],
+        autoscaler: None,
+        owners: Vec::new(),
+        template_manager: None,
+        template: bad,
+    }
+}
+
+fn trouble(name: &str) -> Trouble {
+    Trouble::CrashLoop {
+        container: name.to_owned(),
+        exit_code: Some(1),
+        restarts: 5,
+        last_line: None,
+    }
+}
+
+fn evidence(workload: &Workload) -> Vec<Evidence> {
+    let about = |fact, source| Evidence {
+        subject: workload.target.clone(),
+        side: Side::Live,
+        fact,
+        source,
+        window: None,
+        observed_at: now(),
+    };
+    let name = &workload.target.name;
+    vec![
+        about(
+            Fact::Serving {
+                ready: 0,
+                pods: 1,
+                desired: 1,
+            },
+            Source::Rollout,
+        ),
+        about(
+            Fact::Trouble {
+                trouble: trouble(name),
+                pods: 1,
+                example: format!("{name}-0"),
+            },
+            Source::Pods,
+        ),
+        about(
+            Fact::ErrorLines {
+                per_minute: Known::Is(0.0),
+                pods: 1,
+                lines: 0,
+                example: None,
+            },
+            Source::Logs,
+        ),
+    ]
+}

@@ -1,0 +1,468 @@
+//! The twin: workloads with templates, pods and resource versions, behind the workload port. It keeps the port's
+//! word (keys, pins, epochs, compare-and-swap) and knows no run, journal or engine.
+
+use astern_model::content::ContentRef;
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::id::{EffectKey, Epoch, RunId, TemplateHash};
+use astern_model::inventory::Inventory;
+use astern_model::step::workload::{After, Before, Pin, Spec, Stamp};
+use astern_model::target::Target;
+use astern_model::template::Template;
+use astern_port::workloads::{Settled, Workloads};
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+/// What happens to the next effect of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is refused for good; nothing happens.
+    Permanent,
+    /// It is refused for now; nothing happens.
+    Transient,
+    /// It happens, and no answer comes.
+    LostAnswer,
+    /// Neither it nor an answer happens.
+    LostRequest,
+}
+
+/// A cluster that is not one. A clone is another handle on it.
+#[derive(Clone)]
+pub struct Twin {
+    state: Arc<Mutex<State>>,
+    /// Where every call passes: a harness stops a process here.
+    pub points: Arc<Points>,
+}
+
+struct State {
+    inventory: Inventory,
+    versions: BTreeMap<Target, u64>,
+    marks: BTreeMap<Target, Mark>,
+    kept: BTreeMap<String, Template>,
+    faults: BTreeMap<String, Fault>,
+    writes: Vec<(EffectKey, Epoch)>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    key: Option<EffectKey>,
+    epoch: Option<(RunId, Epoch)>,
+}
+
+/// Counts the places where a process can die, and stops it at one.
+#[derive(Default)]
+pub struct Points {
+    inner: Mutex<Counting>,
+    /// Told when the chosen point is reached.
+    pub reached: Notify,
+    /// Lets whoever is stopped there go on.
+    pub release: Notify,
+}
+
+#[derive(Default)]
+struct Counting {
+    passed: u32,
+    stop_at: Option<u32>,
+    name: String,
+}
+
+impl Points {
+    /// From now on, count from 1 and stop whoever reaches `stop_at`.
+    pub fn arm(&self, stop_at: Option<u32>) {
+        *self.inner.lock().unwrap() = Counting {
+            passed: 0,
+            stop_at,
+            name: String::new(),
+        };
+    }
+
+    /// The place where somebody was stopped, if anybody was.
+    pub fn stopped(&self) -> Option<String> {
+        let inner = self.inner.lock().unwrap();
+        inner
+            .stop_at
+            .filter(|at| inner.passed >= *at)
+            .map(|_| inner.name.clone())
+    }
+
+    pub async fn pass(&self, name: &str) {
+        let stop = {
+            let mut inner = self.inner.lock().unwrap();
+            inner.passed += 1;
+            let stop = inner.stop_at == Some(inner.passed);
+            if stop {
+                inner.name = name.to_owned();
+            }
+            stop
+        };
+        if stop {
+            self.reached.notify_one();
+            self.release.notified().await;
+        }
+    }
+}
+
+impl Twin {
+    pub fn new(inventory: Inventory) -> Self {
+        let versions = inventory
+            .workloads
+            .keys()
+            .map(|target| (target.clone(), 1))
+            .collect();
+        let state = State {
+            inventory,
+            versions,
+            marks: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            faults: BTreeMap::new(),
+            writes: Vec::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            points: Arc::default(),
+        }
+    }
+
+    pub fn inventory(&self) -> Inventory {
+        self.state.lock().unwrap().inventory.clone()
+    }
+
+    /// The state that "as before" means: templates, whether paused, which pods.
+    pub fn standing(&self) -> BTreeMap<Target, (TemplateHash, bool)> {
+        let state = self.state.lock().unwrap();
+        state
+            .inventory
+            .workloads
+            .iter()
+            .map(|(target, workload)| (target.clone(), (workload.template.hash(), workload.paused)))
+            .collect()
+    }
+
+    /// Every write that changed something: its key and the epoch it was made in.
+    pub fn writes(&self) -> Vec<(EffectKey, Epoch)> {
+        self.state.lock().unwrap().writes.clone()
+    }
+
+    /// The next effect of the step with this phrase fails so.
+    pub fn fail(&self, phrase: &str, fault: Fault) {
+        self.state.lock().unwrap().faults.insert(phrase.to_owned(), fault);
+    }
+
+    /// A person edits a workload: another template, no mark of ours touched.
+    pub fn edit(&self, target: &Target, template: Template) {
+        let mut state = self.state.lock().unwrap();
+        state.inventory.workloads.get_mut(target).unwrap().template = template;
+        *state.versions.get_mut(target).unwrap() += 1;
+    }
+
+    fn fault(&self, phrase: &str) -> Option<Fault> {
+        self.state.lock().unwrap().faults.remove(phrase)
+    }
+
+    /// Read, check, and write under the version that was read; a harness may stop the process in between.
+    async fn write(
+        &self,
+        spec: &Spec,
+        stamp: &Stamp,
+        check: impl Fn(&State) -> Result<(), Failure>,
+        there: impl Fn(&State) -> bool,
+        change: impl Fn(&mut State),
+        name: &str,
+    ) -> Result<After, Failure> {
+        let target = spec.target();
+        let read = {
+            let state = self.state.lock().unwrap();
+            if state.marks.get(target).and_then(|mark| mark.key.clone()).as_ref() == Some(&stamp.key)
+                && there(&state)
+            {
+                return Ok(state.written(target));
+            }
+            check(&state)?;
+            state.epoch_allows(target, stamp)?;
+            state.versions[target]
+        };
+        let fault = self.fault(name);
+        match fault {
+            Some(Fault::Permanent) => return Err(Failure::new(FailureClass::Permanent, name, "injected")),
+            Some(Fault::Transient) => return Err(Failure::new(TRANSIENT, name, "injected")),
+            Some(Fault::LostRequest) => return Err(Failure::new(FailureClass::Unknown, name, "injected")),
+            Some(Fault::LostAnswer) | None => {}
+        }
+        self.points.pass(&format!("before {name}")).await;
+        let after = {
+            let mut state = self.state.lock().unwrap();
+            if state.versions[target] != read {
+                return Err(Failure::new(
+                    FailureClass::Conflict,
+                    name,
+                    "the object has been modified",
+                ));
+            }
+            change(&mut state);
+            state.mark(target, stamp);
+            state.written(target)
+        };
+        self.points.pass(&format!("after {name}")).await;
+        if fault == Some(Fault::LostAnswer) {
+            return Err(Failure::new(FailureClass::Unknown, name, "injected"));
+        }
+        Ok(after)
+    }
+}
+
+const TRANSIENT: FailureClass = FailureClass::Transient { retry_after_ms: None };
+
+impl State {
+    fn check_pin(&self, target: &Target, pin: &Pin) -> Result<(), Failure> {
+        let workload = &self.inventory.workloads[target];
+        let held = workload.uid == pin.uid
+            && workload.template.hash() == pin.template
+            && workload.paused == pin.paused;
+        if held {
+            Ok(())
+        } else {
+            Err(Failure::new(
+                FailureClass::Conflict,
+                "check the pins",
+                format!("{target} has moved"),
+            ))
+        }
+    }
+
+    fn epoch_allows(&self, target: &Target, stamp: &Stamp) -> Result<(), Failure> {
+        match self.marks.get(target).and_then(|mark| mark.epoch.clone()) {
+            Some((run, epoch)) if run == stamp.run && epoch > stamp.epoch => Err(Failure::new(
+                FailureClass::Conflict,
+                "write",
+                "a newer epoch is on the object",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn mark(&mut self, target: &Target, stamp: &Stamp) {
+        let mark = Mark {
+            key: Some(stamp.key.clone()),
+            epoch: Some((stamp.run.clone(), stamp.epoch)),
+        };
+        self.marks.insert(target.clone(), mark);
+        *self.versions.get_mut(target).unwrap() += 1;
+        self.writes.push((stamp.key.clone(), stamp.epoch));
+    }
+
+    fn written(&self, target: &Target) -> After {
+        After::Written {
+            template: self.inventory.workloads[target].template.hash(),
+            generation: self.versions[target],
+        }
+    }
+
+    fn template(&self, target: &Target, hash: &TemplateHash) -> Option<Template> {
+        let workload = &self.inventory.workloads[target];
+        workload
+            .revisions
+            .iter()
+            .find(|revision| &revision.hash == hash)
+            .map(|revision| revision.template.clone())
+    }
+
+    fn set_template(&mut self, target: &Target, template: &Template) {
+        self.inventory.workloads.get_mut(target).unwrap().template = template.clone();
+    }
+}
+
+#[async_trait]
+impl Workloads for Twin {
+    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
+        self.points.pass(&format!("prepare {}", spec.phrase())).await;
+        let mut state = self.state.lock().unwrap();
+        let target = spec.target().clone();
+        match spec {
+            Spec::WriteTemplate { pin, .. } => {
+                state.check_pin(&target, pin)?;
+                let template = state.inventory.workloads[&target].template.clone();
+                let hash = template.hash();
+                let content = ContentRef {
+                    name: hash.to_string(),
+                    keyed_hash: hash.to_string(),
+                    size: 1,
+                };
+                state.kept.insert(content.name.clone(), template);
+                Ok(Before::Template {
+                    template: content,
+                    hash,
+                    last_applied: None,
+                    annotations: BTreeMap::new(),
+                })
+            }
+            Spec::SetPaused { pin, .. } => {
+                state.check_pin(&target, pin)?;
+                Ok(Before::Paused {
+                    paused: state.inventory.workloads[&target].paused,
+                })
+            }
+            Spec::AwaitRollout { .. } => Ok(Before::Waiting {
+                since: Timestamp::UNIX_EPOCH,
+            }),
+            Spec::DeletePod { pod_uid, .. } => Ok(Before::Pod {
+                uid: pod_uid.clone(),
+                trouble: None,
+            }),
+        }
+    }
+
+    async fn apply(&self, spec: &Spec, _: &Before, stamp: &Stamp) -> Result<After, Failure> {
+        let (target, name) = (spec.target().clone(), spec.phrase());
+        match spec {
+            Spec::WriteTemplate { pin, to, .. } => {
+                let change = |state: &mut State| {
+                    let template = state
+                        .template(&target, &to.template)
+                        .expect("the gate saw the revision");
+                    state.set_template(&target, &template);
+                };
+                let there = |state: &State| state.inventory.workloads[&target].template.hash() == to.template;
+                self.write(
+                    spec,
+                    stamp,
+                    |state| state.check_pin(&target, pin),
+                    there,
+                    change,
+                    &name,
+                )
+                .await
+            }
+            Spec::SetPaused { pin, paused, .. } => {
+                let change =
+                    |state: &mut State| state.inventory.workloads.get_mut(&target).unwrap().paused = *paused;
+                let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
+                self.write(
+                    spec,
+                    stamp,
+                    |state| state.check_pin(&target, pin),
+                    there,
+                    change,
+                    &name,
+                )
+                .await
+            }
+            Spec::AwaitRollout { .. } => {
+                self.points.pass(&format!("await {name}")).await;
+                match self.fault(&name) {
+                    Some(Fault::Permanent) => {
+                        return Err(Failure::new(FailureClass::Permanent, name, "injected"));
+                    }
+                    Some(_) => return Err(Failure::new(TRANSIENT, name, "injected")),
+                    None => {}
+                }
+                Ok(After::Serving {
+                    ready: 1,
+                    desired: 1,
+                    digests: BTreeMap::new(),
+                    took: SignedDuration::from_secs(3),
+                })
+            }
+            Spec::DeletePod { pod, pod_uid, .. } => {
+                let gone = |state: &State| {
+                    !state.inventory.workloads[&target]
+                        .pods
+                        .iter()
+                        .any(|known| &known.uid == pod_uid)
+                };
+                if gone(&self.state.lock().unwrap()) {
+                    return Ok(After::Deleted { uid: pod_uid.clone() });
+                }
+                let change = |state: &mut State| {
+                    state
+                        .inventory
+                        .workloads
+                        .get_mut(&target)
+                        .unwrap()
+                        .pods
+                        .retain(|known| &known.name != pod);
+                };
+                self.write(spec, stamp, |_| Ok(()), gone, change, &name).await?;
+                Ok(After::Deleted { uid: pod_uid.clone() })
+            }
+        }
+    }
+
+    async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+        self.points.pass(&format!("settle {}", spec.phrase())).await;
+        let state = self.state.lock().unwrap();
+        let target = spec.target();
+        let ours = state.marks.get(target).and_then(|mark| mark.key.clone()).as_ref() == Some(&stamp.key);
+        let workload = &state.inventory.workloads[target];
+        match (spec, before) {
+            (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
+            (Spec::DeletePod { pod_uid, .. }, _) => {
+                if workload.pods.iter().any(|pod| &pod.uid == pod_uid) {
+                    Settled::NotApplied
+                } else {
+                    Settled::Applied(After::Deleted { uid: pod_uid.clone() })
+                }
+            }
+            _ if ours => Settled::Applied(state.written(target)),
+            (Spec::WriteTemplate { .. }, Before::Template { hash, .. })
+                if &workload.template.hash() == hash =>
+            {
+                Settled::NotApplied
+            }
+            (Spec::SetPaused { .. }, Before::Paused { paused }) if workload.paused == *paused => {
+                Settled::NotApplied
+            }
+            _ => Settled::Unknown(Failure::new(
+                FailureClass::Unknown,
+                "settle",
+                "somebody else wrote it",
+            )),
+        }
+    }
+
+    async fn reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+        let (target, name) = (spec.target().clone(), format!("back {}", spec.phrase()));
+        match before {
+            Before::Template { template, hash, .. } => {
+                let change = |state: &mut State| {
+                    let kept = state.kept[&template.name].clone();
+                    state.set_template(&target, &kept);
+                };
+                let there = |state: &State| &state.inventory.workloads[&target].template.hash() == hash;
+                self.write(spec, stamp, |_| Ok(()), there, change, &name).await
+            }
+            Before::Paused { paused } => {
+                let change =
+                    |state: &mut State| state.inventory.workloads.get_mut(&target).unwrap().paused = *paused;
+                let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
+                self.write(spec, stamp, |_| Ok(()), there, change, &name).await
+            }
+            Before::Waiting { .. } => panic!("a wait is never taken back"),
+            Before::Pod { uid, .. } => Ok(After::Deleted { uid: uid.clone() }),
+        }
+    }
+
+    async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+        let state = self.state.lock().unwrap();
+        let target = spec.target();
+        if let Before::Pod { uid, .. } = before {
+            return Settled::Applied(After::Deleted { uid: uid.clone() });
+        }
+        let ours = state.marks.get(target).and_then(|mark| mark.key.clone()).as_ref() == Some(&stamp.key);
+        if ours {
+            Settled::Applied(state.written(target))
+        } else {
+            Settled::NotApplied
+        }
+    }
+
+    async fn fence(&self, spec: &Spec, run: &RunId, _: Epoch, to: Epoch) -> Result<(), Failure> {
+        self.points.pass(&format!("fence {}", spec.phrase())).await;
+        let mut state = self.state.lock().unwrap();
+        let target = spec.target().clone();
+        state.marks.entry(target.clone()).or_default().epoch = Some((run.clone(), to));
+        *state.versions.get_mut(&target).unwrap() += 1;
+        Ok(())
+    }
+}
