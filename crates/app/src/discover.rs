@@ -2,7 +2,7 @@
 
 use astern_model::inventory::Inventory;
 use astern_model::platform::{Member, Platform, Probe, ProbeTarget};
-use astern_model::target::{Target, WorkloadKind};
+use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
 use astern_model::template::Container;
 use astern_model::workload::Workload;
 use serde_json::Value;
@@ -21,7 +21,9 @@ pub struct Discovered {
 /// host: `http://calculation-engine:8080`, `ledger-store-0.ledger-store`. A cycle is cut at its last edge and said.
 pub fn discover(inventory: &Inventory) -> Discovered {
     let mut platform = Platform::of_namespace(&inventory.namespace);
-    platform.cluster_uid = Some(inventory.cluster.identity.uid().clone());
+    if let ClusterIdentity::KubeSystem(uid) = &inventory.cluster.identity {
+        platform.cluster_uid = Some(uid.clone());
+    }
     let mut remarks: BTreeMap<Target, Vec<String>> = BTreeMap::new();
     let mut edges: BTreeMap<Target, BTreeSet<Target>> = BTreeMap::new();
     for (target, workload) in &inventory.workloads {
@@ -141,9 +143,10 @@ fn probe(workload: &Workload) -> Option<Probe> {
         .into_iter()
         .find_map(|kind| container.json.get(kind)?.get("httpGet"))?;
     let path = http.get("path").and_then(Value::as_str).unwrap_or("/");
+    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     let port = port(http.get("port")?, *container)?;
     Some(Probe {
-        name: path.trim_matches('/').replace('/', "-"),
+        name: probe_name(&path),
         to: ProbeTarget::Service {
             service: workload.target.name.clone(),
             port,
@@ -154,6 +157,14 @@ fn probe(workload: &Workload) -> Option<Probe> {
         header: None,
         bearer: None,
     })
+}
+
+/// `/health/live` → `health-live`, `/` → `root`.
+fn probe_name(path: &str) -> String {
+    match path.trim_matches('/') {
+        "" => "root".to_owned(),
+        inner => inner.replace('/', "-"),
+    }
 }
 
 fn port(value: &Value, container: Container<'_>) -> Option<u16> {

@@ -32,12 +32,12 @@ pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
     let namespace = found.platform.namespace.clone();
     let (journal, vault): (Arc<dyn Journal>, Arc<dyn Vault>) = match &global.store {
         Some(file) => {
-            let (journal, vault) = astern_journal::sqlite::Sqlite::open(file).await?;
+            let (journal, vault) = astern_journal::Sqlite::open(file).await?;
             (Arc::new(journal), Arc::new(vault))
         }
         None => (
-            Arc::new(astern_journal::cluster::ClusterJournal::new(connection.client.clone(), namespace.clone())),
-            Arc::new(astern_journal::vault::ClusterVault::new(connection.client.clone(), namespace)),
+            Arc::new(astern_journal::ClusterJournal::new(connection.client.clone(), namespace.clone())),
+            Arc::new(astern_journal::ClusterVault::new(connection.client.clone(), namespace)),
         ),
     };
     let world = World {

@@ -235,10 +235,10 @@ impl Driver {
         self.tasks.shutdown().await;
         drop(beat);
         result?;
-        if matches!(self.book.run.phase, Phase::Finished(_)) {
-            if let Err(failure) = self.ports.journal.settle(&self.book.id, RUNS_KEPT).await {
-                tracing::warn!(%failure, "the finished run could not be compacted; it is complete all the same");
-            }
+        if matches!(self.book.run.phase, Phase::Finished(_))
+            && let Err(failure) = self.ports.journal.settle(&self.book.id, RUNS_KEPT).await
+        {
+            tracing::warn!(%failure, "the finished run could not be compacted; it is complete all the same");
         }
         let namespaces = self.namespaces();
         if let Err(failure) = self

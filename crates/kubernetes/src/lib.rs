@@ -1,1 +1,8 @@
-//! See ARCHITECTURE.md.
+//! The Kubernetes adapter: how a cluster is reached, looked at, and written. Knows the model and the ports only; no
+//! plan, no journal, no run.
+
+pub mod connect;
+pub mod effects;
+pub mod failure;
+pub mod lock;
+pub mod look;

@@ -26,7 +26,7 @@ pub struct Approval {
 
 /// How an approval was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum How {
     /// A person at a terminal read the plan and said yes.
     Person,

@@ -58,7 +58,7 @@ pub struct WorkloadAssessment {
 
 /// How a workload stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Health {
     /// All pods of the newest template serve.
     Healthy,

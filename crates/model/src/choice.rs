@@ -38,7 +38,7 @@ pub struct KnownGood {
 
 /// Why a revision is believed good, strongest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
 pub enum Because {
     /// Pods of it serve now.
     Observed {

@@ -18,7 +18,7 @@ pub struct Change {
 
 /// A value as it may be shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Shown {
     /// The value itself, as JSON text without quotes around plain text.
     Value(String),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A value, or the reason why it is not known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Known<T> {
     /// Observed.
     Is(T),
@@ -45,7 +45,7 @@ pub struct Evidence {
 
 /// The version under suspicion, or the one before it whose pods still stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Side {
     /// The version that the workload's template asks for now.
     Live,
@@ -55,7 +55,7 @@ pub enum Side {
 
 /// Where an observation comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Source {
     /// The workload's own status and conditions.
     Rollout,
@@ -71,7 +71,7 @@ pub enum Source {
 
 /// What was observed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "is")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
 pub enum Fact {
     /// Pods of this side: how many exist, how many serve, how many should.
     Serving {
@@ -126,7 +126,7 @@ pub enum Fact {
 
 /// Why a pod does not serve.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "cause")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "cause")]
 pub enum Trouble {
     /// A container starts and ends, again and again.
     CrashLoop {

@@ -23,7 +23,7 @@ pub struct Failure {
 
 /// The five classes of design: what may be done next follows from the class alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum FailureClass {
     /// Nothing happened; the same call may work later. Retried, bounded and jittered.
     Transient {

@@ -23,7 +23,7 @@ pub struct Finding {
 
 /// Whether a plan may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Severity {
     /// It may not.
     Refuse,

@@ -82,7 +82,7 @@ impl fmt::Display for Epoch {
 
 /// Whether an effect carries a step out or takes it back. The two leave different keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Direction {
     /// Carry the step out.
     Forward,

@@ -87,7 +87,7 @@ pub struct Probe {
 
 /// Where a probe goes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ProbeTarget {
     /// The member's Service through the API server's proxy.
     Service {
@@ -124,7 +124,7 @@ pub struct HeaderExpectation {
 
 /// Where a secret value is found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum SecretRef {
     /// An environment variable of the process.
     Env(String),

@@ -25,7 +25,7 @@ pub struct Policy {
 
 /// Who approves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Acceptor {
     /// A person who read the plan and typed `y`.
     Person,
@@ -35,7 +35,7 @@ pub enum Acceptor {
 
 /// What happens to completed steps after a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum OnFailure {
     /// They stay; a person decides.
     Hold,
@@ -75,7 +75,7 @@ pub struct Row {
 
 /// The conditions that a row may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum When {
     /// Pods of the live version do not start: image, config, scheduling, quota.
     PodsNotStarting,
@@ -97,7 +97,7 @@ pub enum When {
 
 /// What a row says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Say {
     /// Roll back.
     RollBack,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 /// One question. All of a plan's questions are asked side by side.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "ask")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "ask")]
 pub enum Question {
     /// May I do this? (SelfSubjectAccessReview)
     MayI {
@@ -97,7 +97,7 @@ pub enum ReferenceKind {
 
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "answer")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "answer")]
 pub enum Answer {
     /// Yes.
     Yes,

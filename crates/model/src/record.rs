@@ -26,7 +26,7 @@ pub struct Record {
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "event")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "event")]
 pub enum Event {
     /// The run was approved. Always the first record after the plan.
     Approved {
@@ -154,7 +154,7 @@ pub struct Holder {
 
 /// A request to a running run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Request {
     /// Start nothing new after what is in flight.
     Pause,
@@ -176,7 +176,7 @@ pub struct SavedEvidence {
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
 pub enum Outcome {
     /// Every step is done; the verdict is a record of its own.
     Restored,

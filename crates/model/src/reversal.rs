@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What taking a step back means. A silent "nothing to undo" is not among them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
 pub enum Reversal {
     /// The recorded state from before restores the world.
     Exact,

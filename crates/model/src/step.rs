@@ -28,7 +28,7 @@ pub struct Step {
 
 /// What a step does, by layer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "layer")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "layer")]
 pub enum Spec {
     /// A workload's template, rollout or pods.
     Workload(workload::Spec),
@@ -52,7 +52,7 @@ impl Spec {
 
 /// What was there before a step's effect, recorded with its intent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "layer")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "layer")]
 pub enum Before {
     /// Of a workload step.
     Workload(workload::Before),
@@ -60,7 +60,7 @@ pub enum Before {
 
 /// What is there after a step's effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "layer")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "layer")]
 pub enum After {
     /// Of a workload step.
     Workload(workload::After),
@@ -78,7 +78,7 @@ pub struct Forecast {
 
 /// On what a forecast rests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
 pub enum Basis {
     /// Earlier runs of the same workload: the median of so many.
     History {

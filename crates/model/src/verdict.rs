@@ -41,7 +41,7 @@ pub struct Item {
 
 /// How an item came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum CheckResult {
     /// As it should be.
     Pass,

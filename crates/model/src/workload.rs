@@ -81,7 +81,7 @@ pub fn version_of(template: &Template) -> String {
 
 /// How a workload replaces its pods.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "type")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "type")]
 pub enum Strategy {
     /// Pods are replaced step by step. `max_surge` and `max_unavailable` as written, `25%` or `1`.
     RollingUpdate {
@@ -255,7 +255,7 @@ pub struct Owner {
 
 /// The programs that write workloads back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum OwnerKind {
     /// An Argo CD Application.
     ArgoCd,
@@ -269,7 +269,7 @@ pub enum OwnerKind {
 
 /// What an owner's own object says about whether it writes back now.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "is")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
 pub enum OwnerState {
     /// It writes back by itself, at once or at its next interval.
     WritesBack {

@@ -1,1 +1,36 @@
-//! See ARCHITECTURE.md.
+//! The planner: from what was seen to a decision, a choice, and an ordered plan, or a refusal that says why not.
+//! Owns the judgement and nothing else: no I/O, no clock, no randomness; `now` is an argument, and the same inputs
+//! make the same bytes. The gate, which checks what comes out of here, shares no code with it.
+//!
+//! Read in this order: [`assess`], [`choose`], [`decide`], [`plan`], [`undo`], [`verdict`], [`diff`].
+
+mod assess;
+mod choose;
+mod decide;
+mod diff;
+mod errors;
+mod forecast;
+mod judge;
+mod phrase;
+mod planner;
+mod refuse;
+mod remarks;
+mod scope;
+mod selector;
+mod signals;
+mod steps;
+mod timeline;
+mod undo;
+mod world;
+
+pub use assess::{EVIDENCE_FRESH_FOR, RESTART_EVERY, RESTARTS_OFTEN, assess};
+pub use choose::{MARK_BAD, MARK_ROLLED_BACK_BY, choose};
+pub use decide::decide;
+pub use diff::diff;
+pub use forecast::{History, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE};
+pub use judge::{Baseline, verdict};
+pub use planner::{Request, plan};
+pub use refuse::code;
+pub use scope::RELEASE_WINDOW;
+pub use selector::{Selector, SelectorError};
+pub use undo::{Taken, undo};

@@ -1,1 +1,71 @@
-//! See ARCHITECTURE.md.
+//! The senses: what logs and HTTP probes tell of workloads, and the saving of evidence that a rollback destroys.
+//! They observe and decide nothing; what could not be observed is said to be unknown.
+
+mod error_lines;
+mod fetch;
+mod mask;
+mod probe;
+mod save;
+mod words;
+
+use astern_model::evidence::Evidence;
+use astern_model::inventory::Inventory;
+use astern_model::platform::Probe;
+use astern_model::policy::LogPolicy;
+use astern_model::target::Target;
+use astern_port::sense::{Saved, Sense};
+use astern_port::vault::Vault;
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use fetch::Way;
+use kube::Client;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The senses on a cluster.
+///
+/// # Guarantees
+/// - Nothing is waited for beyond the time that the caller gives; what was not had is unknown or named as missed.
+/// - No value of a Secret that a pod consumes leaves in a line, a text or a name: where the Secret cannot be read,
+///   the line is not shown.
+pub struct ClusterSense {
+    client: Client,
+    vault: Arc<dyn Vault>,
+}
+
+impl ClusterSense {
+    /// Senses through this client; evidence is saved in `vault`.
+    pub fn new(client: Client, vault: Arc<dyn Vault>) -> Self {
+        Self { client, vault }
+    }
+}
+
+#[async_trait]
+impl Sense for ClusterSense {
+    async fn error_lines(
+        &self,
+        inventory: &Inventory,
+        targets: &[Target],
+        policy: &LogPolicy,
+        since: Option<Timestamp>,
+        within: SignedDuration,
+    ) -> Vec<Evidence> {
+        let way = Way::new(&self.client, deadline(within));
+        error_lines::Look::new(&way, inventory).all(targets, policy, since, Timestamp::now()).await
+    }
+
+    async fn probe(&self, namespace: &str, probes: &[(Target, Probe)], within: SignedDuration) -> Vec<Evidence> {
+        probe::all(&Way::new(&self.client, deadline(within)), namespace, probes).await
+    }
+
+    async fn save(&self, inventory: &Inventory, targets: &[Target], within: SignedDuration, bytes: u64) -> Saved {
+        let (reading, storing) = (deadline(save::reading(within)), deadline(within));
+        let way = Way::new(&self.client, reading);
+        save::Save::new(&way, self.vault.as_ref(), inventory).all(targets, storing, bytes).await
+    }
+}
+
+fn deadline(within: SignedDuration) -> Instant {
+    Instant::now() + Duration::try_from(within).unwrap_or_default()
+}

@@ -105,7 +105,7 @@ pub(crate) async fn validate(wired: &Wired, arguments: &Validate, format: &Forma
     let inventory = wired.world.look.inventory(&platform.namespace).await?;
     let mut criteria = Criteria::of(platform, survey::scope(platform, &inventory));
     if let Some(soak) = &arguments.soak {
-        criteria.soak = astern_wire::platform::parse_span(soak)
+        criteria.soak = astern_wire::duration::parse(soak)
             .map_err(|error| CliError::new(Exit::Usage, format!("--soak {soak}: {error}")))?;
     }
     console.say(&format!("watching {} workloads for {}", criteria.targets.len(), human(criteria.soak)));

@@ -22,7 +22,9 @@ pub(crate) fn check(global: &Global) -> Result<Exit, CliError> {
         Some(file) => platform::read(&file)?.policy,
         None => Policy::default(),
     };
-    let notes: Vec<String> = astern_wire::policy_check::check_policy(&policy).iter().map(ToString::to_string).collect();
+    let notes: Vec<String> = astern_wire::policy_check::check_policy(&policy).into_iter()
+        .map(|note| format!("{}: {} ({})", note.what.word(), note.message, note.hint))
+        .collect();
     let checked = Checked { matrix: policy.matrix, notes };
     output::print(&console, &format, "PolicyCheck", &checked, || text(&checked), || markdown(&checked))?;
     Ok(if checked.notes.is_empty() { Exit::Done } else { Exit::Input })

@@ -58,9 +58,10 @@ pub(crate) async fn run(global: &Global, wired: &Wired, arguments: RunPlan, form
     }
     let plan: Plan = astern_wire::envelope::open(&sealed).map_err(|error| {
         CliError::input(format!("{} is not a plan; nothing was changed", file.display()))
-            .code("AST0414")
+            .code(error.code())
             .cause(error.to_string())
             .chain(&error)
+            .hint(error.hint())
             .hint("astern plan -o plan.json   writes one")
     })?;
     let allow = allowances(&arguments.accept_revert);

@@ -14,21 +14,21 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub const NAMESPACE: &str = "shop";
+pub(crate) const NAMESPACE: &str = "shop";
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).unwrap()
 }
 
 /// A plan and the inventory it was made from.
-pub struct Case {
-    pub name: &'static str,
-    pub inventory: Inventory,
-    pub plan: Plan,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) inventory: Inventory,
+    pub(crate) plan: Plan,
 }
 
 /// Every kind of plan that the workload layer has.
-pub fn cases(on_failure: OnFailure) -> Vec<Case> {
+pub(crate) fn cases(on_failure: OnFailure) -> Vec<Case> {
     let deployment = || crashing(WorkloadKind::Deployment, "api");
     let mut paused = deployment();
     paused.paused = true;

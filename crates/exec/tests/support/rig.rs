@@ -28,16 +28,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Everything behind one run.
-pub struct Rig {
-    pub case: Case,
-    pub twin: Twin,
-    pub journal: MemoryJournal,
-    pub run: RunId,
+pub(crate) struct Rig {
+    pub(crate) case: Case,
+    pub(crate) twin: Twin,
+    pub(crate) journal: MemoryJournal,
+    pub(crate) run: RunId,
     started: tokio::time::Instant,
 }
 
 impl Rig {
-    pub fn new(case: Case) -> Self {
+    pub(crate) fn new(case: Case) -> Self {
         let twin = Twin::new(case.inventory.clone());
         Self {
             case,
@@ -67,7 +67,7 @@ impl Rig {
     }
 
     /// Starts the run and carries it out until it rests.
-    pub async fn start(&self) -> Result<Ended, ExecError> {
+    pub(crate) async fn start(&self) -> Result<Ended, ExecError> {
         let plan = self.case.plan.clone();
         let sealed = envelope::seal(&plan);
         let approval = Approval {
@@ -103,7 +103,7 @@ impl Rig {
     }
 
     /// Another holder goes on with the run, or takes it back.
-    pub async fn resume(&self, take_back: bool) -> Result<Ended, ExecError> {
+    pub(crate) async fn resume(&self, take_back: bool) -> Result<Ended, ExecError> {
         let book = Book::open(&self.journal, &self.run).await?;
         let approved = self.admit(&book);
         let mut driver = Driver::resume(self.ports(), approved, book, holder("second")).await?;
@@ -134,7 +134,7 @@ impl Rig {
     }
 
     /// Carries the run out, and dies where the twin's points say so. None: it died.
-    pub async fn start_and_maybe_die(&self) -> Option<Result<Ended, ExecError>> {
+    pub(crate) async fn start_and_maybe_die(&self) -> Option<Result<Ended, ExecError>> {
         tokio::select! {
             biased;
             () = self.twin.points.reached.notified() => None,
@@ -143,7 +143,7 @@ impl Rig {
     }
 
     /// The same for going on.
-    pub async fn resume_and_maybe_die(&self) -> Option<Result<Ended, ExecError>> {
+    pub(crate) async fn resume_and_maybe_die(&self) -> Option<Result<Ended, ExecError>> {
         tokio::select! {
             biased;
             () = self.twin.points.reached.notified() => None,
@@ -152,7 +152,7 @@ impl Rig {
     }
 
     /// Whether the run came into being and is not over: then somebody may go on with it.
-    pub async fn is_open(&self) -> bool {
+    pub(crate) async fn is_open(&self) -> bool {
         if self.journal.read(&self.run, Seq(0)).await.unwrap().is_empty() {
             return false;
         }
@@ -161,7 +161,7 @@ impl Rig {
     }
 
     /// Whether the run came into being.
-    pub async fn begun(&self) -> bool {
+    pub(crate) async fn begun(&self) -> bool {
         !self.journal.read(&self.run, Seq(0)).await.unwrap().is_empty()
     }
 }

@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 
 /// What happens to the next effect of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It is refused for good; nothing happens.
     Permanent,
     /// It is refused for now; nothing happens.
@@ -30,10 +30,10 @@ pub enum Fault {
 
 /// A cluster that is not one. A clone is another handle on it.
 #[derive(Clone)]
-pub struct Twin {
+pub(crate) struct Twin {
     state: Arc<Mutex<State>>,
     /// Where every call passes: a harness stops a process here.
-    pub points: Arc<Points>,
+    pub(crate) points: Arc<Points>,
 }
 
 struct State {
@@ -53,12 +53,12 @@ struct Mark {
 
 /// Counts the places where a process can die, and stops it at one.
 #[derive(Default)]
-pub struct Points {
+pub(crate) struct Points {
     inner: Mutex<Counting>,
     /// Told when the chosen point is reached.
-    pub reached: Notify,
+    pub(crate) reached: Notify,
     /// Lets whoever is stopped there go on.
-    pub release: Notify,
+    pub(crate) release: Notify,
 }
 
 #[derive(Default)]
@@ -70,7 +70,7 @@ struct Counting {
 
 impl Points {
     /// From now on, count from 1 and stop whoever reaches `stop_at`.
-    pub fn arm(&self, stop_at: Option<u32>) {
+    pub(crate) fn arm(&self, stop_at: Option<u32>) {
         *self.inner.lock().unwrap() = Counting {
             passed: 0,
             stop_at,
@@ -79,7 +79,7 @@ impl Points {
     }
 
     /// The place where somebody was stopped, if anybody was.
-    pub fn stopped(&self) -> Option<String> {
+    pub(crate) fn stopped(&self) -> Option<String> {
         let inner = self.inner.lock().unwrap();
         inner
             .stop_at
@@ -87,7 +87,7 @@ impl Points {
             .map(|_| inner.name.clone())
     }
 
-    pub async fn pass(&self, name: &str) {
+    pub(crate) async fn pass(&self, name: &str) {
         let stop = {
             let mut inner = self.inner.lock().unwrap();
             inner.passed += 1;
@@ -105,7 +105,7 @@ impl Points {
 }
 
 impl Twin {
-    pub fn new(inventory: Inventory) -> Self {
+    pub(crate) fn new(inventory: Inventory) -> Self {
         let versions = inventory
             .workloads
             .keys()
@@ -125,12 +125,12 @@ impl Twin {
         }
     }
 
-    pub fn inventory(&self) -> Inventory {
+    pub(crate) fn inventory(&self) -> Inventory {
         self.state.lock().unwrap().inventory.clone()
     }
 
     /// The state that "as before" means: templates, whether paused, which pods.
-    pub fn standing(&self) -> BTreeMap<Target, (TemplateHash, bool)> {
+    pub(crate) fn standing(&self) -> BTreeMap<Target, (TemplateHash, bool)> {
         let state = self.state.lock().unwrap();
         state
             .inventory
@@ -141,17 +141,17 @@ impl Twin {
     }
 
     /// Every write that changed something: its key and the epoch it was made in.
-    pub fn writes(&self) -> Vec<(EffectKey, Epoch)> {
+    pub(crate) fn writes(&self) -> Vec<(EffectKey, Epoch)> {
         self.state.lock().unwrap().writes.clone()
     }
 
     /// The next effect of the step with this phrase fails so.
-    pub fn fail(&self, phrase: &str, fault: Fault) {
+    pub(crate) fn fail(&self, phrase: &str, fault: Fault) {
         self.state.lock().unwrap().faults.insert(phrase.to_owned(), fault);
     }
 
     /// A person edits a workload: another template, no mark of ours touched.
-    pub fn edit(&self, target: &Target, template: Template) {
+    pub(crate) fn edit(&self, target: &Target, template: Template) {
         let mut state = self.state.lock().unwrap();
         state.inventory.workloads.get_mut(target).unwrap().template = template;
         *state.versions.get_mut(target).unwrap() += 1;

@@ -27,7 +27,7 @@ pub struct Pin {
 
 /// What a workload step does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "do")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "do")]
 pub enum Spec {
     /// Write a remembered revision's template back, whole. Nothing else of the workload changes.
     WriteTemplate {
@@ -80,7 +80,7 @@ pub enum Spec {
 
 /// Why a pod is deleted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "kind")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
 pub enum DeleteWhy {
     /// It is broken for a cause that cannot pass, and an ordered StatefulSet waits for it.
     Stuck {
@@ -207,7 +207,7 @@ pub struct Verb {
 
 /// What was there before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "of")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "of")]
 pub enum Before {
     /// Before a template was written: all that putting it back needs.
     Template {
@@ -243,7 +243,7 @@ pub enum Before {
 
 /// What is there after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", tag = "of")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "of")]
 pub enum After {
     /// After a write of the workload.
     Written {

@@ -1,0 +1,200 @@
+//! Journal and vault in memory: for the sandbox, for harnesses and for tests. A clone is another handle on the same
+//! store. Nothing outlives the process.
+
+use crate::keyed::{self, Key};
+use crate::tip::{Tip, empty_batch};
+use astern_model::content::ContentRef;
+use astern_model::id::{RunId, Seq};
+use astern_port::Failure;
+use astern_port::journal::{AppendError, Author, Entry, Journal};
+use astern_port::vault::Vault;
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Where failures say that content is.
+const PLACE: &str = "memory";
+
+/// A journal in memory.
+#[derive(Clone, Debug)]
+pub struct MemoryJournal {
+    state: Arc<watch::Sender<Runs>>,
+}
+
+#[derive(Debug, Default)]
+struct Runs {
+    runs: BTreeMap<RunId, Vec<Entry>>,
+    settled: BTreeSet<RunId>,
+}
+
+impl Runs {
+    fn tip(&self, run: &RunId) -> Tip {
+        let entries = self.runs.get(run).map(Vec::as_slice).unwrap_or_default();
+        entries
+            .iter()
+            .fold(Tip::default(), |tip, entry| tip.then(entry.author))
+    }
+
+    fn append(
+        &mut self,
+        run: &RunId,
+        at: Seq,
+        author: Author,
+        batch: &[Vec<u8>],
+    ) -> Result<Seq, AppendError> {
+        self.tip(run).admit(at, author)?;
+        let entries = self.runs.entry(run.clone()).or_default();
+        let entry = |(seq, bytes): (u64, &Vec<u8>)| Entry {
+            seq: Seq(seq),
+            author,
+            bytes: bytes.clone(),
+        };
+        entries.extend((at.0..).zip(batch).map(entry));
+        self.settled.remove(run);
+        Ok(Seq(at.0 + batch.len() as u64))
+    }
+
+    fn settle(&mut self, run: &RunId, keep: usize) {
+        if self.runs.contains_key(run) {
+            self.settled.insert(run.clone());
+        }
+        while self.settled.len() > keep {
+            let Some(oldest) = self.settled.pop_first() else {
+                return;
+            };
+            self.runs.remove(&oldest);
+        }
+    }
+}
+
+impl Default for MemoryJournal {
+    fn default() -> Self {
+        Self {
+            state: Arc::new(watch::Sender::new(Runs::default())),
+        }
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn append(
+        &self,
+        run: &RunId,
+        at: Seq,
+        author: Author,
+        batch: &[Vec<u8>],
+    ) -> Result<Seq, AppendError> {
+        if batch.is_empty() {
+            return Err(empty_batch(run));
+        }
+        let mut result = Err(empty_batch(run));
+        self.state.send_if_modified(|runs| {
+            result = runs.append(run, at, author, batch);
+            result.is_ok()
+        });
+        result
+    }
+
+    async fn read(&self, run: &RunId, from: Seq) -> Result<Vec<Entry>, Failure> {
+        let state = self.state.borrow();
+        let entries = state.runs.get(run).map(Vec::as_slice).unwrap_or_default();
+        Ok(entries
+            .iter()
+            .filter(|entry| entry.seq >= from)
+            .cloned()
+            .collect())
+    }
+
+    async fn wait(&self, run: &RunId, from: Seq, within: SignedDuration) -> Result<(), Failure> {
+        let mut changes = self.state.subscribe();
+        let there = changes.wait_for(|runs| runs.tip(run).head > from.0);
+        let within = Duration::try_from(within).unwrap_or_default();
+        // Whether it came or the time is over, the caller reads.
+        let _ = tokio::time::timeout(within, there).await;
+        Ok(())
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, Failure> {
+        Ok(self.state.borrow().runs.keys().rev().cloned().collect())
+    }
+
+    async fn settle(&self, run: &RunId, keep: usize) -> Result<(), Failure> {
+        self.state.send_modify(|runs| runs.settle(run, keep));
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        PLACE.to_owned()
+    }
+}
+
+/// A vault in memory.
+#[derive(Clone, Default)]
+pub struct MemoryVault {
+    state: Arc<Mutex<Kept>>,
+}
+
+#[derive(Default)]
+struct Kept {
+    key: Option<Key>,
+    contents: BTreeMap<String, (ContentRef, Vec<u8>)>,
+}
+
+impl MemoryVault {
+    /// A vault whose references are the same in every process, for simulations and snapshots. [`Self::default`] has
+    /// a random key instead.
+    pub fn with_key(key: [u8; 32]) -> Self {
+        let kept = Kept {
+            key: Key::stored(&key),
+            contents: BTreeMap::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(kept)),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Kept> {
+        // Nothing is half done under this lock, whatever another thread died of.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for MemoryVault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryVault")
+            .field("contents", &self.state().contents.len())
+            .finish()
+    }
+}
+
+#[async_trait]
+impl Vault for MemoryVault {
+    async fn put(&self, _label: &str, bytes: &[u8]) -> Result<ContentRef, Failure> {
+        let mut state = self.state();
+        let key = match &state.key {
+            Some(key) => key.clone(),
+            None => state.key.insert(Key::random()?).clone(),
+        };
+        let reference = key.reference(bytes);
+        state
+            .contents
+            .entry(reference.name.clone())
+            .or_insert_with(|| (reference.clone(), bytes.to_vec()));
+        Ok(reference)
+    }
+
+    async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
+        match self.state().contents.get(&reference.name) {
+            Some((kept, bytes)) if kept == reference => Ok(bytes.clone()),
+            Some(_) => Err(keyed::damaged(
+                reference,
+                PLACE,
+                "what lies there has another hash",
+            )),
+            None => Err(keyed::missing(reference, PLACE)),
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! Journal and vault in one SQLite file (`--store FILE`): write-ahead log, every commit synced, one writer that
+//! commits together what waits together. Only this machine can resume from it. Owns opening and reading; writing is
+//! [`writer`]'s, the tables and their hashes are [`rows`]'s, what errors mean is [`fault`]'s.
+
+mod fault;
+mod rows;
+mod writer;
+
+use crate::keyed::{self, Key, digest};
+use crate::packed;
+use crate::tip::{append_operation, empty_batch, read_operation};
+use astern_model::content::ContentRef;
+use astern_model::id::{RunId, Seq};
+use astern_port::journal::{AppendError, Author, Entry, Journal};
+use astern_port::vault::Vault;
+use astern_port::{Failure, FailureClass};
+use async_trait::async_trait;
+use fault::Moment;
+use jiff::SignedDuration;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
+use sqlx::{ConnectOptions, Row};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::time::Instant;
+use writer::{Answer, Job, Work, Writer};
+
+/// How long SQLite waits for another process's transaction: each is one group, a sync long.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Appends that may wait for the writer before callers wait to hand theirs over.
+const QUEUE: usize = 1024;
+
+/// How often another process's appends are looked for. SQLite tells nobody of them; a look is one indexed row.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Whoever owns the file, and nobody else: it holds templates and logs.
+const MODE: u32 = 0o600;
+
+/// Opens a SQLite store.
+#[derive(Debug)]
+pub enum Sqlite {}
+
+impl Sqlite {
+    /// Opens the store in `path`, or makes it, readable and writable for its owner only. Both handles may be cloned.
+    /// Must be called within a tokio runtime, which also carries the writer.
+    ///
+    /// # Errors
+    /// The file cannot be made or written, is damaged, or belongs to another program. Nothing was changed then.
+    pub async fn open(path: &Path) -> Result<(SqliteJournal, SqliteVault), Failure> {
+        let operation = format!("open the store {}", path.display());
+        create_or_check(path, &operation)?;
+        let identity = writer::identity(path)
+            .await
+            .ok_or_else(|| fault::moved(path, &operation))?;
+        let opening = |error| fault::failure(path, &operation, &error, Moment::Open);
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .busy_timeout(BUSY_TIMEOUT)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .disable_statement_logging();
+        let mut connection = options.connect().await.map_err(opening)?;
+        let key = prepare(&mut connection, path, &operation).await?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))
+            .map_err(|error| fault::file(path, &operation, &error))?;
+        let (to_writer, jobs) = mpsc::channel(QUEUE);
+        let commits = watch::Sender::new(0);
+        let store = Arc::new(Store {
+            path: path.to_owned(),
+            options: options.clone(),
+            writer: to_writer,
+            commits: commits.subscribe(),
+            reader: Mutex::new(None),
+            key,
+        });
+        let connection = Some(connection);
+        tokio::spawn(
+            Writer {
+                path: path.to_owned(),
+                identity,
+                options,
+                connection,
+                jobs,
+                commits,
+            }
+            .serve(),
+        );
+        Ok((
+            SqliteJournal {
+                store: Arc::clone(&store),
+            },
+            SqliteVault { store },
+        ))
+    }
+}
+
+/// Makes the file with its mode if there is none; otherwise checks that it may be written and is not another
+/// program's, before SQLite writes to it.
+fn create_or_check(path: &Path, operation: &str) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| fault::file(path, operation, &error);
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(path)
+    {
+        Ok(_) => {
+            // A file that was made is durable once its folder is.
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty())
+                .unwrap_or(Path::new("."));
+            return std::fs::File::open(folder)
+                .and_then(|folder| folder.sync_all())
+                .map_err(failed);
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(fault::foreign(path, operation, "it is not a regular file"));
+    }
+    let mut header = [0; 72];
+    let read = std::os::unix::fs::FileExt::read_at(&file, &mut header, 0).map_err(failed)?;
+    // Bytes 68 to 71 of a SQLite file are the application's id; 0 says nothing yet.
+    let application = i32::from_be_bytes([header[68], header[69], header[70], header[71]]);
+    if read > 0 && !header.starts_with(b"SQLite format 3\0") {
+        return Err(fault::foreign(path, operation, "it is not a SQLite file"));
+    }
+    if application != 0 && application != rows::APPLICATION_ID {
+        return Err(fault::foreign(
+            path,
+            operation,
+            "it is a SQLite file of another program",
+        ));
+    }
+    Ok(())
+}
+
+/// Makes tables and key in an empty file, and reads the key.
+async fn prepare(connection: &mut SqliteConnection, path: &Path, operation: &str) -> Result<Key, Failure> {
+    let opening = |error| fault::failure(path, operation, &error, Moment::Open);
+    if schema_version(connection).await.map_err(opening)? == SchemaVersion::Empty {
+        let key = Key::random()?;
+        begin_with_wal(connection).await.map_err(opening)?;
+        // Another process may have made them meanwhile.
+        if schema_version(connection).await.map_err(opening)? == SchemaVersion::Empty {
+            sqlx::raw_sql(rows::SCHEMA)
+                .execute(&mut *connection)
+                .await
+                .map_err(opening)?;
+            let insert = sqlx::query("INSERT INTO vault_key (id, key) VALUES (1, ?1)").bind(key.bytes());
+            insert.execute(&mut *connection).await.map_err(opening)?;
+        }
+        sqlx::query("COMMIT")
+            .execute(&mut *connection)
+            .await
+            .map_err(opening)?;
+    }
+    match schema_version(connection).await.map_err(opening)? {
+        SchemaVersion::Ours(rows::SCHEMA_VERSION) => {}
+        SchemaVersion::Ours(other) => {
+            return Err(fault::version(path, operation, other, rows::SCHEMA_VERSION));
+        }
+        SchemaVersion::Empty | SchemaVersion::Foreign => {
+            return Err(fault::foreign(
+                path,
+                operation,
+                "it is a SQLite file of another program",
+            ));
+        }
+    }
+    let row = sqlx::query("SELECT key FROM vault_key")
+        .fetch_one(connection)
+        .await
+        .map_err(opening)?;
+    let key: Vec<u8> = row.try_get(0).map_err(opening)?;
+    Key::stored(&key).ok_or_else(|| {
+        let message = format!(
+            "the vault's key in {} is damaged; nothing was changed",
+            path.display()
+        );
+        Failure::new(FailureClass::Permanent, operation, message).hint(fault::recover(path))
+    })
+}
+
+/// Switching to the write-ahead log takes the whole file for a moment, without SQLite's own waiting for others.
+async fn begin_with_wal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match sqlx::query("PRAGMA journal_mode = WAL")
+            .execute(&mut *connection)
+            .await
+        {
+            Ok(_) => break,
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(sqlx::Error::Database(error)) if error.message().contains("locked") => {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    sqlx::query("BEGIN IMMEDIATE")
+        .execute(connection)
+        .await
+        .map(|_| ())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SchemaVersion {
+    Empty,
+    Ours(i32),
+    Foreign,
+}
+
+async fn schema_version(connection: &mut SqliteConnection) -> Result<SchemaVersion, sqlx::Error> {
+    let application: i32 = sqlx::query("PRAGMA application_id")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    let version: i32 = sqlx::query("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await?
+        .try_get(0)?;
+    let tables: i64 = sqlx::query("SELECT count(*) FROM sqlite_schema")
+        .fetch_one(connection)
+        .await?
+        .try_get(0)?;
+    Ok(match (application, tables) {
+        (0, 0) => SchemaVersion::Empty,
+        (rows::APPLICATION_ID, _) => SchemaVersion::Ours(version),
+        _ => SchemaVersion::Foreign,
+    })
+}
+
+struct Store {
+    path: PathBuf,
+    options: SqliteConnectOptions,
+    writer: mpsc::Sender<Job>,
+    commits: watch::Receiver<u64>,
+    /// Taken while a read goes on and put back after it: one that was given up takes its connection with it.
+    reader: Mutex<Option<SqliteConnection>>,
+    key: Key,
+}
+
+impl Store {
+    async fn ask(&self, operation: String, work: Work) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let gone = |operation: &str| {
+            let message = format!(
+                "the writer of {} has ended; whether this was stored is not known",
+                self.place()
+            );
+            let failure = Failure::new(FailureClass::Unknown, operation, message);
+            AppendError::Store(failure.hint(format!(
+                "`astern runs --store {}` says what is there",
+                self.place()
+            )))
+        };
+        let job = Job {
+            operation: operation.clone(),
+            work,
+            answer,
+        };
+        self.writer.send(job).await.map_err(|_| gone(&operation))?;
+        answered.await.map_err(|_| gone(&operation))?
+    }
+
+    async fn read<T>(
+        &self,
+        operation: &str,
+        read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, Failure> {
+        let reading = |error| fault::failure(&self.path, operation, &error, Moment::Read);
+        let mut place = self.reader.lock().await;
+        let mut connection = match place.take() {
+            Some(connection) => connection,
+            None => self.options.connect().await.map_err(reading)?,
+        };
+        // One read transaction, so that a run and its records are of the same moment.
+        sqlx::query("BEGIN")
+            .execute(&mut connection)
+            .await
+            .map_err(reading)?;
+        let result = read(&mut connection).await.map_err(reading)?;
+        sqlx::query("COMMIT")
+            .execute(&mut connection)
+            .await
+            .map_err(reading)?;
+        *place = Some(connection);
+        Ok(result)
+    }
+
+    async fn head(&self, run: &RunId) -> Result<u64, Failure> {
+        let read = async |connection: &mut SqliteConnection| rows::run_row(connection, run).await;
+        Ok(self
+            .read(&read_operation(run), read)
+            .await?
+            .map_or(0, |row| row.tip.head))
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// A journal in a SQLite file.
+#[derive(Clone)]
+pub struct SqliteJournal {
+    store: Arc<Store>,
+}
+
+impl std::fmt::Debug for SqliteJournal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteJournal")
+            .field("path", &self.store.path)
+            .finish()
+    }
+}
+
+impl SqliteJournal {
+    /// Transactions committed through this handle and its clones since it was opened. Appends that waited together
+    /// count once.
+    pub fn transactions(&self) -> u64 {
+        *self.store.commits.borrow()
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn append(
+        &self,
+        run: &RunId,
+        at: Seq,
+        author: Author,
+        batch: &[Vec<u8>],
+    ) -> Result<Seq, AppendError> {
+        if batch.is_empty() {
+            return Err(empty_batch(run));
+        }
+        let work = Work::Append {
+            run: run.clone(),
+            at,
+            author,
+            batch: batch.to_vec(),
+        };
+        self.store.ask(append_operation(run), work).await
+    }
+
+    async fn read(&self, run: &RunId, from: Seq) -> Result<Vec<Entry>, Failure> {
+        let operation = read_operation(run);
+        let read = async |connection: &mut SqliteConnection| {
+            let Some(row) = rows::run_row(connection, run).await? else {
+                return Ok(None);
+            };
+            let entries = rows::entry_rows(connection, &row, from).await?;
+            Ok(Some((row, entries)))
+        };
+        let Some((row, entries)) = self.store.read(&operation, read).await? else {
+            return Ok(Vec::new());
+        };
+        rows::verified(run, &row, from, entries).map_err(|torn| {
+            let message = format!(
+                "record {} {} in {}; nothing was changed",
+                torn.seq,
+                torn.how,
+                self.place()
+            );
+            Failure::new(FailureClass::Permanent, operation, message).hint(fault::recover(&self.store.path))
+        })
+    }
+
+    async fn wait(&self, run: &RunId, from: Seq, within: SignedDuration) -> Result<(), Failure> {
+        let deadline = Instant::now() + Duration::try_from(within).unwrap_or_default();
+        let mut commits = self.store.commits.clone();
+        loop {
+            if self.store.head(run).await? > from.0 || Instant::now() >= deadline {
+                return Ok(());
+            }
+            let look = deadline.min(Instant::now() + LOOK_EVERY);
+            // Our own commits wake us; another process's are found at the next look.
+            if let Ok(Err(_)) = tokio::time::timeout_at(look, commits.changed()).await {
+                tokio::time::sleep_until(look).await;
+            }
+        }
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, Failure> {
+        let read = async |connection: &mut SqliteConnection| {
+            let rows = sqlx::query("SELECT run FROM runs ORDER BY run DESC")
+                .fetch_all(connection)
+                .await?;
+            rows.iter().map(|row| row.try_get(0).map(RunId)).collect()
+        };
+        self.store.read("list the runs", read).await
+    }
+
+    async fn settle(&self, run: &RunId, keep: usize) -> Result<(), Failure> {
+        let operation = format!("settle run {run}");
+        stored(
+            self.store
+                .ask(
+                    operation,
+                    Work::Settle {
+                        run: run.clone(),
+                        keep,
+                    },
+                )
+                .await,
+        )
+    }
+
+    fn place(&self) -> String {
+        self.store.place()
+    }
+}
+
+/// Work that is not an append is never refused for its place or its author.
+fn stored(answer: Answer) -> Result<(), Failure> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(AppendError::Store(failure)) => Err(failure),
+        Err(AppendError::Conflict { .. } | AppendError::Fenced { .. }) => {
+            unreachable!("BUG: only an append has a place and an author")
+        }
+    }
+}
+
+/// A vault in a SQLite file.
+#[derive(Clone)]
+pub struct SqliteVault {
+    store: Arc<Store>,
+}
+
+impl std::fmt::Debug for SqliteVault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SqliteVault")
+            .field("path", &self.store.path)
+            .finish()
+    }
+}
+
+#[async_trait]
+impl Vault for SqliteVault {
+    async fn put(&self, label: &str, bytes: &[u8]) -> Result<ContentRef, Failure> {
+        let reference = self.store.key.reference(bytes);
+        let work = Work::Keep {
+            label: label.to_owned(),
+            reference: reference.clone(),
+            bytes: bytes.to_vec(),
+        };
+        stored(self.store.ask(keyed::put_operation(label), work).await)?;
+        Ok(reference)
+    }
+
+    async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
+        let read = async |connection: &mut SqliteConnection| {
+            let row = sqlx::query("SELECT keyed_hash, digest, packed FROM vault WHERE name = ?1")
+                .bind(&reference.name)
+                .fetch_optional(connection)
+                .await?;
+            let Some(row) = row else { return Ok(None) };
+            let (hash, digest, packed): (String, Vec<u8>, Vec<u8>) =
+                (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+            Ok(Some((hash, digest, packed)))
+        };
+        let place = self.store.place();
+        let found = self.store.read(&keyed::get_operation(reference), read).await?;
+        let Some((hash, stored_digest, packed)) = found else {
+            return Err(keyed::missing(reference, &place));
+        };
+        if hash != reference.keyed_hash {
+            return Err(keyed::damaged(
+                reference,
+                &place,
+                "what lies there has another hash",
+            ));
+        }
+        packed::unpack(&packed, reference.size)
+            .filter(|bytes| digest(bytes)[..] == stored_digest)
+            .ok_or_else(|| keyed::damaged(reference, &place, "its bytes do not match their hash"))
+    }
+}

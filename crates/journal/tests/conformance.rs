@@ -1,0 +1,288 @@
+//! The suites on the stores that need nothing but this machine.
+
+use astern_conformance::{Damage, Damaged, Report, journal, vault};
+use astern_journal::{MemoryJournal, MemoryVault, Sqlite};
+use astern_model::content::ContentRef;
+use astern_model::id::{RunId, Seq};
+use astern_port::Failure;
+use astern_port::journal::{AppendError, Author, Entry, Journal};
+use astern_port::vault::Vault;
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use sqlx::ConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_the_promises_of_a_journal() {
+    holds(&journal::suite(async |_| Memory::default()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_the_promises_of_a_vault() {
+    holds(&vault::suite(async |_| Memory::default()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_promises_of_a_journal() {
+    holds(&journal::suite(async |_| File::fresh()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sqlite_keeps_the_promises_of_a_vault() {
+    holds(&vault::suite(async |_| File::fresh()).await);
+}
+
+/// Says how each case came out, and fails when one is broken.
+fn holds(report: &Report) {
+    write!(std::io::stdout(), "{report}").unwrap();
+    report.assert_holds();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_finds_each_broken_promise() {
+    let faults = [
+        (Fault::IgnoresTheFence, "a_takeovers_own_place_is_the_epoch"),
+        (
+            Fault::AppendsAnywhere,
+            "a_batch_at_a_place_that_is_not_the_head_conflicts_and_stores_nothing",
+        ),
+        (Fault::SplitsBatches, "a_reader_never_sees_half_a_batch"),
+        (
+            Fault::TrimsRecords,
+            "records_come_back_in_order_with_exact_bytes_and_authors",
+        ),
+        (Fault::ListsOldestFirst, "runs_are_listed_newest_first"),
+        (Fault::NeverWaits, "waiting_ends_when_somebody_appends"),
+        (
+            Fault::NeverPrunes,
+            "settling_keeps_the_newest_finished_runs_and_every_unfinished_one",
+        ),
+    ];
+    let suites = faults.map(|(fault, case)| async move {
+        let report = journal::suite(async |_| Faulty {
+            inner: MemoryJournal::default(),
+            fault,
+        })
+        .await;
+        assert!(report.broken().contains(&case), "{fault:?}:\n{report}");
+    });
+    futures::future::join_all(suites).await;
+    let report = vault::suite(async |_| Memory {
+        vault: MemoryVault::with_key([7; 32]),
+        ..Memory::default()
+    })
+    .await;
+    assert_eq!(
+        report.broken(),
+        ["two_vaults_give_the_same_bytes_different_hashes"]
+    );
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    IgnoresTheFence,
+    AppendsAnywhere,
+    SplitsBatches,
+    TrimsRecords,
+    ListsOldestFirst,
+    NeverWaits,
+    NeverPrunes,
+}
+
+/// A journal with one fault.
+#[derive(Clone)]
+struct Faulty {
+    inner: MemoryJournal,
+    fault: Fault,
+}
+
+#[async_trait]
+impl Journal for Faulty {
+    async fn append(
+        &self,
+        run: &RunId,
+        at: Seq,
+        author: Author,
+        batch: &[Vec<u8>],
+    ) -> Result<Seq, AppendError> {
+        if self.fault == Fault::SplitsBatches && !batch.is_empty() {
+            let mut head = at;
+            for bytes in batch {
+                head = self
+                    .inner
+                    .append(run, head, author, std::slice::from_ref(bytes))
+                    .await?;
+                tokio::task::yield_now().await;
+            }
+            return Ok(head);
+        }
+        match (self.inner.append(run, at, author, batch).await, self.fault) {
+            (Err(AppendError::Fenced { by }), Fault::IgnoresTheFence) => {
+                self.inner.append(run, at, Author::Holder(by), batch).await
+            }
+            (Err(AppendError::Conflict { head }), Fault::AppendsAnywhere) => {
+                self.inner.append(run, head, author, batch).await
+            }
+            (result, _) => result,
+        }
+    }
+
+    async fn read(&self, run: &RunId, from: Seq) -> Result<Vec<Entry>, Failure> {
+        let mut entries = self.inner.read(run, from).await?;
+        if self.fault == Fault::TrimsRecords {
+            entries
+                .iter_mut()
+                .for_each(|entry| entry.bytes = entry.bytes.trim_ascii().to_vec());
+        }
+        Ok(entries)
+    }
+
+    async fn wait(&self, run: &RunId, from: Seq, within: SignedDuration) -> Result<(), Failure> {
+        if self.fault == Fault::NeverWaits {
+            Ok(())
+        } else {
+            self.inner.wait(run, from, within).await
+        }
+    }
+
+    async fn runs(&self) -> Result<Vec<RunId>, Failure> {
+        let mut runs = self.inner.runs().await?;
+        if self.fault == Fault::ListsOldestFirst {
+            runs.reverse();
+        }
+        Ok(runs)
+    }
+
+    async fn settle(&self, run: &RunId, keep: usize) -> Result<(), Failure> {
+        self.inner
+            .settle(
+                run,
+                if self.fault == Fault::NeverPrunes {
+                    usize::MAX
+                } else {
+                    keep
+                },
+            )
+            .await
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+}
+
+#[async_trait]
+impl journal::Store for Faulty {
+    async fn open(&self) -> Arc<dyn Journal> {
+        Arc::new(self.clone())
+    }
+
+    async fn damage(&self, _run: &RunId, _seq: Seq, _how: Damage) -> Damaged {
+        Damaged::NotPossible("memory is not damaged".to_owned())
+    }
+}
+
+#[derive(Default)]
+struct Memory {
+    journal: MemoryJournal,
+    vault: MemoryVault,
+}
+
+#[async_trait]
+impl journal::Store for Memory {
+    async fn open(&self) -> Arc<dyn Journal> {
+        Arc::new(self.journal.clone())
+    }
+
+    async fn damage(&self, _run: &RunId, _seq: Seq, _how: Damage) -> Damaged {
+        Damaged::NotPossible("memory is not damaged".to_owned())
+    }
+}
+
+#[async_trait]
+impl vault::Store for Memory {
+    async fn open(&self) -> Arc<dyn Vault> {
+        Arc::new(self.vault.clone())
+    }
+
+    async fn damage(&self, _reference: &ContentRef, _how: Damage) -> Damaged {
+        Damaged::NotPossible("memory is not damaged".to_owned())
+    }
+}
+
+struct File {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn fresh() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.db");
+        Self {
+            _folder: folder,
+            path,
+        }
+    }
+
+    async fn execute(&self, sql: &'static str, name: &str, seq: i64) -> Damaged {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(&self.path)
+            .connect()
+            .await
+            .unwrap();
+        let done = sqlx::query(sql)
+            .bind(name)
+            .bind(seq)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        assert_eq!(
+            done.rows_affected(),
+            1,
+            "the test wanted to damage what is not there"
+        );
+        Damaged::Done
+    }
+}
+
+#[async_trait]
+impl journal::Store for File {
+    async fn open(&self) -> Arc<dyn Journal> {
+        Arc::new(Sqlite::open(&self.path).await.unwrap().0)
+    }
+
+    async fn damage(&self, run: &RunId, seq: Seq, how: Damage) -> Damaged {
+        let sql = match how {
+            Damage::Alter => {
+                "UPDATE entries SET bytes = CAST(substr(bytes, 1, 100) || x'00' || substr(bytes, 102) AS BLOB)
+                 WHERE run_id = (SELECT id FROM runs WHERE run = ?1) AND seq = ?2"
+            }
+            Damage::Lose => {
+                "DELETE FROM entries WHERE run_id = (SELECT id FROM runs WHERE run = ?1) AND seq = ?2"
+            }
+        };
+        self.execute(sql, run.as_str(), seq.0.cast_signed()).await
+    }
+}
+
+#[async_trait]
+impl vault::Store for File {
+    async fn open(&self) -> Arc<dyn Vault> {
+        Arc::new(Sqlite::open(&self.path).await.unwrap().1)
+    }
+
+    async fn damage(&self, reference: &ContentRef, how: Damage) -> Damaged {
+        let sql = match how {
+            Damage::Alter => {
+                "UPDATE vault SET packed = CAST(substr(packed, 1, length(packed) - 1) || x'fe' AS BLOB)
+                 WHERE name = ?1 AND ?2 = 0"
+            }
+            Damage::Lose => "DELETE FROM vault WHERE name = ?1 AND ?2 = 0",
+        };
+        self.execute(sql, &reference.name, 0).await
+    }
+}

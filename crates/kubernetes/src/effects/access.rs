@@ -1,0 +1,291 @@
+//! The requests that effects send: each is one request, untyped, and its error is classified. Decides nothing.
+
+use super::object::{Object, collection};
+use crate::failure::{Attempt, Verb};
+use astern_model::choice::RevisionRef;
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::id::Uid;
+use astern_model::target::{Target, WorkloadKind};
+use astern_model::workload::RevisionKind;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Preconditions};
+use kube::core::params::{GetParams, PostParams};
+use kube::core::request::Request;
+use serde_json::{Value, json};
+
+/// A pod that crashes in a loop has few kinds of events; more than these are repetitions.
+const EVENTS: u32 = 50;
+
+/// The way to the API server.
+#[derive(Clone)]
+pub(crate) struct Access {
+    client: kube::Client,
+    watching: kube::Client,
+}
+
+/// An object by its API path: what is asked of the server, and how it is called in a message.
+struct Path<'a> {
+    collection: String,
+    resource: &'a str,
+    name: &'a str,
+}
+
+impl Access {
+    /// `watching` carries the watches, which last; a client without a read timeout suits them.
+    pub(crate) fn new(client: kube::Client, watching: kube::Client) -> Self {
+        Self { client, watching }
+    }
+
+    /// For watches.
+    pub(crate) fn watching(&self) -> kube::Client {
+        self.watching.clone()
+    }
+
+    /// For everything else.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// A fresh, consistent read of the workload; none when there is none of that name.
+    pub(crate) async fn find(&self, target: &Target, operation: &str) -> Result<Option<Object>, Failure> {
+        let path = Path {
+            collection: collection(target),
+            resource: target.kind.plural(),
+            name: &target.name,
+        };
+        Ok(self
+            .get(&path, operation)
+            .await?
+            .map(|json| Object::new(target.kind, json)))
+    }
+
+    /// The same, where its absence ends the matter.
+    pub(crate) async fn workload(&self, target: &Target, operation: &str) -> Result<Object, Failure> {
+        self.find(target, operation)
+            .await?
+            .ok_or_else(|| gone(target, operation))
+    }
+
+    /// Replaces the whole workload. The resourceVersion inside is that of the read it was made from, so the server
+    /// refuses it with 409 when anybody wrote meanwhile.
+    pub(crate) async fn replace(
+        &self,
+        target: &Target,
+        object: &Object,
+        operation: &str,
+    ) -> Result<Object, Failure> {
+        let attempt = Attempt::new(Verb::Update, target.kind.plural(), operation);
+        let parameters = PostParams {
+            field_manager: Some(super::FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let body = serde_json::to_vec(object.json()).map_err(|error| unencodable(operation, &error))?;
+        let request = Request::new(collection(target)).replace(&target.name, &parameters, body);
+        let request = request.map_err(|error| attempt.failed(&kube::Error::BuildRequest(error)))?;
+        let json = self
+            .client
+            .request::<Value>(request)
+            .await
+            .map_err(|error| attempt.failed(&error))?;
+        Ok(Object::new(target.kind, json))
+    }
+
+    /// The object that keeps a revision; none when it is gone.
+    pub(crate) async fn revision(
+        &self,
+        target: &Target,
+        kind: RevisionKind,
+        name: &str,
+        operation: &str,
+    ) -> Result<Option<Value>, Failure> {
+        let resource = match kind {
+            RevisionKind::ReplicaSet => "replicasets",
+            RevisionKind::ControllerRevision => "controllerrevisions",
+        };
+        let collection = format!("/apis/apps/v1/namespaces/{}/{resource}", target.namespace);
+        self.get(
+            &Path {
+                collection,
+                resource,
+                name,
+            },
+            operation,
+        )
+        .await
+    }
+
+    /// A Secret as it travels, its values still encoded.
+    pub(crate) async fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        operation: &str,
+    ) -> Result<Option<Value>, Failure> {
+        let collection = format!("/api/v1/namespaces/{namespace}/secrets");
+        self.get(
+            &Path {
+                collection,
+                resource: "secrets",
+                name,
+            },
+            operation,
+        )
+        .await
+    }
+
+    /// A node.
+    pub(crate) async fn node(&self, name: &str, operation: &str) -> Result<Option<Value>, Failure> {
+        self.get(
+            &Path {
+                collection: "/api/v1/nodes".to_owned(),
+                resource: "nodes",
+                name,
+            },
+            operation,
+        )
+        .await
+    }
+
+    /// One pod; none when it is gone.
+    pub(crate) async fn pod(
+        &self,
+        namespace: &str,
+        name: &str,
+        operation: &str,
+    ) -> Result<Option<Pod>, Failure> {
+        let attempt = Attempt::new(Verb::Get, "pods", operation);
+        self.pods(namespace)
+            .get_opt(name)
+            .await
+            .map_err(|error| attempt.failed(&error))
+    }
+
+    /// Deletes a pod as it was read, with its own grace period: the server refuses with 409 when it is another one
+    /// or has changed. A pod that is gone already is no error.
+    pub(crate) async fn delete(&self, pod: &Pod, namespace: &str, operation: &str) -> Result<(), Failure> {
+        let attempt = Attempt::new(Verb::Delete, "pods", operation);
+        let metadata = &pod.metadata;
+        let preconditions = Preconditions {
+            uid: metadata.uid.clone(),
+            resource_version: metadata.resource_version.clone(),
+        };
+        let parameters = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        match self
+            .pods(namespace)
+            .delete(metadata.name.as_deref().unwrap_or_default(), &parameters)
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(attempt.failed(&error)),
+        }
+    }
+
+    /// Sets annotations of a pod as it was read.
+    pub(crate) async fn annotate(
+        &self,
+        pod: &Pod,
+        namespace: &str,
+        annotations: &Value,
+        operation: &str,
+    ) -> Result<(), Failure> {
+        let attempt = Attempt::new(Verb::Patch, "pods", operation);
+        let metadata = &pod.metadata;
+        let patch = json!({"metadata": {
+            "uid": metadata.uid, "resourceVersion": metadata.resource_version, "annotations": annotations,
+        }});
+        let parameters = kube::api::PatchParams {
+            field_manager: Some(super::FIELD_MANAGER.to_owned()),
+            ..kube::api::PatchParams::default()
+        };
+        let name = metadata.name.as_deref().unwrap_or_default();
+        match self
+            .pods(namespace)
+            .patch_metadata(name, &parameters, &kube::api::Patch::Merge(patch))
+            .await
+        {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(attempt.failed(&error)),
+        }
+    }
+
+    /// What was said about a pod lately; one page, which holds all that differs.
+    pub(crate) async fn events_of(
+        &self,
+        namespace: &str,
+        pod: &Uid,
+        operation: &str,
+    ) -> Result<Vec<Event>, Failure> {
+        let attempt = Attempt::new(Verb::List, "events", operation);
+        let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let parameters = ListParams::default()
+            .fields(&format!("involvedObject.uid={pod}"))
+            .limit(EVENTS);
+        let list = events
+            .list(&parameters)
+            .await
+            .map_err(|error| attempt.failed(&error))?;
+        Ok(list.items)
+    }
+
+    /// The pods of a namespace.
+    pub(crate) fn pods(&self, namespace: &str) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn get(&self, path: &Path<'_>, operation: &str) -> Result<Option<Value>, Failure> {
+        let attempt = Attempt::new(Verb::Get, path.resource, operation);
+        let request = Request::new(&path.collection).get(path.name, &GetParams::default());
+        let request = request.map_err(|error| attempt.failed(&kube::Error::BuildRequest(error)))?;
+        match self.client.request::<Value>(request).await {
+            Ok(json) => Ok(Some(json)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(attempt.failed(&error)),
+        }
+    }
+}
+
+/// The kind of object in which a workload's revisions are kept.
+pub(crate) fn revision_kind(kind: WorkloadKind) -> RevisionKind {
+    match kind {
+        WorkloadKind::Deployment => RevisionKind::ReplicaSet,
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => RevisionKind::ControllerRevision,
+    }
+}
+
+/// How the object that keeps a revision is called in a message: `replicaset/api-gateway-7d9f8b6c5d`.
+pub(crate) fn revision_phrase(revision: &RevisionRef) -> String {
+    let kind = match revision.kind {
+        RevisionKind::ReplicaSet => "replicaset",
+        RevisionKind::ControllerRevision => "controllerrevision",
+    };
+    format!("{kind}/{}", revision.name)
+}
+
+/// The failure of an operation on a workload that is not there.
+pub(crate) fn gone(target: &Target, operation: &str) -> Failure {
+    Failure::new(
+        FailureClass::Permanent,
+        operation,
+        format!(
+            "{target} does not exist in namespace {}; nothing was changed",
+            target.namespace
+        ),
+    )
+    .hint(format!(
+        "look who deleted it: kubectl get events -n {}",
+        target.namespace
+    ))
+}
+
+fn unencodable(operation: &str, error: &serde_json::Error) -> Failure {
+    Failure::new(
+        FailureClass::Permanent,
+        operation,
+        format!("the object could not be encoded: {error}"),
+    )
+}

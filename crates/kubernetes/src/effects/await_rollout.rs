@@ -1,0 +1,448 @@
+//! Waiting for a rollout: watches the workload and its pods, and asks [`super::rollout`] and [`super::standing`]
+//! after each change. Owns the watching; decides neither completeness nor hopelessness, and writes nothing.
+
+use super::Seen;
+use super::access::{Access, gone, revision_kind};
+use super::evidence;
+use super::object::Object;
+use super::pod::PodView;
+use super::revision::template_in;
+use super::rollout::{Belongs, Member, Rollout, rollout};
+use super::standing::{Finding, Outlook, Sight, Standing, Suspect, told};
+use super::watch::{Followed, Many, many, one, watching};
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::id::{TemplateHash, Uid};
+use astern_model::step::workload::After;
+use astern_model::target::{Target, WorkloadKind};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::api::{Api, ApiResource, DynamicObject};
+use kube::core::{GroupVersionKind, Selector};
+use kube::runtime::watcher;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use tokio::time::Instant;
+
+/// A revision that could not be read for a passing reason is asked for again after this.
+const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
+
+/// The step, as its spec says it.
+pub(crate) struct Wait<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) uid: &'a Uid,
+    pub(crate) template: &'a TemplateHash,
+    pub(crate) operation: &'a str,
+}
+
+/// Returns when the template's pods serve and the old ones are gone; ends early when they cannot. The caller's
+/// deadline ends it otherwise, by dropping it: nothing needs to be cleaned up.
+///
+/// # Errors
+/// `Conflict` when the workload asks for something else now, `Permanent` with evidence when the rollout cannot
+/// succeed, `Refused` when it may not be watched. A server that does not answer is waited for.
+pub(crate) async fn apply(
+    access: &Access,
+    seen: &Seen,
+    wait: &Wait<'_>,
+    since: Timestamp,
+) -> Result<After, Failure> {
+    let target = wait.target;
+    let mut workload = one(
+        workloads(access, target),
+        &target.name,
+        watching(target.kind.plural(), wait.operation),
+    );
+    let mut now = is_there(workload.next().await?, wait)?;
+    let mut pods = pods(access, wait, &now)?;
+    let mut refused = refusals(access, wait, &now, since);
+    let mut watch = Watched {
+        access,
+        seen,
+        wait,
+        foreign: BTreeSet::new(),
+        gone: BTreeSet::new(),
+    };
+    let mut standing = Standing::default();
+    let started = Instant::now();
+    loop {
+        let elapsed = SignedDuration::try_from(started.elapsed()).unwrap_or(SignedDuration::MAX);
+        let words = refused.as_ref().and_then(newest);
+        let again = match watch
+            .judge(&now, pods.known(), words, &mut standing, elapsed)
+            .await?
+        {
+            Next::Done {
+                ready,
+                desired,
+                digests,
+            } => {
+                let took = Timestamp::now().duration_since(since).max(SignedDuration::ZERO);
+                return Ok(After::Serving {
+                    ready,
+                    desired,
+                    digests,
+                    took,
+                });
+            }
+            Next::Watch { again } => again,
+        };
+        tokio::select! {
+            biased;
+            next = workload.next() => now = is_there(next?, wait)?,
+            change = pods.changed() => change?,
+            () = changed(&mut refused) => {}
+            () = sleep(again) => {}
+        }
+    }
+}
+
+/// What one look leads to.
+enum Next {
+    Done {
+        ready: u32,
+        desired: u32,
+        digests: std::collections::BTreeMap<String, String>,
+    },
+    Watch {
+        again: Option<SignedDuration>,
+    },
+}
+
+/// What is known beside the watched objects themselves.
+struct Watched<'a> {
+    access: &'a Access,
+    seen: &'a Seen,
+    wait: &'a Wait<'a>,
+    /// Revisions of another workload whose pods the selector finds as well.
+    foreign: BTreeSet<String>,
+    /// Revisions that were deleted while pods of them were still there.
+    gone: BTreeSet<String>,
+}
+
+type Pods = std::collections::BTreeMap<String, PodView>;
+
+impl Watched<'_> {
+    async fn judge(
+        &mut self,
+        now: &Object,
+        pods: Option<&Pods>,
+        not_created: Option<&str>,
+        standing: &mut Standing,
+        elapsed: SignedDuration,
+    ) -> Result<Next, Failure> {
+        loop {
+            let members = self.members(pods);
+            let known = match rollout(now, self.wait.uid, self.wait.template, &members) {
+                Rollout::Moved { message } => return Err(moved(self.wait, &message)),
+                _ if pods.is_none() => return Ok(Next::Watch { again: None }),
+                Rollout::Serving {
+                    ready,
+                    desired,
+                    digests,
+                } => {
+                    return Ok(Next::Done {
+                        ready,
+                        desired,
+                        digests,
+                    });
+                }
+                Rollout::Unclear { revisions } => self.read(revisions).await?,
+                Rollout::Waiting { why } => {
+                    tracing::debug!(target = %self.wait.target, "waiting: {why}");
+                    let unresolved = needed(now, &members);
+                    if unresolved.is_empty() {
+                        Reading::Nothing
+                    } else {
+                        self.read(unresolved).await?
+                    }
+                }
+            };
+            match known {
+                Reading::Done => continue,
+                Reading::Later => {
+                    return Ok(Next::Watch {
+                        again: Some(READ_AGAIN),
+                    });
+                }
+                Reading::Nothing => {}
+            }
+            let sight = Sight {
+                workload: now,
+                members: &members,
+                not_created,
+            };
+            match standing.look(&sight, elapsed) {
+                Outlook::Open { again } => return Ok(Next::Watch { again }),
+                Outlook::Hopeless { finding, stood } => {
+                    if let Some(failure) = self.hopeless(&finding, stood, standing).await {
+                        return Err(failure);
+                    }
+                }
+            }
+        }
+    }
+
+    fn members(&self, pods: Option<&Pods>) -> Vec<Member> {
+        let member = |pod: &PodView| {
+            let revision = pod
+                .revision
+                .as_ref()
+                .filter(|revision| !self.foreign.contains(*revision))?;
+            let belongs = match self.seen.get(self.wait.uid, revision) {
+                Some(hash) if &hash == self.wait.template => Belongs::Target,
+                Some(_) => Belongs::Other,
+                None if self.gone.contains(revision) => Belongs::Other,
+                None => Belongs::Unresolved,
+            };
+            Some(Member {
+                pod: pod.clone(),
+                belongs,
+            })
+        };
+        pods.into_iter()
+            .flat_map(|pods| pods.values())
+            .filter_map(member)
+            .collect()
+    }
+
+    /// Reads revisions that pods name, side by side.
+    async fn read(&mut self, names: BTreeSet<String>) -> Result<Reading, Failure> {
+        let Wait {
+            target,
+            uid,
+            operation,
+            ..
+        } = *self.wait;
+        let kind = revision_kind(target.kind);
+        let access = self.access;
+        let reads = names
+            .iter()
+            .map(|name| access.revision(target, kind, name, operation));
+        let found = futures::future::join_all(reads).await;
+        let mut later = false;
+        for (name, found) in names.iter().zip(found) {
+            match found {
+                Ok(Some(object)) if is_owned(&object, uid) => {
+                    self.seen.insert(uid, name, template_in(kind, &object).hash());
+                }
+                Ok(Some(_)) => {
+                    self.foreign.insert(name.clone());
+                }
+                Ok(None) => {
+                    self.gone.insert(name.clone());
+                }
+                Err(Failure {
+                    class: FailureClass::Transient { .. },
+                    ..
+                }) => later = true,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(if later { Reading::Later } else { Reading::Done })
+    }
+
+    /// The failure of a rollout that cannot succeed; none when an event says that what it lacks is on its way.
+    async fn hopeless(
+        &self,
+        finding: &Finding,
+        stood: SignedDuration,
+        standing: &mut Standing,
+    ) -> Option<Failure> {
+        let evidence = match &finding.pod {
+            Some(suspect) => evidence::of(self.access, &self.wait.target.namespace, suspect).await,
+            None => evidence::Told::default(),
+        };
+        if let Some(suspect) = finding
+            .pod
+            .as_ref()
+            .filter(|suspect| suspect.unscheduled && evidence.node_comes)
+        {
+            standing.excuse(&suspect.uid);
+            return None;
+        }
+        let message = format!("{}; the template stays written", told(finding, stood));
+        let failure = Failure::new(FailureClass::Permanent, self.wait.operation, message);
+        Some(
+            failure
+                .hint(way_out(self.wait.target, finding.pod.as_ref()))
+                .evidence(evidence.lines),
+        )
+    }
+}
+
+/// How reading revisions went.
+enum Reading {
+    /// There was nothing to read.
+    Nothing,
+    /// All is known now.
+    Done,
+    /// The server did not answer for some; ask again.
+    Later,
+}
+
+/// The revisions that must be read now to tell which pods are the template's. For a Deployment only when its status
+/// counts pods of the template and none is known as such: mostly the write before has told which ReplicaSet it is.
+fn needed(now: &Object, members: &[Member]) -> BTreeSet<String> {
+    let has_target = members
+        .iter()
+        .any(|member| member.belongs == Belongs::Target && member.stands());
+    let updated = now.number("/status/updatedReplicas").unwrap_or(0);
+    let must = match now.kind() {
+        WorkloadKind::Deployment => now.observed() && updated > 0 && !has_target,
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => true,
+    };
+    let unresolved = members
+        .iter()
+        .filter(|member| must && member.belongs == Belongs::Unresolved);
+    unresolved
+        .filter_map(|member| member.pod.revision.clone())
+        .collect()
+}
+
+fn is_owned(revision: &Value, uid: &Uid) -> bool {
+    let owners = revision
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    owners
+        .into_iter()
+        .flatten()
+        .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(uid.as_str()))
+}
+
+/// The workloads of the target's kind and namespace, for a watch.
+pub(crate) fn workloads(access: &Access, target: &Target) -> Api<DynamicObject> {
+    let kind = match target.kind {
+        WorkloadKind::Deployment => "Deployment",
+        WorkloadKind::StatefulSet => "StatefulSet",
+        WorkloadKind::DaemonSet => "DaemonSet",
+    };
+    let resource =
+        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", kind), target.kind.plural());
+    Api::namespaced_with(access.watching(), &target.namespace, &resource)
+}
+
+fn is_there(followed: Followed<DynamicObject>, wait: &Wait<'_>) -> Result<Object, Failure> {
+    let Followed::Is(object) = followed else {
+        return Err(gone(wait.target, wait.operation));
+    };
+    read(object, wait.target, wait.operation)
+}
+
+/// A watched workload as effects read it.
+pub(crate) fn read(object: DynamicObject, target: &Target, operation: &str) -> Result<Object, Failure> {
+    let json = serde_json::to_value(object).map_err(|error| {
+        Failure::new(
+            FailureClass::Permanent,
+            operation,
+            format!("the object was not understood: {error}"),
+        )
+    })?;
+    Ok(Object::new(target.kind, json))
+}
+
+/// Watches the pods that the workload's selector finds.
+fn pods(access: &Access, wait: &Wait<'_>, now: &Object) -> Result<Many<Pod, PodView>, Failure> {
+    let unreadable = |why: String| {
+        Failure::new(
+            FailureClass::Permanent,
+            wait.operation,
+            format!("its selector was not understood: {why}"),
+        )
+    };
+    let selector = now
+        .json()
+        .pointer("/spec/selector")
+        .cloned()
+        .unwrap_or(Value::Null);
+    let selector: LabelSelector =
+        serde_json::from_value(selector).map_err(|error| unreadable(error.to_string()))?;
+    let selector = Selector::try_from(selector).map_err(|error| unreadable(error.to_string()))?;
+    let (target, uid) = (wait.target.clone(), wait.uid.clone());
+    Ok(many(
+        Api::namespaced(access.watching(), &wait.target.namespace),
+        watcher::Config::default().labels_from(&selector),
+        watching("pods", wait.operation),
+        move |pod| PodView::of(&target, &uid, pod, Timestamp::now()),
+    ))
+}
+
+/// The words with which the API server last refused to make a pod, and whether that was since the wait began.
+type Refusals = Many<Event, Option<(Option<Timestamp>, String)>>;
+
+/// Watches the `FailedCreate` events of a StatefulSet or DaemonSet, whose status does not tell of them.
+fn refusals(access: &Access, wait: &Wait<'_>, now: &Object, since: Timestamp) -> Option<Refusals> {
+    if now.kind() == WorkloadKind::Deployment {
+        return None;
+    }
+    let fields = format!("involvedObject.uid={},reason=FailedCreate", wait.uid);
+    Some(many(
+        Api::namespaced(access.watching(), &wait.target.namespace),
+        watcher::Config::default().fields(&fields),
+        watching("events", wait.operation),
+        move |event: &Event| {
+            let at = event.last_timestamp.as_ref().map(|time| time.0);
+            let recent = at.is_some_and(|at| at >= since);
+            recent.then(|| (at, event.message.clone().unwrap_or_default()))
+        },
+    ))
+}
+
+fn newest(refusals: &Refusals) -> Option<&str> {
+    let known = refusals.known()?.values().flatten();
+    known
+        .max_by_key(|(at, _)| *at)
+        .map(|(_, message)| message.as_str())
+}
+
+/// Returns at the next refusal. Events are evidence beside the matter: without the right to watch them the wait
+/// goes on without them.
+async fn changed(refusals: &mut Option<Refusals>) {
+    if let Some(watched) = refusals {
+        match watched.changed().await {
+            Ok(()) => return,
+            Err(failure) => {
+                tracing::debug!("{failure}");
+                *refusals = None;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+async fn sleep(span: Option<SignedDuration>) {
+    match span {
+        Some(span) => tokio::time::sleep(span.unsigned_abs()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn moved(wait: &Wait<'_>, message: &str) -> Failure {
+    let message = format!("{message}; what was written before stays as it is");
+    Failure::new(FailureClass::Conflict, wait.operation, message).hint(format!(
+        "look at it: kubectl describe {} -n {}",
+        wait.target, wait.target.namespace
+    ))
+}
+
+fn way_out(target: &Target, suspect: Option<&Suspect>) -> String {
+    let namespace = &target.namespace;
+    match suspect {
+        Some(Suspect {
+            name,
+            in_the_way: true,
+            ..
+        }) => format!(
+            "an OrderedReady StatefulSet does not replace a broken pod by itself: kubectl delete pod {name} -n {namespace}"
+        ),
+        Some(Suspect {
+            name,
+            crashed: Some(container),
+            ..
+        }) => {
+            format!("read the whole log: kubectl logs {name} -c {container} --previous -n {namespace}")
+        }
+        Some(Suspect { name, .. }) => format!("look at the pod: kubectl describe pod {name} -n {namespace}"),
+        None => format!("look at it: kubectl describe {target} -n {namespace}"),
+    }
+}

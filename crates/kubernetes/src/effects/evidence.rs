@@ -1,0 +1,207 @@
+//! The lines that show why a rollout cannot succeed: the pod's last warning event, the last lines of its failing
+//! container. Owns reading them within a bound; decides nothing. What could not be had is said in its place.
+
+use super::access::Access;
+use super::mask::Masks;
+use super::standing::Suspect;
+use crate::failure::{Attempt, Verb};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::api::LogParams;
+use std::time::Duration;
+
+/// Enough to see an exception's end; the whole log is saved elsewhere.
+const LOG_LINES: i64 = 10;
+/// A line of a log may be a whole JSON document; a person reads its beginning.
+const LINE_LENGTH: usize = 300;
+/// Ten lines of that length, and room for the encoding.
+const LOG_BYTES: i64 = 16 * 1024;
+/// A node that hangs answers no request for logs, and the failure must not wait for it.
+const WITHIN: Duration = Duration::from_secs(3);
+
+/// These reads change nothing, and their failures are told as a line.
+const OPERATION: &str = "read evidence";
+
+/// What the cluster tells of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The lines, for a failure's evidence.
+    pub(crate) lines: Vec<String>,
+    /// Whether an event says that a node is being made for the pod.
+    pub(crate) node_comes: bool,
+}
+
+/// Reads what there is, side by side.
+pub(crate) async fn of(access: &Access, namespace: &str, suspect: &Suspect) -> Told {
+    let both = async {
+        futures::join!(
+            access.events_of(namespace, &suspect.uid, OPERATION),
+            log(access, namespace, suspect)
+        )
+    };
+    let Ok((events, log)) = tokio::time::timeout(WITHIN, both).await else {
+        let line = format!(
+            "events and log of pod/{} were not had within {} s",
+            suspect.name,
+            WITHIN.as_secs()
+        );
+        return Told {
+            lines: vec![line],
+            node_comes: false,
+        };
+    };
+    let mut told = match events {
+        Ok(events) => said_by(&events),
+        Err(failure) => {
+            let line = format!(
+                "events of pod/{} were not readable: {}",
+                suspect.name, failure.message
+            );
+            Told {
+                lines: vec![line],
+                node_comes: false,
+            }
+        }
+    };
+    told.lines.extend(log);
+    told
+}
+
+/// The newest warning, and whether an autoscaler has spoken. Sources: cluster-autoscaler's `TriggeredScaleUp`,
+/// Karpenter's `Nominated`.
+fn said_by(events: &[Event]) -> Told {
+    let when = |event: &Event| {
+        event
+            .last_timestamp
+            .as_ref()
+            .map(|time| time.0)
+            .or(event.event_time.as_ref().map(|time| time.0))
+    };
+    let reason = |event: &Event| event.reason.clone().unwrap_or_default();
+    let warning = events
+        .iter()
+        .filter(|event| event.type_.as_deref() == Some("Warning"))
+        .max_by_key(|event| when(event));
+    let line = warning.map(|event| {
+        let count = event
+            .count
+            .filter(|count| *count > 1)
+            .map(|count| format!(" ({count} times)"))
+            .unwrap_or_default();
+        let message = event.message.clone().unwrap_or_default();
+        shortened(&format!("event {}{count}: {}", reason(event), message.trim()))
+    });
+    let node_comes = events
+        .iter()
+        .any(|event| matches!(reason(event).as_str(), "TriggeredScaleUp" | "Nominated"));
+    Told {
+        lines: line.into_iter().collect(),
+        node_comes,
+    }
+}
+
+/// The last lines of the container that crashed, masked. Of the attempt before, where there was one: the running
+/// one has said little yet.
+async fn log(access: &Access, namespace: &str, suspect: &Suspect) -> Vec<String> {
+    let Some(container) = &suspect.crashed else {
+        return Vec::new();
+    };
+    let name = format!("pod/{} container {container}", suspect.name);
+    let operation = format!("read pod/{} to show its log", suspect.name);
+    let pod = match access.pod(namespace, &suspect.name, &operation).await {
+        Ok(Some(pod)) => pod,
+        Ok(None) => return vec![format!("the log of {name} is gone with the pod")],
+        Err(failure) => return vec![format!("the log of {name} was not readable: {}", failure.message)],
+    };
+    let (masks, text) = futures::join!(
+        Masks::of(access, &pod, namespace),
+        tail(access, namespace, &pod, container)
+    );
+    match (masks, text) {
+        (Ok(masks), Ok(text)) => text
+            .lines()
+            .map(|line| shortened(&format!("log {container}: {}", masks.apply(line))))
+            .collect(),
+        (Err(failure), _) => {
+            vec![format!(
+                "the log of {name} is left out, since its Secrets could not be masked: {}",
+                failure.message
+            )]
+        }
+        (_, Err(why)) => vec![format!("the log of {name} was not readable: {why}")],
+    }
+}
+
+async fn tail(access: &Access, namespace: &str, pod: &Pod, container: &str) -> Result<String, String> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let parameters = |previous| LogParams {
+        container: Some(container.to_owned()),
+        previous,
+        tail_lines: Some(LOG_LINES),
+        limit_bytes: Some(LOG_BYTES),
+        ..LogParams::default()
+    };
+    let pods = access.pods(namespace);
+    match pods.logs(name, &parameters(true)).await {
+        Ok(text) if !text.trim().is_empty() => Ok(text),
+        _ => pods
+            .logs(name, &parameters(false))
+            .await
+            .map_err(|error| said(&error)),
+    }
+}
+
+/// The words of an error alone.
+fn said(error: &kube::Error) -> String {
+    Attempt::new(Verb::Get, "pods/log", OPERATION)
+        .failed(error)
+        .message
+}
+
+fn shortened(line: &str) -> String {
+    match line.char_indices().nth(LINE_LENGTH) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_newest_warning_is_shown_and_an_autoscaler_is_heard() {
+        let event = |kind: &str, reason: &str, message: &str, at: &str, count: i32| -> Event {
+            serde_json::from_value(
+                json!({"metadata": {}, "involvedObject": {}, "type": kind, "reason": reason,
+                "message": message, "lastTimestamp": at, "count": count}),
+            )
+            .unwrap()
+        };
+        let old = event(
+            "Warning",
+            "FailedScheduling",
+            "0/3 nodes",
+            "2026-01-01T00:00:00Z",
+            1,
+        );
+        let new = event(
+            "Warning",
+            "FailedScheduling",
+            "0/4 nodes",
+            "2026-01-01T00:01:00Z",
+            3,
+        );
+        let comes = event(
+            "Normal",
+            "TriggeredScaleUp",
+            "pod triggered scale-up",
+            "2026-01-01T00:02:00Z",
+            1,
+        );
+        let told = said_by(&[new.clone(), old.clone()]);
+        assert_eq!(told.lines, ["event FailedScheduling (3 times): 0/4 nodes"]);
+        assert!(!told.node_comes);
+        assert!(said_by(&[new, old, comes]).node_comes);
+    }
+}

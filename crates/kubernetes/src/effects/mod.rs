@@ -1,0 +1,324 @@
+//! Effects on workloads: the only place that writes to the cluster's workloads and pods. One file a step; this one
+//! owns the port's shape alone.
+//!
+//! # Flow
+//! Each effect reads, decides by a function over what was read, and then writes once, under the resourceVersion
+//! that it has just read. What was written carries the effect's key ([`stamp`]), so that settling can tell it from
+//! an equal write of somebody else.
+
+mod access;
+mod await_rollout;
+mod delete_pod;
+mod evidence;
+mod fence;
+pub(crate) mod last_applied;
+mod mask;
+pub(crate) mod object;
+mod pin;
+pub(crate) mod pod;
+pub(crate) mod revision;
+mod rollout;
+mod set_paused;
+mod stamp;
+mod standing;
+mod strategy;
+mod watch;
+mod write_template;
+
+use access::Access;
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
+use astern_model::step::workload::{After, Before, Spec, Stamp};
+use astern_port::vault::Vault;
+use astern_port::workloads::{Settled, Workloads};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The name under which the API server records our writes in `managedFields`.
+pub const FIELD_MANAGER: &str = "astern";
+
+/// The workload layer on a cluster.
+///
+/// # Guarantees
+/// - A write replaces the whole object as it was read a moment before; fields that this program does not know stay.
+/// - Besides watches and the vault, a Deployment's write and wait take six requests: one read to prepare, then a
+///   read, the revision and the write, then one list of the workload and one of its pods.
+/// - Nothing is ever deleted by force.
+pub struct KubernetesWorkloads {
+    access: Access,
+    vault: Arc<dyn Vault>,
+    seen: Seen,
+}
+
+impl KubernetesWorkloads {
+    /// The workloads behind this client. Templates and manifests that a reversal needs are kept in `vault`.
+    pub fn new(client: kube::Client, vault: Arc<dyn Vault>) -> Self {
+        Self {
+            access: Access::new(client.clone(), client),
+            vault,
+            seen: Seen::default(),
+        }
+    }
+
+    /// The same, with watches carried by a client without a read timeout. Watches are resumed either way; with a
+    /// read timeout they are resumed each time that nothing happens for so long.
+    #[must_use]
+    pub fn watching(mut self, lasting: kube::Client) -> Self {
+        self.access = Access::new(self.access.client(), lasting);
+        self
+    }
+}
+
+/// The templates of revision objects that were read before, by the owner's uid and their name. Such an object's
+/// template never changes under its name, which holds the template's hash; so one read of it is enough.
+#[derive(Debug, Default)]
+pub(crate) struct Seen(Mutex<BTreeMap<(Uid, String), TemplateHash>>);
+
+impl Seen {
+    /// Remembers a revision's template.
+    fn insert(&self, owner: &Uid, name: &str, hash: TemplateHash) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert((owner.clone(), name.to_owned()), hash);
+    }
+
+    /// The template of a revision that was read before.
+    fn get(&self, owner: &Uid, name: &str) -> Option<TemplateHash> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&(owner.clone(), name.to_owned())).cloned()
+    }
+}
+
+#[async_trait]
+impl Workloads for KubernetesWorkloads {
+    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
+        match spec {
+            Spec::WriteTemplate { target, pin, .. } => {
+                write_template::prepare(&self.access, &*self.vault, target, pin, &spec.phrase()).await
+            }
+            Spec::AwaitRollout { .. } => Ok(Before::Waiting {
+                since: Timestamp::now(),
+            }),
+            Spec::SetPaused { target, pin, .. } => {
+                set_paused::prepare(&self.access, target, pin, &spec.phrase()).await
+            }
+            Spec::DeletePod {
+                target,
+                uid,
+                pod,
+                pod_uid,
+                template,
+                why,
+            } => {
+                let operation = &spec.phrase();
+                let deletion = delete_pod::Deletion {
+                    target,
+                    uid,
+                    pod,
+                    pod_uid,
+                    template,
+                    why,
+                    operation,
+                };
+                delete_pod::prepare(&self.access, &deletion).await
+            }
+        }
+    }
+
+    async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+        let operation = &spec.phrase();
+        match (spec, before) {
+            (
+                Spec::WriteTemplate {
+                    target,
+                    pin,
+                    to,
+                    kept,
+                },
+                Before::Template { .. },
+            ) => {
+                let write = write_template::Write {
+                    target,
+                    pin,
+                    to,
+                    kept: kept.as_ref(),
+                    operation,
+                };
+                write_template::apply(&self.access, &*self.vault, &self.seen, &write, stamp).await
+            }
+            (
+                Spec::AwaitRollout {
+                    target,
+                    uid,
+                    template,
+                    ..
+                },
+                Before::Waiting { since },
+            ) => {
+                let wait = await_rollout::Wait {
+                    target,
+                    uid,
+                    template,
+                    operation,
+                };
+                await_rollout::apply(&self.access, &self.seen, &wait, *since).await
+            }
+            (Spec::SetPaused { target, pin, paused }, Before::Paused { .. }) => {
+                set_paused::apply(&self.access, target, pin, *paused, stamp, operation).await
+            }
+            (
+                Spec::DeletePod {
+                    target,
+                    uid,
+                    pod,
+                    pod_uid,
+                    template,
+                    why,
+                },
+                Before::Pod { .. },
+            ) => {
+                let deletion = delete_pod::Deletion {
+                    target,
+                    uid,
+                    pod,
+                    pod_uid,
+                    template,
+                    why,
+                    operation,
+                };
+                delete_pod::apply(&self.access, &deletion, stamp).await
+            }
+            (
+                _,
+                Before::Template { .. } | Before::Waiting { .. } | Before::Paused { .. } | Before::Pod { .. },
+            ) => Err(mismatch(operation)),
+        }
+    }
+
+    async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+        match (spec, before) {
+            (Spec::WriteTemplate { target, pin, to, .. }, Before::Template { hash, .. }) => {
+                let effect = write_template::Effect {
+                    uid: &pin.uid,
+                    former: hash,
+                    wanted: &to.template,
+                };
+                write_template::settle(&self.access, target, &effect, stamp, &look_for(&spec.phrase())).await
+            }
+            // A wait leaves nothing behind: it begins again.
+            (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
+            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former }) => {
+                let effect = set_paused::Effect {
+                    uid: &pin.uid,
+                    former: *former,
+                    wanted: *paused,
+                };
+                set_paused::settle(&self.access, target, &effect, stamp, &look_for(&spec.phrase())).await
+            }
+            (
+                Spec::DeletePod {
+                    target, pod, pod_uid, ..
+                },
+                _,
+            ) => delete_pod::settle(&self.access, target, pod, pod_uid, &look_for(&spec.phrase())).await,
+            (spec, _) => Settled::Unknown(mismatch(&look_for(&spec.phrase()))),
+        }
+    }
+
+    async fn reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+        let operation = take_back(spec);
+        match (spec, before) {
+            (
+                Spec::WriteTemplate { target, pin, to, .. },
+                Before::Template {
+                    template,
+                    hash,
+                    last_applied,
+                    annotations,
+                },
+            ) => {
+                let effect = write_template::Effect {
+                    uid: &pin.uid,
+                    former: &to.template,
+                    wanted: hash,
+                };
+                let kept = write_template::Kept {
+                    template,
+                    last_applied: last_applied.as_ref(),
+                    annotations,
+                };
+                write_template::reverse(
+                    &self.access,
+                    &*self.vault,
+                    target,
+                    &effect,
+                    &kept,
+                    stamp,
+                    &operation,
+                )
+                .await
+            }
+            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former }) => {
+                let effect = set_paused::Effect {
+                    uid: &pin.uid,
+                    former: *paused,
+                    wanted: *former,
+                };
+                set_paused::reverse(&self.access, target, &effect, stamp, &operation).await
+            }
+            // The controller has made another pod in its place; there is nothing to put back.
+            (Spec::DeletePod { pod_uid, .. }, _) => Ok(After::Deleted { uid: pod_uid.clone() }),
+            (Spec::AwaitRollout { .. }, _) => {
+                let message = "a wait changes nothing, so there is nothing to take back";
+                Err(Failure::new(FailureClass::Permanent, operation, message))
+            }
+            (Spec::WriteTemplate { .. } | Spec::SetPaused { .. }, _) => Err(mismatch(&operation)),
+        }
+    }
+
+    async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+        let operation = look_for(&take_back(spec));
+        match (spec, before) {
+            (Spec::WriteTemplate { target, pin, to, .. }, Before::Template { hash, .. }) => {
+                let effect = write_template::Effect {
+                    uid: &pin.uid,
+                    former: &to.template,
+                    wanted: hash,
+                };
+                write_template::settle(&self.access, target, &effect, stamp, &operation).await
+            }
+            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former }) => {
+                let effect = set_paused::Effect {
+                    uid: &pin.uid,
+                    former: *paused,
+                    wanted: *former,
+                };
+                set_paused::settle(&self.access, target, &effect, stamp, &operation).await
+            }
+            (Spec::DeletePod { pod_uid, .. }, _) => Settled::Applied(After::Deleted { uid: pod_uid.clone() }),
+            (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
+            (Spec::WriteTemplate { .. } | Spec::SetPaused { .. }, _) => {
+                Settled::Unknown(mismatch(&operation))
+            }
+        }
+    }
+
+    async fn fence(&self, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure> {
+        fence::stamp(&self.access, spec, run, from, to).await
+    }
+}
+
+fn take_back(spec: &Spec) -> String {
+    format!("take this back: {}", spec.phrase())
+}
+
+fn look_for(phrase: &str) -> String {
+    format!("find out whether this was done: {phrase}")
+}
+
+/// A journal that pairs a step with what was there before another one is damaged.
+fn mismatch(operation: &str) -> Failure {
+    let message = "what was recorded before this step belongs to a step of another kind; nothing was changed";
+    Failure::new(FailureClass::Permanent, operation, message)
+}

@@ -1,0 +1,202 @@
+//! A workload object as the API server returned it, whole and untyped, so that writing it back drops no field that
+//! this program does not know. Owns what is read from it and set in it; sends nothing.
+
+use super::strategy::strategy;
+use astern_model::id::{TemplateHash, Uid};
+use astern_model::target::{Target, WorkloadKind};
+use astern_model::template::Template;
+use astern_model::workload::{FieldManager, Strategy};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+
+/// One workload, just read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Object {
+    kind: WorkloadKind,
+    json: Value,
+}
+
+impl Object {
+    /// Takes the API server's answer for a workload of this kind.
+    pub(crate) fn new(kind: WorkloadKind, json: Value) -> Self {
+        Self { kind, json }
+    }
+
+    /// The kind.
+    pub(crate) fn kind(&self) -> WorkloadKind {
+        self.kind
+    }
+
+    /// The whole JSON.
+    pub(crate) fn json(&self) -> &Value {
+        &self.json
+    }
+
+    /// `metadata.uid`.
+    pub(crate) fn uid(&self) -> Uid {
+        Uid(self.text("/metadata/uid").unwrap_or_default().to_owned())
+    }
+
+    /// `metadata.generation`.
+    pub(crate) fn generation(&self) -> u64 {
+        self.number("/metadata/generation").unwrap_or(0)
+    }
+
+    /// Whether its controller has taken in the newest spec.
+    pub(crate) fn observed(&self) -> bool {
+        self.number("/status/observedGeneration").unwrap_or(0) >= self.generation()
+    }
+
+    /// `spec.template` without what controllers put in.
+    pub(crate) fn template(&self) -> Template {
+        Template::clean(
+            self.json
+                .pointer("/spec/template")
+                .cloned()
+                .unwrap_or(Value::Null),
+        )
+    }
+
+    /// The hash of that.
+    pub(crate) fn template_hash(&self) -> TemplateHash {
+        self.template().hash()
+    }
+
+    /// How it replaces pods.
+    pub(crate) fn strategy(&self) -> Strategy {
+        strategy(self.kind, self.json.get("spec").unwrap_or(&Value::Null))
+    }
+
+    /// `spec.paused` of a Deployment.
+    pub(crate) fn paused(&self) -> bool {
+        self.json
+            .pointer("/spec/paused")
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    }
+
+    /// One annotation.
+    pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
+        self.json.get("metadata")?.get("annotations")?.get(name)?.as_str()
+    }
+
+    /// `metadata.managedFields`, empty where the server sent none.
+    pub(crate) fn managed_fields(&self) -> &[Value] {
+        self.json
+            .pointer("/metadata/managedFields")
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// The field manager that wrote the template last.
+    pub(crate) fn template_manager(&self) -> Option<FieldManager> {
+        self.manager_of(|spec| spec.get("f:template").is_some())
+    }
+
+    /// The field manager that wrote `spec.paused` last.
+    pub(crate) fn paused_manager(&self) -> Option<FieldManager> {
+        self.manager_of(|spec| spec.get("f:paused").is_some())
+    }
+
+    /// A number at a JSON pointer.
+    pub(crate) fn number(&self, pointer: &str) -> Option<u64> {
+        self.json.pointer(pointer)?.as_u64()
+    }
+
+    /// A text at a JSON pointer.
+    pub(crate) fn text(&self, pointer: &str) -> Option<&str> {
+        self.json.pointer(pointer)?.as_str()
+    }
+
+    /// The same object asking for another template. Nothing beside the template changes.
+    #[must_use]
+    pub(crate) fn with_template(mut self, template: &Template) -> Self {
+        self.spec_mut()
+            .insert("template".to_owned(), template.json().clone());
+        self
+    }
+
+    /// The same object paused or not.
+    #[must_use]
+    pub(crate) fn with_paused(mut self, paused: bool) -> Self {
+        self.spec_mut().insert("paused".to_owned(), json!(paused));
+        self
+    }
+
+    /// The same object with these annotations set, or removed where there is no value.
+    #[must_use]
+    pub(crate) fn with_annotations(mut self, values: BTreeMap<&str, Option<String>>) -> Self {
+        let metadata = self.entry_mut("metadata");
+        let slot = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if !slot.is_object() {
+            *slot = json!({});
+        }
+        if let Value::Object(annotations) = slot {
+            for (name, value) in values {
+                match value {
+                    Some(text) => annotations.insert(name.to_owned(), Value::String(text)),
+                    None => annotations.remove(name),
+                };
+            }
+        }
+        self
+    }
+
+    fn spec_mut(&mut self) -> &mut Map<String, Value> {
+        self.entry_mut("spec")
+    }
+
+    fn entry_mut(&mut self, name: &str) -> &mut Map<String, Value> {
+        if !self.json.get(name).is_some_and(Value::is_object) {
+            self.json[name] = json!({});
+        }
+        self.json[name]
+            .as_object_mut()
+            .expect("BUG: it was made an object on the line before")
+    }
+
+    fn manager_of(&self, wrote: impl Fn(&Value) -> bool) -> Option<FieldManager> {
+        let text = |entry: &Value, name: &str| {
+            entry
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        self.managed_fields()
+            .iter()
+            .filter(|entry| entry.pointer("/fieldsV1/f:spec").is_some_and(&wrote))
+            .map(|entry| FieldManager {
+                name: text(entry, "manager"),
+                operation: text(entry, "operation"),
+                at: text(entry, "time").parse::<Timestamp>().ok(),
+            })
+            .max_by_key(|manager| manager.at)
+    }
+}
+
+/// The API path under which the workloads of a target's kind and namespace lie.
+pub(crate) fn collection(target: &Target) -> String {
+    format!(
+        "/apis/apps/v1/namespaces/{}/{}",
+        target.namespace,
+        target.kind.plural()
+    )
+}
+
+/// Who wrote the template last, as a phrase for a message: `last written by kubectl-edit at …`.
+pub(crate) fn writer_phrase(manager: Option<&FieldManager>) -> String {
+    match manager {
+        Some(FieldManager {
+            name, at: Some(at), ..
+        }) => {
+            format!(
+                "last written by field manager {name} at {}",
+                astern_model::choice::clock(*at)
+            )
+        }
+        Some(FieldManager { name, at: None, .. }) => format!("last written by field manager {name}"),
+        None => "nobody is named as its last writer".to_owned(),
+    }
+}

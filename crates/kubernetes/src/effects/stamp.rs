@@ -1,0 +1,117 @@
+//! What a write leaves on the object it wrote, and what such marks forbid: the effect's key, the epoch and the run.
+//! Owns the annotations' names and the fence rule; sends nothing.
+
+use super::object::Object;
+use astern_model::id::{Epoch, RunId};
+use astern_model::step::workload::Stamp;
+use std::collections::BTreeMap;
+
+/// The key of the effect that wrote the object last.
+pub(crate) const EFFECT: &str = "astern.dev/effect";
+/// The epoch of whoever wrote it.
+pub(crate) const EPOCH: &str = "astern.dev/epoch";
+/// The run that wrote it.
+pub(crate) const RUN: &str = "astern.dev/run";
+/// Why the template is what it is. `kubectl rollout history` prints it.
+pub(crate) const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
+
+/// The annotations that writing a template overwrites, last-applied apart.
+pub(crate) const OVERWRITTEN: [&str; 4] = [EFFECT, EPOCH, RUN, CHANGE_CAUSE];
+
+/// The annotations that every write of this stamp sets.
+pub(crate) fn marks(stamp: &Stamp) -> BTreeMap<&'static str, Option<String>> {
+    BTreeMap::from([
+        (EFFECT, Some(stamp.key.to_string())),
+        (EPOCH, Some(stamp.epoch.to_string())),
+        (RUN, Some(stamp.run.to_string())),
+    ])
+}
+
+/// The text of `kubernetes.io/change-cause`.
+pub(crate) fn change_cause(stamp: &Stamp) -> String {
+    format!("{}: {}", stamp.run, stamp.reason)
+}
+
+/// Whether this stamp's effect was the last that wrote the object.
+pub(crate) fn is_ours(object: &Object, stamp: &Stamp) -> bool {
+    object.annotation(EFFECT) == Some(stamp.key.as_str())
+}
+
+/// The epoch that `run` left on the object, if it is the run that wrote it last.
+pub(crate) fn epoch_of(object: &Object, run: &RunId) -> Option<Epoch> {
+    epoch_in(object.annotation(RUN), object.annotation(EPOCH), run)
+}
+
+/// The same from the two annotations.
+pub(crate) fn epoch_in(its_run: Option<&str>, its_epoch: Option<&str>, run: &RunId) -> Option<Epoch> {
+    (its_run? == run.as_str()).then(|| its_epoch?.parse().ok().map(Epoch))?
+}
+
+/// Why a holder of `mine` may not write, if it may not: a newer holder of the same run has been here.
+pub(crate) fn fenced(theirs: Option<Epoch>, mine: Epoch) -> Option<String> {
+    let theirs = theirs.filter(|theirs| *theirs > mine)?;
+    Some(format!(
+        "this run was taken over: the object carries epoch {theirs}, and this process holds epoch {mine}"
+    ))
+}
+
+/// Why a holder that took over may not stamp `to`, if it may not. `from` is the epoch of the newest write on the
+/// object that the journal has a result of, 0 where it has none. A lower epoch, or none, is then a foreign write: a
+/// person's `kubectl rollout undo`, for one, brings old annotations back.
+pub(crate) fn unexpected(found: Option<Epoch>, from: Epoch, to: Epoch) -> Option<String> {
+    match found {
+        Some(found) if found > to => Some(format!(
+            "this run was taken over again: the object carries epoch {found}, and this process holds epoch {to}"
+        )),
+        Some(found) if found < from => Some(format!(
+            "somebody else wrote it: it carries epoch {found} of this run, and the journal knows of a write under epoch {from}"
+        )),
+        None if from > Epoch(0) => Some(format!(
+            "somebody else wrote it: it carries no epoch of this run, and the journal knows of a write under epoch {from}"
+        )),
+        Some(_) | None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_with_a_lower_epoch_may_not_write() {
+        let check = |theirs: Option<u64>, mine: u64, allowed: bool| {
+            assert_eq!(
+                fenced(theirs.map(Epoch), Epoch(mine)).is_none(),
+                allowed,
+                "{theirs:?} {mine}"
+            );
+        };
+        check(None, 2, true);
+        check(Some(2), 2, true);
+        check(Some(1), 2, true);
+        check(Some(9), 2, false);
+    }
+
+    #[test]
+    fn an_epoch_of_another_run_says_nothing() {
+        let run = RunId::from("r1");
+        assert_eq!(epoch_in(Some("r1"), Some("7"), &run), Some(Epoch(7)));
+        assert_eq!(epoch_in(Some("r0"), Some("7"), &run), None);
+        assert_eq!(epoch_in(Some("r1"), Some("seven"), &run), None);
+        assert_eq!(epoch_in(Some("r1"), None, &run), None);
+    }
+
+    #[test]
+    fn an_epoch_lower_than_the_journals_is_a_foreign_write() {
+        let check = |found: Option<u64>, from: u64, allowed: bool| {
+            let refused = unexpected(found.map(Epoch), Epoch(from), Epoch(9));
+            assert_eq!(refused.is_none(), allowed, "{found:?} {from}: {refused:?}");
+        };
+        check(None, 0, true);
+        check(None, 3, false);
+        check(Some(2), 3, false);
+        check(Some(3), 3, true);
+        check(Some(9), 3, true);
+        check(Some(10), 3, false);
+    }
+}

@@ -1,0 +1,290 @@
+//! Writing a remembered template back, and taking that back. Owns what is read, what is decided and what is written
+//! for this step; nothing of the rollout that follows.
+
+use super::access::Access;
+use super::last_applied::{LAST_APPLIED, carried_over, with_template_of};
+use super::object::{Object, writer_phrase};
+use super::revision::{self, Origin, Remembered};
+use super::stamp::{CHANGE_CAUSE, OVERWRITTEN, change_cause, epoch_of, fenced, is_ours, marks};
+use super::{Seen, pin};
+use astern_model::choice::RevisionRef;
+use astern_model::content::ContentRef;
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::id::{TemplateHash, Uid};
+use astern_model::step::workload::{After, Before, Pin, Stamp};
+use astern_model::target::Target;
+use astern_model::template::canonical;
+use astern_port::vault::Vault;
+use astern_port::workloads::Settled;
+use std::collections::BTreeMap;
+
+/// The step, as its spec says it.
+pub(crate) struct Write<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) pin: &'a Pin,
+    pub(crate) to: &'a RevisionRef,
+    pub(crate) kept: Option<&'a ContentRef>,
+    pub(crate) operation: &'a str,
+}
+
+/// The step in one direction: which template it replaces by which.
+pub(crate) struct Effect<'a> {
+    pub(crate) uid: &'a Uid,
+    pub(crate) former: &'a TemplateHash,
+    pub(crate) wanted: &'a TemplateHash,
+}
+
+/// What was kept before the step, and is put back by its reversal.
+pub(crate) struct Kept<'a> {
+    pub(crate) template: &'a ContentRef,
+    pub(crate) last_applied: Option<&'a ContentRef>,
+    pub(crate) annotations: &'a BTreeMap<String, String>,
+}
+
+/// Reads the workload, checks the pins, and keeps in the vault what the reversal needs.
+pub(crate) async fn prepare(
+    access: &Access,
+    vault: &dyn Vault,
+    target: &Target,
+    pin: &Pin,
+    operation: &str,
+) -> Result<Before, Failure> {
+    let now = access.workload(target, operation).await?;
+    if let Some(message) = pin::broken(pin, &now) {
+        return Err(moved(operation, &message));
+    }
+    let template = now.template();
+    let text = canonical(template.json());
+    let last_applied = now.annotation(LAST_APPLIED);
+    let keep_last_applied = async {
+        match last_applied {
+            Some(text) => vault.put("last-applied", text.as_bytes()).await.map(Some),
+            None => Ok(None),
+        }
+    };
+    let (kept, last_applied) = futures::try_join!(vault.put("template", text.as_bytes()), keep_last_applied)?;
+    let annotations = OVERWRITTEN
+        .into_iter()
+        .filter_map(|name| {
+            now.annotation(name)
+                .map(|value| (name.to_owned(), value.to_owned()))
+        })
+        .collect();
+    Ok(Before::Template {
+        template: kept,
+        hash: template.hash(),
+        last_applied,
+        annotations,
+    })
+}
+
+/// Writes the planned template, unless that is done already. The revision is read beside the workload, so that two
+/// round trips lie between the command and the effect.
+pub(crate) async fn apply(
+    access: &Access,
+    vault: &dyn Vault,
+    seen: &Seen,
+    write: &Write<'_>,
+    stamp: &Stamp,
+) -> Result<After, Failure> {
+    let Write {
+        target,
+        pin,
+        to,
+        kept,
+        operation,
+    } = *write;
+    let (now, remembered) = futures::join!(
+        access.workload(target, operation),
+        revision::read(access, vault, target, to, kept, operation)
+    );
+    let now = now?;
+    let effect = Effect {
+        uid: &pin.uid,
+        former: &pin.template,
+        wanted: &to.template,
+    };
+    if let Some(after) = already(&effect, stamp, &now) {
+        return Ok(after);
+    }
+    if let Some(message) = overwritten(&effect, stamp, &now).or_else(|| pin::broken(pin, &now)) {
+        return Err(moved(operation, &message));
+    }
+    if let Some(message) = fenced(epoch_of(&now, &stamp.run), stamp.epoch) {
+        return Err(moved(operation, &message));
+    }
+    let remembered = remembered?;
+    if matches!(remembered.from, Origin::Cluster { .. }) {
+        seen.insert(&pin.uid, &to.name, to.template.clone());
+    }
+    let written = access
+        .replace(target, &forward(now, &remembered, stamp), operation)
+        .await?;
+    confirmed(&effect, &written, operation)
+}
+
+/// Puts back what [`prepare`] kept: the template, last-applied and the change cause. The marks are this reversal's
+/// own, so that settling can tell it.
+pub(crate) async fn reverse(
+    access: &Access,
+    vault: &dyn Vault,
+    target: &Target,
+    effect: &Effect<'_>,
+    kept: &Kept<'_>,
+    stamp: &Stamp,
+    operation: &str,
+) -> Result<After, Failure> {
+    let now = access.workload(target, operation).await?;
+    if let Some(after) = already(effect, stamp, &now) {
+        return Ok(after);
+    }
+    if let Some(message) = not_as_written(effect, stamp, &now) {
+        return Err(moved(operation, &message));
+    }
+    let template = revision::from_vault(vault, kept.template, effect.wanted, operation).await?;
+    let last_applied = match kept.last_applied {
+        Some(reference) => Some(text(vault.get(reference).await?, operation)?),
+        None => None,
+    };
+    let mut annotations = marks(stamp);
+    annotations.insert(CHANGE_CAUSE, kept.annotations.get(CHANGE_CAUSE).cloned());
+    annotations.insert(LAST_APPLIED, last_applied);
+    let object = now.with_template(&template).with_annotations(annotations);
+    let written = access.replace(target, &object, operation).await?;
+    confirmed(effect, &written, operation)
+}
+
+/// Finds out whether the effect with this key is there, in either direction.
+pub(crate) async fn settle(
+    access: &Access,
+    target: &Target,
+    effect: &Effect<'_>,
+    stamp: &Stamp,
+    operation: &str,
+) -> Settled<After> {
+    match access.find(target, operation).await {
+        Ok(Some(now)) => settled(effect, stamp, &now, operation),
+        // Without the object, its write is not there either; the next attempt says that it is gone.
+        Ok(None) => Settled::NotApplied,
+        Err(failure) => Settled::Unknown(failure),
+    }
+}
+
+/// What the object says about the effect.
+fn settled(effect: &Effect<'_>, stamp: &Stamp, now: &Object, operation: &str) -> Settled<After> {
+    if &now.uid() != effect.uid {
+        return Settled::NotApplied;
+    }
+    if let Some(after) = already(effect, stamp, now) {
+        return Settled::Applied(after);
+    }
+    let hash = now.template_hash();
+    if &hash == effect.former && !is_ours(now, stamp) {
+        return Settled::NotApplied;
+    }
+    let ours = if is_ours(now, stamp) {
+        "this step wrote it, and then"
+    } else {
+        "this step's mark is not on it, and"
+    };
+    let message = format!(
+        "{ours} somebody else wrote a template: it is {hash}, {}; nothing was written by this look",
+        writer_phrase(now.template_manager().as_ref())
+    );
+    Settled::Unknown(Failure::new(FailureClass::Unknown, operation, message).hint(
+        "find out who wrote it and decide which template shall stand: kubectl get -o yaml --show-managed-fields",
+    ))
+}
+
+/// The answer when this very effect is there already.
+fn already(effect: &Effect<'_>, stamp: &Stamp, now: &Object) -> Option<After> {
+    let hash = now.template_hash();
+    let done = &now.uid() == effect.uid && is_ours(now, stamp) && &hash == effect.wanted;
+    done.then(|| After::Written {
+        template: hash,
+        generation: now.generation(),
+    })
+}
+
+/// The message when this effect was there and somebody put the old template back. Writing it again would be a
+/// fight with whoever did that, and the owner wins those.
+fn overwritten(effect: &Effect<'_>, stamp: &Stamp, now: &Object) -> Option<String> {
+    (is_ours(now, stamp) && &now.template_hash() == effect.former).then(|| {
+        format!(
+            "it was written by this run and then written back, {}",
+            writer_phrase(now.template_manager().as_ref())
+        )
+    })
+}
+
+/// Why a reversal may not write, if it may not: it takes back what this run wrote and nothing else.
+fn not_as_written(effect: &Effect<'_>, stamp: &Stamp, now: &Object) -> Option<String> {
+    if let Some(message) = pin::another(effect.uid, now) {
+        return Some(message);
+    }
+    let hash = now.template_hash();
+    if &hash != effect.former {
+        return Some(format!(
+            "its template is not the one that this run wrote: {hash} instead of {}, {}",
+            effect.former,
+            writer_phrase(now.template_manager().as_ref())
+        ));
+    }
+    fenced(epoch_of(now, &stamp.run), stamp.epoch)
+}
+
+/// The whole object as it shall be: only the template, last-applied inside it, and our annotations differ.
+fn forward(now: Object, remembered: &Remembered, stamp: &Stamp) -> Object {
+    let mut annotations = marks(stamp);
+    annotations.insert(CHANGE_CAUSE, Some(change_cause(stamp)));
+    if let Some(today) = now.annotation(LAST_APPLIED) {
+        let from_revision = remembered
+            .last_applied()
+            .and_then(|then| with_template_of(today, then));
+        let text = from_revision.unwrap_or_else(|| {
+            carried_over(
+                today,
+                now.template().json(),
+                remembered.template.json(),
+                now.managed_fields(),
+            )
+        });
+        annotations.insert(LAST_APPLIED, Some(text));
+    }
+    now.with_template(&remembered.template)
+        .with_annotations(annotations)
+}
+
+/// Whether what the server stored is what was sent. Admission may have changed it, and then nothing that was
+/// planned for this template holds.
+fn confirmed(effect: &Effect<'_>, written: &Object, operation: &str) -> Result<After, Failure> {
+    let template = written.template_hash();
+    if &template == effect.wanted {
+        return Ok(After::Written {
+            template,
+            generation: written.generation(),
+        });
+    }
+    let message = format!(
+        "the template was written, and admission changed it on the way: it is {template} instead of {}",
+        effect.wanted
+    );
+    Err(Failure::new(FailureClass::Unknown, operation, message)
+        .hint("find the webhook that changes pod templates: kubectl get mutatingwebhookconfigurations"))
+}
+
+fn moved(operation: &str, message: &str) -> Failure {
+    Failure::new(
+        FailureClass::Conflict,
+        operation,
+        format!("{message}; nothing was written"),
+    )
+    .hint("look at what changed, then make a new plan: astern plan")
+}
+
+fn text(bytes: Vec<u8>, operation: &str) -> Result<String, Failure> {
+    String::from_utf8(bytes).map_err(|_| {
+        let message = "the kept last-applied-configuration is no text; nothing was written";
+        Failure::new(FailureClass::Permanent, operation, message)
+    })
+}

@@ -1,0 +1,119 @@
+//! Whether the user may do something, and whether somebody else is at work: the two questions about people.
+
+use super::super::fetch::{Part, get, post};
+use super::super::workload::time;
+use crate::failure::{Attempt, Verb};
+use crate::lock::LEASE;
+use astern_model::choice::clock;
+use astern_model::failure::FailureClass;
+use astern_model::question::Answer;
+use jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use serde_json::{Value, json};
+
+/// Where a Lease names the run that it is held for.
+const RUN: &str = "/metadata/annotations/astern.dev~1run";
+
+/// What somebody wishes to do.
+pub(super) struct Wish<'a> {
+    pub(super) verb: &'a str,
+    pub(super) group: &'a str,
+    /// The plural, with its subresource after a `/`.
+    pub(super) resource: &'a str,
+    pub(super) namespace: &'a str,
+}
+
+/// Asks the API server's own authorizers, by a SelfSubjectAccessReview.
+pub(super) async fn may_i(client: &Client, wish: &Wish<'_>) -> Answer {
+    let (resource, subresource) = wish.resource.split_once('/').unwrap_or((wish.resource, ""));
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": {
+            "verb": wish.verb, "group": wish.group, "resource": resource, "subresource": subresource,
+            "namespace": wish.namespace,
+        }},
+    });
+    let operation = format!("ask for the right to {} {}", wish.verb, wish.resource);
+    let attempt = Attempt::new(Verb::Create, "selfsubjectaccessreviews", operation).without_effect();
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    match post(client, path, &review, false, &attempt).await {
+        Ok(answer) => allowed(&answer, wish),
+        Err(failure) => Answer::Unknown { why: failure.message },
+    }
+}
+
+fn allowed(answer: &Value, wish: &Wish<'_>) -> Answer {
+    let text = |name: &str| answer.pointer(&format!("/status/{name}")).and_then(Value::as_str).unwrap_or_default();
+    if answer.pointer("/status/allowed").and_then(Value::as_bool) == Some(true) {
+        return Answer::Yes;
+    }
+    let what = format!("no right to {} {} in namespace {}", wish.verb, wish.resource, wish.namespace);
+    match (text("evaluationError"), text("reason")) {
+        // An authorizer that failed has not said no.
+        (error, _) if !error.is_empty() => Answer::Unknown { why: format!("{what} was found: {error}") },
+        (_, "") => Answer::No { why: what },
+        (_, reason) => Answer::No { why: format!("{what}: {reason}") },
+    }
+}
+
+/// Looks at the run lock of a namespace. A look only: taking it is what decides.
+pub(super) async fn lock_free(client: &Client, namespace: &str) -> Answer {
+    let operation = format!("read lease/{LEASE} in namespace {namespace}");
+    let attempt = Attempt::new(Verb::Get, "leases", operation);
+    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+    match get::<Value>(client, &path, LEASE, Part::Whole, &attempt).await {
+        Ok(lease) => free(&lease, Timestamp::now()),
+        Err(failure) if failure.class == FailureClass::Permanent => Answer::Yes,
+        Err(failure) => Answer::Unknown { why: failure.message },
+    }
+}
+
+fn free(lease: &Value, now: Timestamp) -> Answer {
+    let holder = lease.pointer("/spec/holderIdentity").and_then(Value::as_str).unwrap_or_default();
+    let renewed = time(lease.pointer("/spec/renewTime"));
+    let seconds = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let lasts = |at: Timestamp| now.duration_since(at) <= SignedDuration::from_secs(seconds);
+    match renewed {
+        _ if holder.is_empty() => Answer::Yes,
+        Some(at) if lasts(at) => {
+            let run = lease.pointer(RUN).and_then(Value::as_str).map(|run| format!(" for run {run}"));
+            let run = run.unwrap_or_default();
+            Answer::No { why: format!("held by {holder}{run}, renewed {}", clock(at)) }
+        }
+        _ => Answer::Yes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_free_once_nobody_renews_it() {
+        let check = |spec: Value, free_now: bool| {
+            let answer = free(&json!({"spec": spec}), "2026-01-01T00:01:00Z".parse().unwrap());
+            assert_eq!(answer == Answer::Yes, free_now, "{spec}: {answer:?}");
+        };
+        let held = |renewed: &str| json!({"holderIdentity": "h", "leaseDurationSeconds": 15, "renewTime": renewed});
+        check(json!({}), true);
+        check(json!({"holderIdentity": ""}), true);
+        check(held("2026-01-01T00:00:50.000000Z"), false);
+        check(held("2026-01-01T00:00:40.000000Z"), true);
+    }
+
+    #[test]
+    fn an_authorizer_that_failed_has_not_said_no() {
+        let wish = Wish { verb: "update", group: "apps", resource: "deployments", namespace: "shop" };
+        let check = |status: Value, expected: &Answer| {
+            assert_eq!(&allowed(&json!({"status": status}), &wish), expected);
+        };
+        check(json!({"allowed": true}), &Answer::Yes);
+        let why = "no right to update deployments in namespace shop".to_owned();
+        check(json!({"allowed": false}), &Answer::No { why: why.clone() });
+        check(
+            json!({"allowed": false, "evaluationError": "webhook timed out"}),
+            &Answer::Unknown { why: format!("{why} was found: webhook timed out") },
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! Looking at a cluster: the inventory, the answers to questions, and changes. Only reads, reviews and dry runs.
+//!
+//! # Flow
+//! [`round`] reads everything side by side, [`inventory`] joins it. A second round is asked only where the first
+//! found an owner's mark or a node that may not answer.
+
+mod answer;
+mod changed;
+mod facts;
+mod fetch;
+mod identity;
+mod inventory;
+mod nodes;
+mod owners;
+mod pods;
+mod revisions;
+mod round;
+mod warnings;
+mod workload;
+
+use crate::connect::Connection;
+use crate::effects::object::Object;
+use crate::failure::{Attempt, Verb};
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::inventory::Inventory;
+use astern_model::question::{Answers, Question};
+use astern_model::target::{Cluster, Target};
+use astern_port::cluster::Look;
+use async_trait::async_trait;
+use fetch::Part;
+use futures::StreamExt as _;
+use inventory::{Second, Told};
+use jiff::{SignedDuration, Timestamp};
+use round::Round;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Requests in flight at once: enough to answer a plan of dozens of workloads in a breath, and few enough that the
+/// API server's fair queuing turns none away.
+const IN_FLIGHT: usize = 24;
+
+/// A cluster, looked at through the Kubernetes API.
+///
+/// # Flow
+/// It remembers what the newest inventory of each namespace was made from: a dry run of a write then needs no read
+/// before it, and a watch goes on from that moment without a gap.
+pub struct ClusterLook {
+    connection: Connection,
+    seen: Mutex<BTreeMap<String, Arc<Seen>>>,
+}
+
+/// What the newest inventory of a namespace was made from.
+#[derive(Default)]
+struct Seen {
+    /// The workloads as they were read.
+    objects: BTreeMap<Target, Object>,
+    /// From which version on a watch of each resource misses nothing.
+    versions: BTreeMap<&'static str, String>,
+}
+
+impl ClusterLook {
+    /// Looks through this connection. Sends nothing yet.
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, seen: Mutex::default() }
+    }
+
+    fn seen(&self, namespace: &str) -> Arc<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned().unwrap_or_default()
+    }
+
+    fn remember(&self, namespace: &str, round: &mut Round) {
+        let versions = std::mem::take(&mut round.versions);
+        let named = |object: Object| (workload::target(&object, namespace), object);
+        let objects = std::mem::take(&mut round.workloads).into_iter().map(named).collect();
+        let seen = Arc::new(Seen { objects, versions });
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned(), seen);
+    }
+
+    /// Lists of a namespace that does not exist are empty, so an empty one is asked for.
+    async fn must_exist(&self, namespace: &str) -> Result<(), Failure> {
+        let attempt = Attempt::new(Verb::Get, "namespaces", format!("read namespace {namespace}"));
+        let found: Result<serde_json::Value, Failure> =
+            fetch::get(&self.connection.client, "/api/v1/namespaces", namespace, Part::Metadata, &attempt).await;
+        match found {
+            Err(failure) if failure.class == FailureClass::Permanent => {
+                let message = format!("namespace {namespace} does not exist");
+                Err(Failure::new(FailureClass::Permanent, format!("read namespace {namespace}"), message)
+                    .hint("name one with -n; those that exist: kubectl get namespaces"))
+            }
+            Err(failure) if failure.class == FailureClass::Refused => Ok(()),
+            Err(failure) => Err(failure),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    async fn ask(&self, second: &Second) -> Told {
+        let client = &self.connection.client;
+        let states: Vec<_> = second
+            .owners
+            .iter()
+            .map(|mark| async move { (mark.clone(), owners::state(client, mark).await) })
+            .collect();
+        let owners = futures::stream::iter(states).buffer_unordered(IN_FLIGHT).collect::<BTreeMap<_, _>>();
+        let (owners, (lost, unread)) = futures::join!(owners, nodes::lost(client, &second.nodes));
+        Told { owners, lost, unread }
+    }
+
+    async fn take_inventory(&self, namespace: &str) -> Result<Inventory, Failure> {
+        let mut round = round::read(&self.connection, namespace).await?;
+        if round.workloads.is_empty() {
+            self.must_exist(namespace).await?;
+        }
+        let now = Timestamp::now();
+        let told = self.ask(&inventory::second(&round, namespace, now)).await;
+        let inventory = inventory::assemble(&round, &told, namespace, now);
+        self.remember(namespace, &mut round);
+        Ok(inventory)
+    }
+
+    /// A failure that says which server and context it was: these are the first thing to doubt.
+    fn told(&self, mut failure: Failure) -> Failure {
+        let Connection { context, server, .. } = &self.connection;
+        failure.message = format!("{} (context {context}, server {server})", failure.message);
+        failure
+    }
+}
+
+#[async_trait]
+impl Look for ClusterLook {
+    async fn identify(&self, namespace: &str) -> Result<Cluster, Failure> {
+        let (cluster, _) = identity::identify(&self.connection, namespace).await.map_err(|failure| self.told(failure))?;
+        Ok(cluster)
+    }
+
+    async fn inventory(&self, namespace: &str) -> Result<Inventory, Failure> {
+        self.take_inventory(namespace).await.map_err(|failure| self.told(failure))
+    }
+
+    async fn answer(&self, inventory: &Inventory, questions: &[Question]) -> Answers {
+        let seen = self.seen(&inventory.namespace);
+        let around = answer::Around { client: &self.connection.client, inventory, seen: &seen };
+        answer::all(&around, questions).await
+    }
+
+    async fn changed(&self, targets: &[Target], within: SignedDuration) -> Result<(), Failure> {
+        let namespaces: std::collections::BTreeSet<&str> =
+            targets.iter().map(|target| target.namespace.as_str()).collect();
+        let seen = namespaces.iter().map(|name| ((*name).to_owned(), self.seen(name))).collect();
+        changed::wait(&self.connection, targets, &seen, within).await.map_err(|failure| self.told(failure))
+    }
+}

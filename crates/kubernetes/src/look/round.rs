@@ -1,0 +1,169 @@
+//! The one round of reads that an inventory rests on: every list side by side. Owns what is read and which failure
+//! ends the matter; interprets nothing.
+
+use super::fetch::{Collection, Listed, Part, list};
+use super::identity::identify;
+use crate::connect::Connection;
+use crate::effects::object::Object;
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::target::{Cluster, WorkloadKind};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What one round gave, as the server wrote it.
+pub(super) struct Round {
+    /// Which cluster, as whom.
+    pub(super) cluster: Cluster,
+    /// Deployments, StatefulSets and DaemonSets.
+    pub(super) workloads: Vec<Object>,
+    /// The ReplicaSets.
+    pub(super) replica_sets: Vec<Value>,
+    /// The ControllerRevisions.
+    pub(super) controller_revisions: Vec<Value>,
+    /// The pods.
+    pub(super) pods: Vec<Pod>,
+    /// Events of type Warning.
+    pub(super) warnings: Vec<Event>,
+    /// The HorizontalPodAutoscalers.
+    pub(super) autoscalers: Vec<HorizontalPodAutoscaler>,
+    /// The ResourceQuotas.
+    pub(super) quotas: Vec<ResourceQuota>,
+    /// Nodes that take no new pods.
+    pub(super) cordoned: Vec<String>,
+    /// From which version on a watch of each resource misses nothing.
+    pub(super) versions: BTreeMap<&'static str, String>,
+    /// What could not be read, as sentences.
+    pub(super) unread: Vec<String>,
+}
+
+/// Reads a namespace: thirteen requests side by side, more only where a list has more than one page.
+///
+/// # Errors
+/// When the server does not answer, the cluster cannot be told, or no kind of workload may be listed.
+pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Round, Failure> {
+    let client = &connection.client;
+    let apps = |resource| Collection::namespaced("apis/apps/v1", namespace, resource);
+    let core = |resource| Collection::namespaced("api/v1", namespace, resource);
+    let [deployments, stateful_sets, daemon_sets] = WorkloadKind::ALL.map(|kind| apps(kind.plural()));
+    let (replica_sets, revisions) = (apps("replicasets"), apps("controllerrevisions"));
+    let (pods, warnings) = (core("pods"), core("events").fields("type=Warning"));
+    let autoscalers = Collection::namespaced("apis/autoscaling/v2", namespace, "horizontalpodautoscalers");
+    let quotas = core("resourcequotas");
+    let nodes = Collection::cluster("api/v1", "nodes").fields("spec.unschedulable=true");
+    let workload = |kind| move |json: Value| Object::new(kind, json);
+    let whole = Part::Whole;
+    let read = futures::join!(
+        identify(connection, namespace),
+        list(client, &deployments, whole, workload(WorkloadKind::Deployment)),
+        list(client, &stateful_sets, whole, workload(WorkloadKind::StatefulSet)),
+        list(client, &daemon_sets, whole, workload(WorkloadKind::DaemonSet)),
+        list(client, &replica_sets, whole, without_managers),
+        list(client, &revisions, whole, without_managers),
+        list(client, &pods, whole, slim_pod),
+        list(client, &warnings, whole, |event: Event| event),
+        list(client, &autoscalers, whole, |scaler: HorizontalPodAutoscaler| scaler),
+        list(client, &quotas, whole, |quota: ResourceQuota| quota),
+        list(client, &nodes, whole, |node: Node| node.metadata.name.unwrap_or_default()),
+    );
+    let mut take = Take { namespace, versions: BTreeMap::new(), unread: Vec::new() };
+    let (cluster, mut unread) = read.0?;
+    let workloads = take.workloads([
+        ("deployments", read.1),
+        ("statefulsets", read.2),
+        ("daemonsets", read.3),
+    ])?;
+    let round = Round {
+        cluster,
+        workloads,
+        replica_sets: take.needed("replicasets", read.4)?,
+        controller_revisions: take.needed("controllerrevisions", read.5)?,
+        pods: take.needed("pods", read.6)?,
+        warnings: take.wanted("events", read.7),
+        autoscalers: take.wanted("horizontalpodautoscalers", read.8),
+        quotas: take.wanted("resourcequotas", read.9),
+        cordoned: take.wanted("nodes", read.10),
+        versions: take.versions,
+        unread: Vec::new(),
+    };
+    unread.extend(take.unread);
+    Ok(Round { unread, ..round })
+}
+
+/// Takes the lists over, one by one, and notes what could not be had.
+struct Take<'a> {
+    namespace: &'a str,
+    versions: BTreeMap<&'static str, String>,
+    unread: Vec<String>,
+}
+
+impl Take<'_> {
+    /// The workloads. One kind that may not be listed is noted; none that may be listed ends the matter.
+    fn workloads(&mut self, lists: [(&'static str, Result<Listed<Object>, Failure>); 3]) -> Result<Vec<Object>, Failure> {
+        let mut all = Vec::new();
+        let mut refused = None;
+        let mut had = false;
+        for (resource, list) in lists {
+            match list {
+                Ok(list) => {
+                    had = true;
+                    self.versions.insert(resource, list.version);
+                    all.extend(list.items);
+                }
+                Err(failure) if failure.class == FailureClass::Refused => {
+                    self.note(resource, &failure);
+                    refused.get_or_insert(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        match refused {
+            Some(failure) if !had => Err(failure),
+            _ => Ok(all),
+        }
+    }
+
+    /// What a plan rests on: only a missing right is noted, everything else ends the matter.
+    fn needed<T>(&mut self, resource: &'static str, list: Result<Listed<T>, Failure>) -> Result<Vec<T>, Failure> {
+        match list {
+            Err(failure) if failure.class != FailureClass::Refused => Err(failure),
+            list => Ok(self.wanted(resource, list)),
+        }
+    }
+
+    /// What makes a plan better: any failure is noted.
+    fn wanted<T>(&mut self, resource: &'static str, list: Result<Listed<T>, Failure>) -> Vec<T> {
+        match list {
+            Ok(list) => {
+                self.versions.insert(resource, list.version);
+                list.items
+            }
+            Err(failure) => {
+                self.note(resource, &failure);
+                Vec::new()
+            }
+        }
+    }
+
+    fn note(&mut self, resource: &str, failure: &Failure) {
+        let place = match resource {
+            "nodes" => "of the cluster".to_owned(),
+            _ => format!("of namespace {}", self.namespace),
+        };
+        self.unread.push(format!("{resource} {place} could not be read: {}", failure.message));
+    }
+}
+
+/// Who manages which field is half of an object, and only of workloads is it asked.
+fn without_managers(mut json: Value) -> Value {
+    if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("managedFields");
+    }
+    json
+}
+
+fn slim_pod(mut pod: Pod) -> Pod {
+    pod.metadata.managed_fields = None;
+    pod
+}

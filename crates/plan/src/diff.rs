@@ -1,0 +1,220 @@
+//! The structured difference of two templates: place by place, list entries by name. Owns the masking of literal
+//! values; knows a handful of names of the pod template and treats all else as plain JSON.
+
+use crate::world::RESTARTED_AT;
+use astern_model::diff::{Change, Shown};
+use astern_model::template::{Template, canonical};
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What kubectl puts beside a manifest; it may hold literal values of any field.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Words in an argument that make its value one to hide.
+const TELLTALES: [&str; 8] = [
+    "password",
+    "passwd",
+    "token",
+    "secret",
+    "apikey",
+    "api-key",
+    "api_key",
+    "credential",
+];
+/// Lists whose entries are told apart by a field. Source: the merge keys of the API reference; a port's name comes
+/// first because people know it by that.
+const KEYED: [(&str, &[&str]); 15] = [
+    ("containers", &["name"]),
+    ("initContainers", &["name"]),
+    ("ephemeralContainers", &["name"]),
+    ("env", &["name"]),
+    ("httpHeaders", &["name"]),
+    ("volumes", &["name"]),
+    ("imagePullSecrets", &["name"]),
+    ("resourceClaims", &["name"]),
+    ("schedulingGates", &["name"]),
+    ("ports", &["name", "containerPort"]),
+    ("volumeMounts", &["mountPath"]),
+    ("volumeDevices", &["devicePath"]),
+    ("hostAliases", &["ip"]),
+    ("items", &["key"]),
+    ("topologySpreadConstraints", &["topologyKey"]),
+];
+
+/// Every place where `to` differs from `from`, in the order of their paths. A literal env value is masked on either
+/// side. The mark of `kubectl rollout restart` is left out, unless nothing else differs.
+pub fn diff(from: &Template, to: &Template) -> Vec<Change> {
+    let mut found = Vec::new();
+    let places: BTreeSet<&String> = [from, to]
+        .iter()
+        .filter_map(|template| template.json().as_object())
+        .flat_map(Map::keys)
+        .collect();
+    for place in places {
+        // `spec` is where nearly everything lies, so paths leave it out.
+        let path = if place == "spec" { "" } else { place.as_str() };
+        compare(
+            path,
+            place,
+            from.json().get(place),
+            to.json().get(place),
+            &mut found,
+        );
+    }
+    let (noise, told): (Vec<Change>, Vec<Change>) = found
+        .into_iter()
+        .partition(|change| change.path.ends_with(&format!("[{RESTARTED_AT}]")));
+    if told.is_empty() { noise } else { told }
+}
+
+fn compare(path: &str, field: &str, from: Option<&Value>, to: Option<&Value>, found: &mut Vec<Change>) {
+    if from == to {
+        return;
+    }
+    match (from, to) {
+        // A whole that comes or goes is told by its parts, so that masking sees each of them.
+        (Some(Value::Object(map)), None) if !map.is_empty() => objects(path, field, Some(map), None, found),
+        (None, Some(Value::Object(map))) if !map.is_empty() => objects(path, field, None, Some(map), found),
+        (Some(Value::Object(a)), Some(Value::Object(b))) => objects(path, field, Some(a), Some(b), found),
+        (Some(Value::Array(a)), Some(Value::Array(b))) => lists(path, field, (a, from), (b, to), found),
+        (Some(Value::Array(a)), None) if !a.is_empty() => lists(path, field, (a, from), (&[], to), found),
+        (None, Some(Value::Array(b))) if !b.is_empty() => lists(path, field, (&[], from), (b, to), found),
+        _ => found.push(Change {
+            path: path.to_owned(),
+            from: shown(field, from),
+            to: shown(field, to),
+        }),
+    }
+}
+
+fn objects(
+    path: &str,
+    field: &str,
+    from: Option<&Map<String, Value>>,
+    to: Option<&Map<String, Value>>,
+    found: &mut Vec<Change>,
+) {
+    if field == "env" || field == "httpHeaders" {
+        let entry = |entry: Option<&Map<String, Value>>| entry.map(shown_entry);
+        found.push(Change {
+            path: path.to_owned(),
+            from: entry(from),
+            to: entry(to),
+        });
+        return;
+    }
+    let keys: BTreeSet<&String> = from.into_iter().chain(to).flat_map(Map::keys).collect();
+    for key in keys {
+        let get = |map: Option<&'_ Map<String, Value>>| map.and_then(|map| map.get(key)).cloned();
+        let (a, b) = (get(from), get(to));
+        compare(&join(path, key), key, a.as_ref(), b.as_ref(), found);
+    }
+}
+
+type Side<'a> = (&'a [Value], Option<&'a Value>);
+
+fn lists(path: &str, field: &str, (a, from): Side<'_>, (b, to): Side<'_>, found: &mut Vec<Change>) {
+    let Some((key, a, b)) = keyed(field, a, b) else {
+        found.push(Change {
+            path: path.to_owned(),
+            from: shown(field, from),
+            to: shown(field, to),
+        });
+        return;
+    };
+    let before = found.len();
+    let (by_name_a, by_name_b): (BTreeMap<_, _>, BTreeMap<_, _>) = (
+        a.iter().map(|(name, entry)| (name, *entry)).collect(),
+        b.iter().map(|(name, entry)| (name, *entry)).collect(),
+    );
+    let names: BTreeSet<&String> = by_name_a.keys().chain(by_name_b.keys()).copied().collect();
+    for name in names {
+        let path = format!("{path}[{name}]");
+        match (by_name_a.get(name), by_name_b.get(name)) {
+            (Some(from), Some(to)) => compare(&path, field, Some(from), Some(to), found),
+            (from, to) => {
+                let (from, to) = (
+                    from.map(|entry| without(entry, key)),
+                    to.map(|entry| without(entry, key)),
+                );
+                compare(&path, field, from.as_ref(), to.as_ref(), found);
+            }
+        }
+    }
+    if found.len() == before {
+        // The same entries in another order: it decides which init container comes first.
+        let order = |entries: &[(String, &Value)]| {
+            let names: Vec<&str> = entries.iter().map(|(name, _)| name.as_str()).collect();
+            Some(Shown::Value(names.join(", ")))
+        };
+        found.push(Change {
+            path: format!("{path} (order)"),
+            from: order(&a),
+            to: order(&b),
+        });
+    }
+}
+
+type Keyed<'a> = Vec<(String, &'a Value)>;
+
+/// Both lists with the names of their entries, if there is a field that names each entry of both alone.
+fn keyed<'a>(field: &str, a: &'a [Value], b: &'a [Value]) -> Option<(&'static str, Keyed<'a>, Keyed<'a>)> {
+    let (_, keys) = KEYED.iter().find(|(list, _)| *list == field)?;
+    keys.iter()
+        .find_map(|key| Some((*key, named(key, a)?, named(key, b)?)))
+}
+
+/// An entry that comes or goes, without the field that its path names already.
+fn without(entry: &Value, key: &str) -> Value {
+    let mut entry = entry.clone();
+    if let Some(map) = entry.as_object_mut() {
+        map.remove(key);
+    }
+    entry
+}
+
+fn named<'a>(key: &str, list: &'a [Value]) -> Option<Keyed<'a>> {
+    let name = |entry: &'a Value| match entry.get(key)? {
+        Value::String(name) => Some((name.clone(), entry)),
+        Value::Number(number) => Some((number.to_string(), entry)),
+        _ => None,
+    };
+    let named: Keyed<'a> = list.iter().map(name).collect::<Option<_>>()?;
+    let distinct: BTreeSet<&String> = named.iter().map(|(name, _)| name).collect();
+    (distinct.len() == named.len()).then_some(named)
+}
+
+/// An entry of `env` or of a probe's headers: where its value comes from, or that it is a literal.
+fn shown_entry(entry: &Map<String, Value>) -> Shown {
+    match entry.get("valueFrom") {
+        Some(from) => Shown::Value(canonical(from)),
+        None => Shown::Masked,
+    }
+}
+
+fn shown(field: &str, value: Option<&Value>) -> Option<Shown> {
+    let value = value?;
+    let is_literal = matches!(field, "env" | "httpHeaders" | LAST_APPLIED);
+    let may_hold_one = matches!(field, "args" | "command") && holds_telltale(value);
+    if is_literal || may_hold_one {
+        return Some(Shown::Masked);
+    }
+    Some(Shown::Value(match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            canonical(value)
+        }
+    }))
+}
+
+fn holds_telltale(value: &Value) -> bool {
+    let text = canonical(value).to_ascii_lowercase();
+    TELLTALES.iter().any(|telltale| text.contains(telltale))
+}
+
+fn join(path: &str, key: &str) -> String {
+    match (path.is_empty(), key.contains(['.', '/'])) {
+        (_, true) => format!("{path}[{key}]"),
+        (true, false) => key.to_owned(),
+        (false, false) => format!("{path}.{key}"),
+    }
+}

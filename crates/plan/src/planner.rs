@@ -1,0 +1,376 @@
+//! The planner: scope, choice, decision and steps put together into one plan, or a refusal. Owns the order of the
+//! questions; each answer has a file of its own.
+
+use crate::assess::assess_against;
+use crate::choose::choose_in;
+use crate::decide::{decide, suspects};
+use crate::diff::diff;
+use crate::forecast::History;
+use crate::refuse;
+use crate::remarks;
+use crate::scope::{Scope, Sighting, scope};
+use crate::selector::Selector;
+use crate::steps::{self, Move, Moves};
+use crate::timeline;
+use crate::world::World;
+use astern_model::assessment::Assessment;
+use astern_model::choice::Choice;
+use astern_model::decision::{Decision, Refusal};
+use astern_model::inventory::Inventory;
+use astern_model::plan::{Criteria, Intent, Plan, TargetChanges};
+use astern_model::platform::Platform;
+use astern_model::policy::{Acceptor, OnFailure, Say};
+use astern_model::target::Target;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a person or pipeline asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `--only`: nothing else is touched. Empty leaves the scope to the evidence.
+    pub only: Vec<Target>,
+    /// `--to`: what to go back to, by workload.
+    pub to: BTreeMap<Target, Selector>,
+    /// Rows of the matrix that say "do not" and are overridden (`--override-decision`), by id.
+    pub overrides: BTreeSet<String>,
+    /// Who will approve.
+    pub acceptor: Acceptor,
+    /// `--on-failure`; none leaves it to the policy.
+    pub on_failure: Option<OnFailure>,
+}
+
+/// Plans a rollback. The workloads that fail are taken back, and with them those that moved in the same release; when
+/// nothing fails, the newest release. `only` limits this, `to` adds to it.
+///
+/// # Errors
+/// A [`Refusal`] says which code it has, what it rests on and the ways out; the codes are in [`crate::code`].
+pub fn plan(
+    request: &Request,
+    inventory: &Inventory,
+    platform: &Platform,
+    history: &History,
+    now: Timestamp,
+) -> Result<Plan, Refusal> {
+    let world = World::new(inventory, platform);
+    check_request(request, &world)?;
+    let members = world.platform_targets();
+    let looked_at: BTreeSet<&Target> = members
+        .iter()
+        .copied()
+        .chain(&request.only)
+        .chain(request.to.keys())
+        .collect();
+    let choices = choose_all(request, &world, &looked_at);
+    let assessment = assess_against(&world, &looked_at, choices.values());
+    let scope = {
+        let against = suspects(&assessment, &platform.policy);
+        let suspects = looked_at
+            .iter()
+            .copied()
+            .filter(|target| against.contains(target))
+            .collect();
+        let is_back = |target: &&&Target| world.views.get(**target).is_some_and(timeline::brought_back);
+        let brought_back = looked_at.iter().filter(is_back).copied().collect();
+        let (assessment, choices, members) = (&assessment, &choices, &members);
+        scope(
+            request,
+            &Sighting {
+                assessment,
+                choices,
+                members,
+                suspects,
+                brought_back,
+            },
+        )
+    };
+    let picked = pick(request, &scope, &choices, &world)?;
+    let chosen: Vec<Choice> = picked
+        .moves
+        .keys()
+        .filter_map(|target| choices.get(*target))
+        .cloned()
+        .collect();
+    let decision = decide(&assessment, &chosen, &platform.policy);
+    check_decision(request, &decision, &chosen, platform)?;
+    let steps = steps::steps(&picked.moves, &world, history)?;
+    let draft = Draft {
+        now,
+        intent: Intent::RollBack,
+        assessment,
+        decision,
+        choices: chosen,
+        steps,
+    };
+    let mut warnings = remarks::of_scope(&scope, &picked.moves);
+    warnings.extend(remarks::of_decision(&draft.decision, &request.overrides));
+    warnings.extend(remarks::of_targets(
+        &picked.moves,
+        &draft.assessment,
+        &draft.choices,
+    ));
+    warnings.extend(remarks::mixed(&picked.without_good));
+    let on_failure = request.on_failure.unwrap_or(platform.policy.on_failure);
+    Ok(finish(
+        draft,
+        &picked.moves,
+        &world,
+        &picked.left,
+        warnings,
+        on_failure,
+    ))
+}
+
+/// What is known once the steps are.
+pub(crate) struct Draft {
+    pub(crate) now: Timestamp,
+    pub(crate) intent: Intent,
+    pub(crate) assessment: Assessment,
+    pub(crate) decision: Decision,
+    pub(crate) choices: Vec<Choice>,
+    pub(crate) steps: Vec<astern_model::step::Step>,
+}
+
+/// Adds what follows from the steps: differences, forecast, what stays, what will count as recovered.
+pub(crate) fn finish(
+    draft: Draft,
+    moves: &Moves<'_>,
+    world: &World<'_>,
+    left: &BTreeMap<&Target, String>,
+    mut warnings: Vec<String>,
+    on_failure: OnFailure,
+) -> Plan {
+    let platform = world.platform;
+    let forecast = steps::longest(&draft.steps);
+    warnings.extend(remarks::of_budget(forecast, platform.rto));
+    warnings.extend(remarks::of_gaps(world));
+    Plan {
+        platform: platform.name.clone(),
+        namespace: world.inventory.namespace.clone(),
+        cluster: world.inventory.cluster.clone(),
+        made_at: draft.now,
+        expires_at: draft
+            .now
+            .checked_add(platform.policy.plan_expiry)
+            .unwrap_or(Timestamp::MAX),
+        intent: draft.intent,
+        assessment: draft.assessment,
+        decision: draft.decision,
+        choices: draft.choices,
+        changes: moves.values().map(changes).collect(),
+        steps: draft.steps,
+        unchanged: remarks::unchanged(moves, world, left),
+        warnings,
+        recovered_when: Criteria::of(platform, moves.keys().map(|target| (*target).clone()).collect()),
+        forecast,
+        rto: platform.rto,
+        on_failure,
+    }
+}
+
+fn changes(one: &Move<'_>) -> TargetChanges {
+    TargetChanges {
+        target: one.target().clone(),
+        from_version: one.view.workload.version(),
+        to_version: one.to.version.clone(),
+        changes: one
+            .template
+            .map(|to| diff(&one.view.workload.template, to))
+            .unwrap_or_default(),
+    }
+}
+
+fn check_request(request: &Request, world: &World<'_>) -> Result<(), Refusal> {
+    let unknown = request
+        .only
+        .iter()
+        .chain(request.to.keys())
+        .find(|target| !world.views.contains_key(*target));
+    if let Some(unknown) = unknown {
+        let known = world.views.keys().copied();
+        return Err(refuse::unknown_workload(
+            unknown,
+            &world.inventory.namespace,
+            known,
+        ));
+    }
+    let outside: Vec<&Target> = request
+        .to
+        .keys()
+        .filter(|target| !request.only.contains(target))
+        .collect();
+    if !request.only.is_empty() && !outside.is_empty() {
+        return Err(refuse::to_outside_only(&outside));
+    }
+    let rows: Vec<&str> = world
+        .platform
+        .policy
+        .matrix
+        .iter()
+        .map(|row| row.id.as_str())
+        .collect();
+    match request.overrides.iter().find(|row| !rows.contains(&row.as_str())) {
+        Some(row) => Err(refuse::unknown_row(row, &rows)),
+        None => Ok(()),
+    }
+}
+
+fn choose_all<'a>(
+    request: &Request,
+    world: &World<'a>,
+    targets: &BTreeSet<&'a Target>,
+) -> BTreeMap<&'a Target, Choice> {
+    let choose = |target: &&'a Target| {
+        let view = world.views.get(*target)?;
+        Some((
+            *target,
+            choose_in(view, &world.platform.policy, request.to.get(*target)),
+        ))
+    };
+    targets.iter().filter_map(choose).collect()
+}
+
+/// The workloads to move, and those of the scope that stay.
+struct Picked<'a> {
+    moves: Moves<'a>,
+    left: BTreeMap<&'a Target, String>,
+    without_good: Vec<&'a Target>,
+}
+
+fn pick<'a>(
+    request: &Request,
+    scope: &Scope<'a>,
+    choices: &BTreeMap<&'a Target, Choice>,
+    world: &'a World<'a>,
+) -> Result<Picked<'a>, Refusal> {
+    let mut picked = Picked {
+        moves: BTreeMap::new(),
+        left: BTreeMap::new(),
+        without_good: Vec::new(),
+    };
+    let mut missing = Vec::new();
+    for target in scope.base.iter().copied().chain(scope.joined.keys().copied()) {
+        let (Some(choice), Some(view)) = (choices.get(target), world.views.get(target)) else {
+            continue;
+        };
+        let Some(good) = &choice.good else {
+            if let Some(selector) = request.to.get(target) {
+                return Err(refuse::not_one_revision(&selector.to_string(), choice.clone()));
+            }
+            if scope.base.contains(target) {
+                missing.push(choice.clone());
+            } else {
+                picked.left.insert(target, remarks::without_good(choice));
+                picked.without_good.push(target);
+            }
+            continue;
+        };
+        if good.revision.template == view.live {
+            let number = good.revision.number;
+            picked.left.insert(
+                target,
+                format!("revision {number}, which --to names, is what it asks for already"),
+            );
+            continue;
+        }
+        let template = view
+            .revision(&good.revision.template)
+            .map(|revision| &revision.template);
+        picked.moves.insert(
+            target,
+            Move {
+                view,
+                to: good.revision.clone(),
+                template,
+                kept: None,
+            },
+        );
+    }
+    if !missing.is_empty() {
+        let others: Vec<&Target> = picked
+            .moves
+            .keys()
+            .copied()
+            .filter(|target| scope.base.contains(target))
+            .collect();
+        return Err(refuse::nothing_good(missing, &others));
+    }
+    if picked.moves.is_empty() {
+        return Err(nothing_moves(&picked, scope, choices));
+    }
+    Ok(picked)
+}
+
+fn nothing_moves(picked: &Picked<'_>, scope: &Scope<'_>, choices: &BTreeMap<&Target, Choice>) -> Refusal {
+    if picked.left.is_empty() && !scope.remarks.is_empty() {
+        return refuse::nothing_to_do(
+            "there is no release to take back",
+            scope.remarks.clone(),
+            Vec::new(),
+        );
+    }
+    if picked.left.is_empty() {
+        let summary = "no workload of the platform has an earlier version that the cluster remembers";
+        let details = choices
+            .values()
+            .flat_map(|choice| choice.notes.iter().cloned())
+            .collect();
+        return refuse::nothing_to_do(summary, details, Vec::new());
+    }
+    let details = picked
+        .left
+        .iter()
+        .map(|(target, why)| format!("{target}: {why}"))
+        .collect();
+    let about = picked
+        .left
+        .keys()
+        .filter_map(|target| choices.get(*target))
+        .cloned()
+        .collect();
+    refuse::nothing_to_do("there is nothing to change", details, about)
+}
+
+fn check_decision(
+    request: &Request,
+    decision: &Decision,
+    chosen: &[Choice],
+    platform: &Platform,
+) -> Result<(), Refusal> {
+    let against: Vec<_> = decision
+        .fired
+        .iter()
+        .filter(|fired| fired.say == Say::DoNot && !request.overrides.contains(&fired.row))
+        .collect();
+    if !against.is_empty() {
+        let named: BTreeSet<&Target> = against
+            .iter()
+            .flat_map(|fired| fired.on.iter().map(|(target, _)| target))
+            .collect();
+        let others: Vec<&Target> = chosen
+            .iter()
+            .map(|choice| &choice.target)
+            .filter(|target| !named.contains(target))
+            .collect();
+        let about = chosen
+            .iter()
+            .filter(|choice| named.contains(&choice.target))
+            .cloned()
+            .collect();
+        return Err(refuse::do_not(decision, &request.overrides, &others, about));
+    }
+    if platform.policy.accept_presumed.contains(&request.acceptor) {
+        return Ok(());
+    }
+    let is_presumed = |choice: &&Choice| {
+        choice
+            .good
+            .as_ref()
+            .is_some_and(|good| good.because.is_presumed())
+    };
+    let presumed: Vec<Choice> = chosen.iter().filter(is_presumed).cloned().collect();
+    if presumed.is_empty() {
+        Ok(())
+    } else {
+        Err(refuse::presumed(request.acceptor, presumed))
+    }
+}

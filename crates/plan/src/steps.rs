@@ -1,0 +1,368 @@
+//! The steps of a plan and their order: for each workload its write, what unblocks it, and the wait; dependents after
+//! what they depend on. Owns deadlines and reversals; which revision is written is decided elsewhere.
+
+use crate::forecast::{self, History};
+use crate::refuse;
+use crate::world::{View, World, ordinal};
+use astern_model::choice::RevisionRef;
+use astern_model::content::ContentRef;
+use astern_model::decision::Refusal;
+use astern_model::evidence::Trouble;
+use astern_model::id::{StepId, TemplateHash};
+use astern_model::reversal::Reversal;
+use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
+use astern_model::step::{Forecast, Spec, Step};
+use astern_model::target::{Target, WorkloadKind};
+use astern_model::template::Template;
+use astern_model::workload::{Pod, Strategy};
+use jiff::SignedDuration;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One workload and the revision that is to be written.
+pub(crate) struct Move<'a> {
+    pub(crate) view: &'a View<'a>,
+    pub(crate) to: RevisionRef,
+    /// The template of that revision; none when only a run has kept it.
+    pub(crate) template: Option<&'a Template>,
+    pub(crate) kept: Option<ContentRef>,
+}
+
+impl Move<'_> {
+    pub(crate) fn target(&self) -> &Target {
+        &self.view.workload.target
+    }
+
+    /// The template that will run, or where only a run has kept it, the live one, whose probes are the best guess.
+    fn expected_template(&self) -> &Template {
+        self.template.unwrap_or(&self.view.workload.template)
+    }
+}
+
+/// The moves of a plan, by workload.
+pub(crate) type Moves<'a> = BTreeMap<&'a Target, Move<'a>>;
+
+/// All steps, each after those it names, in an order that depends on the inputs alone.
+///
+/// # Errors
+/// A circle in `dependsOn`, and a partition that keeps pods from taking the template.
+pub(crate) fn steps(moves: &Moves<'_>, world: &World<'_>, history: &History) -> Result<Vec<Step>, Refusal> {
+    for step in moves.values() {
+        check_partition(step)?;
+    }
+    let needs = dependencies(moves, world);
+    let order = topological(&needs).map_err(|circle| refuse::cycle(&circle))?;
+    let steps = order.into_iter().filter_map(|target| {
+        let after: Vec<StepId> = needs
+            .get(target)?
+            .iter()
+            .map(|needed| id("rollout", needed))
+            .collect();
+        moves.get(target).map(|one| of_target(one, after, history))
+    });
+    Ok(steps.flatten().collect())
+}
+
+/// The longest path through the steps' forecasts.
+pub(crate) fn longest(steps: &[Step]) -> SignedDuration {
+    let mut ends: BTreeMap<&StepId, SignedDuration> = BTreeMap::new();
+    for step in steps {
+        let begins = step
+            .after
+            .iter()
+            .filter_map(|id| ends.get(id))
+            .max()
+            .copied()
+            .unwrap_or_default();
+        ends.insert(&step.id, begins.saturating_add(step.forecast.expected));
+    }
+    ends.values().max().copied().unwrap_or_default()
+}
+
+/// Live pods that no waiting mends, of a StatefulSet whose controller waits for each: the highest ordinal first.
+pub(crate) fn stuck<'a>(view: &View<'a>) -> Vec<(&'a Pod, &'a Trouble)> {
+    let Strategy::RollingUpdate { ordered: true, .. } = view.workload.strategy else {
+        return Vec::new();
+    };
+    if view.workload.target.kind != WorkloadKind::StatefulSet {
+        return Vec::new();
+    }
+    let broken = |pod: &'a Pod| {
+        let trouble = pod.trouble.as_ref()?;
+        (trouble.cannot_pass() && !pod.ready).then_some((pod, trouble))
+    };
+    let mut pods: Vec<(&Pod, &Trouble)> = view.live_pods().filter_map(broken).collect();
+    pods.sort_by(|(a, _), (b, _)| last_first(a, b));
+    pods
+}
+
+/// Pods that an `OnDelete` workload replaces only once somebody deletes them, in the order of their deletion; and
+/// those on lost nodes, which are never deleted.
+pub(crate) fn on_delete<'a>(view: &View<'a>, to: &TemplateHash) -> (Vec<&'a Pod>, Vec<&'a Pod>) {
+    if view.workload.strategy != Strategy::OnDelete {
+        return (Vec::new(), Vec::new());
+    }
+    let old = view
+        .live_pods()
+        .chain(view.former_pods())
+        .filter(|pod| pod.revision.as_ref() != Some(to));
+    let (lost, mut pods): (Vec<&Pod>, Vec<&Pod>) =
+        old.partition(|pod| matches!(pod.trouble, Some(Trouble::NodeLost { .. })));
+    match view.workload.target.kind {
+        WorkloadKind::StatefulSet => pods.sort_by(|a, b| last_first(a, b)),
+        WorkloadKind::Deployment | WorkloadKind::DaemonSet => pods.sort_by(|a, b| a.name.cmp(&b.name)),
+    }
+    (pods, lost)
+}
+
+/// The partition of a workload that has one above 0.
+pub(crate) fn partition(view: &View<'_>) -> Option<u32> {
+    match view.workload.strategy {
+        Strategy::RollingUpdate { partition, .. } if partition > 0 => Some(partition),
+        _ => None,
+    }
+}
+
+fn last_first(a: &Pod, b: &Pod) -> std::cmp::Ordering {
+    (ordinal(b), &b.name).cmp(&(ordinal(a), &a.name))
+}
+
+/// A template reaches only pods from the partition on. That suffices when the others run the target already.
+fn check_partition(one: &Move<'_>) -> Result<(), Refusal> {
+    let Some(partition) = partition(one.view) else {
+        return Ok(());
+    };
+    let is_kept = |pod: &&Pod| {
+        pod.revision.as_ref() != Some(&one.to.template)
+            && ordinal(pod).is_none_or(|ordinal| ordinal < partition)
+    };
+    let kept: Vec<String> = one
+        .view
+        .pods
+        .iter()
+        .copied()
+        .filter(is_kept)
+        .map(|pod| format!("pod/{}", pod.name))
+        .collect();
+    if kept.is_empty() {
+        Ok(())
+    } else {
+        Err(refuse::partition(one.target(), partition, &kept, one.to.number))
+    }
+}
+
+fn id(what: &str, target: &Target) -> StepId {
+    StepId(format!("{what}:{target}"))
+}
+
+fn of_target(one: &Move<'_>, after: Vec<StepId>, history: &History) -> Vec<Step> {
+    let mut steps = vec![write(one, after)];
+    let mut last = steps[0].id.clone();
+    let resume = one.view.workload.paused.then(|| resume(one, last.clone()));
+    for step in resume.into_iter().chain(deletions(one)) {
+        let step = Step {
+            after: vec![last],
+            ..step
+        };
+        last = step.id.clone();
+        steps.push(step);
+    }
+    steps.push(wait(one, last, history));
+    steps
+}
+
+fn pin(view: &View<'_>, template: &TemplateHash) -> Pin {
+    Pin {
+        uid: view.workload.uid.clone(),
+        template: template.clone(),
+        strategy: view.workload.strategy.clone(),
+        paused: view.workload.paused,
+    }
+}
+
+fn write(one: &Move<'_>, after: Vec<StepId>) -> Step {
+    Step {
+        id: id("template", one.target()),
+        after,
+        spec: Spec::Workload(WorkloadSpec::WriteTemplate {
+            target: one.target().clone(),
+            pin: pin(one.view, &one.view.live),
+            to: one.to.clone(),
+            kept: one.kept.clone(),
+        }),
+        reversal: Reversal::Exact,
+        deadline: forecast::WRITE_DEADLINE,
+        forecast: forecast::request(),
+    }
+}
+
+fn resume(one: &Move<'_>, after: StepId) -> Step {
+    Step {
+        id: id("resume", one.target()),
+        after: vec![after],
+        spec: Spec::Workload(WorkloadSpec::SetPaused {
+            target: one.target().clone(),
+            pin: pin(one.view, &one.to.template),
+            paused: false,
+        }),
+        reversal: Reversal::Exact,
+        deadline: forecast::WRITE_DEADLINE,
+        forecast: forecast::request(),
+    }
+}
+
+/// The deletions that let the template reach its pods; each is made to follow the one before it by the caller.
+fn deletions(one: &Move<'_>) -> Vec<Step> {
+    let stuck = stuck(one.view).into_iter().map(|(pod, trouble)| {
+        delete(
+            one,
+            pod,
+            DeleteWhy::Stuck {
+                trouble: trouble.clone(),
+            },
+            forecast::request(),
+        )
+    });
+    let (old, _) = on_delete(one.view, &one.to.template);
+    let replaced = old.into_iter().map(|pod| {
+        delete(
+            one,
+            pod,
+            DeleteWhy::OnDelete,
+            forecast::deletion(&one.view.workload.template),
+        )
+    });
+    stuck.chain(replaced).collect()
+}
+
+fn delete(one: &Move<'_>, pod: &Pod, why: DeleteWhy, forecast: Forecast) -> Step {
+    Step {
+        id: StepId(format!("delete:{}/{}", one.target(), pod.name)),
+        after: Vec::new(),
+        spec: Spec::Workload(WorkloadSpec::DeletePod {
+            target: one.target().clone(),
+            uid: one.view.workload.uid.clone(),
+            pod: pod.name.clone(),
+            pod_uid: pod.uid.clone(),
+            template: one.to.template.clone(),
+            why,
+        }),
+        reversal: Reversal::Compensate {
+            trace: format!(
+                "the deletion of pod/{} is irreversible: its controller makes another one of that name",
+                pod.name
+            ),
+        },
+        deadline: forecast::deletion_deadline(&one.view.workload.template),
+        forecast,
+    }
+}
+
+fn wait(one: &Move<'_>, after: StepId, history: &History) -> Step {
+    let forecast = forecast::rollout(history, one.view, &one.to.template, one.expected_template());
+    Step {
+        id: id("rollout", one.target()),
+        after: vec![after],
+        spec: Spec::Workload(WorkloadSpec::AwaitRollout {
+            target: one.target().clone(),
+            uid: one.view.workload.uid.clone(),
+            template: one.to.template.clone(),
+            version: one.to.version.clone(),
+        }),
+        reversal: Reversal::Nothing,
+        deadline: forecast::rollout_deadline(one.view, &forecast),
+        forecast,
+    }
+}
+
+type Needs<'a> = BTreeMap<&'a Target, BTreeSet<&'a Target>>;
+
+/// What each workload of the plan must wait for, through members that are not in the plan as well.
+fn dependencies<'a>(moves: &'a Moves<'a>, world: &World<'a>) -> Needs<'a> {
+    let direct = |target: &Target| {
+        world
+            .members
+            .get(target)
+            .map(|member| member.depends_on.as_slice())
+    };
+    let of = |target: &Target| {
+        let mut found = BTreeSet::new();
+        let mut seen: BTreeSet<&Target> = BTreeSet::new();
+        let mut open: Vec<&Target> = direct(target).unwrap_or_default().iter().collect();
+        if open.contains(&target)
+            && let Some((own, _)) = moves.get_key_value(target)
+        {
+            found.insert(*own);
+        }
+        while let Some(next) = open.pop() {
+            if !seen.insert(next) {
+                continue;
+            }
+            match moves.get_key_value(next) {
+                Some((needed, _)) if *needed != target => {
+                    found.insert(*needed);
+                }
+                // A circle through workloads that stay as they are puts nothing before itself.
+                Some(_) => {}
+                None => open.extend(direct(next).unwrap_or_default()),
+            }
+        }
+        found
+    };
+    moves.keys().map(|target| (*target, of(target))).collect()
+}
+
+/// The workloads wave by wave, by name inside a wave; or a circle.
+fn topological<'a>(needs: &Needs<'a>) -> Result<Vec<&'a Target>, Vec<&'a Target>> {
+    let mut waiting: BTreeMap<&Target, usize> =
+        needs.iter().map(|(target, on)| (*target, on.len())).collect();
+    let mut needed_by: BTreeMap<&Target, Vec<&Target>> = BTreeMap::new();
+    for (target, on) in needs {
+        for needed in on {
+            needed_by.entry(needed).or_default().push(target);
+        }
+    }
+    let mut order = Vec::with_capacity(needs.len());
+    let mut wave: BTreeSet<&Target> = waiting
+        .iter()
+        .filter(|(_, on)| **on == 0)
+        .map(|(target, _)| *target)
+        .collect();
+    while !wave.is_empty() {
+        let mut next = BTreeSet::new();
+        for target in wave {
+            order.push(target);
+            waiting.remove(target);
+            for dependent in needed_by.get(target).into_iter().flatten() {
+                if let Some(left) = waiting.get_mut(dependent) {
+                    *left -= 1;
+                    if *left == 0 {
+                        next.insert(*dependent);
+                    }
+                }
+            }
+        }
+        wave = next;
+    }
+    if waiting.is_empty() {
+        Ok(order)
+    } else {
+        Err(circle(needs, &waiting))
+    }
+}
+
+/// Follows what is still waited for until a workload comes up again.
+fn circle<'a>(needs: &Needs<'a>, waiting: &BTreeMap<&'a Target, usize>) -> Vec<&'a Target> {
+    let mut path: Vec<&Target> = Vec::new();
+    let mut next = waiting.keys().next().copied();
+    while let Some(target) = next {
+        if let Some(begins) = path.iter().position(|seen| *seen == target) {
+            return path.split_off(begins);
+        }
+        path.push(target);
+        next = needs
+            .get(target)
+            .and_then(|on| on.iter().find(|needed| waiting.contains_key(*needed)))
+            .copied();
+    }
+    path
+}

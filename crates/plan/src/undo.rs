@@ -1,0 +1,181 @@
+//! The plan that takes a run back: every template that the run replaced is written again. Owns the check that what
+//! the run put there is still there; it asks no matrix, because a person who undoes a run has decided.
+
+use crate::assess::assess_against;
+use crate::forecast::History;
+use crate::planner::{Draft, finish};
+use crate::refuse;
+use crate::remarks;
+use crate::steps::{self, Move, Moves};
+use crate::world::{View, World, reference};
+use astern_model::choice::RevisionRef;
+use astern_model::content::ContentRef;
+use astern_model::decision::{Decision, Refusal};
+use astern_model::id::{RunId, TemplateHash, Uid};
+use astern_model::inventory::Inventory;
+use astern_model::plan::{Intent, Plan};
+use astern_model::platform::Platform;
+use astern_model::policy::Say;
+use astern_model::target::{Target, WorkloadKind};
+use astern_model::workload::RevisionKind;
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One template that a run replaced, from its receipts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The workload.
+    pub target: Target,
+    /// The template that was there before the run.
+    pub before: TemplateHash,
+    /// The template that the run wrote.
+    pub after: TemplateHash,
+    /// Where the run has kept the template from before.
+    pub kept: ContentRef,
+    /// The version from before, for people.
+    pub version: String,
+    /// Its images.
+    pub images: Vec<String>,
+    /// The number of its revision when the run was planned, if it was known.
+    pub revision: Option<u64>,
+}
+
+/// Plans the undo of `run`: each workload goes back to what it was at before the run. Workloads that are there already
+/// are left out and said.
+///
+/// A revision that the cluster no longer remembers is named by the vault's content that keeps it: the name in its
+/// [`RevisionRef`] is then the content's, and its uid is empty.
+///
+/// # Errors
+/// [`crate::code::MOVED_SINCE`] when a workload is gone or asks for something else than what the run wrote;
+/// [`crate::code::NOTHING_TO_DO`] when all are as before the run already; and the refusals of any plan's steps.
+pub fn undo(
+    run: &RunId,
+    taken: &[Taken],
+    inventory: &Inventory,
+    platform: &Platform,
+    history: &History,
+    now: Timestamp,
+) -> Result<Plan, Refusal> {
+    let world = World::new(inventory, platform);
+    let mut moves: Moves<'_> = BTreeMap::new();
+    let mut left: BTreeMap<&Target, String> = BTreeMap::new();
+    let mut moved = Vec::new();
+    let mut warnings = vec![format!(
+        "this takes run {run} back: the matrix is not asked, and saying yes decides"
+    )];
+    for one in taken {
+        match world.views.get(&one.target) {
+            None => moved.push(format!("{} does not exist any more", one.target)),
+            Some(view) if view.live == one.before => {
+                left.insert(&one.target, "it is as it was before the run already".to_owned());
+            }
+            Some(view) if view.live != one.after => moved.push(changed(view, one)),
+            Some(view) => {
+                let put_back = put_back(view, one);
+                warnings.extend(put_back.template.is_none().then(|| only_kept(one)));
+                moves.insert(&view.workload.target, put_back);
+            }
+        }
+    }
+    if !moved.is_empty() {
+        moved.sort();
+        return Err(refuse::moved_since(run, moved));
+    }
+    if moves.is_empty() {
+        let details = left
+            .iter()
+            .map(|(target, why)| format!("{target}: {why}"))
+            .collect();
+        return Err(refuse::nothing_to_do(
+            &format!("run {run} left nothing to take back"),
+            details,
+            Vec::new(),
+        ));
+    }
+    let looked_at: BTreeSet<&Target> = world
+        .platform_targets()
+        .into_iter()
+        .chain(moves.keys().copied())
+        .collect();
+    let assessment = assess_against(&world, &looked_at, &[]);
+    let steps = steps::steps(&moves, &world, history)?;
+    warnings.sort();
+    warnings.extend(remarks::of_targets(&moves, &assessment, &[]));
+    let decision = Decision {
+        say: Say::Ask,
+        fired: Vec::new(),
+    };
+    let intent = Intent::Undo { run: run.clone() };
+    let draft = Draft {
+        now,
+        intent,
+        assessment,
+        decision,
+        choices: Vec::new(),
+        steps,
+    };
+    Ok(finish(
+        draft,
+        &moves,
+        &world,
+        &left,
+        warnings,
+        platform.policy.on_failure,
+    ))
+}
+
+fn put_back<'a>(view: &'a View<'a>, one: &Taken) -> Move<'a> {
+    match view.revision(&one.before) {
+        Some(revision) => Move {
+            view,
+            to: reference(revision),
+            template: Some(&revision.template),
+            kept: Some(one.kept.clone()),
+        },
+        None => Move {
+            view,
+            to: kept_alone(one),
+            template: None,
+            kept: Some(one.kept.clone()),
+        },
+    }
+}
+
+fn kept_alone(one: &Taken) -> RevisionRef {
+    RevisionRef {
+        number: one.revision.unwrap_or_default(),
+        kind: match one.target.kind {
+            WorkloadKind::Deployment => RevisionKind::ReplicaSet,
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => RevisionKind::ControllerRevision,
+        },
+        name: one.kept.name.clone(),
+        uid: Uid(String::new()),
+        template: one.before.clone(),
+        version: one.version.clone(),
+        images: one.images.clone(),
+    }
+}
+
+fn only_kept(one: &Taken) -> String {
+    format!(
+        "{}: the cluster no longer remembers the revision of {}; it is written from what the run kept, and its difference cannot be shown here",
+        one.target, one.version
+    )
+}
+
+fn changed(view: &View<'_>, one: &Taken) -> String {
+    format!(
+        "{}: the run wrote template {}, and it asks for {} ({}) now",
+        one.target,
+        short(&one.after),
+        short(&view.live),
+        view.workload.version()
+    )
+}
+
+/// Enough of a hash to tell two apart.
+fn short(hash: &TemplateHash) -> String {
+    const DIGITS: usize = 12;
+    hash.as_str().chars().take("sha256:".len() + DIGITS).collect()
+}

@@ -1,0 +1,135 @@
+//! Differences: place by place, by name, with literal values hidden.
+
+use astern_model::diff::Shown;
+use astern_model::template::Template;
+use astern_plan::diff;
+use serde_json::{Value, json};
+
+fn told(from: Value, to: Value) -> String {
+    let shown = |shown: &Option<Shown>| match shown {
+        None => "-".to_owned(),
+        Some(Shown::Value(value)) => value.clone(),
+        Some(Shown::Masked) => "***".to_owned(),
+    };
+    diff(&Template::clean(from), &Template::clean(to))
+        .iter()
+        .map(|change| {
+            format!(
+                "{}: {} => {}\n",
+                change.path,
+                shown(&change.from),
+                shown(&change.to)
+            )
+        })
+        .collect()
+}
+
+fn pod(containers: Value) -> Value {
+    json!({"metadata": {"labels": {"app": "api"}}, "spec": {"containers": containers}})
+}
+
+#[test]
+fn the_difference_is_structured_and_hides_literal_values() {
+    let from = json!({
+        "metadata": {
+            "labels": {"app": "api", "app.kubernetes.io/version": "v1.2.4", "pod-template-hash": "abc"},
+            "annotations": {"kubectl.kubernetes.io/restartedAt": "2026-11-23T14:05:00Z"},
+        },
+        "spec": {
+            "containers": [
+                {
+                    "name": "api",
+                    "image": "registry.test/api:v1.2.4",
+                    "args": ["--port", "8080"],
+                    "ports": [{"name": "http", "containerPort": 8081}, {"containerPort": 9090}],
+                    "env": [
+                        {"name": "LOG_LEVEL", "value": "debug"},
+                        {"name": "DB_PASSWORD", "value": "hunter2"},
+                        {"name": "TOKEN", "value": "plain"},
+                        {"name": "GONE", "value": "x"},
+                    ],
+                    "resources": {"limits": {"cpu": "1", "memory": "256Mi"}},
+                },
+                {"name": "sidecar", "image": "registry.test/sidecar:v2", "env": [{"name": "KEY", "value": "s3cr3t"}]},
+            ],
+            "volumes": [{"name": "config", "configMap": {"name": "app-config-2"}}],
+        }
+    });
+    let to = json!({
+        "metadata": {"labels": {"app": "api", "app.kubernetes.io/version": "v1.2.3"}},
+        "spec": {
+            "containers": [{
+                "name": "api",
+                "image": "registry.test/api:v1.2.3",
+                "args": ["--port", "8080", "--api-token=s3cr3t"],
+                "ports": [{"name": "http", "containerPort": 8080}],
+                "env": [
+                    {"name": "LOG_LEVEL", "value": "info"},
+                    {"name": "DB_PASSWORD", "value": "hunter2"},
+                    {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "api-keys", "key": "token"}}},
+                ],
+                "resources": {"limits": {"cpu": "1", "memory": "512Mi"}},
+            }],
+            "volumes": [{"name": "config", "configMap": {"name": "app-config-1"}}, {"name": "tmp", "emptyDir": {}}],
+            "fieldOfTheFuture": {"a": 1},
+        }
+    });
+    let text = told(from, to);
+    for secret in ["hunter2", "s3cr3t", "debug", "plain"] {
+        assert!(!text.contains(secret), "{secret} is shown:\n{text}");
+    }
+    insta::assert_snapshot!(text, @r#"
+    metadata.labels[app.kubernetes.io/version]: v1.2.4 => v1.2.3
+    containers[api].args: ["--port","8080"] => ***
+    containers[api].env[GONE]: *** => -
+    containers[api].env[LOG_LEVEL]: *** => ***
+    containers[api].env[TOKEN]: *** => {"secretKeyRef":{"key":"token","name":"api-keys"}}
+    containers[api].image: registry.test/api:v1.2.4 => registry.test/api:v1.2.3
+    containers[api].ports[8080].name: - => http
+    containers[api].ports[8081].name: http => -
+    containers[api].ports[9090]: {} => -
+    containers[api].resources.limits.memory: 256Mi => 512Mi
+    containers[sidecar].env[KEY]: *** => -
+    containers[sidecar].image: registry.test/sidecar:v2 => -
+    fieldOfTheFuture.a: - => 1
+    volumes[config].configMap.name: app-config-2 => app-config-1
+    volumes[tmp].emptyDir: - => {}
+    "#);
+}
+
+#[test]
+fn equal_templates_do_not_differ_whatever_the_order_of_their_keys() {
+    let a = pod(json!([{"name": "api", "image": "x:1"}]));
+    let b = pod(json!([{"image": "x:1", "name": "api"}]));
+    assert_eq!(told(a, b), "");
+}
+
+#[test]
+fn another_order_of_the_same_entries_is_a_difference() {
+    let entry = |name: &str| json!({"name": name, "image": "x:1"});
+    let text = told(
+        pod(json!([entry("a"), entry("b")])),
+        pod(json!([entry("b"), entry("a")])),
+    );
+    assert_eq!(text, "containers (order): a, b => b, a\n");
+}
+
+#[test]
+fn repeated_env_names_are_still_hidden() {
+    let env = |value: &str| json!([{"name": "A", "value": value}, {"name": "A", "value": value}]);
+    let text = told(
+        pod(json!([{"name": "api", "env": env("s1")}])),
+        pod(json!([{"name": "api", "env": env("s2")}])),
+    );
+    assert_eq!(text, "containers[api].env: *** => ***\n");
+}
+
+#[test]
+fn kubectls_restart_mark_is_told_only_when_nothing_else_differs() {
+    let mut marked = pod(json!([]));
+    marked["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now"});
+    assert_eq!(
+        told(marked, pod(json!([]))),
+        "metadata.annotations[kubectl.kubernetes.io/restartedAt]: now => -\n"
+    );
+}

@@ -1,0 +1,17 @@
+//! What the planner does, told by tables and snapshots over small built inventories.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's own fixture that cannot be built should fail the test"
+)]
+
+mod assessing;
+mod choosing;
+mod deciding;
+mod differing;
+mod judging;
+mod planning;
+mod properties;
+mod refusing;
+mod support;
+mod undoing;
+mod scale_tmp;

@@ -1,0 +1,8 @@
+//! How single nouns are shown before and after a run: one file a noun, each as lines and as Markdown.
+
+pub mod assessment;
+pub mod choice;
+pub mod finding;
+pub mod plan;
+pub mod plan_markdown;
+pub mod verdict;

@@ -1,0 +1,7 @@
+//! What the crate says of one incident, before, during and after its run.
+
+mod page;
+mod plan;
+mod report;
+mod sample;
+mod whole;
