@@ -7,13 +7,13 @@ use std::path::PathBuf;
 #[derive(Debug, Parser)]
 #[command(name = "astern", version, about, long_about = None, propagate_version = true, arg_required_else_help = true)]
 #[command(after_help = EXIT_CODES)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What applies to every command.
     #[command(flatten)]
-    pub global: Global,
+    pub(crate) global: Global,
     /// The command.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
 }
 
 const EXIT_CODES: &str = "\
@@ -31,36 +31,39 @@ Exit codes:
 
 /// Flags that every command takes.
 #[derive(Args, Clone, Debug)]
-pub struct Global {
+pub(crate) struct Global {
     /// The kubeconfig context to use
     #[arg(long, global = true, value_name = "NAME")]
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
+    /// The kubeconfig user to use instead of the context's
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) user: Option<String>,
     /// The kubeconfig file to use instead of KUBECONFIG
     #[arg(long, global = true, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
     /// The namespace; default: astern.yaml's, else the context's
     #[arg(short, long, global = true, value_name = "NAME")]
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
     /// The platform file; default: astern.yaml in this folder or above it
     #[arg(long, global = true, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Keep journal and saved content in this SQLite file instead of the cluster
     #[arg(long, global = true, value_name = "FILE")]
-    pub store: Option<PathBuf>,
+    pub(crate) store: Option<PathBuf>,
     /// The format of what is printed: text, json, yaml, markdown
     #[arg(short, long, global = true, value_name = "FORMAT")]
-    pub output: Option<String>,
+    pub(crate) output: Option<String>,
     /// Colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub color: Color,
+    pub(crate) color: Color,
     /// Never redraw, never animate: one line after another
     #[arg(long, global = true, env = "ASTERN_ACCESSIBLE", value_parser = clap::builder::FalseyValueParser::new())]
-    pub accessible: bool,
+    pub(crate) accessible: bool,
 }
 
 /// When colour is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
     /// Always.
@@ -71,7 +74,7 @@ pub enum Color {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Discover a namespace and write a commented astern.yaml
     Init(Init),
     /// Say how every workload stands, and why
@@ -116,43 +119,43 @@ pub enum Command {
 
 /// `init`
 #[derive(Args, Debug)]
-pub struct Init {
+pub(crate) struct Init {
     /// Write without asking; an existing file is still never overwritten
     #[arg(long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
 }
 
 /// `releases`
 #[derive(Args, Debug)]
-pub struct Releases {
+pub(crate) struct Releases {
     /// Only these workloads: NAME or KIND/NAME
     #[arg(value_name = "WORKLOAD")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
 }
 
 /// What to take back, and to where.
 #[derive(Args, Clone, Debug, Default)]
-pub struct Choose {
+pub(crate) struct Choose {
     /// Only these workloads: NAME or KIND/NAME; may be repeated
     #[arg(long, value_name = "WORKLOAD")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Where a workload goes: WORKLOAD=REVISION, WORKLOAD=image:TAG or WORKLOAD=sha256:…; may be repeated
     #[arg(long, value_name = "WORKLOAD=REVISION")]
-    pub to: Vec<String>,
+    pub(crate) to: Vec<String>,
     /// Go on although this row of the matrix says no; may be repeated
     #[arg(long, value_name = "ROW")]
-    pub override_decision: Vec<String>,
+    pub(crate) override_decision: Vec<String>,
     /// Accept that this owner will write the rollback back; may be repeated
     #[arg(long, value_name = "OWNER")]
-    pub accept_revert: Vec<String>,
+    pub(crate) accept_revert: Vec<String>,
     /// What a failed step leads to once a workload was restored
     #[arg(long, value_name = "WHAT")]
-    pub on_failure: Option<OnFailure>,
+    pub(crate) on_failure: Option<OnFailure>,
 }
 
 /// `--on-failure`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnFailure {
+pub(crate) enum OnFailure {
     /// Completed steps stay; a person decides.
     Hold,
     /// Completed steps are taken back.
@@ -161,118 +164,118 @@ pub enum OnFailure {
 
 /// How a run is approved and carried out.
 #[derive(Args, Clone, Debug)]
-pub struct Approve {
+pub(crate) struct Approve {
     /// Why. Asked once, shown everywhere
     #[arg(long, value_name = "TEXT")]
-    pub reason: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Approve without asking
     #[arg(long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
     /// Carry the run out in this process instead of a runner of its own
     #[arg(long)]
-    pub foreground: bool,
+    pub(crate) foreground: bool,
 }
 
 /// `rollback`
 #[derive(Args, Debug)]
-pub struct Rollback {
+pub(crate) struct Rollback {
     /// What, and to where.
     #[command(flatten)]
-    pub choose: Choose,
+    pub(crate) choose: Choose,
     /// How.
     #[command(flatten)]
-    pub approve: Approve,
+    pub(crate) approve: Approve,
     /// Stop after the checks; changes nothing
     #[arg(long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
 }
 
 /// `run`
 #[derive(Args, Debug)]
-pub struct RunPlan {
+pub(crate) struct RunPlan {
     /// The plan file, as `plan -o FILE` wrote it
     #[arg(value_name = "PLAN")]
-    pub plan: PathBuf,
+    pub(crate) plan: PathBuf,
     /// Refuse any plan but the one with this hash
     #[arg(long, value_name = "sha256:…")]
-    pub expect: Option<String>,
+    pub(crate) expect: Option<String>,
     /// Accept that this owner will write the rollback back; may be repeated
     #[arg(long, value_name = "OWNER")]
-    pub accept_revert: Vec<String>,
+    pub(crate) accept_revert: Vec<String>,
     /// How.
     #[command(flatten)]
-    pub approve: Approve,
+    pub(crate) approve: Approve,
 }
 
 /// A command about one run.
 #[derive(Args, Debug)]
-pub struct OneRun {
+pub(crate) struct OneRun {
     /// The run; default: the newest
     #[arg(value_name = "RUN")]
-    pub run: Option<String>,
+    pub(crate) run: Option<String>,
 }
 
 /// `resume`, `abort`
 #[derive(Args, Debug)]
-pub struct Resume {
+pub(crate) struct Resume {
     /// The run; default: the newest that is not over
     #[arg(value_name = "RUN")]
-    pub run: Option<String>,
+    pub(crate) run: Option<String>,
     /// Do not ask
     #[arg(long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
     /// Accept that this owner will write the rollback back; may be repeated
     #[arg(long, value_name = "OWNER")]
-    pub accept_revert: Vec<String>,
+    pub(crate) accept_revert: Vec<String>,
     /// Carry the run out in this process instead of a runner of its own
     #[arg(long)]
-    pub foreground: bool,
+    pub(crate) foreground: bool,
 }
 
 /// `undo`
 #[derive(Args, Debug)]
-pub struct Undo {
+pub(crate) struct Undo {
     /// The run
     #[arg(value_name = "RUN")]
-    pub run: String,
+    pub(crate) run: String,
     /// Accept that this owner will write it back; may be repeated
     #[arg(long, value_name = "OWNER")]
-    pub accept_revert: Vec<String>,
+    pub(crate) accept_revert: Vec<String>,
     /// How.
     #[command(flatten)]
-    pub approve: Approve,
+    pub(crate) approve: Approve,
 }
 
 /// `validate`
 #[derive(Args, Debug)]
-pub struct Validate {
+pub(crate) struct Validate {
     /// The soak window, such as 30s or 5m; default: astern.yaml's, else 5m
     #[arg(long, value_name = "SPAN")]
-    pub soak: Option<String>,
+    pub(crate) soak: Option<String>,
 }
 
 /// `report`
 #[derive(Args, Debug)]
-pub struct Report {
+pub(crate) struct Report {
     /// The run; default: the newest
     #[arg(value_name = "RUN")]
-    pub run: Option<String>,
+    pub(crate) run: Option<String>,
     /// Write the self-contained page to this file
     #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
 }
 
 /// `policy`
 #[derive(Debug, Subcommand)]
-pub enum Policy {
+pub(crate) enum Policy {
     /// Print the matrix, and rows of it that overlap or contradict one another
     Check,
 }
 
 /// `runner`
 #[derive(Args, Debug)]
-pub struct Runner {
+pub(crate) struct Runner {
     /// Where its log goes
     #[arg(long, value_name = "FILE")]
-    pub log: Option<PathBuf>,
+    pub(crate) log: Option<PathBuf>,
 }

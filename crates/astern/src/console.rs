@@ -3,6 +3,7 @@
 use crate::args::Color;
 use crate::error::CliError;
 use anstyle::{AnsiColor, Style};
+use astern_report::{Line, LineKind};
 use std::io::{IsTerminal, Write};
 
 /// How this process talks to a person.
@@ -55,6 +56,16 @@ impl Console {
         }
     }
 
+    /// Lines as data, in the colours of their kinds.
+    pub(crate) fn data_lines(&self, lines: &[Line]) {
+        self.data(&painted(lines));
+    }
+
+    /// Lines for the person, in the colours of their kinds.
+    pub(crate) fn say_lines(&self, lines: &[Line]) {
+        self.say(&painted(lines));
+    }
+
     /// A line for the person.
     pub(crate) fn say(&self, text: &str) {
         let mut err = anstream::AutoStream::new(std::io::stderr().lock(), self.color);
@@ -102,6 +113,18 @@ impl Console {
     pub(crate) fn confirm(&self, question: &str) -> bool {
         self.ask(&format!("{question} [y/N]")).is_some_and(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
     }
+}
+
+fn painted(lines: &[Line]) -> String {
+    let tone = |kind: LineKind| match kind {
+        LineKind::Title | LineKind::Head => Tone::Strong,
+        LineKind::Good | LineKind::Added => Tone::Good,
+        LineKind::Warn => Tone::Warning,
+        LineKind::Bad | LineKind::Destroys | LineKind::Removed => Tone::Bad,
+        LineKind::Dim => Tone::Dim,
+        LineKind::Text | LineKind::Step | LineKind::Blank => Tone::Plain,
+    };
+    lines.iter().map(|line| paint(tone(line.kind), &line.text)).collect::<Vec<_>>().join("\n")
 }
 
 /// Text in the colour of its tone.

@@ -2,6 +2,7 @@
 
 use crate::console::Console;
 use crate::error::{CliError, Exit};
+use astern_report::Line;
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -39,11 +40,11 @@ pub(crate) fn print<T: Serialize>(
     format: &Format,
     kind: &str,
     value: &T,
-    text: impl FnOnce() -> String,
+    text: impl FnOnce() -> Vec<Line>,
     markdown: impl FnOnce() -> String,
 ) -> Result<(), CliError> {
     match format {
-        Format::Text => console.data(&text()),
+        Format::Text => console.data_lines(&text()),
         Format::Markdown => console.data(&markdown()),
         Format::Json => console.data(&astern_wire::output::to_json_text(&astern_wire::output::document(kind, value))),
         Format::Yaml => console.data(&astern_wire::output::to_yaml_text(&astern_wire::output::document(kind, value))),

@@ -8,35 +8,27 @@ use std::path::{Path, PathBuf};
 /// The file's name.
 pub(crate) const FILE_NAME: &str = "astern.yaml";
 
-/// A platform and where it was read.
-#[derive(Clone, Debug)]
-pub(crate) struct Found {
-    pub(crate) platform: Platform,
-    /// None: there is no file; the platform is a bare namespace.
-    pub(crate) file: Option<PathBuf>,
-}
-
 /// The platform that is meant. Without a file it is the namespace that `-n` or the context names.
 ///
 /// # Errors
 /// A file that cannot be read, or that does not hold together; a `-n` that contradicts it.
-pub(crate) fn find(global: &Global, context_namespace: &str) -> Result<Found, CliError> {
+pub(crate) fn find(global: &Global, context_namespace: &str) -> Result<Platform, CliError> {
     match locate(global)? {
         Some(file) => {
             let platform = read(&file)?;
             if let Some(asked) = global.namespace.as_ref().filter(|asked| **asked != platform.namespace) {
                 // A file that was found, not named, must not get in the way of somebody who names a namespace.
                 if global.file.is_none() {
-                    return Ok(Found { platform: Platform::of_namespace(asked), file: None });
+                    return Ok(Platform::of_namespace(asked));
                 }
                 let message = format!("{} is for namespace {}, but -n says {asked}", file.display(), platform.namespace);
                 return Err(CliError::input(message).hint("leave -n out, or name another file with --file"));
             }
-            Ok(Found { platform, file: Some(file) })
+            Ok(platform)
         }
         None => {
             let namespace = global.namespace.as_deref().unwrap_or(context_namespace);
-            Ok(Found { platform: Platform::of_namespace(namespace), file: None })
+            Ok(Platform::of_namespace(namespace))
         }
     }
 }

@@ -114,6 +114,7 @@ fn flags(global: &Global) -> Vec<std::ffi::OsString> {
         }
     };
     add("--context", global.context.clone().map(Into::into));
+    add("--user", global.user.clone().map(Into::into));
     add("--kubeconfig", global.kubeconfig.clone().map(Into::into));
     add("--namespace", global.namespace.clone().map(Into::into));
     add("--file", global.file.clone().map(Into::into));
@@ -146,7 +147,7 @@ pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Res
     let _deaf = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(unread)?;
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
     let mut wired = wiring::wire(global).await?;
-    wired.found.platform = handover.platform.clone();
+    wired.platform = handover.platform.clone();
     let who = Runner { holder: holder(&handover.user), platform: handover.platform };
     let ended = match handover.task {
         Task::Start { run, sealed, inventory, answers, approval, saved } => {

@@ -2,13 +2,14 @@
 
 use crate::args::Global;
 use crate::error::CliError;
-use crate::platform::{self, Found};
+use crate::platform;
 use astern_app::World;
 use astern_kubernetes::connect::{ConnectOptions, Connection, connect};
 use astern_kubernetes::effects::KubernetesWorkloads;
-use astern_kubernetes::lock::ClusterLock;
+use astern_kubernetes::lock::LeaseLock;
 use astern_kubernetes::look::ClusterLook;
 use astern_model::id::RunId;
+use astern_model::platform::Platform;
 use astern_model::record::Holder;
 use astern_port::clock::Clock;
 use astern_port::journal::Journal;
@@ -21,15 +22,14 @@ use std::sync::Arc;
 /// Everything that a command needs.
 pub(crate) struct Wired {
     pub(crate) world: World,
-    pub(crate) found: Found,
-    pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) platform: Platform,
 }
 
 /// Connects, reads the platform, and puts the adapters behind the ports.
 pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
     let connection = connection(global).await?;
-    let found = platform::find(global, &connection.default_namespace)?;
-    let namespace = found.platform.namespace.clone();
+    let platform = platform::find(global, &connection.default_namespace)?;
+    let namespace = platform.namespace.clone();
     let (journal, vault): (Arc<dyn Journal>, Arc<dyn Vault>) = match &global.store {
         Some(file) => {
             let (journal, vault) = astern_journal::Sqlite::open(file).await?;
@@ -43,12 +43,12 @@ pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
     let world = World {
         clock: Arc::new(SystemClock),
         sense: Arc::new(ClusterSense::new(connection.client.clone(), vault.clone())),
-        lock: Arc::new(ClusterLock::new(connection.client.clone())),
+        lock: Arc::new(LeaseLock::new(connection.client.clone())),
         workloads: Arc::new(KubernetesWorkloads::new(connection.client.clone(), vault.clone())),
         look: Arc::new(ClusterLook::new(connection)),
         journal,
     };
-    Ok(Wired { world, found, vault })
+    Ok(Wired { world, platform })
 }
 
 async fn connection(global: &Global) -> Result<Connection, CliError> {
@@ -56,6 +56,7 @@ async fn connection(global: &Global) -> Result<Connection, CliError> {
         kubeconfig: global.kubeconfig.clone(),
         context: global.context.clone(),
         namespace: global.namespace.clone(),
+        user: global.user.clone(),
     };
     Ok(connect(&options).await?)
 }

@@ -32,19 +32,29 @@ pub(crate) enum Created {
 }
 
 /// Creates `secret`. A lost answer is asked again: the name allows only one, and the second time says `Exists`.
+///
+/// # Errors
+/// `Unknown` also when a later attempt was plainly refused, if an earlier one may have made it.
 pub(crate) async fn create(api: &Api<Secret>, secret: &Secret, operation: &str) -> Result<Created, Failure> {
     let mut pauses = PAUSES.iter();
+    let mut lost = false;
     loop {
-        let failure = match api.create(&PostParams::default(), secret).await {
+        let mut failure = match api.create(&PostParams::default(), secret).await {
             Ok(created) => return Ok(Created::New(created.metadata.uid.unwrap_or_default())),
             Err(kube::Error::Api(status)) if status.reason == "AlreadyExists" => return Ok(Created::Exists),
             Err(error) => failure(operation, &error, Intent::Write),
         };
+        lost |= failure.class == FailureClass::Unknown;
         // A conflict that is not about the name is the quota's own bookkeeping; nothing was made.
-        let again = matches!(failure.class, FailureClass::Unknown | FailureClass::Conflict);
+        let again = lost || failure.class == FailureClass::Conflict;
         match pauses.next() {
             Some(pause) if again => tokio::time::sleep(*pause).await,
-            _ => return Err(failure),
+            _ => {
+                if lost {
+                    failure.class = FailureClass::Unknown;
+                }
+                return Err(failure);
+            }
         }
     }
 }

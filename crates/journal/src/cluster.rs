@@ -113,7 +113,7 @@ impl ClusterJournal {
                 Ok(loaded)
             }
             Some(broken) => {
-                let message = format!("record {} {}; nothing was changed", broken.seq, broken.how);
+                let message = format!("record {} {}", broken.seq, broken.how);
                 let hint = format!(
                     "look at `kubectl get secrets -n {} -l {}={run}`; restore the one that is missing from a backup \
                      of the cluster, or bring the workloads where you want them with `astern rollback`",
@@ -394,10 +394,7 @@ impl Journal for ClusterJournal {
                 message,
             )));
         }
-        let known = self
-            .known_at(run, at, &operation)
-            .await
-            .map_err(AppendError::Store)?;
+        let known = self.known_at(run, at, &operation).await.map_err(not_stored)?;
         known.tip.admit(at, author)?;
         let entry = |(seq, bytes): (u64, &Vec<u8>)| Entry {
             seq: Seq(seq),
@@ -410,7 +407,7 @@ impl Journal for ClusterJournal {
         let Some(uid) = self
             .commit(&sealed, &nonce, &operation)
             .await
-            .map_err(AppendError::Store)?
+            .map_err(not_stored)?
         else {
             return Err(self.refusal(run, at, author, &operation).await);
         };
@@ -462,6 +459,16 @@ impl Journal for ClusterJournal {
     fn place(&self) -> String {
         format!("Secrets in namespace {}", self.namespace)
     }
+}
+
+/// The failure of an append, with what it left.
+fn not_stored(failure: Failure) -> AppendError {
+    let left = match failure.class {
+        FailureClass::Unknown => "whether this was stored is not known",
+        _ => "nothing was stored",
+    };
+    let message = format!("{}; {left}", failure.message);
+    AppendError::Store(Failure { message, ..failure })
 }
 
 fn of_type() -> String {

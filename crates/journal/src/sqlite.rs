@@ -1,8 +1,10 @@
 //! Journal and vault in one SQLite file (`--store FILE`): write-ahead log, every commit synced, one writer that
-//! commits together what waits together. Only this machine can resume from it. Owns opening and reading; writing is
-//! [`writer`]'s, the tables and their hashes are [`rows`]'s, what errors mean is [`fault`]'s.
+//! commits together what waits together. Only this machine can resume from it. Owns the handles and
+//! reading; what comes before is [`opening`]'s, writing is [`writer`]'s, the tables and their hashes are [`rows`]'s,
+//! what errors mean is [`fault`]'s.
 
 mod fault;
+mod opening;
 mod rows;
 mod writer;
 
@@ -19,7 +21,6 @@ use fault::Moment;
 use jiff::SignedDuration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions, Row};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,8 @@ const QUEUE: usize = 1024;
 /// How often another process's appends are looked for. SQLite tells nobody of them; a look is one indexed row.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Whoever owns the file, and nobody else: it holds templates and logs.
-const MODE: u32 = 0o600;
+/// Waits longer than any run takes are this long, so that no sum of times overflows.
+const WAIT_LIMIT: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Opens a SQLite store.
 #[derive(Debug)]
@@ -50,8 +51,10 @@ impl Sqlite {
     /// # Errors
     /// The file cannot be made or written, is damaged, or belongs to another program. Nothing was changed then.
     pub async fn open(path: &Path) -> Result<(SqliteJournal, SqliteVault), Failure> {
+        // Told to people in other folders and, in the Lease, on other machines.
+        let path = &std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let operation = format!("open the store {}", path.display());
-        create_or_check(path, &operation)?;
+        opening::create_or_check(path, &operation)?;
         let identity = writer::identity(path)
             .await
             .ok_or_else(|| fault::moved(path, &operation))?;
@@ -63,9 +66,8 @@ impl Sqlite {
             .foreign_keys(true)
             .disable_statement_logging();
         let mut connection = options.connect().await.map_err(opening)?;
-        let key = prepare(&mut connection, path, &operation).await?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))
-            .map_err(|error| fault::file(path, &operation, &error))?;
+        let key = opening::prepare(&mut connection, path, &operation).await?;
+        opening::close_to_others(path, &operation)?;
         let (to_writer, jobs) = mpsc::channel(QUEUE);
         let commits = watch::Sender::new(0);
         let store = Arc::new(Store {
@@ -95,150 +97,6 @@ impl Sqlite {
             SqliteVault { store },
         ))
     }
-}
-
-/// Makes the file with its mode if there is none; otherwise checks that it may be written and is not another
-/// program's, before SQLite writes to it.
-fn create_or_check(path: &Path, operation: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| fault::file(path, operation, &error);
-    match std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(path)
-    {
-        Ok(_) => {
-            // A file that was made is durable once its folder is.
-            let folder = path
-                .parent()
-                .filter(|folder| !folder.as_os_str().is_empty())
-                .unwrap_or(Path::new("."));
-            return std::fs::File::open(folder)
-                .and_then(|folder| folder.sync_all())
-                .map_err(failed);
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)
-        .map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(fault::foreign(path, operation, "it is not a regular file"));
-    }
-    let mut header = [0; 72];
-    let read = std::os::unix::fs::FileExt::read_at(&file, &mut header, 0).map_err(failed)?;
-    // Bytes 68 to 71 of a SQLite file are the application's id; 0 says nothing yet.
-    let application = i32::from_be_bytes([header[68], header[69], header[70], header[71]]);
-    if read > 0 && !header.starts_with(b"SQLite format 3\0") {
-        return Err(fault::foreign(path, operation, "it is not a SQLite file"));
-    }
-    if application != 0 && application != rows::APPLICATION_ID {
-        return Err(fault::foreign(
-            path,
-            operation,
-            "it is a SQLite file of another program",
-        ));
-    }
-    Ok(())
-}
-
-/// Makes tables and key in an empty file, and reads the key.
-async fn prepare(connection: &mut SqliteConnection, path: &Path, operation: &str) -> Result<Key, Failure> {
-    let opening = |error| fault::failure(path, operation, &error, Moment::Open);
-    if schema_version(connection).await.map_err(opening)? == SchemaVersion::Empty {
-        let key = Key::random()?;
-        begin_with_wal(connection).await.map_err(opening)?;
-        // Another process may have made them meanwhile.
-        if schema_version(connection).await.map_err(opening)? == SchemaVersion::Empty {
-            sqlx::raw_sql(rows::SCHEMA)
-                .execute(&mut *connection)
-                .await
-                .map_err(opening)?;
-            let insert = sqlx::query("INSERT INTO vault_key (id, key) VALUES (1, ?1)").bind(key.bytes());
-            insert.execute(&mut *connection).await.map_err(opening)?;
-        }
-        sqlx::query("COMMIT")
-            .execute(&mut *connection)
-            .await
-            .map_err(opening)?;
-    }
-    match schema_version(connection).await.map_err(opening)? {
-        SchemaVersion::Ours(rows::SCHEMA_VERSION) => {}
-        SchemaVersion::Ours(other) => {
-            return Err(fault::version(path, operation, other, rows::SCHEMA_VERSION));
-        }
-        SchemaVersion::Empty | SchemaVersion::Foreign => {
-            return Err(fault::foreign(
-                path,
-                operation,
-                "it is a SQLite file of another program",
-            ));
-        }
-    }
-    let row = sqlx::query("SELECT key FROM vault_key")
-        .fetch_one(connection)
-        .await
-        .map_err(opening)?;
-    let key: Vec<u8> = row.try_get(0).map_err(opening)?;
-    Key::stored(&key).ok_or_else(|| {
-        let message = format!(
-            "the vault's key in {} is damaged; nothing was changed",
-            path.display()
-        );
-        Failure::new(FailureClass::Permanent, operation, message).hint(fault::recover(path))
-    })
-}
-
-/// Switching to the write-ahead log takes the whole file for a moment, without SQLite's own waiting for others.
-async fn begin_with_wal(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-    let deadline = Instant::now() + BUSY_TIMEOUT;
-    loop {
-        match sqlx::query("PRAGMA journal_mode = WAL")
-            .execute(&mut *connection)
-            .await
-        {
-            Ok(_) => break,
-            Err(error) if Instant::now() >= deadline => return Err(error),
-            Err(sqlx::Error::Database(error)) if error.message().contains("locked") => {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    sqlx::query("BEGIN IMMEDIATE")
-        .execute(connection)
-        .await
-        .map(|_| ())
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SchemaVersion {
-    Empty,
-    Ours(i32),
-    Foreign,
-}
-
-async fn schema_version(connection: &mut SqliteConnection) -> Result<SchemaVersion, sqlx::Error> {
-    let application: i32 = sqlx::query("PRAGMA application_id")
-        .fetch_one(&mut *connection)
-        .await?
-        .try_get(0)?;
-    let version: i32 = sqlx::query("PRAGMA user_version")
-        .fetch_one(&mut *connection)
-        .await?
-        .try_get(0)?;
-    let tables: i64 = sqlx::query("SELECT count(*) FROM sqlite_schema")
-        .fetch_one(connection)
-        .await?
-        .try_get(0)?;
-    Ok(match (application, tables) {
-        (0, 0) => SchemaVersion::Empty,
-        (rows::APPLICATION_ID, _) => SchemaVersion::Ours(version),
-        _ => SchemaVersion::Foreign,
-    })
 }
 
 struct Store {
@@ -379,7 +237,8 @@ impl Journal for SqliteJournal {
     }
 
     async fn wait(&self, run: &RunId, from: Seq, within: SignedDuration) -> Result<(), Failure> {
-        let deadline = Instant::now() + Duration::try_from(within).unwrap_or_default();
+        let within = Duration::try_from(within).unwrap_or_default().min(WAIT_LIMIT);
+        let deadline = Instant::now() + within;
         let mut commits = self.store.commits.clone();
         loop {
             if self.store.head(run).await? > from.0 || Instant::now() >= deadline {

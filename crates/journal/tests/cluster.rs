@@ -1,6 +1,12 @@
 //! The suites against a real API server, and what only several processes on one can suffer. Runs when
 //! `ASTERN_TEST_KUBECONFIG` names one.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and tells its runner on stdout"
+)]
+
 use astern_conformance::{Damage, Damaged, journal, vault};
 use astern_journal::{ClusterJournal, ClusterVault};
 use astern_model::content::ContentRef;
@@ -14,7 +20,6 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +31,7 @@ const KUBECONFIG: &str = "ASTERN_TEST_KUBECONFIG";
 
 async fn config() -> Option<kube::Config> {
     let Some(path) = std::env::var_os(KUBECONFIG) else {
-        writeln!(std::io::stdout(), "skipped: {KUBECONFIG} is not set").unwrap();
+        println!("skipped: {KUBECONFIG} is not set");
         return None;
     };
     let file = Kubeconfig::read_from(path).unwrap();
@@ -106,11 +111,7 @@ impl Drop for Place {
         let delete = async { api.delete(&self.namespace, &DeleteParams::background()).await };
         let deleted = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(delete));
         if let Err(error) = deleted {
-            let _ = writeln!(
-                std::io::stdout(),
-                "namespace {} stays behind: {error}",
-                self.namespace
-            );
+            println!("namespace {} stays behind: {error}", self.namespace);
         }
     }
 }
@@ -142,7 +143,7 @@ impl vault::Store for Place {
 async fn the_cluster_keeps_the_promises_of_a_journal() {
     let Some(client) = client().await else { return };
     let report = journal::suite(async |_| Place::fresh(&client, "journal").await).await;
-    write!(std::io::stdout(), "{report}").unwrap();
+    print!("{report}");
     report.assert_holds();
 }
 
@@ -150,7 +151,7 @@ async fn the_cluster_keeps_the_promises_of_a_journal() {
 async fn the_cluster_keeps_the_promises_of_a_vault() {
     let Some(client) = client().await else { return };
     let report = vault::suite(async |_| Place::fresh(&client, "vault").await).await;
-    write!(std::io::stdout(), "{report}").unwrap();
+    print!("{report}");
     report.assert_holds();
 }
 
@@ -235,7 +236,7 @@ async fn settling_that_died_in_the_middle_is_finished_by_the_next() {
                 .unwrap();
         }
         assert_eq!(place.journal().read(&run, Seq(0)).await.unwrap(), before);
-        assert_eq!(place.journal().runs().await.unwrap(), [run.clone()]);
+        assert_eq!(place.journal().runs().await.unwrap(), std::slice::from_ref(&run));
         place.journal().settle(&run, 5).await.unwrap();
         assert_eq!(place.names().await, ["astern-run-r1.settled-000004"]);
     }
@@ -456,12 +457,29 @@ async fn an_api_server_that_is_away_is_said_to_be_away_and_nothing_was_stored() 
     let Err(AppendError::Store(failure)) = append(&journal, &run, 3, Author::Request, b"pause").await else {
         panic!("it was appended");
     };
-    assert!(
-        matches!(
-            failure.class,
-            FailureClass::Transient { .. } | FailureClass::Unknown
-        ),
-        "{failure:?}"
-    );
+    assert_eq!(failure.class, FailureClass::Transient { retry_after_ms: None });
+    assert!(failure.message.ends_with("nothing was stored"), "{failure}");
     assert_eq!(place.journal().read(&run, Seq(0)).await.unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_stays_unknown_when_the_api_server_goes_away_after_it() {
+    let Some(config) = config().await else { return };
+    let place = Place::fresh(&kube::Client::try_from(config.clone()).unwrap(), "unknown").await;
+    let wire = Wire::new(config).await;
+    let run = RunId::from("r1");
+    let journal = ClusterJournal::new(wire.client.clone(), place.namespace.clone());
+    opened(&journal, &run).await;
+    wire.accepting.abort();
+    let _ = wire.accepting.await;
+    wire.lose_next_answer.store(true, Ordering::SeqCst);
+    let Err(AppendError::Store(failure)) = append(&journal, &run, 3, Author::Request, b"pause").await else {
+        panic!("it was appended");
+    };
+    assert_eq!(failure.class, FailureClass::Unknown);
+    assert!(
+        failure.message.ends_with("whether this was stored is not known"),
+        "{failure}"
+    );
+    assert_eq!(place.journal().read(&run, Seq(0)).await.unwrap().len(), 4);
 }

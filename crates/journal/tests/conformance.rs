@@ -1,5 +1,11 @@
 //! The suites on the stores that need nothing but this machine.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and tells its runner on stdout"
+)]
+
 use astern_conformance::{Damage, Damaged, Report, journal, vault};
 use astern_journal::{MemoryJournal, MemoryVault, Sqlite};
 use astern_model::content::ContentRef;
@@ -11,9 +17,9 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_promises_of_a_journal() {
@@ -37,7 +43,7 @@ async fn sqlite_keeps_the_promises_of_a_vault() {
 
 /// Says how each case came out, and fails when one is broken.
 fn holds(report: &Report) {
-    write!(std::io::stdout(), "{report}").unwrap();
+    print!("{report}");
     report.assert_holds();
 }
 
@@ -115,7 +121,7 @@ impl Journal for Faulty {
                     .inner
                     .append(run, head, author, std::slice::from_ref(bytes))
                     .await?;
-                tokio::task::yield_now().await;
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
             return Ok(head);
         }

@@ -1,5 +1,11 @@
 //! What only a file can suffer: processes killed in the middle, full disks, damage, other people's files.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and tells its runner on stdout"
+)]
+
 use astern_journal::{Sqlite, SqliteJournal};
 use astern_model::id::{RunId, Seq};
 use astern_port::journal::{AppendError, Author, Journal};
@@ -95,7 +101,7 @@ async fn a_killed_process_loses_no_acknowledged_record() {
             }
             seen
         };
-        while let Some(line) = lines.next() {
+        for line in lines.by_ref() {
             if take(line.unwrap()) >= 7 * round {
                 break;
             }
@@ -194,7 +200,7 @@ fn on_a_full_disk_nothing_is_half_stored_and_it_goes_on_once_there_is_room() {
 async fn child_meets_its_file_size_limit() {
     let Some(path) = store_of_a_child() else { return };
     let acknowledged = fill(&open(&path).await).await;
-    writeln!(std::io::stdout(), "\nacknowledged {acknowledged}").unwrap();
+    println!("\nacknowledged {acknowledged}");
 }
 
 #[tokio::test]

@@ -153,7 +153,11 @@ pub async fn connect(options: &ConnectOptions) -> Result<Connection, ConnectErro
     let files: Vec<PathBuf> = looked_at.iter().filter(|path| path.exists()).cloned().collect();
     let mut found = if files.is_empty() {
         match (&options.kubeconfig, Config::incluster()) {
-            (None, Ok(config)) => Found { config, context: "in-cluster".to_owned(), user: None },
+            (None, Ok(config)) => Found {
+                config,
+                context: "in-cluster".to_owned(),
+                user: None,
+            },
             _ => return Err(ConnectError::NoKubeconfig { looked_at }),
         }
     } else {
@@ -169,7 +173,12 @@ pub async fn connect(options: &ConnectOptions) -> Result<Connection, ConnectErro
     }
     Ok(Connection {
         client: build(found.config.clone(), &found.context)?,
-        server: found.config.cluster_url.to_string().trim_end_matches('/').to_owned(),
+        server: found
+            .config
+            .cluster_url
+            .to_string()
+            .trim_end_matches('/')
+            .to_owned(),
         default_namespace: found.config.default_namespace.clone(),
         context: found.context,
         user: found.user,
@@ -185,7 +194,10 @@ struct Found {
 }
 
 fn build(config: Config, context: &str) -> Result<Client, ConnectError> {
-    let broken = |error: kube::Error| ConnectError::Broken { context: context.to_owned(), why: chain(&error) };
+    let broken = |error: kube::Error| ConnectError::Broken {
+        context: context.to_owned(),
+        why: chain(&error),
+    };
     Client::try_from(config).map_err(broken)
 }
 
@@ -196,19 +208,31 @@ fn candidates(options: &ConnectOptions) -> Vec<PathBuf> {
         return vec![path.clone()];
     }
     let list: Vec<PathBuf> = std::env::var_os("KUBECONFIG")
-        .map(|value| std::env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect())
+        .map(|value| {
+            std::env::split_paths(&value)
+                .filter(|path| !path.as_os_str().is_empty())
+                .collect()
+        })
         .unwrap_or_default();
     if !list.is_empty() {
         return list;
     }
-    std::env::home_dir().map(|home| home.join(".kube").join("config")).into_iter().collect()
+    std::env::home_dir()
+        .map(|home| home.join(".kube").join("config"))
+        .into_iter()
+        .collect()
 }
 
 async fn from_files(options: &ConnectOptions, files: &[PathBuf]) -> Result<Found, ConnectError> {
-    let unreadable = |source| ConnectError::Unreadable { paths: files.to_vec(), source };
+    let unreadable = |source| ConnectError::Unreadable {
+        paths: files.to_vec(),
+        source,
+    };
     let kubeconfig = files
         .iter()
-        .try_fold(Kubeconfig::default(), |merged, path| merged.merge(Kubeconfig::read_from(path)?))
+        .try_fold(Kubeconfig::default(), |merged, path| {
+            merged.merge(Kubeconfig::read_from(path)?)
+        })
         .map_err(unreadable)?;
     let known: Vec<String> = sorted(kubeconfig.contexts.iter().map(|context| context.name.clone()));
     let current = kubeconfig.current_context.clone().filter(|name| !name.is_empty());
@@ -223,7 +247,10 @@ async fn from_files(options: &ConnectOptions, files: &[PathBuf]) -> Result<Found
     if let Some(user) = &options.user
         && !users.contains(user)
     {
-        return Err(ConnectError::UnknownUser { name: user.clone(), known: users });
+        return Err(ConnectError::UnknownUser {
+            name: user.clone(),
+            known: users,
+        });
     }
     let own_proxy = kubeconfig
         .clusters
@@ -231,14 +258,25 @@ async fn from_files(options: &ConnectOptions, files: &[PathBuf]) -> Result<Found
         .find(|named| named.name == context.cluster)
         .and_then(|named| named.cluster.as_ref()?.proxy_url.clone())
         .is_some_and(|url| !url.is_empty());
-    let chosen = KubeConfigOptions { context: Some(name.clone()), cluster: None, user: options.user.clone() };
+    let chosen = KubeConfigOptions {
+        context: Some(name.clone()),
+        cluster: None,
+        user: options.user.clone(),
+    };
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &chosen)
         .await
-        .map_err(|error| ConnectError::Broken { context: name.clone(), why: chain(&error) })?;
+        .map_err(|error| ConnectError::Broken {
+            context: name.clone(),
+            why: chain(&error),
+        })?;
     if !own_proxy && config.proxy_url.is_some() && goes_direct(config.cluster_url.host(), &no_proxy()) {
         config.proxy_url = None;
     }
-    Ok(Found { config, context: name, user: options.user.clone().or(context.user) })
+    Ok(Found {
+        config,
+        context: name,
+        user: options.user.clone().or(context.user),
+    })
 }
 
 fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
@@ -248,33 +286,43 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
 }
 
 fn no_proxy() -> String {
-    std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy")).unwrap_or_default()
+    std::env::var("NO_PROXY")
+        .or_else(|_| std::env::var("no_proxy"))
+        .unwrap_or_default()
 }
 
 /// Whether a host is reached without the proxy of the environment. kube compares `NO_PROXY` with the proxy's own
 /// address; this compares it with the server's, as kubectl does. Source: Go's `golang.org/x/net/http/httpproxy`.
 fn goes_direct(host: Option<&str>, no_proxy: &str) -> bool {
-    let Some(host) = host.map(|host| host.trim_matches(['[', ']']).to_ascii_lowercase()) else { return false };
+    let Some(host) = host.map(|host| host.trim_matches(['[', ']']).to_ascii_lowercase()) else {
+        return false;
+    };
     let address = host.parse::<IpAddr>().ok();
     if host == "localhost" || address.is_some_and(|address| address.is_loopback()) {
         return true;
     }
-    no_proxy.split(',').map(str::trim).filter(|rule| !rule.is_empty()).any(|rule| {
-        let rule = rule.to_ascii_lowercase();
-        match (rule.split_once('/'), address) {
-            (Some((net, bits)), Some(address)) => in_network(address, net, bits),
-            (None, _) if rule == "*" => true,
-            (None, _) => {
-                let name = rule.trim_start_matches('.');
-                (host == name && !rule.starts_with('.')) || host.ends_with(&format!(".{name}"))
+    no_proxy
+        .split(',')
+        .map(str::trim)
+        .filter(|rule| !rule.is_empty())
+        .any(|rule| {
+            let rule = rule.to_ascii_lowercase();
+            match (rule.split_once('/'), address) {
+                (Some((net, bits)), Some(address)) => in_network(address, net, bits),
+                (None, _) if rule == "*" => true,
+                (None, _) => {
+                    let name = rule.trim_start_matches('.');
+                    (host == name && !rule.starts_with('.')) || host.ends_with(&format!(".{name}"))
+                }
+                (Some(_), None) => false,
             }
-            (Some(_), None) => false,
-        }
-    })
+        })
 }
 
 fn in_network(address: IpAddr, net: &str, bits: &str) -> bool {
-    let (Ok(net), Ok(bits)) = (net.parse::<IpAddr>(), bits.parse::<u32>()) else { return false };
+    let (Ok(net), Ok(bits)) = (net.parse::<IpAddr>(), bits.parse::<u32>()) else {
+        return false;
+    };
     match (address, net) {
         (IpAddr::V4(address), IpAddr::V4(net)) if bits <= 32 => {
             let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
@@ -297,7 +345,11 @@ fn are(names: &[String]) -> String {
 }
 
 fn paths(files: &[PathBuf]) -> String {
-    files.iter().map(|path| Path::display(path).to_string()).collect::<Vec<_>>().join(", ")
+    files
+        .iter()
+        .map(|path| Path::display(path).to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]

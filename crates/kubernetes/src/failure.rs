@@ -66,7 +66,12 @@ impl Attempt {
     /// A request. `resource` is the plural with its subresource (`deployments`, `pods/log`); `operation` is an
     /// imperative phrase with the object: `write the template of deployment/api-gateway`.
     pub fn new(verb: Verb, resource: impl Into<String>, operation: impl Into<String>) -> Self {
-        Self { verb, resource: resource.into(), operation: operation.into(), may_change: !verb.only_reads() }
+        Self {
+            verb,
+            resource: resource.into(),
+            operation: operation.into(),
+            may_change: !verb.only_reads(),
+        }
     }
 
     /// The same as a dry run, or a review that stores nothing: it cannot have changed anything.
@@ -102,13 +107,20 @@ impl Attempt {
     /// The failure that an answer is which cannot be read. The reader's own words may quote the answer, a secret
     /// value in it too, so they are not passed on.
     pub fn unreadable(&self) -> Failure {
-        let class = if self.may_change { FailureClass::Unknown } else { FailureClass::Permanent };
+        let class = if self.may_change {
+            FailureClass::Unknown
+        } else {
+            FailureClass::Permanent
+        };
         self.fail(class, "the API server's answer was not understood")
     }
 
     fn answered(&self, status: &Status) -> Failure {
-        let said = words(status);
         let class = self.class_of(status);
+        let said = match (status.code, &class) {
+            (422, FailureClass::Conflict) => "the object is no longer as it was when it was read".to_owned(),
+            _ => words(status),
+        };
         let failure = self.fail(class, said);
         match status.code {
             401 => failure.hint(LOG_IN_AGAIN),
@@ -119,7 +131,9 @@ impl Attempt {
 
     fn class_of(&self, status: &Status) -> FailureClass {
         match status.code {
-            429 => FailureClass::Transient { retry_after_ms: retry_after_ms(status) },
+            429 => FailureClass::Transient {
+                retry_after_ms: retry_after_ms(status),
+            },
             409 => FailureClass::Conflict,
             422 if self.verb == Verb::Patch && is_failed_test(status) => FailureClass::Conflict,
             400 | 401 | 403 | 413 | 422 => FailureClass::Refused,
@@ -150,7 +164,10 @@ impl Attempt {
                 FailureClass::Transient { retry_after_ms: None },
                 format!("the API server cannot be reached: {said}"),
             ),
-            false => self.fail(self.unsettled(), format!("the API server's answer was lost: {said}")),
+            false => self.fail(
+                self.unsettled(),
+                format!("the API server's answer was lost: {said}"),
+            ),
         };
         failure.hint(LOOK_AT_SERVER)
     }
@@ -174,7 +191,10 @@ impl Attempt {
 /// Whether a failure says that the user lacks a right, as against what admission, a quota or Pod Security refuse.
 pub fn is_missing_right(failure: &Failure) -> bool {
     failure.class == FailureClass::Refused
-        && failure.hint.as_deref().is_some_and(|hint| hint == LOG_IN_AGAIN || hint.starts_with(RIGHT_MISSING))
+        && failure
+            .hint
+            .as_deref()
+            .is_some_and(|hint| hint == LOG_IN_AGAIN || hint.starts_with(RIGHT_MISSING))
 }
 
 const RIGHT_MISSING: &str = "ask for the right to";
@@ -196,7 +216,10 @@ fn retry_after_ms(status: &Status) -> Option<u64> {
 
 /// The API server answers a failed `test` with 422 and no object; a validation error names the object and its causes.
 fn is_failed_test(status: &Status) -> bool {
-    status.details.as_ref().is_none_or(|details| details.causes.is_empty() && details.kind.is_empty())
+    status
+        .details
+        .as_ref()
+        .is_none_or(|details| details.causes.is_empty() && details.kind.is_empty())
 }
 
 /// RBAC's words, as against those of a quota, of Pod Security or of a webhook, which are 403 as well. Source:
@@ -232,7 +255,9 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         match said.last_mut() {
             // kube repeats its cause inside its own text.
             Some(last) if last.contains(&text) => {
-                if let Some(own) = last.strip_suffix(&text).map(|own| own.trim_end_matches([':', ' ']).to_owned())
+                if let Some(own) = last
+                    .strip_suffix(&text)
+                    .map(|own| own.trim_end_matches([':', ' ']).to_owned())
                     && !own.is_empty()
                 {
                     *last = own;
@@ -299,7 +324,10 @@ mod tests {
             message: "must be non-negative".to_owned(),
             field: "spec.replicas".to_owned(),
         });
-        assert_eq!(told(Verb::Patch, 422, "Deployment is invalid", why).class, FailureClass::Refused);
+        assert_eq!(
+            told(Verb::Patch, 422, "Deployment is invalid", why).class,
+            FailureClass::Refused
+        );
     }
 
     #[test]
@@ -307,22 +335,35 @@ mod tests {
         let mut later = details();
         later.retry_after_seconds = 3;
         let failure = told(Verb::Update, 429, "slow down", later);
-        assert_eq!(failure.class, FailureClass::Transient { retry_after_ms: Some(3000) });
+        assert_eq!(
+            failure.class,
+            FailureClass::Transient {
+                retry_after_ms: Some(3000)
+            }
+        );
     }
 
     #[test]
     fn a_write_that_a_webhook_kept_out_did_not_happen() {
         let message = "Internal error occurred: failed calling webhook \"a.b\": connection refused";
-        assert_eq!(told(Verb::Update, 500, message, details()).class, FailureClass::Transient { retry_after_ms: None });
+        assert_eq!(
+            told(Verb::Update, 500, message, details()).class,
+            FailureClass::Transient { retry_after_ms: None }
+        );
     }
 
     #[test]
     fn a_dry_run_without_an_answer_changed_nothing() {
         let attempt = Attempt::new(Verb::Update, "deployments", "try").without_effect();
         let within = jiff::SignedDuration::from_secs(1);
-        assert_eq!(attempt.timed_out(within).class, FailureClass::Transient { retry_after_ms: None });
         assert_eq!(
-            Attempt::new(Verb::Update, "deployments", "write").timed_out(within).class,
+            attempt.timed_out(within).class,
+            FailureClass::Transient { retry_after_ms: None }
+        );
+        assert_eq!(
+            Attempt::new(Verb::Update, "deployments", "write")
+                .timed_out(within)
+                .class,
             FailureClass::Unknown
         );
     }
@@ -334,7 +375,16 @@ mod tests {
             told(Verb::Update, 403, right, details()).hint.as_deref(),
             Some("ask for the right to update deployments")
         );
-        assert_eq!(told(Verb::Create, 403, "pods \"a\" is forbidden: exceeded quota: q", details()).hint, None);
+        assert_eq!(
+            told(
+                Verb::Create,
+                403,
+                "pods \"a\" is forbidden: exceeded quota: q",
+                details()
+            )
+            .hint,
+            None
+        );
     }
 
     #[test]
@@ -346,6 +396,9 @@ mod tests {
             attempt.failed(&kube::Error::Service(Box::new(refused))).class,
             FailureClass::Transient { retry_after_ms: None }
         );
-        assert_eq!(attempt.failed(&kube::Error::Service(Box::new(reset))).class, FailureClass::Unknown);
+        assert_eq!(
+            attempt.failed(&kube::Error::Service(Box::new(reset))).class,
+            FailureClass::Unknown
+        );
     }
 }

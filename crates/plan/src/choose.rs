@@ -25,8 +25,9 @@ pub fn choose(
     target: &Target,
     selector: Option<&Selector>,
 ) -> Choice {
-    match View::of(inventory, target) {
-        Some(view) => choose_in(&view, policy, selector),
+    match inventory.workloads.get(target) {
+        // Evidence is about health now; a choice rests on what revisions and pods keep.
+        Some(workload) => choose_in(&View::new(workload, Vec::new()), policy, selector),
         None => Choice {
             target: target.clone(),
             good: None,

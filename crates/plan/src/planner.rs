@@ -62,27 +62,7 @@ pub fn plan(
         .collect();
     let choices = choose_all(request, &world, &looked_at);
     let assessment = assess_against(&world, &looked_at, choices.values());
-    let scope = {
-        let against = suspects(&assessment, &platform.policy);
-        let suspects = looked_at
-            .iter()
-            .copied()
-            .filter(|target| against.contains(target))
-            .collect();
-        let is_back = |target: &&&Target| world.views.get(**target).is_some_and(timeline::brought_back);
-        let brought_back = looked_at.iter().filter(is_back).copied().collect();
-        let (assessment, choices, members) = (&assessment, &choices, &members);
-        scope(
-            request,
-            &Sighting {
-                assessment,
-                choices,
-                members,
-                suspects,
-                brought_back,
-            },
-        )
-    };
+    let scope = find_scope(request, &world, &assessment, &choices, &members);
     let picked = pick(request, &scope, &choices, &world)?;
     let chosen: Vec<Choice> = picked
         .moves
@@ -101,14 +81,7 @@ pub fn plan(
         choices: chosen,
         steps,
     };
-    let mut warnings = remarks::of_scope(&scope, &picked.moves);
-    warnings.extend(remarks::of_decision(&draft.decision, &request.overrides));
-    warnings.extend(remarks::of_targets(
-        &picked.moves,
-        &draft.assessment,
-        &draft.choices,
-    ));
-    warnings.extend(remarks::mixed(&picked.without_good));
+    let warnings = warnings(request, &scope, &picked, &draft);
     let on_failure = request.on_failure.unwrap_or(platform.policy.on_failure);
     Ok(finish(
         draft,
@@ -118,6 +91,45 @@ pub fn plan(
         warnings,
         on_failure,
     ))
+}
+
+fn find_scope<'a>(
+    request: &'a Request,
+    world: &World<'a>,
+    assessment: &Assessment,
+    choices: &BTreeMap<&'a Target, Choice>,
+    members: &BTreeSet<&'a Target>,
+) -> Scope<'a> {
+    let against = suspects(assessment, &world.platform.policy);
+    let suspects = choices
+        .keys()
+        .copied()
+        .filter(|target| against.contains(target))
+        .collect();
+    let is_back = |target: &&Target| world.views.get(*target).is_some_and(timeline::brought_back);
+    let brought_back = choices.keys().copied().filter(is_back).collect();
+    scope(
+        request,
+        &Sighting {
+            assessment,
+            choices,
+            members,
+            suspects,
+            brought_back,
+        },
+    )
+}
+
+fn warnings(request: &Request, scope: &Scope<'_>, picked: &Picked<'_>, draft: &Draft) -> Vec<String> {
+    let mut warnings = remarks::of_scope(scope, &picked.moves);
+    warnings.extend(remarks::of_decision(&draft.decision, &request.overrides));
+    warnings.extend(remarks::of_targets(
+        &picked.moves,
+        &draft.assessment,
+        &draft.choices,
+    ));
+    warnings.extend(remarks::mixed(&picked.without_good));
+    warnings
 }
 
 /// What is known once the steps are.

@@ -4,7 +4,7 @@
 use crate::phrase;
 use crate::refuse::list;
 use crate::scope::Scope;
-use crate::steps::{Move, Moves, on_delete, partition, stuck};
+use crate::steps::{Move, Moves, may_stay, on_delete, partition, stuck};
 use crate::world::{World, count};
 use astern_model::assessment::{Assessment, WorkloadAssessment};
 use astern_model::choice::{Because, Choice, human};
@@ -212,6 +212,12 @@ fn of_pods(one: &Move<'_>) -> Vec<String> {
             "pod/{} of {target} is deleted, which is irreversible: it cannot recover ({}) and the others wait for it",
             pod.name,
             trouble.phrase()
+        ));
+    }
+    for pod in may_stay(one.view) {
+        remarks.push(format!(
+            "pod/{} of {target} is not ready and is not deleted, because it may yet become ready or cannot be seen: should the others go on waiting for it, the run stops at the deadline and asks",
+            pod.name
         ));
     }
     let (old, lost) = on_delete(one.view, &one.to.template);

@@ -80,19 +80,34 @@ pub(crate) fn longest(steps: &[Step]) -> SignedDuration {
 
 /// Live pods that no waiting mends, of a StatefulSet whose controller waits for each: the highest ordinal first.
 pub(crate) fn stuck<'a>(view: &View<'a>) -> Vec<(&'a Pod, &'a Trouble)> {
-    let Strategy::RollingUpdate { ordered: true, .. } = view.workload.strategy else {
-        return Vec::new();
-    };
-    if view.workload.target.kind != WorkloadKind::StatefulSet {
-        return Vec::new();
-    }
-    let broken = |pod: &'a Pod| {
-        let trouble = pod.trouble.as_ref()?;
-        (trouble.cannot_pass() && !pod.ready).then_some((pod, trouble))
-    };
-    let mut pods: Vec<(&Pod, &Trouble)> = view.live_pods().filter_map(broken).collect();
+    let cannot_pass = waited_for(view)
+        .into_iter()
+        .filter(|(_, trouble)| trouble.cannot_pass());
+    let mut pods: Vec<(&Pod, &Trouble)> = cannot_pass.collect();
     pods.sort_by(|(a, _), (b, _)| last_first(a, b));
     pods
+}
+
+/// Live pods for which such a controller waits as well, and which nothing entitles anybody to delete.
+pub(crate) fn may_stay<'a>(view: &View<'a>) -> Vec<&'a Pod> {
+    let may_pass = waited_for(view)
+        .into_iter()
+        .filter(|(_, trouble)| !trouble.cannot_pass());
+    may_pass.map(|(pod, _)| pod).collect()
+}
+
+fn waited_for<'a>(view: &View<'a>) -> Vec<(&'a Pod, &'a Trouble)> {
+    let ordered = matches!(
+        view.workload.strategy,
+        Strategy::RollingUpdate { ordered: true, .. }
+    );
+    if !ordered || view.workload.target.kind != WorkloadKind::StatefulSet {
+        return Vec::new();
+    }
+    let unready = view.live_pods().filter(|pod| !pod.ready);
+    unready
+        .filter_map(|pod| pod.trouble.as_ref().map(|trouble| (pod, trouble)))
+        .collect()
 }
 
 /// Pods that an `OnDelete` workload replaces only once somebody deletes them, in the order of their deletion; and

@@ -110,19 +110,6 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The view of one workload of an inventory, for a caller that wants no other.
-    pub(crate) fn of(inventory: &'a Inventory, target: &Target) -> Option<Self> {
-        let evidence = inventory
-            .evidence
-            .iter()
-            .filter(|evidence| &evidence.subject == target)
-            .collect();
-        inventory
-            .workloads
-            .get(target)
-            .map(|workload| Self::new(workload, evidence))
-    }
-
     /// The object that keeps the live template; the newest one should two keep the same.
     pub(crate) fn live_revision(&self) -> Option<&'a Revision> {
         self.revisions

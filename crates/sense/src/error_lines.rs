@@ -1,8 +1,9 @@
 //! Error lines in the logs of workloads' pods, as a rate for each version, and the last words of containers that
 //! crash. Owns which logs are read and over what time their lines are counted.
 
-use crate::fetch::{LogPart, NoLog, Way, log};
+use crate::fetch::{Log, LogPart, NoLog, Way, log};
 use crate::mask::Masker;
+use crate::recent::Recent;
 use crate::words::{Count, count, last_line, shortened};
 use astern_model::evidence::{Evidence, Fact, Known, Side, Source, Trouble};
 use astern_model::inventory::Inventory;
@@ -10,6 +11,7 @@ use astern_model::policy::LogPolicy;
 use astern_model::target::Target;
 use astern_model::workload::{Pod, Workload};
 use jiff::{SignedDuration, Timestamp};
+use std::cmp::Reverse;
 
 /// Pods whose logs are read for each version of a workload. They answer the same requests, so that more of them
 /// change a rate little and cost a request each; the evidence tells how many were read.
@@ -30,6 +32,7 @@ pub(crate) struct Look<'a> {
     way: &'a Way<'a>,
     inventory: &'a Inventory,
     masker: Masker<'a>,
+    recent: &'a Recent,
 }
 
 /// The time over which lines are counted.
@@ -51,8 +54,13 @@ struct Heard {
 
 impl<'a> Look<'a> {
     /// A look at the workloads of `inventory`.
-    pub(crate) fn new(way: &'a Way<'a>, inventory: &'a Inventory) -> Self {
-        Self { way, inventory, masker: Masker::new(way, inventory) }
+    pub(crate) fn new(way: &'a Way<'a>, inventory: &'a Inventory, recent: &'a Recent) -> Self {
+        Self {
+            way,
+            inventory,
+            masker: Masker::new(way, inventory),
+            recent,
+        }
     }
 
     /// All evidence about all targets, in the order of the targets, the live version first.
@@ -64,21 +72,36 @@ impl<'a> Look<'a> {
         now: Timestamp,
     ) -> Vec<Evidence> {
         let start = now - policy.window;
-        let window = Window { from: since.map_or(start, |since| since.max(start)).min(now), now };
+        let window = Window {
+            from: since.map_or(start, |since| since.max(start)).min(now),
+            now,
+        };
         let mut looks = Vec::new();
-        for workload in targets.iter().filter_map(|target| self.inventory.workloads.get(target)) {
+        for workload in targets
+            .iter()
+            .filter_map(|target| self.inventory.workloads.get(target))
+        {
             for side in [Side::Live, Side::Former] {
                 looks.push(self.side(workload, side, policy, window));
             }
         }
-        let lines = futures::future::join_all(looks);
-        let (lines, last_words) = futures::join!(lines, self.last_words(targets, now));
+        let lines = futures::future::join_all(looks).await;
+        let last_words = self.last_words(targets, now).await;
         lines.into_iter().flatten().chain(last_words).collect()
     }
 
-    async fn side(&self, workload: &Workload, side: Side, policy: &LogPolicy, window: Window) -> Option<Evidence> {
+    async fn side(
+        &self,
+        workload: &Workload,
+        side: Side,
+        policy: &LogPolicy,
+        window: Window,
+    ) -> Option<Evidence> {
         let pods: Vec<&Pod> = readable(workload, side);
-        let reads: Vec<_> = pods.iter().map(|pod| self.pod(workload, pod, policy, window)).collect();
+        let reads: Vec<_> = pods
+            .iter()
+            .map(|pod| self.pod(workload, pod, policy, window))
+            .collect();
         let read: Vec<_> = futures::future::join_all(reads).await;
         let mut heard = Vec::new();
         let mut why = None;
@@ -107,7 +130,13 @@ impl<'a> Look<'a> {
             lines,
             example,
         };
-        Some(self.evidence(workload, side, fact, Some(window.now.duration_since(window.from)), window.now))
+        Some(self.evidence(
+            workload,
+            side,
+            fact,
+            Some(window.now.duration_since(window.from)),
+            window.now,
+        ))
     }
 
     /// One pod: every container, and the attempt before of those that fail. None when none of them ever ran.
@@ -119,7 +148,9 @@ impl<'a> Look<'a> {
         window: Window,
     ) -> Result<Option<Heard>, String> {
         let from = window.from.max(pod.created_at).min(window.now);
-        let seconds = window.now.duration_since(from).as_secs().max(1);
+        // A pod younger than the window is read whole: its node's clock and ours need not agree then.
+        let whole = pod.created_at >= window.from;
+        let seconds = (!whole).then(|| window.now.duration_since(from).as_secs().max(1));
         let again = |container: &&String| pod.restarts > 0 && pod.failing.contains(container);
         let wanted = pod.containers.iter().map(|name| (name, false));
         let wanted = wanted.chain(pod.containers.iter().filter(again).map(|name| (name, true)));
@@ -127,12 +158,16 @@ impl<'a> Look<'a> {
         let reads = wanted.map(|(container, previous)| async move {
             let part = LogPart {
                 previous,
-                since_seconds: Some(seconds),
+                since_seconds: seconds,
                 tail_lines: None,
                 limit_bytes: LOG_BYTES,
                 timestamps: true,
             };
-            log(self.way, &workload.target.namespace, &pod.name, container, &part).await
+            let log = log(self.way, &workload.target.namespace, &pod.name, container, &part).await;
+            if let Ok(log) = &log {
+                self.keep(pod, container, previous, log, window);
+            }
+            log
         });
         let mut counts: Vec<(Count, bool)> = Vec::new();
         for read in futures::future::join_all(reads).await {
@@ -145,12 +180,34 @@ impl<'a> Look<'a> {
         Ok((!counts.is_empty()).then(|| heard(counts, from, window.now)))
     }
 
+    /// Keeps a failing container's log for the saving of evidence, where the window holds all that it said.
+    fn keep(&self, pod: &Pod, container: &str, previous: bool, log: &Log, window: Window) {
+        let whole = !log.cut && pod.created_at >= window.from;
+        if whole && pod.failing.iter().any(|name| name == container) {
+            self.recent.keep(pod.uid.as_str(), container, previous, &log.text);
+        }
+    }
+
     /// The last line of each container that crashes, as the evidence of its crash loop once more.
     async fn last_words(&self, targets: &[Target], now: Timestamp) -> Vec<Evidence> {
-        let crashes = self.inventory.evidence.iter().filter(|evidence| targets.contains(&evidence.subject));
+        let crashes = self
+            .inventory
+            .evidence
+            .iter()
+            .filter(|evidence| targets.contains(&evidence.subject));
         let reads: Vec<_> = crashes
             .filter_map(|evidence| match &evidence.fact {
-                Fact::Trouble { trouble: Trouble::CrashLoop { container, exit_code, restarts, .. }, pods, example } => {
+                Fact::Trouble {
+                    trouble:
+                        Trouble::CrashLoop {
+                            container,
+                            exit_code,
+                            restarts,
+                            ..
+                        },
+                    pods,
+                    example,
+                } => {
                     let workload = self.inventory.workloads.get(&evidence.subject)?;
                     Some(async move {
                         let last_line = self.last_line(workload, example, container).await;
@@ -160,7 +217,11 @@ impl<'a> Look<'a> {
                             restarts: *restarts,
                             last_line,
                         };
-                        let fact = Fact::Trouble { trouble, pods: *pods, example: example.clone() };
+                        let fact = Fact::Trouble {
+                            trouble,
+                            pods: *pods,
+                            example: example.clone(),
+                        };
                         self.evidence(workload, evidence.side, fact, None, now)
                     })
                 }
@@ -171,6 +232,15 @@ impl<'a> Look<'a> {
     }
 
     async fn last_line(&self, workload: &Workload, pod: &str, container: &str) -> Option<String> {
+        let uid = workload
+            .pods
+            .iter()
+            .find(|one| one.name == pod)
+            .map(|pod| pod.uid.as_str())?;
+        // The attempt before ended; the present one may only have begun.
+        if let Some(line) = self.recent.last_line(uid, container, true) {
+            return Some(self.masked(workload, &line).await);
+        }
         for previous in [true, false] {
             let part = LogPart {
                 previous,
@@ -205,11 +275,18 @@ impl<'a> Look<'a> {
         window: Option<SignedDuration>,
         now: Timestamp,
     ) -> Evidence {
-        Evidence { subject: workload.target.clone(), side, fact, source: Source::Logs, window, observed_at: now }
+        Evidence {
+            subject: workload.target.clone(),
+            side,
+            fact,
+            source: Source::Logs,
+            window,
+            observed_at: now,
+        }
     }
 }
 
-/// The pods of a side whose logs are read: those that fail first, then the youngest.
+/// The pods of a side whose logs are read: those that fail first, the most restarted of them, then the youngest.
 fn readable(workload: &Workload, side: Side) -> Vec<&Pod> {
     let live = workload.template.hash();
     let mut pods: Vec<&Pod> = workload
@@ -220,7 +297,14 @@ fn readable(workload: &Workload, side: Side) -> Vec<&Pod> {
         .filter(|pod| !matches!(pod.trouble, Some(Trouble::NodeLost { .. })))
         .collect();
     pods.sort_by(|a, b| {
-        (a.failing.is_empty(), b.created_at, &a.name).cmp(&(b.failing.is_empty(), a.created_at, &b.name))
+        let rank = |pod: &&Pod| {
+            (
+                pod.failing.is_empty(),
+                Reverse(pod.restarts),
+                Reverse(pod.created_at),
+            )
+        };
+        rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name))
     });
     pods.truncate(PODS_PER_SIDE);
     pods
@@ -278,7 +362,14 @@ mod tests {
     }
 
     fn counted(lines: u64, until: i64, cut: bool) -> (Count, bool) {
-        (Count { lines, last: None, until: Some(at(until)) }, cut)
+        (
+            Count {
+                lines,
+                last: None,
+                until: Some(at(until)),
+            },
+            cut,
+        )
     }
 
     #[test]

@@ -9,7 +9,8 @@ use kube::core::params::{GetParams, ListParams};
 use kube::core::request::Request;
 use kube::core::subresource::LogParams;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 /// Requests in flight at once: the API server carries log requests on to kubelets, and more of them at a time make
@@ -29,26 +30,56 @@ impl Answer {
         let value: Value = serde_json::from_slice(&self.body).ok()?;
         let own = value.get("kind").and_then(Value::as_str) == Some("Status")
             && value.get("apiVersion").and_then(Value::as_str) == Some("v1");
-        if own { serde_json::from_value(value).ok() } else { None }
+        if own {
+            serde_json::from_value(value).ok()
+        } else {
+            None
+        }
     }
 }
+
+/// A node begins to answer a request for a log at once, or its kubelet hangs. So long is waited for it once another
+/// node has answered, or four times as long as that one took.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The way to the API server for one look: a bounded number of requests at a time, none beyond the deadline.
 pub(crate) struct Way<'a> {
     client: &'a Client,
     permits: Semaphore,
     deadline: Instant,
+    // How long the first node that answered took to begin.
+    typical: watch::Sender<Option<Duration>>,
 }
 
 impl<'a> Way<'a> {
     /// A way that ends at `deadline`.
     pub(crate) fn new(client: &'a Client, deadline: Instant) -> Self {
-        Self { client, permits: Semaphore::new(IN_FLIGHT), deadline }
+        Self {
+            client,
+            permits: Semaphore::new(IN_FLIGHT),
+            deadline,
+            typical: watch::Sender::new(None),
+        }
     }
 
     /// When it ends.
     pub(crate) fn deadline(&self) -> Instant {
         self.deadline
+    }
+
+    /// Ends once a request that began at `began` has waited so much longer than another node took that its own is
+    /// held to hang. Never ends while no node has answered.
+    async fn hangs(&self, began: Instant) {
+        let mut typical = self.typical.subscribe();
+        let known = typical
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|known| *known);
+        match known {
+            Some(first) => tokio::time::sleep_until(began + PATIENCE.max(first * 4)).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
@@ -57,14 +88,33 @@ impl<'a> Way<'a> {
 /// # Errors
 /// A phrase: why there is no answer.
 pub(crate) async fn send(way: &Way<'_>, request: http::Request<Vec<u8>>) -> Result<Answer, String> {
+    exchange(way, request, false).await
+}
+
+/// `by_node`: the answer comes from a node, which may hang while others do not.
+async fn exchange(way: &Way<'_>, request: http::Request<Vec<u8>>, by_node: bool) -> Result<Answer, String> {
     let exchange = async {
         let _permit = way.permits.acquire().await.map_err(|error| error.to_string())?;
-        let answer = way.client.send(request.map(Body::from)).await.map_err(|error| lost(&error))?;
+        let began = Instant::now();
+        let answer = tokio::select! {
+            answer = way.client.send(request.map(Body::from)) => answer.map_err(|error| lost(&error))?,
+            () = way.hangs(began), if by_node => return Err("its node does not answer, while others do".to_owned()),
+        };
+        if by_node {
+            way.typical
+                .send_if_modified(|known| known.is_none() && known.replace(began.elapsed()).is_none());
+        }
         let (parts, body) = answer.into_parts();
         let body = body.collect_bytes().await.map_err(|error| lost(&error))?;
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_vec() })
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.to_vec(),
+        })
     };
-    tokio::time::timeout_at(way.deadline, exchange).await.unwrap_or_else(|_| Err("not had in time".to_owned()))
+    tokio::time::timeout_at(way.deadline, exchange)
+        .await
+        .unwrap_or_else(|_| Err("not had in time".to_owned()))
 }
 
 /// Reads one object as JSON.
@@ -72,7 +122,9 @@ pub(crate) async fn send(way: &Way<'_>, request: http::Request<Vec<u8>>) -> Resu
 /// # Errors
 /// A phrase; none of the object's own words are in it.
 pub(crate) async fn get(way: &Way<'_>, path: &str, name: &str) -> Result<Option<Value>, String> {
-    let request = Request::new(path).get(name, &GetParams::default()).map_err(|error| error.to_string())?;
+    let request = Request::new(path)
+        .get(name, &GetParams::default())
+        .map_err(|error| error.to_string())?;
     let answer = send(way, request).await?;
     if answer.status == StatusCode::NOT_FOUND {
         return Ok(None);
@@ -86,7 +138,9 @@ pub(crate) async fn get(way: &Way<'_>, path: &str, name: &str) -> Result<Option<
 /// A phrase.
 pub(crate) async fn list(way: &Way<'_>, path: &str, fields: &str, limit: u32) -> Result<Value, String> {
     let parameters = ListParams::default().fields(fields).limit(limit);
-    let request = Request::new(path).list(&parameters).map_err(|error| error.to_string())?;
+    let request = Request::new(path)
+        .list(&parameters)
+        .map_err(|error| error.to_string())?;
     json(&send(way, request).await?)
 }
 
@@ -126,8 +180,17 @@ pub(crate) struct Log {
 impl Log {
     fn of(body: &[u8], limit_bytes: i64) -> Self {
         let cut = i64::try_from(body.len()).is_ok_and(|length| length >= limit_bytes);
-        let end = if cut { body.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) } else { body.len() };
-        Self { text: String::from_utf8_lossy(&body[..end]).into_owned(), cut }
+        let end = if cut {
+            body.iter()
+                .rposition(|byte| *byte == b'\n')
+                .map_or(0, |at| at + 1)
+        } else {
+            body.len()
+        };
+        Self {
+            text: String::from_utf8_lossy(&body[..end]).into_owned(),
+            cut,
+        }
     }
 }
 
@@ -153,7 +216,7 @@ pub(crate) async fn log(
     };
     let request = Request::new(format!("/api/v1/namespaces/{namespace}/pods")).logs(pod, &parameters);
     let request = request.map_err(|error| NoLog::Unreadable(error.to_string()))?;
-    let answer = send(way, request).await.map_err(NoLog::Unreadable)?;
+    let answer = exchange(way, request, true).await.map_err(NoLog::Unreadable)?;
     if answer.status.is_success() {
         return Ok(Log::of(&answer.body, part.limit_bytes));
     }
@@ -161,7 +224,11 @@ pub(crate) async fn log(
     // The kubelet's and the API server's words for a container without a log.
     let never = answer.status == StatusCode::BAD_REQUEST
         && (said.contains("waiting to start") || said.contains("previous terminated container"));
-    Err(if never { NoLog::NeverRan } else { NoLog::Unreadable(said) })
+    Err(if never {
+        NoLog::NeverRan
+    } else {
+        NoLog::Unreadable(said)
+    })
 }
 
 fn json(answer: &Answer) -> Result<Value, String> {
@@ -180,7 +247,10 @@ fn words(answer: &Answer) -> String {
 
 /// The API server quotes its own request to the kubelet before what came of it, which helps nobody.
 fn without_address(said: &str) -> String {
-    match said.strip_prefix("Get \"").and_then(|rest| rest.split_once("\": ")) {
+    match said
+        .strip_prefix("Get \"")
+        .and_then(|rest| rest.split_once("\": "))
+    {
         Some((_, why)) => format!("its node did not answer: {why}"),
         None => said.to_owned(),
     }
@@ -201,7 +271,13 @@ mod tests {
     #[test]
     fn a_log_that_was_cut_ends_with_a_whole_line() {
         let log = Log::of(b"one\ntoken hunt", 10);
-        assert_eq!(log, Log { text: "one\n".to_owned(), cut: true });
+        assert_eq!(
+            log,
+            Log {
+                text: "one\n".to_owned(),
+                cut: true
+            }
+        );
         assert!(!Log::of(b"one\ntwo", 100).cut);
     }
 }

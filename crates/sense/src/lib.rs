@@ -5,6 +5,7 @@ mod error_lines;
 mod fetch;
 mod mask;
 mod probe;
+mod recent;
 mod save;
 mod words;
 
@@ -16,9 +17,10 @@ use astern_model::target::Target;
 use astern_port::sense::{Saved, Sense};
 use astern_port::vault::Vault;
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
 use fetch::Way;
+use jiff::{SignedDuration, Timestamp};
 use kube::Client;
+use recent::Recent;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -32,12 +34,17 @@ use tokio::time::Instant;
 pub struct ClusterSense {
     client: Client,
     vault: Arc<dyn Vault>,
+    recent: Recent,
 }
 
 impl ClusterSense {
     /// Senses through this client; evidence is saved in `vault`.
     pub fn new(client: Client, vault: Arc<dyn Vault>) -> Self {
-        Self { client, vault }
+        Self {
+            client,
+            vault,
+            recent: Recent::default(),
+        }
     }
 }
 
@@ -52,17 +59,32 @@ impl Sense for ClusterSense {
         within: SignedDuration,
     ) -> Vec<Evidence> {
         let way = Way::new(&self.client, deadline(within));
-        error_lines::Look::new(&way, inventory).all(targets, policy, since, Timestamp::now()).await
+        error_lines::Look::new(&way, inventory, &self.recent)
+            .all(targets, policy, since, Timestamp::now())
+            .await
     }
 
-    async fn probe(&self, namespace: &str, probes: &[(Target, Probe)], within: SignedDuration) -> Vec<Evidence> {
+    async fn probe(
+        &self,
+        namespace: &str,
+        probes: &[(Target, Probe)],
+        within: SignedDuration,
+    ) -> Vec<Evidence> {
         probe::all(&Way::new(&self.client, deadline(within)), namespace, probes).await
     }
 
-    async fn save(&self, inventory: &Inventory, targets: &[Target], within: SignedDuration, bytes: u64) -> Saved {
+    async fn save(
+        &self,
+        inventory: &Inventory,
+        targets: &[Target],
+        within: SignedDuration,
+        bytes: u64,
+    ) -> Saved {
         let (reading, storing) = (deadline(save::reading(within)), deadline(within));
         let way = Way::new(&self.client, reading);
-        save::Save::new(&way, self.vault.as_ref(), inventory).all(targets, storing, bytes).await
+        save::Save::new(&way, self.vault.as_ref(), inventory, &self.recent)
+            .all(targets, storing, bytes)
+            .await
     }
 }
 

@@ -25,7 +25,11 @@ pub(crate) struct Masker<'a> {
 impl<'a> Masker<'a> {
     /// For the workloads of this inventory.
     pub(crate) fn new(way: &'a Way<'a>, inventory: &'a Inventory) -> Self {
-        let workloads = inventory.workloads.keys().map(|target| (target, OnceCell::new())).collect();
+        let workloads = inventory
+            .workloads
+            .keys()
+            .map(|target| (target, OnceCell::new()))
+            .collect();
         Self { way, workloads }
     }
 
@@ -38,7 +42,12 @@ impl<'a> Masker<'a> {
         let Some(masks) = self.workloads.get(&workload.target) else {
             return Err("the workload is not in the inventory".to_owned());
         };
-        masks.get_or_init(read).await.as_ref().map(|masks| masks.apply(text)).map_err(Clone::clone)
+        masks
+            .get_or_init(read)
+            .await
+            .as_ref()
+            .map(|masks| masks.apply(text))
+            .map_err(Clone::clone)
     }
 
     /// The texts without those and without the values of what the pod itself consumes: admission may have put in
@@ -52,7 +61,10 @@ impl<'a> Masker<'a> {
         spec: &Value,
         texts: Vec<String>,
     ) -> Result<Vec<String>, String> {
-        let more: BTreeSet<String> = consumed(spec).difference(&secrets_of(workload)).cloned().collect();
+        let more: BTreeSet<String> = consumed(spec)
+            .difference(&secrets_of(workload))
+            .cloned()
+            .collect();
         let more = Masks::read(self.way, &workload.target.namespace, &more).await?;
         let mut masked = Vec::new();
         for text in texts {
@@ -77,20 +89,31 @@ impl Masks {
         let reads = secrets.iter().map(|name| async move {
             match get(way, path, name).await {
                 Ok(found) => Ok((name, found)),
-                Err(why) => Err(format!("secret/{name} could not be read, so its values cannot be masked: {why}")),
+                Err(why) => Err(format!(
+                    "secret/{name} could not be read, so its values cannot be masked: {why}"
+                )),
             }
         });
         let found = futures::future::try_join_all(reads).await?;
-        Ok(Self::of(found.iter().filter_map(|(name, secret)| Some((name.as_str(), secret.as_ref()?)))))
+        Ok(Self::of(found.iter().filter_map(|(name, secret)| {
+            Some((name.as_str(), secret.as_ref()?))
+        })))
     }
 
     fn of<'a>(secrets: impl Iterator<Item = (&'a str, &'a Value)>) -> Self {
         let mut forms: BTreeMap<String, String> = BTreeMap::new();
         for (name, secret) in secrets {
-            for (key, encoded) in secret.get("data").and_then(Value::as_object).into_iter().flatten() {
+            for (key, encoded) in secret
+                .get("data")
+                .and_then(Value::as_object)
+                .into_iter()
+                .flatten()
+            {
                 let Some(encoded) = encoded.as_str() else { continue };
                 for form in forms_of(encoded) {
-                    forms.entry(form).or_insert_with(|| format!("[masked:{name}/{key}]"));
+                    forms
+                        .entry(form)
+                        .or_insert_with(|| format!("[masked:{name}/{key}]"));
                 }
             }
         }
@@ -102,7 +125,11 @@ impl Masks {
     /// The text without the values.
     fn apply(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (form, mask)| {
-            if text.contains(form.as_str()) { text.replace(form.as_str(), mask) } else { text }
+            if text.contains(form.as_str()) {
+                text.replace(form.as_str(), mask)
+            } else {
+                text
+            }
         })
     }
 }
@@ -112,44 +139,80 @@ impl Masks {
 fn forms_of(encoded: &str) -> BTreeSet<String> {
     let mut forms = BTreeSet::new();
     let bytes = serde_json::from_value::<ByteString>(Value::String(encoded.to_owned())).map(|bytes| bytes.0);
-    let Some(bytes) = bytes.ok().filter(|bytes| bytes.len() >= SHORTEST) else { return forms };
+    let Some(bytes) = bytes.ok().filter(|bytes| bytes.len() >= SHORTEST) else {
+        return forms;
+    };
     forms.insert(encoded.trim_end_matches('=').to_owned());
     forms.insert(encoded.to_owned());
-    let Ok(text) = String::from_utf8(bytes) else { return forms };
+    let Ok(text) = String::from_utf8(bytes) else {
+        return forms;
+    };
     let bare = text.trim();
     if bare.len() >= SHORTEST {
         let quoted = Value::String(bare.to_owned()).to_string();
         forms.insert(quoted.trim_matches('"').to_owned());
         forms.insert(bare.to_owned());
     }
-    let lines = bare.lines().map(str::trim).filter(|line| line.len() >= SHORTEST_LINE);
+    let lines = bare
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.len() >= SHORTEST_LINE);
     forms.extend(lines.map(str::to_owned));
     forms
 }
 
 fn secrets_of(workload: &Workload) -> BTreeSet<String> {
-    let templates = workload.revisions.iter().map(|revision| &revision.template).chain([&workload.template]);
-    templates.filter_map(|template| template.json().get("spec")).flat_map(consumed).collect()
+    let templates = workload
+        .revisions
+        .iter()
+        .map(|revision| &revision.template)
+        .chain([&workload.template]);
+    templates
+        .filter_map(|template| template.json().get("spec"))
+        .flat_map(consumed)
+        .collect()
 }
 
 /// The names of the Secrets that a pod consumes: by variable, by volume, to pull its images. `spec` is the pod's, as
 /// a pod or a template has it.
 fn consumed(spec: &Value) -> BTreeSet<String> {
-    let list = |value: &Value, name: &str| value.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
-    let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let list = |value: &Value, name: &str| {
+        value
+            .get(name)
+            .and_then(Value::as_array)
+            .cloned()
+            .unwrap_or_default()
+    };
+    let text =
+        |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let mut names = BTreeSet::new();
     for containers in ["initContainers", "containers", "ephemeralContainers"] {
         for container in list(spec, containers) {
-            names.extend(list(&container, "env").iter().filter_map(|env| text(env, "/valueFrom/secretKeyRef/name")));
-            names.extend(list(&container, "envFrom").iter().filter_map(|from| text(from, "/secretRef/name")));
+            names.extend(
+                list(&container, "env")
+                    .iter()
+                    .filter_map(|env| text(env, "/valueFrom/secretKeyRef/name")),
+            );
+            names.extend(
+                list(&container, "envFrom")
+                    .iter()
+                    .filter_map(|from| text(from, "/secretRef/name")),
+            );
         }
     }
     for volume in list(spec, "volumes") {
         names.extend(text(&volume, "/secret/secretName"));
-        let sources = volume.get("projected").map(|projected| list(projected, "sources")).unwrap_or_default();
+        let sources = volume
+            .get("projected")
+            .map(|projected| list(projected, "sources"))
+            .unwrap_or_default();
         names.extend(sources.iter().filter_map(|source| text(source, "/secret/name")));
     }
-    names.extend(list(spec, "imagePullSecrets").iter().filter_map(|reference| text(reference, "/name")));
+    names.extend(
+        list(spec, "imagePullSecrets")
+            .iter()
+            .filter_map(|reference| text(reference, "/name")),
+    );
     names
 }
 
@@ -165,12 +228,17 @@ mod tests {
     #[test]
     fn a_secret_value_is_masked_in_every_form_it_may_stand_in() {
         // "hunter2!", "a\"b\nc-long-second-line", "on"
-        let masks = masks(&json!({"token": "aHVudGVyMiE=", "odd": "YSJiCmMtbG9uZy1zZWNvbmQtbGluZQ==", "flag": "b24="}));
+        let masks = masks(
+            &json!({"token": "aHVudGVyMiE=", "odd": "YSJiCmMtbG9uZy1zZWNvbmQtbGluZQ==", "flag": "b24="}),
+        );
         let check = |line: &str, expected: &str| assert_eq!(masks.apply(line), expected);
         check("auth hunter2! failed", "auth [masked:api-keys/token] failed");
         check("basic aHVudGVyMiE=", "basic [masked:api-keys/token]");
         check("jwt.aHVudGVyMiE.sig", "jwt.[masked:api-keys/token].sig");
-        check(r#"{"v":"a\"b\nc-long-second-line"}"#, r#"{"v":"[masked:api-keys/odd]"}"#);
+        check(
+            r#"{"v":"a\"b\nc-long-second-line"}"#,
+            r#"{"v":"[masked:api-keys/odd]"}"#,
+        );
         check("c-long-second-line", "[masked:api-keys/odd]");
         check("turned on", "turned on");
     }
@@ -183,6 +251,9 @@ mod tests {
             "volumes": [{"secret": {"secretName": "c"}}, {"projected": {"sources": [{"secret": {"name": "d"}}]}}],
             "imagePullSecrets": [{"name": "e"}],
         });
-        assert_eq!(consumed(&spec).into_iter().collect::<Vec<_>>(), ["a", "b", "c", "d", "e"]);
+        assert_eq!(
+            consumed(&spec).into_iter().collect::<Vec<_>>(),
+            ["a", "b", "c", "d", "e"]
+        );
     }
 }

@@ -25,8 +25,15 @@ const SHOWN: usize = 120;
 
 /// One evidence a probe, in the order of the probes.
 pub(crate) async fn all(way: &Way<'_>, namespace: &str, probes: &[(Target, Probe)]) -> Vec<Evidence> {
-    let asker = Asker { way, namespace, http: OnceCell::new() };
-    let asked: Vec<_> = probes.iter().map(|(target, probe)| asker.one(target, probe)).collect();
+    let asker = Asker {
+        way,
+        namespace,
+        http: OnceCell::new(),
+    };
+    let asked: Vec<_> = probes
+        .iter()
+        .map(|(target, probe)| asker.one(target, probe))
+        .collect();
     futures::stream::iter(asked).buffered(AT_ONCE).collect().await
 }
 
@@ -54,7 +61,11 @@ impl Asker<'_> {
         Evidence {
             subject: target.clone(),
             side: Side::Live,
-            fact: Fact::Probe { name: probe.name.clone(), passed, detail },
+            fact: Fact::Probe {
+                name: probe.name.clone(),
+                passed,
+                detail,
+            },
             source: Source::Probe,
             window: None,
             observed_at: Timestamp::now(),
@@ -103,7 +114,10 @@ impl Asker<'_> {
 
 /// An answer elsewhere is not an answer here: what a redirect says is compared, not followed.
 fn http_client() -> Option<reqwest::Client> {
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().ok()
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .ok()
 }
 
 /// What silence means: of a service that had its whole time, that it does not serve; of one that had not, nothing.
@@ -136,7 +150,12 @@ async fn by_proxy(way: &Way<'_>, path: &str, probe: &Probe) -> Outcome {
     match answer.api_error() {
         // The API server speaks itself: the Service has nobody behind it, or nobody answered it.
         Some(status) if answer.status.is_server_error() => Outcome::Failed(status.message),
-        Some(status) if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND) => {
+        Some(status)
+            if matches!(
+                answer.status,
+                StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND
+            ) =>
+        {
             Outcome::Unknown(status.message)
         }
         _ => compared(probe, answer.status, &answer.headers, &answer.body),
@@ -155,12 +174,19 @@ fn refused(error: reqwest::Error) -> Outcome {
         source = cause.source();
     }
     let ours = builder || said.contains("dns error") || said.contains("certificate");
-    if ours { Outcome::Unknown(said) } else { Outcome::Failed(said) }
+    if ours {
+        Outcome::Unknown(said)
+    } else {
+        Outcome::Failed(said)
+    }
 }
 
 /// The outcome without the token, should the service have sent it back.
 fn without(outcome: Outcome, bearer: Option<&SecretString>) -> Outcome {
-    let Some(token) = bearer.map(SecretString::expose_secret).filter(|token| !token.is_empty()) else {
+    let Some(token) = bearer
+        .map(SecretString::expose_secret)
+        .filter(|token| !token.is_empty())
+    else {
         return outcome;
     };
     let clean = |text: String| text.replace(token, "[masked]");
@@ -181,10 +207,18 @@ fn compared(probe: &Probe, status: StatusCode, headers: &HeaderMap, body: &[u8])
         wrong.extend(json_differs(body, &json.path, &json.equals));
     }
     if let Some(header) = &probe.header {
-        match headers.get(&header.name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()) {
+        match headers
+            .get(&header.name)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        {
             Some(value) if value == header.equals => {}
             Some(value) => {
-                wrong.push(format!("header {} is `{}`, expected `{}`", header.name, shown(&value), header.equals));
+                wrong.push(format!(
+                    "header {} is `{}`, expected `{}`",
+                    header.name,
+                    shown(&value),
+                    header.equals
+                ));
             }
             None => wrong.push(format!("header {} is missing", header.name)),
         }
@@ -196,17 +230,25 @@ fn compared(probe: &Probe, status: StatusCode, headers: &HeaderMap, body: &[u8])
 }
 
 fn json_differs(body: &[u8], pointer: &str, expected: &Value) -> Option<String> {
-    let Ok(json) = serde_json::from_slice::<Value>(body) else { return Some("the answer is no JSON".to_owned()) };
+    let Ok(json) = serde_json::from_slice::<Value>(body) else {
+        return Some("the answer is no JSON".to_owned());
+    };
     match json.pointer(pointer) {
         Some(found) if same(found, expected) => None,
-        Some(found) => Some(format!("{pointer} is {}, expected {expected}", shown(&found.to_string()))),
+        Some(found) => Some(format!(
+            "{pointer} is {}, expected {expected}",
+            shown(&found.to_string())
+        )),
         None => Some(format!("{pointer} is missing")),
     }
 }
 
 /// Numbers are equal by value: 1 and 1.0 are written by different programs for the same thing.
 fn same(found: &Value, expected: &Value) -> bool {
-    found == expected || found.as_f64().is_some_and(|number| Some(number) == expected.as_f64())
+    found == expected
+        || found
+            .as_f64()
+            .is_some_and(|number| Some(number) == expected.as_f64())
 }
 
 fn shown(text: &str) -> String {
@@ -221,20 +263,31 @@ async fn bearer(way: &Way<'_>, namespace: &str, reference: &SecretRef) -> Result
     match reference {
         SecretRef::Env(name) => match std::env::var(name) {
             Ok(value) => Ok(SecretString::from(value)),
-            Err(_) => Err(format!("the environment variable {name} with the bearer token is not set")),
+            Err(_) => Err(format!(
+                "the environment variable {name} with the bearer token is not set"
+            )),
         },
         SecretRef::File(path) => match tokio::fs::read_to_string(path).await {
             Ok(text) => Ok(SecretString::from(text.trim_end_matches(['\n', '\r']).to_owned())),
-            Err(error) => Err(format!("the bearer token's file {path} could not be read: {}", error.kind())),
+            Err(error) => Err(format!(
+                "the bearer token's file {path} could not be read: {}",
+                error.kind()
+            )),
         },
         SecretRef::Secret { secret, key } => {
             let place = format!("key {key} of secret/{secret}");
             let path = format!("/api/v1/namespaces/{namespace}/secrets");
             let found = get(way, &path, secret).await;
-            let found = found.map_err(|why| format!("{place} with the bearer token could not be read: {why}"))?;
-            let value = found.as_ref().and_then(|secret| secret.get("data")?.get(key)).cloned();
+            let found =
+                found.map_err(|why| format!("{place} with the bearer token could not be read: {why}"))?;
+            let value = found
+                .as_ref()
+                .and_then(|secret| secret.get("data")?.get(key))
+                .cloned();
             let value = value.ok_or_else(|| format!("{place} with the bearer token does not exist"))?;
-            let bytes = serde_json::from_value::<ByteString>(value).map(|bytes| bytes.0).unwrap_or_default();
+            let bytes = serde_json::from_value::<ByteString>(value)
+                .map(|bytes| bytes.0)
+                .unwrap_or_default();
             let text = String::from_utf8(bytes).map_err(|_| format!("{place} is no text"))?;
             Ok(SecretString::from(text.trim_end_matches(['\n', '\r']).to_owned()))
         }
@@ -252,29 +305,47 @@ mod tests {
             name: "health".to_owned(),
             to: ProbeTarget::Url("http://api.test/health".to_owned()),
             status: 200,
-            json: Some(JsonExpectation { path: "/status".to_owned(), equals: json!("ok") }),
-            header: Some(HeaderExpectation { name: "X-Version".to_owned(), equals: "v1".to_owned() }),
+            json: Some(JsonExpectation {
+                path: "/status".to_owned(),
+                equals: json!("ok"),
+            }),
+            header: Some(HeaderExpectation {
+                name: "X-Version".to_owned(),
+                equals: "v1".to_owned(),
+            }),
             bearer: None,
         }
     }
 
     #[test]
     fn an_answer_is_compared_with_all_that_is_expected() {
-        let headers = HeaderMap::from_iter([(http::HeaderName::from_static("x-version"), "v1".parse().unwrap())]);
+        let headers =
+            HeaderMap::from_iter([(http::HeaderName::from_static("x-version"), "v1".parse().unwrap())]);
         let check = |status: u16, headers: &HeaderMap, body: &str, expected: Outcome| {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(compared(&probe(), status, headers, body.as_bytes()), expected);
         };
-        check(200, &headers, r#"{"status":"ok"}"#, Outcome::Passed("status 200".to_owned()));
+        check(
+            200,
+            &headers,
+            r#"{"status":"ok"}"#,
+            Outcome::Passed("status 200".to_owned()),
+        );
         check(
             503,
             &HeaderMap::new(),
             r#"{"status":"down"}"#,
             Outcome::Failed(
-                "status 503, expected 200; /status is \"down\", expected \"ok\"; header X-Version is missing".to_owned(),
+                "status 503, expected 200; /status is \"down\", expected \"ok\"; header X-Version is missing"
+                    .to_owned(),
             ),
         );
-        check(200, &headers, "<html>", Outcome::Failed("the answer is no JSON".to_owned()));
+        check(
+            200,
+            &headers,
+            "<html>",
+            Outcome::Failed("the answer is no JSON".to_owned()),
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use crate::fetch::{LogPart, NoLog, Way, get, list, log};
 use crate::mask::Masker;
+use crate::recent::Recent;
 use crate::words::shortened;
 use astern_model::evidence::Trouble;
 use astern_model::inventory::Inventory;
@@ -42,6 +43,7 @@ pub(crate) struct Save<'a> {
     vault: &'a dyn Vault,
     inventory: &'a Inventory,
     masker: Masker<'a>,
+    recent: &'a Recent,
 }
 
 /// A piece of evidence, masked, before it is stored. Ordered by what is lost first when bytes are short.
@@ -87,20 +89,36 @@ impl Gathered {
 
 impl<'a> Save<'a> {
     /// A saving of what `inventory` names; reads end with `way`.
-    pub(crate) fn new(way: &'a Way<'a>, vault: &'a dyn Vault, inventory: &'a Inventory) -> Self {
-        Self { way, vault, inventory, masker: Masker::new(way, inventory) }
+    pub(crate) fn new(
+        way: &'a Way<'a>,
+        vault: &'a dyn Vault,
+        inventory: &'a Inventory,
+        recent: &'a Recent,
+    ) -> Self {
+        Self {
+            way,
+            vault,
+            inventory,
+            masker: Masker::new(way, inventory),
+            recent,
+        }
     }
 
     /// Reads, masks and stores, until `deadline` and within the bytes.
     pub(crate) async fn all(&self, targets: &[Target], deadline: Instant, bytes: u64) -> Saved {
-        let workloads: Vec<&Workload> =
-            targets.iter().filter_map(|target| self.inventory.workloads.get(target)).collect();
+        let workloads: Vec<&Workload> = targets
+            .iter()
+            .filter_map(|target| self.inventory.workloads.get(target))
+            .collect();
         let mut gathered = Gathered::default();
         let mut pods = Vec::new();
         for workload in &workloads {
             let (chosen, left_out) = worth_saving(workload);
             if left_out > 0 {
-                gathered.missed.push(format!("{left_out} further failing pods of {}: only {PODS_PER_WORKLOAD} were read", workload.target));
+                gathered.missed.push(format!(
+                    "{left_out} further failing pods of {}: only {PODS_PER_WORKLOAD} were read",
+                    workload.target
+                ));
             }
             pods.extend(chosen.into_iter().map(|pod| self.pod(workload, pod)));
         }
@@ -114,16 +132,15 @@ impl<'a> Save<'a> {
     async fn pod(&self, workload: &Workload, pod: &Pod) -> Gathered {
         let namespace = &workload.target.namespace;
         let path = format!("/api/v1/namespaces/{namespace}/pods");
-        let logs = wanted_logs(pod).into_iter().map(|(container, previous)| async move {
-            let part = LogPart {
-                previous,
-                since_seconds: None,
-                tail_lines: Some(LOG_LINES),
-                limit_bytes: LOG_READ,
-                timestamps: true,
-            };
-            (container, previous, log(self.way, namespace, &pod.name, container, &part).await)
-        });
+        let logs = wanted_logs(pod)
+            .into_iter()
+            .map(|(container, previous)| async move {
+                (
+                    container,
+                    previous,
+                    self.log(namespace, pod, container, previous).await,
+                )
+            });
         let (found, logs) = futures::join!(get(self.way, &path, &pod.name), futures::future::join_all(logs));
         let found = match found {
             Ok(Some(found)) => found,
@@ -133,13 +150,25 @@ impl<'a> Save<'a> {
         };
         let mut gathered = Gathered::default();
         let status = serde_json::to_string_pretty(&status_of(&found)).unwrap_or_default();
-        let mut pieces = vec![Piece { rank: Rank::Status, what: format!("status pod/{}", pod.name), text: status }];
+        let mut pieces = vec![Piece {
+            rank: Rank::Status,
+            what: format!("status pod/{}", pod.name),
+            text: status,
+        }];
         for (container, previous, log) in logs {
-            let (rank, attempt) = if previous { (Rank::Previous, " (previous)") } else { (Rank::Current, "") };
+            let (rank, attempt) = if previous {
+                (Rank::Previous, " (previous)")
+            } else {
+                (Rank::Current, "")
+            };
             let what = format!("log pod/{} container {container}{attempt}", pod.name);
             match log {
-                Ok(log) if log.text.trim().is_empty() => {}
-                Ok(log) => pieces.push(Piece { rank, what, text: end_of(&log.text).to_owned() }),
+                Ok(text) if text.trim().is_empty() => {}
+                Ok(text) => pieces.push(Piece {
+                    rank,
+                    what,
+                    text: end_of(&text).to_owned(),
+                }),
                 Err(NoLog::NeverRan) => {}
                 Err(NoLog::Unreadable(why)) => gathered.missed.push(format!("{what}: {why}")),
             }
@@ -148,31 +177,70 @@ impl<'a> Save<'a> {
         let spec = found.get("spec").unwrap_or(&Value::Null);
         match self.masker.of_pod(workload, spec, texts).await {
             Ok(texts) => gathered.pieces.extend(
-                pieces.into_iter().zip(texts).map(|(piece, text)| Piece { text, ..piece }),
+                pieces
+                    .into_iter()
+                    .zip(texts)
+                    .map(|(piece, text)| Piece { text, ..piece }),
             ),
             Err(why) => gathered.missed.extend(missed(pod, &why).missed),
         }
         gathered
     }
 
+    async fn log(
+        &self,
+        namespace: &str,
+        pod: &Pod,
+        container: &str,
+        previous: bool,
+    ) -> Result<String, NoLog> {
+        if let Some(text) = self.recent.take(pod.uid.as_str(), container, previous) {
+            return Ok(text);
+        }
+        let part = LogPart {
+            previous,
+            since_seconds: None,
+            tail_lines: Some(LOG_LINES),
+            limit_bytes: LOG_READ,
+            timestamps: true,
+        };
+        log(self.way, namespace, &pod.name, container, &part)
+            .await
+            .map(|log| log.text)
+    }
+
     /// The warnings about the workloads, their revisions and their pods, one piece a workload.
     async fn events(&self, workloads: &[&Workload]) -> Gathered {
         let mut gathered = Gathered::default();
-        let Some(namespace) = workloads.first().map(|workload| workload.target.namespace.as_str()) else {
+        let Some(namespace) = workloads
+            .first()
+            .map(|workload| workload.target.namespace.as_str())
+        else {
             return gathered;
         };
         let path = format!("/api/v1/namespaces/{namespace}/events");
         let found = match list(self.way, &path, "type=Warning", EVENTS).await {
             Ok(found) => found,
             Err(why) => {
-                gathered.missed.push(format!("warning events of namespace {namespace}: {why}"));
+                gathered
+                    .missed
+                    .push(format!("warning events of namespace {namespace}: {why}"));
                 return gathered;
             }
         };
-        if found.pointer("/metadata/continue").and_then(Value::as_str).is_some_and(|more| !more.is_empty()) {
-            gathered.missed.push(format!("warning events of namespace {namespace} beyond {EVENTS}"));
+        if found
+            .pointer("/metadata/continue")
+            .and_then(Value::as_str)
+            .is_some_and(|more| !more.is_empty())
+        {
+            gathered
+                .missed
+                .push(format!("warning events of namespace {namespace} beyond {EVENTS}"));
         }
-        let events = found.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let events = found
+            .get("items")
+            .and_then(Value::as_array)
+            .map_or(&[][..], Vec::as_slice);
         for workload in workloads {
             let lines = lines_about(workload, events);
             if lines.is_empty() {
@@ -181,7 +249,11 @@ impl<'a> Save<'a> {
             let what = format!("warning events {}", workload.target);
             // A probe's output is quoted in its event.
             match self.masker.of_workload(workload, &lines.join("\n")).await {
-                Ok(text) => gathered.pieces.push(Piece { rank: Rank::Events, what, text }),
+                Ok(text) => gathered.pieces.push(Piece {
+                    rank: Rank::Events,
+                    what,
+                    text,
+                }),
                 Err(why) => gathered.missed.push(format!("{what}: {why}")),
             }
         }
@@ -190,10 +262,17 @@ impl<'a> Save<'a> {
 
     /// Stores side by side what fits, in the order of what would be lost first.
     async fn store(&self, gathered: Gathered, deadline: Instant, bytes: u64) -> Saved {
-        let Gathered { mut pieces, mut missed } = gathered;
+        let Gathered {
+            mut pieces,
+            mut missed,
+        } = gathered;
         pieces.sort();
         let (fitting, left_out) = fitting(pieces, bytes);
-        missed.extend(left_out.into_iter().map(|what| format!("{what}: beyond the {} KiB in all", bytes / 1024)));
+        missed.extend(
+            left_out
+                .into_iter()
+                .map(|what| format!("{what}: beyond the {} KiB in all", bytes / 1024)),
+        );
         let puts = fitting.into_iter().map(|piece| async move {
             let put = self.vault.put(piece.rank.label(), piece.text.as_bytes());
             let put = tokio::time::timeout_at(deadline, put).await;
@@ -202,7 +281,11 @@ impl<'a> Save<'a> {
         let mut evidence = Vec::new();
         for (piece, put) in futures::future::join_all(puts).await {
             match put {
-                Ok(Ok(content)) => evidence.push(SavedEvidence { tail: tail_of(&piece), what: piece.what, content }),
+                Ok(Ok(content)) => evidence.push(SavedEvidence {
+                    tail: tail_of(&piece),
+                    what: piece.what,
+                    content,
+                }),
                 Ok(Err(failure)) => missed.push(format!("{}: {}", piece.what, failure.message)),
                 Err(_) => missed.push(format!("{}: not stored in time", piece.what)),
             }
@@ -215,12 +298,25 @@ impl<'a> Save<'a> {
 /// The pods whose evidence is saved, and how many failing ones are left out. Where none fails, one pod of the live
 /// version stands for it: a version may answer badly while its pods are ready.
 fn worth_saving(workload: &Workload) -> (Vec<&Pod>, usize) {
-    let fails = |pod: &&Pod| !matches!(pod.trouble, None | Some(Trouble::Terminating | Trouble::NodeLost { .. }));
+    let fails = |pod: &&Pod| {
+        !matches!(
+            pod.trouble,
+            None | Some(Trouble::Terminating | Trouble::NodeLost { .. })
+        )
+    };
     let mut failing: Vec<&Pod> = workload.pods.iter().filter(fails).collect();
     failing.sort_by_key(|pod| (std::cmp::Reverse(pod.restarts), &pod.name));
     if failing.is_empty() {
         let live = workload.template.hash();
-        return (workload.pods.iter().find(|pod| pod.revision.as_ref() == Some(&live)).into_iter().collect(), 0);
+        return (
+            workload
+                .pods
+                .iter()
+                .find(|pod| pod.revision.as_ref() == Some(&live))
+                .into_iter()
+                .collect(),
+            0,
+        );
     }
     let left_out = failing.len().saturating_sub(PODS_PER_WORKLOAD);
     failing.truncate(PODS_PER_WORKLOAD);
@@ -260,27 +356,60 @@ fn lines_about(workload: &Workload, events: &[Value]) -> Vec<String> {
     let pods = workload.pods.iter().map(|pod| pod.uid.as_str());
     let revisions = workload.revisions.iter().map(|revision| revision.uid.as_str());
     let own: BTreeSet<&str> = pods.chain(revisions).chain([workload.uid.as_str()]).collect();
-    let text = |event: &Value, pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |event: &Value, pointer: &str| {
+        event
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let mut lines: BTreeMap<(String, String), String> = BTreeMap::new();
-    for event in events.iter().filter(|event| own.contains(text(event, "/involvedObject/uid").as_str())) {
-        let times = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
-        let at = times.iter().map(|time| text(event, time)).find(|time| !time.is_empty()).unwrap_or_default();
-        let count = event.get("count").and_then(Value::as_u64).filter(|count| *count > 1);
+    for event in events
+        .iter()
+        .filter(|event| own.contains(text(event, "/involvedObject/uid").as_str()))
+    {
+        let times = [
+            "/series/lastObservedTime",
+            "/lastTimestamp",
+            "/eventTime",
+            "/metadata/creationTimestamp",
+        ];
+        let at = times
+            .iter()
+            .map(|time| text(event, time))
+            .find(|time| !time.is_empty())
+            .unwrap_or_default();
+        let count = event
+            .get("count")
+            .and_then(Value::as_u64)
+            .filter(|count| *count > 1);
         let count = count.map(|count| format!(" ({count} times)")).unwrap_or_default();
-        let (kind, name) = (text(event, "/involvedObject/kind").to_lowercase(), text(event, "/involvedObject/name"));
-        let line = format!("{at} {} {kind}/{name}{count}: {}", text(event, "/reason"), text(event, "/message").trim());
+        let (kind, name) = (
+            text(event, "/involvedObject/kind").to_lowercase(),
+            text(event, "/involvedObject/name"),
+        );
+        let line = format!(
+            "{at} {} {kind}/{name}{count}: {}",
+            text(event, "/reason"),
+            text(event, "/message").trim()
+        );
         lines.insert((at, text(event, "/metadata/uid")), line);
     }
     lines.into_values().collect()
 }
 
 fn missed(pod: &Pod, why: &str) -> Gathered {
-    Gathered { pieces: Vec::new(), missed: vec![format!("logs and status of pod/{}: {why}", pod.name)] }
+    Gathered {
+        pieces: Vec::new(),
+        missed: vec![format!("logs and status of pod/{}: {why}", pod.name)],
+    }
 }
 
 /// The end of a log, from a whole line on.
 fn end_of(text: &str) -> &str {
-    let Some(mut start) = text.len().checked_sub(LOG_KIB * 1024).filter(|start| *start > 0) else { return text };
+    let Some(mut start) = text.len().checked_sub(LOG_KIB * 1024).filter(|start| *start > 0) else {
+        return text;
+    };
     while !text.is_char_boundary(start) {
         start += 1;
     }
@@ -310,8 +439,15 @@ fn tail_of(piece: &Piece) -> Vec<String> {
     if piece.rank == Rank::Status {
         return Vec::new();
     }
-    let lines: Vec<&str> = piece.text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(SHOWN_LINES)..].iter().map(|line| shortened(line)).collect()
+    let lines: Vec<&str> = piece
+        .text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(SHOWN_LINES)..]
+        .iter()
+        .map(|line| shortened(line))
+        .collect()
 }
 
 #[cfg(test)]
@@ -323,13 +459,21 @@ mod tests {
         let line = "x".repeat(1023);
         let text = format!("{line}\n").repeat(LOG_KIB + 1);
         let end = end_of(&text);
-        assert!(end.len() <= LOG_KIB * 1024 && end.starts_with("xxx") && end.len() % 1024 == 0, "{}", end.len());
+        assert!(
+            end.len() <= LOG_KIB * 1024 && end.starts_with("xxx") && end.len().is_multiple_of(1024),
+            "{}",
+            end.len()
+        );
         assert_eq!(end_of("short\n"), "short\n");
     }
 
     #[test]
     fn what_does_not_fit_is_named_and_the_crashs_own_log_goes_first() {
-        let piece = |rank, what: &str, size| Piece { rank, what: what.to_owned(), text: "x".repeat(size) };
+        let piece = |rank, what: &str, size| Piece {
+            rank,
+            what: what.to_owned(),
+            text: "x".repeat(size),
+        };
         let mut pieces = vec![
             piece(Rank::Events, "events", 10),
             piece(Rank::Current, "log", 60),
@@ -338,6 +482,9 @@ mod tests {
         pieces.sort();
         let (kept, left_out) = fitting(pieces, 60);
         let kept: Vec<&str> = kept.iter().map(|piece| piece.what.as_str()).collect();
-        assert_eq!((kept, left_out), (vec!["log (previous)", "events"], vec!["log".to_owned()]));
+        assert_eq!(
+            (kept, left_out),
+            (vec!["log (previous)", "events"], vec!["log".to_owned()])
+        );
     }
 }

@@ -21,11 +21,7 @@ pub(crate) struct Count {
 pub(crate) fn count(log: &str, words: &[String]) -> Count {
     let mut count = Count::default();
     for line in log.lines() {
-        let (time, text) = match line.split_once(' ') {
-            Some((time, text)) => (time.parse::<Timestamp>().ok(), text),
-            None => (None, line),
-        };
-        let text = if time.is_some() { text } else { line };
+        let (time, text) = timed(line);
         count.until = time.or(count.until);
         if holds(text, words) {
             count.lines += 1;
@@ -33,6 +29,20 @@ pub(crate) fn count(log: &str, words: &[String]) -> Count {
         }
     }
     count
+}
+
+/// A line without the time that the kubelet put before it.
+pub(crate) fn said(line: &str) -> &str {
+    timed(line).1
+}
+
+fn timed(line: &str) -> (Option<Timestamp>, &str) {
+    // An empty line is the time alone.
+    let (time, text) = line.split_once(' ').unwrap_or((line, ""));
+    match time.parse::<Timestamp>() {
+        Ok(time) => (Some(time), text),
+        Err(_) => (None, line),
+    }
 }
 
 /// Whether a line holds one of the words, bounded by what is no letter, digit or `_`.
@@ -82,7 +92,8 @@ mod tests {
 
     #[test]
     fn lines_are_counted_without_the_kubelets_time() {
-        let log = "2026-01-01T00:00:01.5Z ERROR one\n2026-01-01T00:00:02Z fine\n2026-01-01T00:00:03Z error two\n";
+        let log =
+            "2026-01-01T00:00:01.5Z ERROR one\n2026-01-01T00:00:02Z fine\n2026-01-01T00:00:03Z error two\n";
         let found = count(log, &["ERROR".to_owned()]);
         assert_eq!(
             found,

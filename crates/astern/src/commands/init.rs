@@ -13,7 +13,7 @@ pub(crate) async fn init(global: &Global, wired: &Wired, arguments: &Init, conso
         return Err(CliError::input(format!("{} exists; nothing was written", file.display()))
             .hint("name another file with --file, or move this one away"));
     }
-    let namespace = global.namespace.as_deref().unwrap_or(&wired.found.platform.namespace);
+    let namespace = global.namespace.as_deref().unwrap_or(&wired.platform.namespace);
     let inventory = wired.world.look.inventory(namespace).await?;
     if inventory.workloads.is_empty() {
         return Err(CliError::input(format!("namespace {namespace} has no Deployment, StatefulSet or DaemonSet; nothing was written"))

@@ -13,15 +13,16 @@ use astern_model::finding::Allowances;
 use astern_model::plan::Criteria;
 use astern_model::policy::{Acceptor, OnFailure};
 use astern_model::verdict::{CheckResult, Verdict};
+use astern_report::{Line, LineKind};
 use std::io::Write;
 use std::path::Path;
 
 pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) -> Result<Exit, CliError> {
-    let (inventory, assessment) = survey::status(&wired.world, &wired.found.platform).await?;
+    let (inventory, assessment) = survey::status(&wired.world, &wired.platform).await?;
     for unread in &inventory.unread {
         console.warn(unread);
     }
-    for target in survey::missing(&wired.found.platform, &inventory) {
+    for target in survey::missing(&wired.platform, &inventory) {
         console.warn(&format!("{target} stands in astern.yaml but not in namespace {}", inventory.namespace));
     }
     if assessment.workloads.is_empty() {
@@ -32,14 +33,14 @@ pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) ->
         format,
         "Status",
         &assessment,
-        || astern_report::assessment_text(&assessment),
+        || astern_report::assessment_lines(&assessment),
         || astern_report::assessment_markdown(&assessment),
     )?;
     Ok(Exit::Done)
 }
 
 pub(crate) async fn releases(wired: &Wired, arguments: &Releases, format: &Format, console: &Console) -> Result<Exit, CliError> {
-    let (inventory, mut choices) = survey::releases(&wired.world, &wired.found.platform).await?;
+    let (inventory, mut choices) = survey::releases(&wired.world, &wired.platform).await?;
     if !arguments.only.is_empty() {
         let names = names(&arguments.only)?;
         let only = planning::resolve(&names, &inventory).map_err(no_plan)?;
@@ -50,7 +51,7 @@ pub(crate) async fn releases(wired: &Wired, arguments: &Releases, format: &Forma
         format,
         "Releases",
         &choices,
-        || astern_report::choices_text(&choices),
+        || astern_report::choices_lines(&choices),
         || astern_report::choices_markdown(&choices),
     )?;
     Ok(Exit::Done)
@@ -58,13 +59,13 @@ pub(crate) async fn releases(wired: &Wired, arguments: &Releases, format: &Forma
 
 pub(crate) async fn plan(wired: &Wired, choose: &Choose, format: &Format, console: &Console) -> Result<Exit, CliError> {
     let asked = asked(choose, Acceptor::Person)?;
-    let result = planning::roll_back(&wired.world, &wired.found.platform, &asked, &allowances(&choose.accept_revert), Evidence::Leave).await;
+    let result = planning::roll_back(&wired.world, &wired.platform, &asked, &allowances(&choose.accept_revert), Evidence::Leave).await;
     let prepared = match result {
         Ok(prepared) => prepared,
         Err(NoPlan::Refused(refusal)) => {
             let error = no_plan(NoPlan::Refused(refusal.clone()));
             if matches!(format, Format::Json | Format::Yaml) {
-                output::print(console, format, "Refusal", &*refusal, String::new, String::new)?;
+                output::print(console, format, "Refusal", &*refusal, Vec::new, String::new)?;
             }
             return Err(error);
         }
@@ -75,7 +76,7 @@ pub(crate) async fn plan(wired: &Wired, choose: &Choose, format: &Format, consol
     match format {
         Format::File(file) => {
             write_private(file, checked.sealed())?;
-            console.say(&astern_report::plan_text(plan, findings, hash));
+            console.say_lines(&astern_report::plan_lines(plan, findings, hash));
             console.say(&format!("written to {}; run it with: astern run {}", file.display(), file.display()));
             console.data(hash.as_str());
         }
@@ -84,7 +85,7 @@ pub(crate) async fn plan(wired: &Wired, choose: &Choose, format: &Format, consol
             format,
             "Plan",
             plan,
-            || astern_report::plan_text(plan, findings, hash),
+            || astern_report::plan_lines(plan, findings, hash),
             || astern_report::plan_markdown(plan, findings, hash),
         )?,
     }
@@ -96,12 +97,12 @@ pub(crate) async fn runs(wired: &Wired, format: &Format, console: &Console) -> R
     if runs.is_empty() {
         console.say(&format!("no runs in {}", wired.world.journal.place()));
     }
-    output::print(console, format, "RunList", &runs, || runs_text(&runs), || runs_markdown(&runs))?;
+    output::print(console, format, "RunList", &runs, || plain(&runs_text(&runs)), || runs_markdown(&runs))?;
     Ok(Exit::Done)
 }
 
 pub(crate) async fn validate(wired: &Wired, arguments: &Validate, format: &Format, console: &Console) -> Result<Exit, CliError> {
-    let platform = &wired.found.platform;
+    let platform = &wired.platform;
     let inventory = wired.world.look.inventory(&platform.namespace).await?;
     let mut criteria = Criteria::of(platform, survey::scope(platform, &inventory));
     if let Some(soak) = &arguments.soak {
@@ -116,7 +117,7 @@ pub(crate) async fn validate(wired: &Wired, arguments: &Validate, format: &Forma
 }
 
 pub(crate) fn print_verdict(verdict: &Verdict, format: &Format, console: &Console) -> Result<(), CliError> {
-    output::print(console, format, "Verdict", verdict, || astern_report::verdict_text(verdict), || verdict_markdown(verdict))
+    output::print(console, format, "Verdict", verdict, || astern_report::verdict_lines(verdict), || verdict_markdown(verdict))
 }
 
 /// What `--only`, `--to` and the other flags of choosing say.
@@ -168,6 +169,11 @@ pub(crate) fn write_private(file: &Path, bytes: &[u8]) -> Result<(), CliError> {
     let mut out = open.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(failed)?;
     out.write_all(bytes).and_then(|()| out.sync_all()).map_err(failed)?;
     std::fs::rename(&beside, file).map_err(failed)
+}
+
+/// Text as lines without a kind of their own.
+pub(crate) fn plain(text: &str) -> Vec<Line> {
+    text.lines().map(|line| Line { kind: LineKind::Text, text: line.to_owned() }).collect()
 }
 
 fn runs_text(runs: &[RunLine]) -> String {

@@ -26,7 +26,7 @@ pub(crate) fn check(global: &Global) -> Result<Exit, CliError> {
         .map(|note| format!("{}: {} ({})", note.what.word(), note.message, note.hint))
         .collect();
     let checked = Checked { matrix: policy.matrix, notes };
-    output::print(&console, &format, "PolicyCheck", &checked, || text(&checked), || markdown(&checked))?;
+    output::print(&console, &format, "PolicyCheck", &checked, || super::look::plain(&text(&checked)), || markdown(&checked))?;
     Ok(if checked.notes.is_empty() { Exit::Done } else { Exit::Input })
 }
 

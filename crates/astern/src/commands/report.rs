@@ -27,7 +27,7 @@ pub(crate) async fn report(wired: &Wired, arguments: &args::Report, format: &For
         console.say(&format!("written to {}", file.display()));
         return Ok(Exit::Done);
     }
-    output::print(console, format, "Report", &report, || astern_report::text(&report), || astern_report::markdown(&report))?;
+    output::print(console, format, "Report", &report, || astern_report::text_lines(&report), || astern_report::markdown(&report))?;
     Ok(Exit::Done)
 }
 

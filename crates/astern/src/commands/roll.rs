@@ -28,7 +28,7 @@ pub(crate) async fn rollback(global: &Global, wired: &Wired, arguments: Rollback
     let asked = asked(&arguments.choose, acceptor)?;
     let allow = allowances(&arguments.choose.accept_revert);
     let evidence = if arguments.dry_run { Evidence::Leave } else { Evidence::Save };
-    let prepared = planning::roll_back(&wired.world, &wired.found.platform, &asked, &allow, evidence).await;
+    let prepared = planning::roll_back(&wired.world, &wired.platform, &asked, &allow, evidence).await;
     let prepared = refused_as_data(prepared, format, console)?;
     if arguments.dry_run {
         let (plan, findings, hash) = (prepared.checked.plan(), prepared.checked.findings(), prepared.checked.hash());
@@ -37,7 +37,7 @@ pub(crate) async fn rollback(global: &Global, wired: &Wired, arguments: Rollback
             format,
             "Plan",
             plan,
-            || astern_report::plan_text(plan, findings, hash),
+            || astern_report::plan_lines(plan, findings, hash),
             || astern_report::plan_markdown(plan, findings, hash),
         )?;
         return Ok(Exit::Done);
@@ -81,7 +81,7 @@ pub(crate) async fn undo(global: &Global, wired: &Wired, arguments: Undo, format
             .hint(format!("astern report {run}")));
     }
     let allow = allowances(&arguments.accept_revert);
-    let prepared = planning::undo(&wired.world, &wired.found.platform, &run, &taken, &allow).await;
+    let prepared = planning::undo(&wired.world, &wired.platform, &run, &taken, &allow).await;
     let prepared = refused_as_data(prepared, format, console)?;
     carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
 }
@@ -101,7 +101,7 @@ fn approvable(approve: &Approve, console: &Console) -> Result<(), CliError> {
 fn refused_as_data(prepared: Result<Prepared, NoPlan>, format: &Format, console: &Console) -> Result<Prepared, CliError> {
     prepared.map_err(|refused| {
         if let (NoPlan::Refused(refusal), Format::Json | Format::Yaml) = (&refused, format) {
-            if let Err(error) = output::print(console, format, "Refusal", &**refusal, String::new, String::new) {
+            if let Err(error) = output::print(console, format, "Refusal", &**refusal, Vec::new, String::new) {
                 return error;
             }
         }
@@ -119,7 +119,7 @@ async fn carry_out(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let checked = &prepared.checked;
-    console.say(&astern_report::plan_text(checked.plan(), checked.findings(), checked.hash()));
+    console.say_lines(&astern_report::plan_lines(checked.plan(), checked.findings(), checked.hash()));
     let Some(approval) = approval(wired, &prepared, &approve, console)? else {
         console.say("not approved; nothing was changed");
         return Ok(Exit::Refused);
@@ -128,7 +128,7 @@ async fn carry_out(
     let user = checked.plan().cluster.user.clone();
     let progress = Arc::new(Progress::new(console.clone(), checked.plan().clone()));
     if approve.foreground {
-        let who = Runner { holder: holder(&user), platform: wired.found.platform.clone() };
+        let who = Runner { holder: holder(&user), platform: wired.platform.clone() };
         let work = running::start(&wired.world, who, run.clone(), prepared.checked, approval, prepared.saved, progress.clone());
         let ended = runner::in_foreground(work, &progress, &run).await?;
         return tend::rest(wired, &ended.book, format, console);
@@ -143,7 +143,7 @@ async fn carry_out(
         approval,
         saved: prepared.saved,
     };
-    let handover = Handover { platform: wired.found.platform.clone(), user, allow, task };
+    let handover = Handover { platform: wired.platform.clone(), user, allow, task };
     runner::hand_over(global, wired, handover, &run, &progress, format, console).await
 }
 

@@ -58,7 +58,7 @@ async fn go_on(global: &Global, wired: &Wired, book: &Book, arguments: Resume, w
     let allow = allowances(&arguments.accept_revert);
     let progress = Arc::new(Progress::new(console.clone(), book.plan.clone()));
     if arguments.foreground {
-        let who = Runner { holder: holder(&cluster.user), platform: wired.found.platform.clone() };
+        let who = Runner { holder: holder(&cluster.user), platform: wired.platform.clone() };
         let work = running::resume(&wired.world, who, &book.id, wish, &allow, progress.clone());
         let ended = runner::in_foreground(work, &progress, &book.id).await?;
         return rest(wired, &ended.book, format, console);
@@ -67,7 +67,7 @@ async fn go_on(global: &Global, wired: &Wired, book: &Book, arguments: Resume, w
         Wish::GoOn => Task::Resume { run: book.id.clone() },
         Wish::TakeBack => Task::Abort { run: book.id.clone() },
     };
-    let handover = Handover { platform: wired.found.platform.clone(), user: cluster.user, allow, task };
+    let handover = Handover { platform: wired.platform.clone(), user: cluster.user, allow, task };
     runner::hand_over(global, wired, handover, &book.id, &progress, format, console).await
 }
 
@@ -94,7 +94,7 @@ async fn interrupted(wired: &Wired, run: &RunId, console: &Console) -> Result<Op
     let answer = tokio::task::block_in_place(|| {
         console.ask("\n[d]etach (the run goes on), [p]ause after this step, [u]ndo what was done, anything else: go on watching?")
     });
-    let user = || async { wired.world.look.identify(&wired.found.platform.namespace).await.map(|cluster| cluster.user) };
+    let user = || async { wired.world.look.identify(&wired.platform.namespace).await.map(|cluster| cluster.user) };
     match answer.as_deref() {
         None | Some("d" | "detach") => {
             console.say(&format!("detached; the run goes on. Come back with: astern attach {run}"));
@@ -117,7 +117,7 @@ pub(crate) fn rest(wired: &Wired, book: &Book, format: &Format, console: &Consol
     let rest = running::rest(book);
     if matches!(format, Format::Json | Format::Yaml | Format::Markdown) {
         let report = report::make(wired, book);
-        crate::output::print(console, format, "Report", &report, String::new, || astern_report::markdown(&report))?;
+        crate::output::print(console, format, "Report", &report, Vec::new, || astern_report::markdown(&report))?;
     } else if let Some(verdict) = &book.run.verdict {
         print_verdict(verdict, &Format::Text, console)?;
     }

@@ -37,8 +37,13 @@ pub(super) async fn wait(
     let client = connection.lasting().map_err(|error| {
         Failure::new(FailureClass::Refused, "watch the workloads", error.to_string()).hint(error.hint())
     })?;
-    let watches: FuturesUnordered<_> = scopes(targets, seen).into_iter().map(|scope| first(&client, scope)).collect();
-    let Ok(within) = Duration::try_from(within) else { return Ok(()) };
+    let watches: FuturesUnordered<_> = scopes(targets, seen)
+        .into_iter()
+        .map(|scope| first(&client, scope))
+        .collect();
+    let Ok(within) = Duration::try_from(within) else {
+        return Ok(());
+    };
     match tokio::time::timeout(within, watches.into_future()).await {
         Ok((Some(ended), _)) => ended,
         // No target, nothing to watch: the time is waited for all the same.
@@ -83,8 +88,13 @@ fn scopes(targets: &[Target], seen: &BTreeMap<String, Arc<Seen>>) -> Vec<Scope> 
     let mut pods: BTreeMap<&str, BTreeSet<(WorkloadKind, String)>> = BTreeMap::new();
     for target in targets {
         let namespace = target.namespace.as_str();
-        workloads.entry((namespace, target.kind)).or_default().insert(target.name.clone());
-        pods.entry(namespace).or_default().insert((target.kind, target.name.clone()));
+        workloads
+            .entry((namespace, target.kind))
+            .or_default()
+            .insert(target.name.clone());
+        pods.entry(namespace)
+            .or_default()
+            .insert((target.kind, target.name.clone()));
     }
     let version = |namespace: &str, resource: &str| seen.get(namespace)?.versions.get(resource).cloned();
     let workloads = workloads.into_iter().map(|((namespace, kind), names)| Scope {
@@ -149,7 +159,10 @@ async fn newest(client: &Client, path: &Request, resource: &str) -> Result<Strin
     let attempt = Attempt::new(Verb::List, resource, format!("list {resource}"));
     let request = path.list_metadata(&ListParams::default().limit(1));
     let request = request.map_err(|error| attempt.failed(&kube::Error::BuildRequest(error)))?;
-    let text = client.request_text(request).await.map_err(|error| attempt.failed(&error))?;
+    let text = client
+        .request_text(request)
+        .await
+        .map_err(|error| attempt.failed(&error))?;
     let head: Head = serde_json::from_str(&text).map_err(|_| attempt.unreadable())?;
     Ok(head.metadata.resource_version)
 }

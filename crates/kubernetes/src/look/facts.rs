@@ -30,7 +30,11 @@ pub(super) fn facts(workload: &Workload, warnings: &Warnings<'_>, now: Timestamp
             desired: workload.desired,
         };
         all.push(evidence(side, serving, Source::Pods));
-        all.extend(troubles(&pods).into_iter().map(|fact| evidence(side, fact, Source::Pods)));
+        all.extend(
+            troubles(&pods)
+                .into_iter()
+                .map(|fact| evidence(side, fact, Source::Pods)),
+        );
     }
     all.extend(deadline(workload).map(|fact| evidence(Side::Live, fact, Source::Rollout)));
     all.extend(not_created(workload, warnings).map(|(fact, source)| evidence(Side::Live, fact, source)));
@@ -44,7 +48,12 @@ fn standing(workload: &Workload, side: Side) -> Vec<&Pod> {
         true => side == Side::Live,
         false => side == Side::Former,
     };
-    workload.pods.iter().filter(|pod| !pod.terminating).filter(of_side).collect()
+    workload
+        .pods
+        .iter()
+        .filter(|pod| !pod.terminating)
+        .filter(of_side)
+        .collect()
 }
 
 /// One fact a cause and container; the pod with the most restarts speaks for the others.
@@ -88,25 +97,41 @@ fn deadline(workload: &Workload) -> Option<Fact> {
             && condition.reason == "ProgressDeadlineExceeded"
     })?;
     // Until the controller has seen the newest spec, its conditions speak of the one before.
-    workload.status.observed.then(|| Fact::ProgressDeadlineExceeded { message: exceeded.message.clone() })
+    workload.status.observed.then(|| Fact::ProgressDeadlineExceeded {
+        message: exceeded.message.clone(),
+    })
 }
 
 /// Deployments have a condition for it; of the other kinds only an event tells, and only one since the live revision
 /// is about it.
 fn not_created(workload: &Workload, warnings: &Warnings<'_>) -> Option<(Fact, Source)> {
     if workload.target.kind == WorkloadKind::Deployment {
-        let condition = workload.status.conditions.iter().find(|condition| {
-            condition.kind == "ReplicaFailure" && condition.status == "True"
-        })?;
-        return Some((Fact::PodsNotCreated { message: condition.message.clone() }, Source::Rollout));
+        let condition = workload
+            .status
+            .conditions
+            .iter()
+            .find(|condition| condition.kind == "ReplicaFailure" && condition.status == "True")?;
+        return Some((
+            Fact::PodsNotCreated {
+                message: condition.message.clone(),
+            },
+            Source::Rollout,
+        ));
     }
     let standing = workload.pods.iter().filter(|pod| !pod.terminating).count();
     if count(standing) >= workload.desired {
         return None;
     }
-    let since = workload.live_revision().map_or(workload.created_at, |revision| revision.created_at);
+    let since = workload
+        .live_revision()
+        .map_or(workload.created_at, |revision| revision.created_at);
     let message = warnings.newest_since(workload.uid.as_str(), "FailedCreate", since)?;
-    Some((Fact::PodsNotCreated { message: message.to_owned() }, Source::Events))
+    Some((
+        Fact::PodsNotCreated {
+            message: message.to_owned(),
+        },
+        Source::Events,
+    ))
 }
 
 fn count(number: usize) -> u32 {

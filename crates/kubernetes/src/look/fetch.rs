@@ -54,12 +54,22 @@ pub(super) struct Collection {
 impl Collection {
     /// All objects of a resource in a namespace. `group` is `api/v1` or `apis/GROUP/VERSION`.
     pub(super) fn namespaced(group: &str, namespace: &str, resource: &'static str) -> Self {
-        Self { path: format!("/{group}/namespaces/{namespace}/{resource}"), resource, fields: None, labels: None }
+        Self {
+            path: format!("/{group}/namespaces/{namespace}/{resource}"),
+            resource,
+            fields: None,
+            labels: None,
+        }
     }
 
     /// All objects of a resource that has no namespace.
     pub(super) fn cluster(group: &str, resource: &'static str) -> Self {
-        Self { path: format!("/{group}/{resource}"), resource, fields: None, labels: None }
+        Self {
+            path: format!("/{group}/{resource}"),
+            resource,
+            fields: None,
+            labels: None,
+        }
     }
 
     /// Only those that a field selector finds.
@@ -104,7 +114,10 @@ pub(super) async fn list<T: DeserializeOwned, K>(
     keep: impl Fn(T) -> K,
 ) -> Result<Listed<K>, Failure> {
     let attempt = Attempt::new(Verb::List, what.resource, format!("list {}", what.resource));
-    let mut kept = Listed { items: Vec::new(), version: String::new() };
+    let mut kept = Listed {
+        items: Vec::new(),
+        version: String::new(),
+    };
     let mut parameters = ListParams::default().limit(PAGE);
     parameters.field_selector = what.fields.map(str::to_owned);
     parameters.label_selector.clone_from(&what.labels);
@@ -115,7 +128,8 @@ pub(super) async fn list<T: DeserializeOwned, K>(
             Part::Metadata => path.list_metadata(&parameters),
         };
         let page: Page<T> = patiently(client, &attempt, request).await?;
-        kept.items.extend(page.items.unwrap_or_default().into_iter().map(&keep));
+        kept.items
+            .extend(page.items.unwrap_or_default().into_iter().map(&keep));
         if page.metadata.more.is_empty() {
             kept.version = page.metadata.version;
             return Ok(kept);
@@ -148,9 +162,16 @@ pub(super) async fn get<T: DeserializeOwned>(
 ///
 /// # Errors
 /// The server's.
-pub(super) async fn raw<T: DeserializeOwned>(client: &Client, path: &str, attempt: &Attempt) -> Result<T, Failure> {
-    let request =
-        || http::Request::get(path).body(Vec::new()).map_err(kube::core::request::Error::BuildRequest);
+pub(super) async fn raw<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    attempt: &Attempt,
+) -> Result<T, Failure> {
+    let request = || {
+        http::Request::get(path)
+            .body(Vec::new())
+            .map_err(kube::core::request::Error::BuildRequest)
+    };
     patiently(client, attempt, request).await
 }
 
@@ -167,7 +188,10 @@ pub(super) async fn post(
 ) -> Result<Value, Failure> {
     let path = Request::new(collection);
     let bytes = body.to_string().into_bytes();
-    patiently(client, attempt, || path.create(&parameters(dry_run), bytes.clone())).await
+    patiently(client, attempt, || {
+        path.create(&parameters(dry_run), bytes.clone())
+    })
+    .await
 }
 
 /// Replaces an object as a dry run: all of admission, nothing stored.
@@ -183,11 +207,17 @@ pub(super) async fn try_replace(
 ) -> Result<Value, Failure> {
     let path = Request::new(collection);
     let bytes = body.to_string().into_bytes();
-    patiently(client, attempt, || path.replace(name, &parameters(true), bytes.clone())).await
+    patiently(client, attempt, || {
+        path.replace(name, &parameters(true), bytes.clone())
+    })
+    .await
 }
 
 fn parameters(dry_run: bool) -> PostParams {
-    PostParams { dry_run, field_manager: Some(crate::effects::FIELD_MANAGER.to_owned()) }
+    PostParams {
+        dry_run,
+        field_manager: Some(crate::effects::FIELD_MANAGER.to_owned()),
+    }
 }
 
 async fn patiently<T: DeserializeOwned>(
@@ -202,11 +232,15 @@ async fn patiently<T: DeserializeOwned>(
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
-        let FailureClass::Transient { retry_after_ms } = failure.class else { return Err(failure) };
+        let FailureClass::Transient { retry_after_ms } = failure.class else {
+            return Err(failure);
+        };
         if tried == TRIES || began.elapsed() > QUICK {
             return Err(failure);
         }
-        let pause = retry_after_ms.map_or(PAUSE * tried, Duration::from_millis).min(LONGEST_PAUSE);
+        let pause = retry_after_ms
+            .map_or(PAUSE * tried, Duration::from_millis)
+            .min(LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
         tried += 1;
     }
@@ -219,6 +253,9 @@ async fn once<T: DeserializeOwned>(
 ) -> Result<T, Failure> {
     let request = request().map_err(|error| attempt.failed(&kube::Error::BuildRequest(error)))?;
     // kube's own `request` writes an answer that it cannot read into the log, a Secret's values among it.
-    let text = client.request_text(request).await.map_err(|error| attempt.failed(&error))?;
+    let text = client
+        .request_text(request)
+        .await
+        .map_err(|error| attempt.failed(&error))?;
     serde_json::from_str(&text).map_err(|_| attempt.unreadable())
 }

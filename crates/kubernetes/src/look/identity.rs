@@ -15,16 +15,28 @@ const ROOT_CA: &str = "kube-root-ca.crt";
 ///
 /// # Errors
 /// When neither of the two objects that identify a cluster can be read.
-pub(super) async fn identify(connection: &Connection, namespace: &str) -> Result<(Cluster, Vec<String>), Failure> {
-    let (identity, user, version) =
-        futures::join!(identity(connection, namespace), who_am_i(connection), version(connection));
+pub(super) async fn identify(
+    connection: &Connection,
+    namespace: &str,
+) -> Result<(Cluster, Vec<String>), Failure> {
+    let (identity, user, version) = futures::join!(
+        identity(connection, namespace),
+        who_am_i(connection),
+        version(connection)
+    );
     let mut unread = Vec::new();
     let user = user.unwrap_or_else(|failure| {
-        unread.push(format!("the user's own name could not be read: {}", failure.message));
+        unread.push(format!(
+            "the user's own name could not be read: {}",
+            failure.message
+        ));
         connection.user.clone().unwrap_or_else(|| "unknown".to_owned())
     });
     let version = version.unwrap_or_else(|failure| {
-        unread.push(format!("the API server's version could not be read: {}", failure.message));
+        unread.push(format!(
+            "the API server's version could not be read: {}",
+            failure.message
+        ));
         "unknown".to_owned()
     });
     let cluster = Cluster {
@@ -39,8 +51,20 @@ pub(super) async fn identify(connection: &Connection, namespace: &str) -> Result
 
 async fn identity(connection: &Connection, namespace: &str) -> Result<ClusterIdentity, Failure> {
     let client = &connection.client;
-    let attempt = Attempt::new(Verb::Get, "namespaces", "read namespace kube-system to tell the cluster");
-    match get::<Value>(client, "/api/v1/namespaces", "kube-system", Part::Metadata, &attempt).await {
+    let attempt = Attempt::new(
+        Verb::Get,
+        "namespaces",
+        "read namespace kube-system to tell the cluster",
+    );
+    match get::<Value>(
+        client,
+        "/api/v1/namespaces",
+        "kube-system",
+        Part::Metadata,
+        &attempt,
+    )
+    .await
+    {
         Ok(found) => return Ok(ClusterIdentity::KubeSystem(uid(&found, &attempt)?)),
         Err(failure) if matches!(failure.class, FailureClass::Refused | FailureClass::Permanent) => {}
         Err(failure) => return Err(failure),
@@ -48,18 +72,19 @@ async fn identity(connection: &Connection, namespace: &str) -> Result<ClusterIde
     let operation = format!("read configmap/{ROOT_CA} in namespace {namespace} to tell the cluster");
     let attempt = Attempt::new(Verb::Get, "configmaps", operation);
     let path = format!("/api/v1/namespaces/{namespace}/configmaps");
-    let found = get::<Value>(client, &path, ROOT_CA, Part::Metadata, &attempt).await.map_err(|failure| {
-        match failure.class {
-            FailureClass::Permanent => failure.hint(format!("does namespace {namespace} exist? kubectl get namespaces")),
+    let found = get::<Value>(client, &path, ROOT_CA, Part::Metadata, &attempt)
+        .await
+        .map_err(|failure| match failure.class {
+            FailureClass::Permanent => failure.hint(format!(
+                "does namespace {namespace} exist? kubectl get namespaces"
+            )),
             _ => failure,
-        }
-    })?;
+        })?;
     Ok(ClusterIdentity::RootCa(uid(&found, &attempt)?))
 }
 
 async fn who_am_i(connection: &Connection) -> Result<String, Failure> {
-    let attempt =
-        Attempt::new(Verb::Create, "selfsubjectreviews", "ask who the user is").without_effect();
+    let attempt = Attempt::new(Verb::Create, "selfsubjectreviews", "ask who the user is").without_effect();
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let answer = post(&connection.client, path, &review, false, &attempt).await?;
@@ -73,7 +98,9 @@ async fn version(connection: &Connection) -> Result<String, Failure> {
 }
 
 fn uid(object: &Value, attempt: &Attempt) -> Result<Uid, Failure> {
-    text(object, "/metadata/uid").map(Uid).ok_or_else(|| attempt.unreadable())
+    text(object, "/metadata/uid")
+        .map(Uid)
+        .ok_or_else(|| attempt.unreadable())
 }
 
 fn text(json: &Value, pointer: &str) -> Option<String> {

@@ -37,10 +37,21 @@ pub(super) struct Told {
 
 /// What must be asked further. Empty in a namespace without owners and without doubtful nodes.
 pub(super) fn second(round: &Round, namespace: &str, now: Timestamp) -> Second {
-    let all = round.workloads.iter().flat_map(|object| marks(object, namespace)).map(|marked| marked.mark);
+    let all = round
+        .workloads
+        .iter()
+        .flat_map(|object| marks(object, namespace))
+        .map(|marked| marked.mark);
     Second {
-        owners: all.filter(|mark| !matches!(mark, Mark::Controller { .. })).collect(),
-        nodes: round.pods.iter().filter_map(|pod| doubtful_node(pod, now)).map(str::to_owned).collect(),
+        owners: all
+            .filter(|mark| !matches!(mark, Mark::Controller { .. }))
+            .collect(),
+        nodes: round
+            .pods
+            .iter()
+            .filter_map(|pod| doubtful_node(pod, now))
+            .map(str::to_owned)
+            .collect(),
     }
 }
 
@@ -87,7 +98,10 @@ fn owners(marks: &[Marked], states: &BTreeMap<Mark, OwnerState>) -> Vec<astern_m
 
 fn quotas(all: &[ResourceQuota]) -> Vec<Quota> {
     let texts = |map: Option<&BTreeMap<String, Quantity>>| {
-        map.into_iter().flatten().map(|(name, quantity)| (name.clone(), quantity.0.clone())).collect()
+        map.into_iter()
+            .flatten()
+            .map(|(name, quantity)| (name.clone(), quantity.0.clone()))
+            .collect()
     };
     let mut quotas: Vec<Quota> = all
         .iter()
@@ -104,4 +118,220 @@ fn quotas(all: &[ResourceQuota]) -> Vec<Quota> {
 fn sorted(mut names: Vec<String>) -> Vec<String> {
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effects::object::Object;
+    use astern_model::evidence::{Fact, Side};
+    use astern_model::id::Uid;
+    use astern_model::target::{Cluster, ClusterIdentity, WorkloadKind};
+    use serde_json::{Value, json};
+
+    fn template(image: &str, more: &[(&str, Value)]) -> Value {
+        let mut template = json!({
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "api", "image": image}]},
+        });
+        for (pointer, value) in more {
+            match *pointer {
+                "$patch" => template["$patch"] = value.clone(),
+                label => template["metadata"]["labels"][label] = value.clone(),
+            }
+        }
+        template
+    }
+
+    fn pod(name: &str, labels: Value, owner: Value, ready: bool) -> Value {
+        let ready = if ready { "True" } else { "False" };
+        json!({
+            "metadata": {"name": name, "uid": name, "labels": labels, "ownerReferences": [owner],
+                "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"containers": [{"name": "api", "image": "web:v1"}]},
+            "status": {"phase": "Running", "conditions": [
+                {"type": "Ready", "status": ready, "lastTransitionTime": "2026-01-01T00:00:05Z"}]},
+        })
+    }
+
+    fn owner(kind: &str, name: &str, uid: &str) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true})
+    }
+
+    fn replica_set(hash: &str, revision: &str, image: &str, annotations: Value) -> Value {
+        let mut json = json!({
+            "metadata": {
+                "name": format!("web-{hash}"), "uid": format!("rs-{hash}"), "creationTimestamp": "2026-01-01T00:00:00Z",
+                "annotations": {"deployment.kubernetes.io/revision": revision},
+                "ownerReferences": [owner("Deployment", "web", "d-1")],
+            },
+            "spec": {"template": template(image, &[("pod-template-hash", json!(hash))])},
+        });
+        json["metadata"]["annotations"]
+            .as_object_mut()
+            .unwrap()
+            .extend(annotations.as_object().unwrap().clone());
+        json
+    }
+
+    fn round() -> Round {
+        let deployment = json!({
+            "metadata": {"name": "web", "uid": "d-1", "generation": 3,
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "team": "shop"}},
+            "spec": {"replicas": 2, "template": template("web:v2", &[])},
+            "status": {"observedGeneration": 3, "conditions": [
+                {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}]},
+        });
+        let set = json!({
+            "metadata": {"name": "db", "uid": "s-1", "generation": 1},
+            "spec": {"template": template("web:v1", &[])},
+            "status": {"observedGeneration": 1},
+        });
+        let history = json!({"deployment.kubernetes.io/revision-history": "1,3", "astern.dev/run": "r-1",
+            "kubernetes.io/change-cause": "v1"});
+        let deploy = |name: &str, hash: &str, ready| {
+            pod(
+                name,
+                json!({"pod-template-hash": hash}),
+                owner("ReplicaSet", &format!("web-{hash}"), &format!("rs-{hash}")),
+                ready,
+            )
+        };
+        Round {
+            cluster: Cluster {
+                identity: ClusterIdentity::KubeSystem(Uid("c".to_owned())),
+                context: "test".to_owned(),
+                server: "https://api.test".to_owned(),
+                user: "eve".to_owned(),
+                version: "v1.34.4".to_owned(),
+            },
+            workloads: vec![
+                Object::new(WorkloadKind::Deployment, deployment),
+                Object::new(WorkloadKind::StatefulSet, set),
+            ],
+            replica_sets: vec![
+                replica_set("aaa", "4", "web:v1", history),
+                replica_set("bbb", "5", "web:v2", json!({})),
+            ],
+            controller_revisions: vec![json!({
+                "metadata": {"name": "db-ccc", "uid": "cr-1", "ownerReferences": [owner("StatefulSet", "db", "s-1")]},
+                "revision": 7,
+                "data": {"spec": {"template": template("web:v1", &[("$patch", json!("replace"))])}},
+            })],
+            pods: serde_json::from_value(json!([
+                deploy("web-aaa-1", "aaa", true),
+                deploy("web-bbb-1", "bbb", false),
+                pod(
+                    "db-0",
+                    json!({"controller-revision-hash": "db-ccc"}),
+                    owner("StatefulSet", "db", "s-1"),
+                    true
+                ),
+                pod("stray", json!({}), owner("Job", "j", "j-1"), true),
+            ]))
+            .unwrap(),
+            warnings: Vec::new(),
+            autoscalers: Vec::new(),
+            quotas: Vec::new(),
+            cordoned: Vec::new(),
+            versions: BTreeMap::new(),
+            unread: Vec::new(),
+        }
+    }
+
+    fn inventory(round: &Round) -> Inventory {
+        assemble(
+            round,
+            &Told::default(),
+            "shop",
+            "2026-01-01T01:00:00Z".parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn revisions_and_pods_are_joined_with_their_workload() {
+        let inventory = inventory(&round());
+        let told: Vec<String> = inventory
+            .workloads
+            .values()
+            .flat_map(|workload| {
+                let live = workload.live_revision().map(|revision| revision.number);
+                workload.revisions.iter().map(move |revision| {
+                    let live = if live == Some(revision.number) {
+                        " live"
+                    } else {
+                        ""
+                    };
+                    format!(
+                        "{} {}{live} {} {} ready of {} formerly {:?} marks {:?} cause {:?}",
+                        workload.target,
+                        revision.number,
+                        revision.version(),
+                        revision.ready,
+                        revision.pods,
+                        revision.former_numbers,
+                        revision.marks,
+                        revision.change_cause
+                    )
+                })
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                "deployment/web 5 live v2 0 ready of 1 formerly [] marks {} cause None",
+                "deployment/web 4 v1 1 ready of 1 formerly [1, 3] marks {\"astern.dev/run\": \"r-1\"} cause Some(\"v1\")",
+                "statefulset/db 7 live v1 1 ready of 1 formerly [] marks {} cause None",
+            ]
+        );
+    }
+
+    #[test]
+    fn facts_tell_the_live_version_from_the_former() {
+        let inventory = inventory(&round());
+        let web = inventory
+            .evidence
+            .iter()
+            .filter(|evidence| evidence.subject.name == "web");
+        let facts: Vec<(Side, Fact)> = web
+            .map(|evidence| (evidence.side, evidence.fact.clone()))
+            .collect();
+        let serving = |ready, pods| Fact::Serving {
+            ready,
+            pods,
+            desired: 2,
+        };
+        assert!(facts.contains(&(Side::Live, serving(0, 1))), "{facts:?}");
+        assert!(facts.contains(&(Side::Former, serving(1, 1))), "{facts:?}");
+        let deadline = Fact::ProgressDeadlineExceeded {
+            message: "timed out".to_owned(),
+        };
+        assert!(facts.contains(&(Side::Live, deadline)), "{facts:?}");
+    }
+
+    #[test]
+    fn a_manifest_that_kubectl_remembers_is_told_and_not_kept() {
+        let inventory = inventory(&round());
+        let web = inventory
+            .workloads
+            .values()
+            .find(|workload| workload.target.name == "web")
+            .unwrap();
+        assert!(web.has_last_applied);
+        assert_eq!(web.annotations.keys().collect::<Vec<_>>(), ["team"]);
+    }
+
+    #[test]
+    fn pods_find_their_deployment_even_where_replicasets_may_not_be_read() {
+        let mut round = round();
+        round.replica_sets.clear();
+        let inventory = inventory(&round);
+        let web = inventory
+            .workloads
+            .values()
+            .find(|workload| workload.target.name == "web")
+            .unwrap();
+        assert_eq!(web.pods.len(), 2);
+        assert!(web.pods.iter().all(|pod| pod.revision.is_none()));
+    }
 }

@@ -61,31 +61,55 @@ struct Seen {
 impl ClusterLook {
     /// Looks through this connection. Sends nothing yet.
     pub fn new(connection: Connection) -> Self {
-        Self { connection, seen: Mutex::default() }
+        Self {
+            connection,
+            seen: Mutex::default(),
+        }
     }
 
     fn seen(&self, namespace: &str) -> Arc<Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned().unwrap_or_default()
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(namespace)
+            .cloned()
+            .unwrap_or_default()
     }
 
     fn remember(&self, namespace: &str, round: &mut Round) {
         let versions = std::mem::take(&mut round.versions);
         let named = |object: Object| (workload::target(&object, namespace), object);
-        let objects = std::mem::take(&mut round.workloads).into_iter().map(named).collect();
+        let objects = std::mem::take(&mut round.workloads)
+            .into_iter()
+            .map(named)
+            .collect();
         let seen = Arc::new(Seen { objects, versions });
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace.to_owned(), seen);
+        self.seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(namespace.to_owned(), seen);
     }
 
     /// Lists of a namespace that does not exist are empty, so an empty one is asked for.
     async fn must_exist(&self, namespace: &str) -> Result<(), Failure> {
         let attempt = Attempt::new(Verb::Get, "namespaces", format!("read namespace {namespace}"));
-        let found: Result<serde_json::Value, Failure> =
-            fetch::get(&self.connection.client, "/api/v1/namespaces", namespace, Part::Metadata, &attempt).await;
+        let found: Result<serde_json::Value, Failure> = fetch::get(
+            &self.connection.client,
+            "/api/v1/namespaces",
+            namespace,
+            Part::Metadata,
+            &attempt,
+        )
+        .await;
         match found {
             Err(failure) if failure.class == FailureClass::Permanent => {
                 let message = format!("namespace {namespace} does not exist");
-                Err(Failure::new(FailureClass::Permanent, format!("read namespace {namespace}"), message)
-                    .hint("name one with -n; those that exist: kubectl get namespaces"))
+                Err(Failure::new(
+                    FailureClass::Permanent,
+                    format!("read namespace {namespace}"),
+                    message,
+                )
+                .hint("name one with -n; those that exist: kubectl get namespaces"))
             }
             Err(failure) if failure.class == FailureClass::Refused => Ok(()),
             Err(failure) => Err(failure),
@@ -100,7 +124,9 @@ impl ClusterLook {
             .iter()
             .map(|mark| async move { (mark.clone(), owners::state(client, mark).await) })
             .collect();
-        let owners = futures::stream::iter(states).buffer_unordered(IN_FLIGHT).collect::<BTreeMap<_, _>>();
+        let owners = futures::stream::iter(states)
+            .buffer_unordered(IN_FLIGHT)
+            .collect::<BTreeMap<_, _>>();
         let (owners, (lost, unread)) = futures::join!(owners, nodes::lost(client, &second.nodes));
         Told { owners, lost, unread }
     }
@@ -128,24 +154,37 @@ impl ClusterLook {
 #[async_trait]
 impl Look for ClusterLook {
     async fn identify(&self, namespace: &str) -> Result<Cluster, Failure> {
-        let (cluster, _) = identity::identify(&self.connection, namespace).await.map_err(|failure| self.told(failure))?;
+        let (cluster, _) = identity::identify(&self.connection, namespace)
+            .await
+            .map_err(|failure| self.told(failure))?;
         Ok(cluster)
     }
 
     async fn inventory(&self, namespace: &str) -> Result<Inventory, Failure> {
-        self.take_inventory(namespace).await.map_err(|failure| self.told(failure))
+        self.take_inventory(namespace)
+            .await
+            .map_err(|failure| self.told(failure))
     }
 
     async fn answer(&self, inventory: &Inventory, questions: &[Question]) -> Answers {
         let seen = self.seen(&inventory.namespace);
-        let around = answer::Around { client: &self.connection.client, inventory, seen: &seen };
+        let around = answer::Around {
+            client: &self.connection.client,
+            inventory,
+            seen: &seen,
+        };
         answer::all(&around, questions).await
     }
 
     async fn changed(&self, targets: &[Target], within: SignedDuration) -> Result<(), Failure> {
         let namespaces: std::collections::BTreeSet<&str> =
             targets.iter().map(|target| target.namespace.as_str()).collect();
-        let seen = namespaces.iter().map(|name| ((*name).to_owned(), self.seen(name))).collect();
-        changed::wait(&self.connection, targets, &seen, within).await.map_err(|failure| self.told(failure))
+        let seen = namespaces
+            .iter()
+            .map(|name| ((*name).to_owned(), self.seen(name)))
+            .collect();
+        changed::wait(&self.connection, targets, &seen, within)
+            .await
+            .map_err(|failure| self.told(failure))
     }
 }

@@ -18,29 +18,47 @@ const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
 pub(super) async fn lost(client: &Client, doubtful: &BTreeSet<String>) -> (BTreeSet<String>, Vec<String>) {
     let reads = doubtful.iter().take(MAX_DOUBTFUL).map(|name| async move {
         let attempt = Attempt::new(Verb::Get, "nodes", format!("read node {name}"));
-        (name, get::<Node>(client, "/api/v1/nodes", name, Part::Whole, &attempt).await)
+        (
+            name,
+            get::<Node>(client, "/api/v1/nodes", name, Part::Whole, &attempt).await,
+        )
     });
     let mut lost = BTreeSet::new();
     let mut unread = Vec::new();
     for (name, read) in futures::future::join_all(reads).await {
         match read {
-            Ok(node) if is_lost(&node) => drop(lost.insert(name.clone())),
+            Ok(node) if is_lost(&node) => {
+                lost.insert(name.clone());
+            }
             Ok(_) => {}
             // A node that was removed takes its pods along; until these are collected, nobody answers for them.
-            Err(failure) if failure.class == FailureClass::Permanent => drop(lost.insert(name.clone())),
-            Err(failure) => unread.push(format!("whether node {name} answers could not be read: {}", failure.message)),
+            Err(failure) if failure.class == FailureClass::Permanent => {
+                lost.insert(name.clone());
+            }
+            Err(failure) => unread.push(format!(
+                "whether node {name} answers could not be read: {}",
+                failure.message
+            )),
         }
     }
     if doubtful.len() > MAX_DOUBTFUL {
-        unread.push(format!("{} further nodes with pods that contradict themselves were not looked at", doubtful.len() - MAX_DOUBTFUL));
+        unread.push(format!(
+            "{} further nodes with pods that contradict themselves were not looked at",
+            doubtful.len() - MAX_DOUBTFUL
+        ));
     }
     (lost, unread)
 }
 
 fn is_lost(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
     let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "Unknown")
         || taints.into_iter().any(|taint| taint.key == UNREACHABLE)
 }
 
@@ -60,7 +78,10 @@ impl NodeImages {
             labels: node.metadata.labels.unwrap_or_default(),
             cordoned: node.spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
             images: listed.len(),
-            names: listed.into_iter().flat_map(|image| image.names.unwrap_or_default()).collect(),
+            names: listed
+                .into_iter()
+                .flat_map(|image| image.names.unwrap_or_default())
+                .collect(),
         }
     }
 }
@@ -87,7 +108,10 @@ pub(super) enum Listed {
 pub(super) fn listed(nodes: &[NodeImages], image: &str, selector: &BTreeMap<String, String>) -> Listed {
     let wanted = canonical(image);
     let may_go = |node: &&NodeImages| {
-        !node.cordoned && selector.iter().all(|(name, value)| node.labels.get(name) == Some(value))
+        !node.cordoned
+            && selector
+                .iter()
+                .all(|(name, value)| node.labels.get(name) == Some(value))
     };
     let candidates: Vec<&NodeImages> = nodes.iter().filter(may_go).collect();
     if candidates.iter().any(|node| node.names.contains(&wanted)) {
@@ -99,7 +123,10 @@ pub(super) fn listed(nodes: &[NodeImages], image: &str, selector: &BTreeMap<Stri
     let full = candidates.iter().filter(|node| node.images >= MAX_IMAGES).count();
     Listed::Unknown(match full {
         0 => "no node lists it; the registry was not asked".to_owned(),
-        _ => format!("no node lists it, but {full} of {} tell {MAX_IMAGES} images, which is all that a node tells; the registry was not asked", candidates.len()),
+        _ => format!(
+            "no node lists it, but {full} of {} tell {MAX_IMAGES} images, which is all that a node tells; the registry was not asked",
+            candidates.len()
+        ),
     })
 }
 

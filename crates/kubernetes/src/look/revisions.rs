@@ -52,16 +52,20 @@ impl<'a> Kept<'a> {
                 by_workload.entry(owner).or_default().push(pod);
             }
         }
-        Self { by_owner, pods: by_workload }
+        Self {
+            by_owner,
+            pods: by_workload,
+        }
     }
 
     /// The revisions of a workload, newest first, still without what its pods tell.
     pub(super) fn revisions(&self, object: &Object) -> Vec<Revision> {
-        let kept = self.by_owner.get(object.uid().as_str()).map_or(&[][..], Vec::as_slice);
+        let kept = self
+            .by_owner
+            .get(object.uid().as_str())
+            .map_or(&[][..], Vec::as_slice);
         let mut revisions: Vec<Revision> = kept.iter().map(|json| revision(object.kind(), json)).collect();
-        revisions.sort_by(|a, b| {
-            (b.number, b.created_at, &b.name).cmp(&(a.number, a.created_at, &a.name))
-        });
+        revisions.sort_by(|a, b| (b.number, b.created_at, &b.name).cmp(&(a.number, a.created_at, &a.name)));
         revisions
     }
 
@@ -80,13 +84,19 @@ pub(super) fn revision_of(pod: &ObjectMeta, workload: &str, revisions: &[Revisio
         RevisionKind::ControllerRevision => label(CONTROLLER_REVISION_HASH)
             .is_some_and(|hash| revision.name == hash || revision.name == format!("{workload}-{hash}")),
     };
-    revisions.iter().find(made_from).map(|revision| revision.hash.clone())
+    revisions
+        .iter()
+        .find(made_from)
+        .map(|revision| revision.hash.clone())
 }
 
 /// Adds to each revision what its pods tell.
 pub(super) fn count(revisions: &mut [Revision], pods: &[Pod]) {
     for revision in revisions {
-        let own = || pods.iter().filter(|pod| pod.revision.as_ref() == Some(&revision.hash) && !pod.terminating);
+        let own = || {
+            pods.iter()
+                .filter(|pod| pod.revision.as_ref() == Some(&revision.hash) && !pod.terminating)
+        };
         let ready = || own().filter(|pod| pod.ready);
         revision.pods = number(own().count());
         revision.ready = number(ready().count());
@@ -125,11 +135,17 @@ fn revision(kind: WorkloadKind, json: &Value) -> Revision {
             json.pointer("/data/spec/template"),
         ),
     };
-    let former = annotations.get(REVISION_HISTORY).map(String::as_str).unwrap_or_default();
+    let former = annotations
+        .get(REVISION_HISTORY)
+        .map(String::as_str)
+        .unwrap_or_default();
     let template = Template::clean(template.cloned().unwrap_or_default());
     Revision {
         number: number.unwrap_or(0),
-        former_numbers: former.split(',').filter_map(|number| number.trim().parse().ok()).collect(),
+        former_numbers: former
+            .split(',')
+            .filter_map(|number| number.trim().parse().ok())
+            .collect(),
         kind,
         name: text("/metadata/name").to_owned(),
         uid: Uid(text("/metadata/uid").to_owned()),
@@ -137,7 +153,10 @@ fn revision(kind: WorkloadKind, json: &Value) -> Revision {
         hash: template.hash(),
         template,
         change_cause: annotations.remove(CHANGE_CAUSE).filter(|cause| !cause.is_empty()),
-        marks: annotations.into_iter().filter(|(name, _)| name.starts_with(OURS)).collect(),
+        marks: annotations
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(OURS))
+            .collect(),
         pods: 0,
         ready: 0,
         serving_since: None,
@@ -146,12 +165,20 @@ fn revision(kind: WorkloadKind, json: &Value) -> Revision {
 
 /// The reference to whoever controls the object.
 pub(super) fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
-    metadata.owner_references.as_ref()?.iter().find(|owner| owner.controller == Some(true))
+    metadata
+        .owner_references
+        .as_ref()?
+        .iter()
+        .find(|owner| owner.controller == Some(true))
 }
 
 fn controller_uid(object: &Value) -> Option<&str> {
     let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
-    owners.iter().find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?.get("uid")?.as_str()
+    owners
+        .iter()
+        .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?
+        .get("uid")?
+        .as_str()
 }
 
 fn number(count: usize) -> u32 {

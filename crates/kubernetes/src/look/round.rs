@@ -63,11 +63,20 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
         list(client, &revisions, whole, without_managers),
         list(client, &pods, whole, slim_pod),
         list(client, &warnings, whole, |event: Event| event),
-        list(client, &autoscalers, whole, |scaler: HorizontalPodAutoscaler| scaler),
+        list(client, &autoscalers, whole, |scaler: HorizontalPodAutoscaler| {
+            scaler
+        }),
         list(client, &quotas, whole, |quota: ResourceQuota| quota),
-        list(client, &nodes, whole, |node: Node| node.metadata.name.unwrap_or_default()),
+        list(client, &nodes, whole, |node: Node| node
+            .metadata
+            .name
+            .unwrap_or_default()),
     );
-    let mut take = Take { namespace, versions: BTreeMap::new(), unread: Vec::new() };
+    let mut take = Take {
+        namespace,
+        versions: BTreeMap::new(),
+        unread: Vec::new(),
+    };
     let (cluster, mut unread) = read.0?;
     let workloads = take.workloads([
         ("deployments", read.1),
@@ -100,7 +109,10 @@ struct Take<'a> {
 
 impl Take<'_> {
     /// The workloads. One kind that may not be listed is noted; none that may be listed ends the matter.
-    fn workloads(&mut self, lists: [(&'static str, Result<Listed<Object>, Failure>); 3]) -> Result<Vec<Object>, Failure> {
+    fn workloads(
+        &mut self,
+        lists: [(&'static str, Result<Listed<Object>, Failure>); 3],
+    ) -> Result<Vec<Object>, Failure> {
         let mut all = Vec::new();
         let mut refused = None;
         let mut had = false;
@@ -125,7 +137,11 @@ impl Take<'_> {
     }
 
     /// What a plan rests on: only a missing right is noted, everything else ends the matter.
-    fn needed<T>(&mut self, resource: &'static str, list: Result<Listed<T>, Failure>) -> Result<Vec<T>, Failure> {
+    fn needed<T>(
+        &mut self,
+        resource: &'static str,
+        list: Result<Listed<T>, Failure>,
+    ) -> Result<Vec<T>, Failure> {
         match list {
             Err(failure) if failure.class != FailureClass::Refused => Err(failure),
             list => Ok(self.wanted(resource, list)),
@@ -151,7 +167,10 @@ impl Take<'_> {
             "nodes" => "of the cluster".to_owned(),
             _ => format!("of namespace {}", self.namespace),
         };
-        self.unread.push(format!("{resource} {place} could not be read: {}", failure.message));
+        self.unread.push(format!(
+            "{resource} {place} could not be read: {}",
+            failure.message
+        ));
     }
 }
 

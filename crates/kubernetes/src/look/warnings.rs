@@ -32,13 +32,17 @@ impl<'a> Warnings<'a> {
     /// The same, if it was said at `since` or later.
     pub(super) fn newest_since(&self, uid: &str, reason: &str, since: Timestamp) -> Option<&'a str> {
         let event = self.newest.get(&(uid, reason))?;
-        (at(event)? >= since).then(|| event.message.as_deref())?
+        (at(event)? >= since).then_some(event.message.as_deref())?
     }
 }
 
 /// When it was last said. A series' own time is newer than the event's.
 fn at(event: &Event) -> Option<Timestamp> {
-    let series = event.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|time| time.0);
+    let series = event
+        .series
+        .as_ref()
+        .and_then(|series| series.last_observed_time.as_ref())
+        .map(|time| time.0);
     let last = event.last_timestamp.as_ref().map(|time| time.0);
     let first = event.event_time.as_ref().map(|time| time.0);
     series.or(last).or(first)

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// `progressDeadlineSeconds` where a Deployment says nothing. Source: `apps/v1` defaults.
 const DEFAULT_PROGRESS_DEADLINE: u64 = 600;
 /// `revisionHistoryLimit` where a workload says nothing. Source: `apps/v1` defaults.
-const DEFAULT_HISTORY_LIMIT: u64 = 10;
+const DEFAULT_HISTORY_LIMIT: u32 = 10;
 /// What `kubectl apply` remembers of the manifest. It holds whole manifests, so only its presence is told.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -23,8 +23,14 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
     let kind = object.kind();
     let mut annotations = texts(json.pointer("/metadata/annotations"));
     let has_last_applied = annotations.remove(LAST_APPLIED).is_some();
-    let number = |pointer: &str| object.number(pointer).and_then(|number| u32::try_from(number).ok());
-    let deadline = object.number("/spec/progressDeadlineSeconds").unwrap_or(DEFAULT_PROGRESS_DEADLINE);
+    let number = |pointer: &str| {
+        object
+            .number(pointer)
+            .and_then(|number| u32::try_from(number).ok())
+    };
+    let deadline = object
+        .number("/spec/progressDeadlineSeconds")
+        .unwrap_or(DEFAULT_PROGRESS_DEADLINE);
     Workload {
         target: target(object, namespace),
         uid: object.uid(),
@@ -39,7 +45,7 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
         status: status(object),
         progress_deadline: (kind == WorkloadKind::Deployment).then(|| seconds(deadline)),
         min_ready: seconds(object.number("/spec/minReadySeconds").unwrap_or(0)),
-        history_limit: number("/spec/revisionHistoryLimit").unwrap_or(DEFAULT_HISTORY_LIMIT as u32),
+        history_limit: number("/spec/revisionHistoryLimit").unwrap_or(DEFAULT_HISTORY_LIMIT),
         labels: texts(json.pointer("/metadata/labels")),
         annotations,
         has_last_applied,
@@ -87,10 +93,20 @@ pub(super) fn autoscaler(target: &Target, all: &[HorizontalPodAutoscaler]) -> Op
 
 fn status(object: &Object) -> Status {
     let number = |name: &str| {
-        object.number(&format!("/status/{name}")).and_then(|number| u32::try_from(number).ok()).unwrap_or(0)
+        object
+            .number(&format!("/status/{name}"))
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(0)
     };
-    let conditions = object.json().pointer("/status/conditions").and_then(Value::as_array);
-    let conditions = conditions.map_or(&[][..], Vec::as_slice).iter().map(condition).collect();
+    let conditions = object
+        .json()
+        .pointer("/status/conditions")
+        .and_then(Value::as_array);
+    let conditions = conditions
+        .map_or(&[][..], Vec::as_slice)
+        .iter()
+        .map(condition)
+        .collect();
     let observed = object.observed();
     match object.kind() {
         WorkloadKind::Deployment | WorkloadKind::StatefulSet => Status {
@@ -113,7 +129,12 @@ fn status(object: &Object) -> Status {
 }
 
 fn condition(json: &Value) -> Condition {
-    let text = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        json.get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     Condition {
         kind: text("type"),
         status: text("status"),
@@ -126,7 +147,9 @@ fn condition(json: &Value) -> Condition {
 /// A map of texts, such as labels.
 pub(super) fn texts(json: Option<&Value>) -> BTreeMap<String, String> {
     let entries = json.and_then(Value::as_object).into_iter().flatten();
-    entries.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+    entries
+        .filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 /// A time as the API writes it.

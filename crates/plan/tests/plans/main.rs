@@ -14,4 +14,3 @@ mod properties;
 mod refusing;
 mod support;
 mod undoing;
-mod scale_tmp;

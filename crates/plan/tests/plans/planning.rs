@@ -237,7 +237,16 @@ fn pods_that_may_yet_become_ready_or_that_nobody_waits_for_are_not_deleted() {
             node: "node-7".to_owned(),
         });
     });
-    assert_eq!(deletions(&rollback(vec![waiting])), 0);
+    let plan = rollback(vec![waiting]);
+    assert_eq!(deletions(&plan), 0);
+    let said = |pod: &str| {
+        plan.warnings.iter().any(|warning| {
+            warning.starts_with(&format!(
+                "pod/{pod} of statefulset/db is not ready and is not deleted"
+            ))
+        })
+    };
+    assert!(said("db-1") && said("db-2"), "{:#?}", plan.warnings);
 }
 
 #[test]

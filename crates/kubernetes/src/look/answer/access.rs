@@ -44,16 +44,28 @@ pub(super) async fn may_i(client: &Client, wish: &Wish<'_>) -> Answer {
 }
 
 fn allowed(answer: &Value, wish: &Wish<'_>) -> Answer {
-    let text = |name: &str| answer.pointer(&format!("/status/{name}")).and_then(Value::as_str).unwrap_or_default();
+    let text = |name: &str| {
+        answer
+            .pointer(&format!("/status/{name}"))
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     if answer.pointer("/status/allowed").and_then(Value::as_bool) == Some(true) {
         return Answer::Yes;
     }
-    let what = format!("no right to {} {} in namespace {}", wish.verb, wish.resource, wish.namespace);
+    let what = format!(
+        "no right to {} {} in namespace {}",
+        wish.verb, wish.resource, wish.namespace
+    );
     match (text("evaluationError"), text("reason")) {
         // An authorizer that failed has not said no.
-        (error, _) if !error.is_empty() => Answer::Unknown { why: format!("{what} was found: {error}") },
+        (error, _) if !error.is_empty() => Answer::Unknown {
+            why: format!("{what} was found: {error}"),
+        },
         (_, "") => Answer::No { why: what },
-        (_, reason) => Answer::No { why: format!("{what}: {reason}") },
+        (_, reason) => Answer::No {
+            why: format!("{what}: {reason}"),
+        },
     }
 }
 
@@ -70,16 +82,27 @@ pub(super) async fn lock_free(client: &Client, namespace: &str) -> Answer {
 }
 
 fn free(lease: &Value, now: Timestamp) -> Answer {
-    let holder = lease.pointer("/spec/holderIdentity").and_then(Value::as_str).unwrap_or_default();
+    let holder = lease
+        .pointer("/spec/holderIdentity")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let renewed = time(lease.pointer("/spec/renewTime"));
-    let seconds = lease.pointer("/spec/leaseDurationSeconds").and_then(Value::as_i64).unwrap_or(0);
+    let seconds = lease
+        .pointer("/spec/leaseDurationSeconds")
+        .and_then(Value::as_i64)
+        .unwrap_or(0);
     let lasts = |at: Timestamp| now.duration_since(at) <= SignedDuration::from_secs(seconds);
     match renewed {
         _ if holder.is_empty() => Answer::Yes,
         Some(at) if lasts(at) => {
-            let run = lease.pointer(RUN).and_then(Value::as_str).map(|run| format!(" for run {run}"));
+            let run = lease
+                .pointer(RUN)
+                .and_then(Value::as_str)
+                .map(|run| format!(" for run {run}"));
             let run = run.unwrap_or_default();
-            Answer::No { why: format!("held by {holder}{run}, renewed {}", clock(at)) }
+            Answer::No {
+                why: format!("held by {holder}{run}, renewed {}", clock(at)),
+            }
         }
         _ => Answer::Yes,
     }
@@ -95,7 +118,8 @@ mod tests {
             let answer = free(&json!({"spec": spec}), "2026-01-01T00:01:00Z".parse().unwrap());
             assert_eq!(answer == Answer::Yes, free_now, "{spec}: {answer:?}");
         };
-        let held = |renewed: &str| json!({"holderIdentity": "h", "leaseDurationSeconds": 15, "renewTime": renewed});
+        let held =
+            |renewed: &str| json!({"holderIdentity": "h", "leaseDurationSeconds": 15, "renewTime": renewed});
         check(json!({}), true);
         check(json!({"holderIdentity": ""}), true);
         check(held("2026-01-01T00:00:50.000000Z"), false);
@@ -104,7 +128,12 @@ mod tests {
 
     #[test]
     fn an_authorizer_that_failed_has_not_said_no() {
-        let wish = Wish { verb: "update", group: "apps", resource: "deployments", namespace: "shop" };
+        let wish = Wish {
+            verb: "update",
+            group: "apps",
+            resource: "deployments",
+            namespace: "shop",
+        };
         let check = |status: Value, expected: &Answer| {
             assert_eq!(&allowed(&json!({"status": status}), &wish), expected);
         };
@@ -113,7 +142,9 @@ mod tests {
         check(json!({"allowed": false}), &Answer::No { why: why.clone() });
         check(
             json!({"allowed": false, "evaluationError": "webhook timed out"}),
-            &Answer::Unknown { why: format!("{why} was found: webhook timed out") },
+            &Answer::Unknown {
+                why: format!("{why} was found: webhook timed out"),
+            },
         );
     }
 }

@@ -29,24 +29,44 @@ pub(super) async fn exists(
     let place = Place::of(kind, namespace);
     let operation = format!("read {}/{name}", place.singular);
     let attempt = Attempt::new(Verb::Get, place.resource, operation);
-    let part = if keys.is_empty() { Part::Metadata } else { Part::Whole };
+    let part = if keys.is_empty() {
+        Part::Metadata
+    } else {
+        Part::Whole
+    };
     match get::<Keys>(client, &place.path, name, part, &attempt).await {
         Ok(found) => has(&found, keys, &format!("{}/{name}", place.singular)),
-        Err(failure) if failure.class == FailureClass::Permanent => {
-            Answer::No { why: format!("{}/{name} does not exist{}", place.singular, place.where_it_should_be) }
-        }
+        Err(failure) if failure.class == FailureClass::Permanent => Answer::No {
+            why: format!(
+                "{}/{name} does not exist{}",
+                place.singular, place.where_it_should_be
+            ),
+        },
         Err(failure) => Answer::Unknown { why: failure.message },
     }
 }
 
 fn has(found: &Keys, wanted: &[String], object: &str) -> Answer {
-    let there: BTreeSet<&String> =
-        found.data.iter().flatten().chain(found.binary_data.iter().flatten()).map(|(key, _)| key).collect();
-    let missing: Vec<&str> = wanted.iter().filter(|key| !there.contains(key)).map(String::as_str).collect();
+    let there: BTreeSet<&String> = found
+        .data
+        .iter()
+        .flatten()
+        .chain(found.binary_data.iter().flatten())
+        .map(|(key, _)| key)
+        .collect();
+    let missing: Vec<&str> = wanted
+        .iter()
+        .filter(|key| !there.contains(key))
+        .map(String::as_str)
+        .collect();
     match missing.as_slice() {
         [] => Answer::Yes,
-        [one] => Answer::No { why: format!("{object} has no key {one}") },
-        many => Answer::No { why: format!("{object} has none of the keys {}", many.join(", ")) },
+        [one] => Answer::No {
+            why: format!("{object} has no key {one}"),
+        },
+        many => Answer::No {
+            why: format!("{object} has none of the keys {}", many.join(", ")),
+        },
     }
 }
 
@@ -76,7 +96,9 @@ impl Place {
             ReferenceKind::Secret => core("secrets", "secret"),
             ReferenceKind::ServiceAccount => core("serviceaccounts", "serviceaccount"),
             ReferenceKind::PersistentVolumeClaim => core("persistentvolumeclaims", "persistentvolumeclaim"),
-            ReferenceKind::PriorityClass => cluster("scheduling.k8s.io/v1", "priorityclasses", "priorityclass"),
+            ReferenceKind::PriorityClass => {
+                cluster("scheduling.k8s.io/v1", "priorityclasses", "priorityclass")
+            }
             ReferenceKind::RuntimeClass => cluster("node.k8s.io/v1", "runtimeclasses", "runtimeclass"),
         }
     }
@@ -89,12 +111,18 @@ mod tests {
 
     #[test]
     fn a_missing_key_is_named() {
-        let found: Keys = serde_json::from_value(json!({"data": {"a": "1"}, "binaryData": {"b": "MQ=="}})).unwrap();
+        let found: Keys =
+            serde_json::from_value(json!({"data": {"a": "1"}, "binaryData": {"b": "MQ=="}})).unwrap();
         let check = |keys: &[&str], expected: Answer| {
             let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
             assert_eq!(has(&found, &keys, "secret/api-keys"), expected);
         };
         check(&["a", "b"], Answer::Yes);
-        check(&["a", "c"], Answer::No { why: "secret/api-keys has no key c".to_owned() });
+        check(
+            &["a", "c"],
+            Answer::No {
+                why: "secret/api-keys has no key c".to_owned(),
+            },
+        );
     }
 }

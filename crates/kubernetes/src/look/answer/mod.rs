@@ -35,25 +35,47 @@ pub(super) async fn all(around: &Around<'_>, questions: &[Question]) -> Answers 
         .iter()
         .map(|question| async move { (question.clone(), answer(around, nodes, question).await) })
         .collect();
-    let answered: Vec<_> = futures::stream::iter(answers).buffer_unordered(IN_FLIGHT).collect().await;
+    let answered: Vec<_> = futures::stream::iter(answers)
+        .buffer_unordered(IN_FLIGHT)
+        .collect()
+        .await;
     answered.into_iter().collect()
 }
 
 async fn answer(around: &Around<'_>, nodes: &Nodes, question: &Question) -> Answer {
     match question {
-        Question::MayI { verb, group, resource, namespace } => {
-            access::may_i(around.client, &access::Wish { verb, group, resource, namespace }).await
+        Question::MayI {
+            verb,
+            group,
+            resource,
+            namespace,
+        } => {
+            access::may_i(
+                around.client,
+                &access::Wish {
+                    verb,
+                    group,
+                    resource,
+                    namespace,
+                },
+            )
+            .await
         }
-        Question::Exists { kind, namespace, name, keys } => {
-            exists::exists(around.client, *kind, namespace, name, keys).await
-        }
+        Question::Exists {
+            kind,
+            namespace,
+            name,
+            keys,
+        } => exists::exists(around.client, *kind, namespace, name, keys).await,
         Question::ImageListed { image, node_selector } => {
             match nodes.get_or_init(|| nodes::images(around.client)).await {
                 Ok(nodes) => match nodes::listed(nodes, image, node_selector) {
                     Listed::Yes => Answer::Yes,
                     Listed::Unknown(why) => Answer::Unknown { why },
                 },
-                Err(failure) => Answer::Unknown { why: format!("nodes could not be read: {}", failure.message) },
+                Err(failure) => Answer::Unknown {
+                    why: format!("nodes could not be read: {}", failure.message),
+                },
             }
         }
         Question::WriteAccepted { target, revision } => dry_run::write(around, target, revision).await,
