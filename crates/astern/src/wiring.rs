@@ -40,11 +40,12 @@ pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
             Arc::new(astern_journal::ClusterVault::new(connection.client.clone(), namespace)),
         ),
     };
+    let lasting = connection.lasting()?;
     let world = World {
         clock: Arc::new(SystemClock),
         sense: Arc::new(ClusterSense::new(connection.client.clone(), vault.clone())),
-        lock: Arc::new(LeaseLock::new(connection.client.clone())),
-        workloads: Arc::new(KubernetesWorkloads::new(connection.client.clone(), vault.clone())),
+        lock: Arc::new(LeaseLock::new(lasting.clone())),
+        workloads: Arc::new(KubernetesWorkloads::new(connection.client.clone(), vault.clone()).watching(lasting)),
         look: Arc::new(ClusterLook::new(connection)),
         journal,
     };
