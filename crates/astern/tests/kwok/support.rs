@@ -1,0 +1,157 @@
+//! A namespace of its own for each test, the binary, and kubectl.
+
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where the cluster is; the lane sets it.
+pub(crate) fn kubeconfig() -> PathBuf {
+    PathBuf::from(std::env::var("ASTERN_TEST_KUBECONFIG").expect("run `cargo xtask test --lane kwok`, which sets ASTERN_TEST_KUBECONFIG"))
+}
+
+/// A namespace that goes with the test, and a folder for its files.
+pub(crate) struct Place {
+    pub(crate) namespace: String,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// What a command did.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Done {
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("no JSON: {error}\n{}", self.out))
+    }
+}
+
+impl From<Output> for Done {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn new(name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let namespace = format!("t-{name}-{}-{count}", std::process::id());
+        let place = Self { namespace, folder: tempfile::tempdir().unwrap() };
+        place.kubectl(&["create", "namespace", &place.namespace]);
+        place
+    }
+
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Runs the binary in this test's folder and namespace, as the cluster's admin.
+    pub(crate) fn astern(&self, words: &[&str]) -> Done {
+        self.command(&kubeconfig(), words).output().unwrap().into()
+    }
+
+    /// The same as somebody else, from another machine as far as files go.
+    pub(crate) fn astern_as(&self, kubeconfig: &Path, words: &[&str]) -> Done {
+        self.command(kubeconfig, words).output().unwrap().into()
+    }
+
+    /// Starts the binary and leaves it running.
+    pub(crate) fn start(&self, words: &[&str]) -> Child {
+        self.command(&kubeconfig(), words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    pub(crate) fn command(&self, kubeconfig: &Path, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_astern"));
+        command
+            .args(["--namespace", &self.namespace])
+            .args(words)
+            .current_dir(self.folder.path())
+            .env("KUBECONFIG", kubeconfig)
+            .env("XDG_STATE_HOME", self.folder.path())
+            .env_remove("NO_COLOR")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// kubectl in this test's namespace; its output.
+    pub(crate) fn kubectl(&self, words: &[&str]) -> String {
+        let output = Command::new("kubectl").args(["-n", &self.namespace]).args(words).env("KUBECONFIG", kubeconfig()).output().unwrap();
+        assert!(output.status.success(), "kubectl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    pub(crate) fn get(&self, what: &str) -> Value {
+        serde_json::from_str(&self.kubectl(&["get", what, "-o", "json"])).unwrap()
+    }
+
+    pub(crate) fn apply(&self, manifest: &str) {
+        let file = self.file("apply.yaml");
+        std::fs::write(&file, manifest).unwrap();
+        self.kubectl(&["apply", "-f", file.to_str().unwrap()]);
+    }
+
+    /// An astern.yaml for this namespace, with a short soak, and v1 presumed good after a second.
+    pub(crate) fn platform(&self, spec: &str) {
+        let text = format!(
+            "apiVersion: astern.dev/v1alpha1\nkind: Platform\nmetadata: {{name: shop}}\nspec:\n  namespace: {}\n  validation: {{soak: 2s}}\n  policy: {{presumedGoodAfter: 1s}}\n{spec}",
+            self.namespace
+        );
+        std::fs::write(self.file("astern.yaml"), text).unwrap();
+    }
+
+    /// A Deployment at this version. `labels` go into the pod template: kwok's stages read them.
+    pub(crate) fn deploy(&self, name: &str, version: &str, replicas: u32, labels: &[(&str, &str)]) {
+        let labels: String = labels.iter().map(|(key, value)| format!(", {key}: \"{value}\"")).collect();
+        self.apply(&format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  progressDeadlineSeconds: 60\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}{labels}}}}}\n    spec:\n      containers: [{{name: {name}, image: \"{name}:{version}\"}}]\n"
+        ));
+    }
+
+    /// Waits until `good` says yes; fails the test after `seconds`.
+    pub(crate) fn until(&self, what: &str, seconds: u64, mut good: impl FnMut(&Self) -> bool) {
+        let since = Instant::now();
+        while !good(self) {
+            assert!(since.elapsed() < Duration::from_secs(seconds), "{what}: not within {seconds} s");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// v1 rolled out, then v2, which crashes (kwok's label), until the crash loop shows.
+    pub(crate) fn bad_release(&self, name: &str, replicas: u32) {
+        self.deploy(name, "v1", replicas, &[]);
+        self.kubectl(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
+        std::thread::sleep(Duration::from_millis(1500));
+        self.deploy(name, "v2", replicas, &[("kwok.astern.dev/crash-loop", "true")]);
+        self.until("the crash loop", 60, |place| place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff"));
+    }
+
+    /// The image of a Deployment's first container.
+    pub(crate) fn image(&self, name: &str) -> String {
+        let deployment = self.get(&format!("deployment/{name}"));
+        deployment.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap().to_owned()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = Command::new("kubectl")
+            .args(["delete", "namespace", &self.namespace, "--wait=false"])
+            .env("KUBECONFIG", kubeconfig())
+            .output();
+    }
+}
