@@ -143,7 +143,11 @@ fn probe(workload: &Workload) -> Option<Probe> {
         .into_iter()
         .find_map(|kind| container.json.get(kind)?.get("httpGet"))?;
     let path = http.get("path").and_then(Value::as_str).unwrap_or("/");
-    let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+    let path = if path.starts_with('/') {
+        path.to_owned()
+    } else {
+        format!("/{path}")
+    };
     let port = port(http.get("port")?, *container)?;
     Some(Probe {
         name: probe_name(&path),

@@ -15,8 +15,9 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
-/// How long the first good look may take to come after the rollouts: old pods are still ending, logs still hold the
-/// bad minutes. Beyond it the window counts from the first look, good or not.
+/// How long the first look without a failure may take to come after the rollouts: old pods are still ending, logs
+/// still hold the bad minutes. Beyond it the window begins all the same. What is unknown does not delay it: waiting
+/// seldom makes it known.
 const SETTLING: SignedDuration = SignedDuration::from_mins(2);
 /// The longest time between two looks; a change of the workloads or their pods brings the next one sooner.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(15);
@@ -83,7 +84,7 @@ pub async fn validate(
             }
             Err(failure) => unseen(criteria, &failure.to_string()),
         };
-        let good = items.iter().all(|item| item.result == CheckResult::Pass);
+        let good = items.iter().all(|item| item.result != CheckResult::Fail);
         let now = world.clock.now();
         if window.is_none() && (good || now.duration_since(began) >= SETTLING) {
             window = Some(looked_at);

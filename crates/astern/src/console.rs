@@ -39,7 +39,10 @@ impl Console {
             Color::Never => anstream::ColorChoice::Never,
         };
         let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
-        Self { redraws: std::io::stderr().is_terminal() && !accessible && !dumb, color }
+        Self {
+            redraws: std::io::stderr().is_terminal() && !accessible && !dumb,
+            color,
+        }
     }
 
     /// Whether a person can be asked.
@@ -106,12 +109,17 @@ impl Console {
         }
         self.raw(&format!("{question} "));
         let mut line = String::new();
-        std::io::stdin().read_line(&mut line).ok().filter(|read| *read > 0).map(|_| line.trim().to_owned())
+        std::io::stdin()
+            .read_line(&mut line)
+            .ok()
+            .filter(|read| *read > 0)
+            .map(|_| line.trim().to_owned())
     }
 
     /// Asks yes or no, with No in focus: only `y` or `yes` is a yes.
     pub(crate) fn confirm(&self, question: &str) -> bool {
-        self.ask(&format!("{question} [y/N]")).is_some_and(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
+        self.ask(&format!("{question} [y/N]"))
+            .is_some_and(|answer| matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 }
 
@@ -124,7 +132,11 @@ fn painted(lines: &[Line]) -> String {
         LineKind::Dim => Tone::Dim,
         LineKind::Text | LineKind::Step | LineKind::Blank => Tone::Plain,
     };
-    lines.iter().map(|line| paint(tone(line.kind), &line.text)).collect::<Vec<_>>().join("\n")
+    lines
+        .iter()
+        .map(|line| paint(tone(line.kind), &line.text))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// Text in the colour of its tone.

@@ -62,7 +62,14 @@ impl CliError {
 
     /// Any failure.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, code: None, message: message.into(), causes: Vec::new(), shown: Vec::new(), hints: Vec::new() }
+        Self {
+            exit,
+            code: None,
+            message: message.into(),
+            causes: Vec::new(),
+            shown: Vec::new(),
+            hints: Vec::new(),
+        }
     }
 
     /// The same with something to type next.
@@ -100,12 +107,21 @@ impl CliError {
     /// The text for standard error.
     pub(crate) fn text(&self) -> String {
         let mut lines = Vec::new();
-        let code = self.code.as_ref().map(|code| format!("[{code}] ")).unwrap_or_default();
+        let code = self
+            .code
+            .as_ref()
+            .map(|code| format!("[{code}] "))
+            .unwrap_or_default();
         lines.push(format!("error: {code}{}", self.message));
         match self.causes.as_slice() {
             [] => {}
             [only] => lines.push(format!("cause: {only}")),
-            several => lines.extend(several.iter().enumerate().map(|(place, cause)| format!("cause {}: {cause}", place + 1))),
+            several => lines.extend(
+                several
+                    .iter()
+                    .enumerate()
+                    .map(|(place, cause)| format!("cause {}: {cause}", place + 1)),
+            ),
         }
         lines.extend(self.shown.iter().map(|line| format!("  {line}")));
         if !self.hints.is_empty() {
@@ -135,11 +151,16 @@ impl From<BookError> for CliError {
     fn from(error: BookError) -> Self {
         let converted = Self::input(error.to_string()).chain(&error);
         match &error {
-            BookError::NoSuchRun { .. } => converted.code("AST0401").hint("astern runs   lists the runs that this journal knows"),
-            BookError::Damaged { .. } | BookError::Illegal { .. } => Self { exit: Exit::NeedsPerson, ..converted }
-                .code("AST0402")
-                .hint("nothing was changed now; `astern status` says how the workloads stand")
-                .hint("the run cannot be resumed from this journal: start a new rollback once you have looked"),
+            BookError::NoSuchRun { .. } => converted
+                .code("AST0401")
+                .hint("astern runs   lists the runs that this journal knows"),
+            BookError::Damaged { .. } | BookError::Illegal { .. } => Self {
+                exit: Exit::NeedsPerson,
+                ..converted
+            }
+            .code("AST0402")
+            .hint("nothing was changed now; `astern status` says how the workloads stand")
+            .hint("the run cannot be resumed from this journal: start a new rollback once you have looked"),
             BookError::NotApproved { .. } => converted.code("AST0403").hint("start a new rollback"),
             BookError::Store { .. } => converted,
         }
@@ -152,15 +173,22 @@ impl From<RunError> for CliError {
         match error {
             RunError::Book(error) => error.into(),
             RunError::Exec(error) => error.into(),
-            RunError::NotApproved(source) => Self::new(Exit::Refused, message).cause(source.to_string()).code(source.code()).hint(source.hint()),
+            RunError::NotApproved(source) => Self::new(Exit::Refused, message)
+                .cause(source.to_string())
+                .code(source.code())
+                .hint(source.hint()),
             RunError::Rejected { run, rejected } => {
                 let mut error = Self::new(Exit::NeedsPerson, message);
-                error.shown = astern_report::findings_text(&rejected.findings).lines().map(str::to_owned).collect();
+                error.shown = astern_report::findings_text(&rejected.findings)
+                    .lines()
+                    .map(str::to_owned)
+                    .collect();
                 error.hint(format!("astern abort {run}   takes back what was done"))
             }
-            RunError::Over { run, .. } => {
-                Self::input(message).code("AST0404").hint(format!("astern report {run}")).hint(format!("astern undo {run}   takes it back"))
-            }
+            RunError::Over { run, .. } => Self::input(message)
+                .code("AST0404")
+                .hint(format!("astern report {run}"))
+                .hint(format!("astern undo {run}   takes it back")),
             RunError::Alive { run, .. } => Self::new(Exit::Refused, message)
                 .code("AST0405")
                 .hint(format!("astern attach {run}   shows it"))
@@ -175,16 +203,26 @@ impl From<ExecError> for CliError {
     fn from(error: ExecError) -> Self {
         let converted = Self::new(Exit::NeedsPerson, error.to_string()).chain(&error);
         match &error {
-            ExecError::Busy { holding, .. } => Self { exit: Exit::Refused, ..converted }
-                .code("AST0406")
-                .hint(format!("astern attach {}   shows it", holding.run))
-                .hint(format!("astern resume {}   takes it over once its runner is gone", holding.run)),
+            ExecError::Busy { holding, .. } => Self {
+                exit: Exit::Refused,
+                ..converted
+            }
+            .code("AST0406")
+            .hint(format!("astern attach {}   shows it", holding.run))
+            .hint(format!(
+                "astern resume {}   takes it over once its runner is gone",
+                holding.run
+            )),
             ExecError::Lock(_) => converted.code("AST0407"),
-            ExecError::Superseded { run, .. } => converted.code("AST0408").hint(format!("astern attach {run}   shows how it goes on")),
+            ExecError::Superseded { run, .. } => converted
+                .code("AST0408")
+                .hint(format!("astern attach {run}   shows how it goes on")),
             ExecError::Journal { run, .. } => converted
                 .code("AST0409")
                 .hint("no effect was begun without a durable intent; what had begun is settled on resume")
-                .hint(format!("astern resume {run}   once the journal can be written again")),
+                .hint(format!(
+                    "astern resume {run}   once the journal can be written again"
+                )),
             ExecError::Book(_) => converted,
         }
     }
@@ -195,28 +233,44 @@ pub(crate) fn no_plan(no_plan: NoPlan) -> CliError {
     match no_plan {
         NoPlan::Refused(refusal) => {
             let mut error = CliError::new(Exit::Refused, refusal.summary.clone()).code(refusal.code.clone());
-            error.shown = astern_report::refusal_text(&refusal).lines().map(str::to_owned).collect();
+            error.shown = astern_report::refusal_text(&refusal)
+                .lines()
+                .map(str::to_owned)
+                .collect();
             error
         }
         NoPlan::Rejected(rejected) => {
-            let mut error = CliError::new(Exit::Refused, "the gate does not let this plan pass; nothing was changed");
-            error.shown = astern_report::findings_text(&rejected.findings).lines().map(str::to_owned).collect();
+            let mut error = CliError::new(
+                Exit::Refused,
+                "the gate does not let this plan pass; nothing was changed",
+            );
+            error.shown = astern_report::findings_text(&rejected.findings)
+                .lines()
+                .map(str::to_owned)
+                .collect();
             error
         }
-        NoPlan::RunOpen { run, stands } => CliError::new(Exit::Refused, format!("run {run} is not over: {stands}"))
-            .code("AST0410")
-            .hint(format!("astern attach {run}   shows it"))
-            .hint(format!("astern resume {run}   goes on with it"))
-            .hint(format!("astern abort {run}    takes back what it did")),
-        NoPlan::WrongCluster { expected, found } => {
-            CliError::new(Exit::Refused, format!("this is another cluster: astern.yaml is for uid {expected}, this one has uid {found}"))
-                .code("AST0411")
-                .hint("choose the right context with --context, or correct spec.cluster.uid in astern.yaml")
+        NoPlan::RunOpen { run, stands } => {
+            CliError::new(Exit::Refused, format!("run {run} is not over: {stands}"))
+                .code("AST0410")
+                .hint(format!("astern attach {run}   shows it"))
+                .hint(format!("astern resume {run}   goes on with it"))
+                .hint(format!("astern abort {run}    takes back what it did"))
         }
+        NoPlan::WrongCluster { expected, found } => CliError::new(
+            Exit::Refused,
+            format!("this is another cluster: astern.yaml is for uid {expected}, this one has uid {found}"),
+        )
+        .code("AST0411")
+        .hint("choose the right context with --context, or correct spec.cluster.uid in astern.yaml"),
         NoPlan::Unknown(names) => {
             let mut error = CliError::input("these workloads do not exist").code("AST0412");
             for (name, near) in names {
-                let near = if near.is_empty() { "no name is near it".to_owned() } else { format!("did you mean {}?", near.join(" or ")) };
+                let near = if near.is_empty() {
+                    "no name is near it".to_owned()
+                } else {
+                    format!("did you mean {}?", near.join(" or "))
+                };
                 error.shown.push(format!("{name}: {near}"));
             }
             error.hint("astern status   lists the workloads of the namespace")

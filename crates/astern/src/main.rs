@@ -20,7 +20,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let console = Console::new(cli.global.color, cli.global.accessible);
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         console.warn("another TLS provider was installed first");
     }
     let result = match offline(&cli) {
@@ -51,7 +54,9 @@ fn online(cli: Cli, console: &Console) -> Result<error::Exit, CliError> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| CliError::input("the program could not start its runtime").cause(error.to_string()))?;
+        .map_err(|error| {
+            CliError::input("the program could not start its runtime").cause(error.to_string())
+        })?;
     let result = runtime.block_on(commands::dispatch(cli, console));
     // A request that hangs must not keep the terminal: whatever matters is durable by now.
     runtime.shutdown_background();

@@ -28,7 +28,8 @@ impl Format {
             Some(other) if other.contains(['.', '/']) => Self::File(PathBuf::from(other)),
             Some(other) => {
                 let error = CliError::new(Exit::Usage, format!("`{other}` is no output format"));
-                return Err(error.hint("-o takes text, json, yaml or markdown; `plan` also takes a file: -o plan.json"));
+                return Err(error
+                    .hint("-o takes text, json, yaml or markdown; `plan` also takes a file: -o plan.json"));
             }
         })
     }
@@ -46,10 +47,20 @@ pub(crate) fn print<T: Serialize>(
     match format {
         Format::Text => console.data_lines(&text()),
         Format::Markdown => console.data(&markdown()),
-        Format::Json => console.data(&astern_wire::output::to_json_text(&astern_wire::output::document(kind, value))),
-        Format::Yaml => console.data(&astern_wire::output::to_yaml_text(&astern_wire::output::document(kind, value))),
+        Format::Json => console.data(&astern_wire::output::to_json_text(
+            &astern_wire::output::document(kind, value),
+        )),
+        Format::Yaml => console.data(&astern_wire::output::to_yaml_text(
+            &astern_wire::output::document(kind, value),
+        )),
         Format::File(path) => {
-            let error = CliError::new(Exit::Usage, format!("this command writes no file, and `{}` is no format", path.display()));
+            let error = CliError::new(
+                Exit::Usage,
+                format!(
+                    "this command writes no file, and `{}` is no format",
+                    path.display()
+                ),
+            );
             return Err(error.hint("-o takes text, json, yaml or markdown"));
         }
     }

@@ -16,12 +16,20 @@ pub(crate) fn find(global: &Global, context_namespace: &str) -> Result<Platform,
     match locate(global)? {
         Some(file) => {
             let platform = read(&file)?;
-            if let Some(asked) = global.namespace.as_ref().filter(|asked| **asked != platform.namespace) {
+            if let Some(asked) = global
+                .namespace
+                .as_ref()
+                .filter(|asked| **asked != platform.namespace)
+            {
                 // A file that was found, not named, must not get in the way of somebody who names a namespace.
                 if global.file.is_none() {
                     return Ok(Platform::of_namespace(asked));
                 }
-                let message = format!("{} is for namespace {}, but -n says {asked}", file.display(), platform.namespace);
+                let message = format!(
+                    "{} is for namespace {}, but -n says {asked}",
+                    file.display(),
+                    platform.namespace
+                );
                 return Err(CliError::input(message).hint("leave -n out, or name another file with --file"));
             }
             Ok(platform)
@@ -39,17 +47,23 @@ pub(crate) fn locate(global: &Global) -> Result<Option<PathBuf>, CliError> {
         return if file.is_file() {
             Ok(Some(file.clone()))
         } else {
-            Err(CliError::input(format!("there is no file {}", file.display())).hint("astern init -n NAMESPACE   writes one"))
+            Err(CliError::input(format!("there is no file {}", file.display()))
+                .hint("astern init -n NAMESPACE   writes one"))
         };
     }
-    let here = std::env::current_dir().map_err(|error| CliError::input("the working directory cannot be read").cause(error.to_string()))?;
-    Ok(here.ancestors().map(|folder| folder.join(FILE_NAME)).find(|file| file.is_file()))
+    let here = std::env::current_dir()
+        .map_err(|error| CliError::input("the working directory cannot be read").cause(error.to_string()))?;
+    Ok(here
+        .ancestors()
+        .map(|folder| folder.join(FILE_NAME))
+        .find(|file| file.is_file()))
 }
 
 /// Reads one file.
 pub(crate) fn read(file: &Path) -> Result<Platform, CliError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string()))?;
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string())
+    })?;
     astern_wire::platform::parse_platform(&text, &file.display().to_string()).map_err(|error| {
         let mut shown = CliError::input(format!("{} cannot be used", file.display())).code(error.code());
         shown.shown = error.to_string().lines().map(str::to_owned).collect();

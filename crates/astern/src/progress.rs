@@ -30,7 +30,11 @@ struct State {
 
 impl Progress {
     pub(crate) fn new(console: Console, plan: Plan) -> Self {
-        Self { console, plan, state: Mutex::new(State::default()) }
+        Self {
+            console,
+            plan,
+            state: Mutex::new(State::default()),
+        }
     }
 
     /// Draws the tree again, so that times go on while nothing happens. Nothing where lines are not redrawn.
@@ -38,7 +42,10 @@ impl Progress {
         if !self.console.redraws {
             return;
         }
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(run) = state.run.take() {
             self.draw(&mut state, &run);
             state.run = Some(run);
@@ -66,7 +73,10 @@ impl Progress {
 
 impl Observer for Progress {
     fn see(&self, record: &Record, run: &Run) {
-        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if state.shown.is_some_and(|shown| record.seq.0 <= shown) {
             return;
         }
@@ -75,16 +85,24 @@ impl Observer for Progress {
             self.draw(&mut state, run);
             state.run = Some(run.clone());
         } else if let Some((tone, line)) = line(&self.plan, record) {
-            self.console.say(&format!("{} {}", record.at.strftime("%H:%M:%S"), paint(tone, &line)));
+            self.console.say(&format!(
+                "{} {}",
+                record.at.strftime("%H:%M:%S"),
+                paint(tone, &line)
+            ));
         }
     }
 }
 
 /// The rows of the terminal, as the shell tells them; 24 where nothing does.
 fn rows() -> usize {
-    std::env::var("LINES").ok().and_then(|lines| lines.parse().ok()).unwrap_or_else(|| {
-        rustix::termios::tcgetwinsize(std::io::stderr()).map_or(24, |size| usize::from(size.ws_row.max(10)))
-    })
+    std::env::var("LINES")
+        .ok()
+        .and_then(|lines| lines.parse().ok())
+        .unwrap_or_else(|| {
+            rustix::termios::tcgetwinsize(std::io::stderr())
+                .map_or(24, |size| usize::from(size.ws_row.max(10)))
+        })
 }
 
 /// The tree: one line a step in plan order. When it does not fit, done and waiting steps are folded into counts;
@@ -103,11 +121,19 @@ fn tree(plan: &Plan, run: &Run, now: Timestamp, rows: usize) -> Vec<String> {
         lines.extend(all.into_iter().map(|(_, line)| line));
         return lines;
     }
-    let busy: Vec<&String> = all.iter().filter(|(weight, _)| *weight == 0).map(|(_, line)| line).collect();
+    let busy: Vec<&String> = all
+        .iter()
+        .filter(|(weight, _)| *weight == 0)
+        .map(|(_, line)| line)
+        .collect();
     let done = all.iter().filter(|(weight, _)| *weight == 2).count();
     let waiting = all.iter().filter(|(weight, _)| *weight == 1).count();
     lines.push(paint(Tone::Good, &format!("  ✔ {done} done")));
-    lines.extend(busy.iter().take(rows.saturating_sub(4)).map(|line| (*line).clone()));
+    lines.extend(
+        busy.iter()
+            .take(rows.saturating_sub(4))
+            .map(|line| (*line).clone()),
+    );
     let hidden = busy.len().saturating_sub(rows.saturating_sub(4));
     if hidden > 0 {
         lines.push(format!("  … {hidden} more under way"));
@@ -128,7 +154,10 @@ fn weight(status: &Status) -> u8 {
 fn head(run: &Run) -> String {
     let id = run.id.as_ref().map(ToString::to_string).unwrap_or_default();
     let (tone, word) = match &run.phase {
-        Phase::Running if run.restored_at.is_some() => (Tone::Good, "service restored; validating over the soak window".to_owned()),
+        Phase::Running if run.restored_at.is_some() => (
+            Tone::Good,
+            "service restored; validating over the soak window".to_owned(),
+        ),
         Phase::Running => (Tone::Strong, "under way".to_owned()),
         Phase::Held { why, .. } => (Tone::Warning, format!("held: {why}")),
         Phase::Unwinding { why } => (Tone::Warning, format!("taking back: {why}")),
@@ -145,43 +174,101 @@ fn step_line(phrase: &str, status: &Status, now: Timestamp) -> String {
     match status {
         Status::Pending => paint(Tone::Dim, &format!("  ◌ waiting   {phrase}")),
         Status::Intended(attempt) => format!("  ▸ under way {phrase}  {}", since(attempt.since, now)),
-        Status::Unsettled(attempt, _) => paint(Tone::Warning, &format!("  ? unknown   {phrase}  {}", since(attempt.since, now))),
-        Status::Done { since: from, at, .. } => paint(Tone::Good, &format!("  ✔ done      {phrase}  {}", since(*from, *at))),
-        Status::Failed(failing) => paint(Tone::Bad, &format!("  ✖ failed    {phrase}: {}", failing.failure.message)),
-        Status::Reversing(_) | Status::ReverseUnsettled(..) => paint(Tone::Warning, &format!("  ↩ going back {phrase}")),
-        Status::ReverseFailed(_, failure) => paint(Tone::Bad, &format!("  ✖ not taken back {phrase}: {}", failure.message)),
+        Status::Unsettled(attempt, _) => paint(
+            Tone::Warning,
+            &format!("  ? unknown   {phrase}  {}", since(attempt.since, now)),
+        ),
+        Status::Done { since: from, at, .. } => paint(
+            Tone::Good,
+            &format!("  ✔ done      {phrase}  {}", since(*from, *at)),
+        ),
+        Status::Failed(failing) => paint(
+            Tone::Bad,
+            &format!("  ✖ failed    {phrase}: {}", failing.failure.message),
+        ),
+        Status::Reversing(_) | Status::ReverseUnsettled(..) => {
+            paint(Tone::Warning, &format!("  ↩ going back {phrase}"))
+        }
+        Status::ReverseFailed(_, failure) => paint(
+            Tone::Bad,
+            &format!("  ✖ not taken back {phrase}: {}", failure.message),
+        ),
         Status::Reversed => paint(Tone::Dim, &format!("  ↩ taken back {phrase}")),
     }
 }
 
 /// One record as one line; none where it would say nothing to a person.
 fn line(plan: &Plan, record: &Record) -> Option<(Tone, String)> {
-    let phrase = |step: &StepId| plan.step(step).map_or_else(|| step.to_string(), |step| step.spec.phrase());
+    let phrase = |step: &StepId| {
+        plan.step(step)
+            .map_or_else(|| step.to_string(), |step| step.spec.phrase())
+    };
     Some(match &record.event {
-        Event::Approved { run, approval } => (Tone::Strong, format!("run {run} approved by {}: {}", approval.by, approval.reason)),
-        Event::Taken { holder } => (Tone::Dim, format!("carried out by {} on {}", holder.user, holder.host)),
+        Event::Approved { run, approval } => (
+            Tone::Strong,
+            format!("run {run} approved by {}: {}", approval.by, approval.reason),
+        ),
+        Event::Taken { holder } => (
+            Tone::Dim,
+            format!("carried out by {} on {}", holder.user, holder.host),
+        ),
         Event::Saved { evidence, missed } => {
-            let missed = if missed.is_empty() { String::new() } else { format!(", missed: {}", missed.join("; ")) };
-            (Tone::Plain, format!("evidence saved: {} pieces{missed}", evidence.len()))
+            let missed = if missed.is_empty() {
+                String::new()
+            } else {
+                format!(", missed: {}", missed.join("; "))
+            };
+            (
+                Tone::Plain,
+                format!("evidence saved: {} pieces{missed}", evidence.len()),
+            )
         }
         Event::Intended { step, attempt: 1, .. } => (Tone::Plain, format!("▸ start: {}", phrase(step))),
-        Event::Intended { step, attempt, .. } => (Tone::Warning, format!("▸ attempt {attempt}: {}", phrase(step))),
+        Event::Intended { step, attempt, .. } => {
+            (Tone::Warning, format!("▸ attempt {attempt}: {}", phrase(step)))
+        }
         Event::Applied { step, .. } => (Tone::Good, format!("✔ done: {}", phrase(step))),
-        Event::Failed { step, failure } => (Tone::Bad, format!("✖ failed: {}: {}{}", phrase(step), failure.message, evidence(&failure.evidence))),
-        Event::Unsettled { step, failure } => (Tone::Warning, format!("? unknown: {}: {}", phrase(step), failure.message)),
+        Event::Failed { step, failure } => (
+            Tone::Bad,
+            format!(
+                "✖ failed: {}: {}{}",
+                phrase(step),
+                failure.message,
+                evidence(&failure.evidence)
+            ),
+        ),
+        Event::Unsettled { step, failure } => (
+            Tone::Warning,
+            format!("? unknown: {}: {}", phrase(step), failure.message),
+        ),
         Event::ReverseIntended { step, .. } => (Tone::Warning, format!("↩ taking back: {}", phrase(step))),
         Event::Reversed { step, .. } => (Tone::Good, format!("↩ taken back: {}", phrase(step))),
-        Event::ReverseFailed { step, failure } => (Tone::Bad, format!("✖ not taken back: {}: {}", phrase(step), failure.message)),
-        Event::Requested { request, by } => (Tone::Warning, format!("{by} asks to {}", format!("{request:?}").to_lowercase())),
+        Event::ReverseFailed { step, failure } => (
+            Tone::Bad,
+            format!("✖ not taken back: {}: {}", phrase(step), failure.message),
+        ),
+        Event::Requested { request, by } => (
+            Tone::Warning,
+            format!("{by} asks to {}", format!("{request:?}").to_lowercase()),
+        ),
         Event::Held { why } => (Tone::Warning, format!("held: {why}")),
         Event::Resumed { by } => (Tone::Plain, format!("resumed by {by}")),
         Event::Unwinding { why } => (Tone::Warning, format!("taking back what was done: {why}")),
-        Event::Restored => (Tone::Good, "✔ the last workload serves; validating over the soak window".to_owned()),
-        Event::Judged { verdict } if verdict.passes() => (Tone::Good, format!("✔ validated: held for {}", human(verdict.held_for))),
+        Event::Restored => (
+            Tone::Good,
+            "✔ the last workload serves; validating over the soak window".to_owned(),
+        ),
+        Event::Judged { verdict } if verdict.passes() => (
+            Tone::Good,
+            format!("✔ validated: held for {}", human(verdict.held_for)),
+        ),
         Event::Judged { .. } => (Tone::Bad, "✖ not validated".to_owned()),
         Event::Finished { outcome } => match outcome {
             Outcome::Restored => (Tone::Good, "finished: restored".to_owned()),
-            Outcome::Unwound { why } => (Tone::Warning, format!("finished: unwound, the world is as before ({why})")),
+            Outcome::Unwound { why } => (
+                Tone::Warning,
+                format!("finished: unwound, the world is as before ({why})"),
+            ),
             Outcome::Stuck { step, why } => (Tone::Bad, format!("stuck at {step}: {why}")),
             Outcome::Superseded { by } => (Tone::Warning, format!("superseded by {by}")),
         },

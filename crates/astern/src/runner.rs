@@ -40,9 +40,20 @@ pub(crate) struct Handover {
 /// What the runner is to do. A new run is checked by the gate again there, from the same answers, without I/O.
 #[derive(Deserialize, Serialize)]
 pub(crate) enum Task {
-    Start { run: RunId, sealed: String, inventory: Box<Inventory>, answers: Answers, approval: Approval, saved: Saved },
-    Resume { run: RunId },
-    Abort { run: RunId },
+    Start {
+        run: RunId,
+        sealed: String,
+        inventory: Box<Inventory>,
+        answers: Answers,
+        approval: Approval,
+        saved: Saved,
+    },
+    Resume {
+        run: RunId,
+    },
+    Abort {
+        run: RunId,
+    },
 }
 
 /// How long the runner may take from its start to its first record, and from the run's rest to its own end.
@@ -64,17 +75,25 @@ pub(crate) async fn hand_over(
     let from = match &handover.task {
         Task::Start { .. } => Seq(0),
         Task::Resume { .. } | Task::Abort { .. } => {
-            astern_exec::book::Book::open(&*wired.world.journal, run).await?.run.head
+            astern_exec::book::Book::open(&*wired.world.journal, run)
+                .await?
+                .run
+                .head
         }
     };
     let mut child = spawn(global, &log)?;
-    let bytes = serde_json::to_vec(&handover).map_err(|error| CliError::input("the runner cannot be told").cause(error.to_string()))?;
-    let mut pipe = child.stdin.take().ok_or_else(|| CliError::input("the runner has no standard input"))?;
+    let bytes = serde_json::to_vec(&handover)
+        .map_err(|error| CliError::input("the runner cannot be told").cause(error.to_string()))?;
+    let mut pipe = child
+        .stdin
+        .take()
+        .ok_or_else(|| CliError::input("the runner has no standard input"))?;
     let told = async {
         pipe.write_all(&bytes).await?;
         pipe.shutdown().await
     };
-    told.await.map_err(|error| early_end(&log, None).cause(error.to_string()))?;
+    told.await
+        .map_err(|error| early_end(&log, None).cause(error.to_string()))?;
     drop(pipe);
     tokio::select! {
         biased;
@@ -95,13 +114,28 @@ pub(crate) async fn hand_over(
 }
 
 fn spawn(global: &Global, log: &Path) -> Result<Child, CliError> {
-    let failed = |what: &str, error: std::io::Error| CliError::input(format!("the runner {what}; nothing was changed")).cause(error.to_string());
-    let out = OpenOptions::new().create(true).append(true).mode(0o600).open(log).map_err(|error| failed("has no log", error))?;
+    let failed = |what: &str, error: std::io::Error| {
+        CliError::input(format!("the runner {what}; nothing was changed")).cause(error.to_string())
+    };
+    let out = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(log)
+        .map_err(|error| failed("has no log", error))?;
     let err = out.try_clone().map_err(|error| failed("has no log", error))?;
     let program = std::env::current_exe().map_err(|error| failed("was not found", error))?;
     let mut command = Command::new(program);
-    command.args(flags(global)).arg("runner").stdin(Stdio::piped()).stdout(out).stderr(err).kill_on_drop(false);
-    command.spawn().map_err(|error| failed("could not be started", error))
+    command
+        .args(flags(global))
+        .arg("runner")
+        .stdin(Stdio::piped())
+        .stdout(out)
+        .stderr(err)
+        .kill_on_drop(false);
+    command
+        .spawn()
+        .map_err(|error| failed("could not be started", error))
 }
 
 /// The flags that say which cluster and which store; no secret is among them.
@@ -128,38 +162,98 @@ fn early_end(log: &Path, code: Option<i32>) -> CliError {
         Some(3) => Exit::Refused,
         _ => Exit::NeedsPerson,
     };
-    let mut error = CliError::new(exit, "the runner ended before it wrote anything; no workload was changed");
+    let mut error = CliError::new(
+        exit,
+        "the runner ended before it wrote anything; no workload was changed",
+    );
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    error.shown = lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| (*line).to_owned()).collect();
+    error.shown = lines[lines.len().saturating_sub(LOG_LINES)..]
+        .iter()
+        .map(|line| (*line).to_owned())
+        .collect();
     error.hint(format!("its log: {}", log.display()))
 }
 
 /// The runner's own side: a session of its own, deaf to hang-ups; then one run, to its rest.
 pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Result<Exit, CliError> {
     let mut bytes = Vec::new();
-    let unread = |error: std::io::Error| CliError::input("the handover cannot be read").cause(error.to_string());
+    let unread =
+        |error: std::io::Error| CliError::input("the handover cannot be read").cause(error.to_string());
     tokio::io::stdin().read_to_end(&mut bytes).await.map_err(unread)?;
-    let handover: Handover = serde_json::from_slice(&bytes)
-        .map_err(|error| CliError::input("this is no handover; `astern rollback` starts runners").cause(error.to_string()))?;
+    let handover: Handover = serde_json::from_slice(&bytes).map_err(|error| {
+        CliError::input("this is no handover; `astern rollback` starts runners").cause(error.to_string())
+    })?;
     // Already leading a session means that somebody started it so; either way no terminal is attached.
     let _ = rustix::process::setsid();
     let _deaf = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(unread)?;
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .init();
     let mut wired = wiring::wire(global).await?;
     wired.platform = handover.platform.clone();
-    let who = Runner { holder: holder(&handover.user), platform: handover.platform };
+    let who = Runner {
+        holder: holder(&handover.user),
+        platform: handover.platform,
+    };
     let ended = match handover.task {
-        Task::Start { run, sealed, inventory, answers, approval, saved } => {
+        Task::Start {
+            run,
+            sealed,
+            inventory,
+            answers,
+            approval,
+            saved,
+        } => {
             let sealed = sealed.into_bytes();
-            let plan: Plan = astern_wire::envelope::open(&sealed)
-                .map_err(|error| CliError::input("the handed plan cannot be read").cause(error.to_string()))?;
-            let checked = astern_gate::check(plan, sealed, &inventory, &answers, &handover.allow, wired.world.clock.now())
-                .map_err(|rejected| crate::error::no_plan(astern_app::planning::NoPlan::Rejected(Box::new(rejected))))?;
-            running::start(&wired.world, who, run, checked, approval, saved, Arc::new(Unobserved)).await?
+            let plan: Plan = astern_wire::envelope::open(&sealed).map_err(|error| {
+                CliError::input("the handed plan cannot be read").cause(error.to_string())
+            })?;
+            let checked = astern_gate::check(
+                plan,
+                sealed,
+                &inventory,
+                &answers,
+                &handover.allow,
+                wired.world.clock.now(),
+            )
+            .map_err(|rejected| {
+                crate::error::no_plan(astern_app::planning::NoPlan::Rejected(Box::new(rejected)))
+            })?;
+            running::start(
+                &wired.world,
+                who,
+                run,
+                checked,
+                approval,
+                saved,
+                Arc::new(Unobserved),
+            )
+            .await?
         }
-        Task::Resume { run } => running::resume(&wired.world, who, &run, Wish::GoOn, &handover.allow, Arc::new(Unobserved)).await?,
-        Task::Abort { run } => running::resume(&wired.world, who, &run, Wish::TakeBack, &handover.allow, Arc::new(Unobserved)).await?,
+        Task::Resume { run } => {
+            running::resume(
+                &wired.world,
+                who,
+                &run,
+                Wish::GoOn,
+                &handover.allow,
+                Arc::new(Unobserved),
+            )
+            .await?
+        }
+        Task::Abort { run } => {
+            running::resume(
+                &wired.world,
+                who,
+                &run,
+                Wish::TakeBack,
+                &handover.allow,
+                Arc::new(Unobserved),
+            )
+            .await?
+        }
     };
     Ok(match running::rest(&ended.book) {
         Rest::Validated => Exit::Done,
@@ -180,9 +274,12 @@ pub(crate) async fn in_foreground(
     let mut every = tokio::time::interval(std::time::Duration::from_millis(500));
     tokio::pin!(work);
     let stopped = || {
-        CliError::new(Exit::Interrupted, format!("interrupted; run {run} can be resumed"))
-            .hint(format!("astern resume {run}   goes on"))
-            .hint(format!("astern abort {run}    takes back what was done"))
+        CliError::new(
+            Exit::Interrupted,
+            format!("interrupted; run {run} can be resumed"),
+        )
+        .hint(format!("astern resume {run}   goes on"))
+        .hint(format!("astern abort {run}    takes back what was done"))
     };
     loop {
         tokio::select! {
@@ -207,6 +304,8 @@ pub(crate) fn state_folder() -> Result<PathBuf, CliError> {
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .map_err(|error| CliError::input(format!("{} cannot be made", folder.display())).cause(error.to_string()))?;
+        .map_err(|error| {
+            CliError::input(format!("{} cannot be made", folder.display())).cause(error.to_string())
+        })?;
     Ok(folder)
 }

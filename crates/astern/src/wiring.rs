@@ -36,8 +36,14 @@ pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
             (Arc::new(journal), Arc::new(vault))
         }
         None => (
-            Arc::new(astern_journal::ClusterJournal::new(connection.client.clone(), namespace.clone())),
-            Arc::new(astern_journal::ClusterVault::new(connection.client.clone(), namespace)),
+            Arc::new(astern_journal::ClusterJournal::new(
+                connection.client.clone(),
+                namespace.clone(),
+            )),
+            Arc::new(astern_journal::ClusterVault::new(
+                connection.client.clone(),
+                namespace,
+            )),
         ),
     };
     let lasting = connection.lasting()?;
@@ -45,7 +51,9 @@ pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
         clock: Arc::new(SystemClock),
         sense: Arc::new(ClusterSense::new(connection.client.clone(), vault.clone())),
         lock: Arc::new(LeaseLock::new(lasting.clone())),
-        workloads: Arc::new(KubernetesWorkloads::new(connection.client.clone(), vault.clone()).watching(lasting)),
+        workloads: Arc::new(
+            KubernetesWorkloads::new(connection.client.clone(), vault.clone()).watching(lasting),
+        ),
         look: Arc::new(ClusterLook::new(connection)),
         journal,
     };
@@ -64,13 +72,22 @@ async fn connection(global: &Global) -> Result<Connection, CliError> {
 
 /// This process as a run's holder; `user` as the API server names it.
 pub(crate) fn holder(user: &str) -> Holder {
-    Holder { id: uuid::Uuid::now_v7().to_string(), user: user.to_owned(), host: host(), pid: std::process::id() }
+    Holder {
+        id: uuid::Uuid::now_v7().to_string(),
+        user: user.to_owned(),
+        host: host(),
+        pid: std::process::id(),
+    }
 }
 
 /// A new run's id: its time, for people and for order, and four random digits.
 pub(crate) fn run_id(now: Timestamp) -> RunId {
     let random = uuid::Uuid::now_v7().simple().to_string();
-    RunId(format!("r{}-{}", now.strftime("%Y%m%d-%H%M%S"), &random[random.len() - 4..]))
+    RunId(format!(
+        "r{}-{}",
+        now.strftime("%Y%m%d-%H%M%S"),
+        &random[random.len() - 4..]
+    ))
 }
 
 fn host() -> String {

@@ -1,6 +1,9 @@
 //! Any graph, any order of failures, any number of takeovers: what the engine makes of them. A small world stands
 //! behind the commands; the engine sees only what a journal would tell it.
-#![expect(clippy::unwrap_used, reason = "a test's support code fails the test where it cannot go on")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's support code fails the test where it cannot go on"
+)]
 
 use astern_engine::{Command, Graph, Node, Phase, Role, Run, next};
 use astern_model::approval::{Approval, How};

@@ -1,6 +1,9 @@
 //! Over every kind of plan: each step repeats, each step fails and unwinds, each crash point recovers. Each harness
 //! checks that the step that failed is the one that was meant to.
-#![expect(clippy::unwrap_used, reason = "a test's support code fails the test where it cannot go on")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's support code fails the test where it cannot go on"
+)]
 
 mod support;
 

@@ -83,7 +83,12 @@ pub struct Cluster {
 
 /// What tells one cluster from another, also when both are reached by the same address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "by", content = "uid")]
+#[serde(
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase",
+    tag = "by",
+    content = "uid"
+)]
 pub enum ClusterIdentity {
     /// The uid of the namespace `kube-system`.
     KubeSystem(Uid),

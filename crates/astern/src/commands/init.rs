@@ -7,17 +7,26 @@ use crate::platform::FILE_NAME;
 use crate::wiring::Wired;
 use std::path::PathBuf;
 
-pub(crate) async fn init(global: &Global, wired: &Wired, arguments: &Init, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn init(
+    global: &Global,
+    wired: &Wired,
+    arguments: &Init,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let file = global.file.clone().unwrap_or_else(|| PathBuf::from(FILE_NAME));
     if file.exists() {
-        return Err(CliError::input(format!("{} exists; nothing was written", file.display()))
-            .hint("name another file with --file, or move this one away"));
+        return Err(
+            CliError::input(format!("{} exists; nothing was written", file.display()))
+                .hint("name another file with --file, or move this one away"),
+        );
     }
     let namespace = global.namespace.as_deref().unwrap_or(&wired.platform.namespace);
     let inventory = wired.world.look.inventory(namespace).await?;
     if inventory.workloads.is_empty() {
-        return Err(CliError::input(format!("namespace {namespace} has no Deployment, StatefulSet or DaemonSet; nothing was written"))
-            .hint("name the namespace with -n"));
+        return Err(CliError::input(format!(
+            "namespace {namespace} has no Deployment, StatefulSet or DaemonSet; nothing was written"
+        ))
+        .hint("name the namespace with -n"));
     }
     for unread in &inventory.unread {
         console.warn(unread);
@@ -30,9 +39,18 @@ pub(crate) async fn init(global: &Global, wired: &Wired, arguments: &Init, conso
             console.say("nothing was written");
             return Ok(Exit::Done);
         }
-        return Err(CliError::new(Exit::Usage, "nobody is there to be asked; nothing was written").hint("astern init --yes writes without asking"));
+        return Err(
+            CliError::new(Exit::Usage, "nobody is there to be asked; nothing was written")
+                .hint("astern init --yes writes without asking"),
+        );
     }
-    std::fs::write(&file, &text).map_err(|error| CliError::input(format!("{} cannot be written", file.display())).cause(error.to_string()))?;
-    console.say(&format!("written to {} ({} workloads)", file.display(), found.platform.members.len()));
+    std::fs::write(&file, &text).map_err(|error| {
+        CliError::input(format!("{} cannot be written", file.display())).cause(error.to_string())
+    })?;
+    console.say(&format!(
+        "written to {} ({} workloads)",
+        file.display(),
+        found.platform.members.len()
+    ));
     Ok(Exit::Done)
 }

@@ -23,7 +23,10 @@ pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) ->
         console.warn(unread);
     }
     for target in survey::missing(&wired.platform, &inventory) {
-        console.warn(&format!("{target} stands in astern.yaml but not in namespace {}", inventory.namespace));
+        console.warn(&format!(
+            "{target} stands in astern.yaml but not in namespace {}",
+            inventory.namespace
+        ));
     }
     if assessment.workloads.is_empty() {
         console.say(&format!("namespace {} has no workloads", inventory.namespace));
@@ -39,7 +42,12 @@ pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) ->
     Ok(Exit::Done)
 }
 
-pub(crate) async fn releases(wired: &Wired, arguments: &Releases, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn releases(
+    wired: &Wired,
+    arguments: &Releases,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let (inventory, mut choices) = survey::releases(&wired.world, &wired.platform).await?;
     if !arguments.only.is_empty() {
         let names = names(&arguments.only)?;
@@ -57,9 +65,21 @@ pub(crate) async fn releases(wired: &Wired, arguments: &Releases, format: &Forma
     Ok(Exit::Done)
 }
 
-pub(crate) async fn plan(wired: &Wired, choose: &Choose, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn plan(
+    wired: &Wired,
+    choose: &Choose,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let asked = asked(choose, Acceptor::Person)?;
-    let result = planning::roll_back(&wired.world, &wired.platform, &asked, &allowances(&choose.accept_revert), Evidence::Leave).await;
+    let result = planning::roll_back(
+        &wired.world,
+        &wired.platform,
+        &asked,
+        &allowances(&choose.accept_revert),
+        Evidence::Leave,
+    )
+    .await;
     let prepared = match result {
         Ok(prepared) => prepared,
         Err(NoPlan::Refused(refusal)) => {
@@ -77,7 +97,11 @@ pub(crate) async fn plan(wired: &Wired, choose: &Choose, format: &Format, consol
         Format::File(file) => {
             write_private(file, checked.sealed())?;
             console.say_lines(&astern_report::plan_lines(plan, findings, hash));
-            console.say(&format!("written to {}; run it with: astern run {}", file.display(), file.display()));
+            console.say(&format!(
+                "written to {}; run it with: astern run {}",
+                file.display(),
+                file.display()
+            ));
             console.data(hash.as_str());
         }
         _ => output::print(
@@ -97,11 +121,23 @@ pub(crate) async fn runs(wired: &Wired, format: &Format, console: &Console) -> R
     if runs.is_empty() {
         console.say(&format!("no runs in {}", wired.world.journal.place()));
     }
-    output::print(console, format, "RunList", &runs, || plain(&runs_text(&runs)), || runs_markdown(&runs))?;
+    output::print(
+        console,
+        format,
+        "RunList",
+        &runs,
+        || plain(&runs_text(&runs)),
+        || runs_markdown(&runs),
+    )?;
     Ok(Exit::Done)
 }
 
-pub(crate) async fn validate(wired: &Wired, arguments: &Validate, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn validate(
+    wired: &Wired,
+    arguments: &Validate,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let platform = &wired.platform;
     let inventory = wired.world.look.inventory(&platform.namespace).await?;
     let mut criteria = Criteria::of(platform, survey::scope(platform, &inventory));
@@ -109,15 +145,37 @@ pub(crate) async fn validate(wired: &Wired, arguments: &Validate, format: &Forma
         criteria.soak = astern_wire::duration::parse(soak)
             .map_err(|error| CliError::new(Exit::Usage, format!("--soak {soak}: {error}")))?;
     }
-    console.say(&format!("watching {} workloads for {}", criteria.targets.len(), human(criteria.soak)));
+    console.say(&format!(
+        "watching {} workloads for {}",
+        criteria.targets.len(),
+        human(criteria.soak)
+    ));
     let since = wired.world.clock.now();
-    let verdict = judging::validate(&wired.world, platform, &criteria, since, std::collections::BTreeMap::new()).await;
+    let verdict = judging::validate(
+        &wired.world,
+        platform,
+        &criteria,
+        since,
+        std::collections::BTreeMap::new(),
+    )
+    .await;
     print_verdict(&verdict, format, console)?;
-    Ok(if verdict.passes() { Exit::Done } else { Exit::NotValidated })
+    Ok(if verdict.passes() {
+        Exit::Done
+    } else {
+        Exit::NotValidated
+    })
 }
 
 pub(crate) fn print_verdict(verdict: &Verdict, format: &Format, console: &Console) -> Result<(), CliError> {
-    output::print(console, format, "Verdict", verdict, || astern_report::verdict_lines(verdict), || verdict_markdown(verdict))
+    output::print(
+        console,
+        format,
+        "Verdict",
+        verdict,
+        || astern_report::verdict_lines(verdict),
+        || verdict_markdown(verdict),
+    )
 }
 
 /// What `--only`, `--to` and the other flags of choosing say.
@@ -128,9 +186,14 @@ pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliErr
             CliError::new(Exit::Usage, format!("--to {typed}: {why}"))
                 .hint("--to api-gateway=2, --to api-gateway=image:v1.2.3, --to statefulset/db=sha256:…")
         };
-        let (name, selector) = typed.split_once('=').ok_or_else(|| usage("there is no `=` in it"))?;
+        let (name, selector) = typed
+            .split_once('=')
+            .ok_or_else(|| usage("there is no `=` in it"))?;
         let selector = astern_plan::Selector::parse(selector).map_err(|error| usage(&error.to_string()))?;
-        to.push((Name::parse(name).ok_or_else(|| usage("the kind is not known"))?, selector));
+        to.push((
+            Name::parse(name).ok_or_else(|| usage("the kind is not known"))?,
+            selector,
+        ));
     }
     Ok(Asked {
         only: names(&choose.only)?,
@@ -157,44 +220,82 @@ fn names(typed: &[String]) -> Result<Vec<Name>, CliError> {
 }
 
 pub(crate) fn allowances(accept_revert: &[String]) -> Allowances {
-    Allowances { accept_revert: accept_revert.iter().cloned().collect() }
+    Allowances {
+        accept_revert: accept_revert.iter().cloned().collect(),
+    }
 }
 
 /// Writes a file that only its owner can read. An existing one is replaced whole, or not at all.
 pub(crate) fn write_private(file: &Path, bytes: &[u8]) -> Result<(), CliError> {
     use std::os::unix::fs::OpenOptionsExt;
-    let failed = |error: std::io::Error| CliError::input(format!("{} cannot be written", file.display())).cause(error.to_string());
+    let failed = |error: std::io::Error| {
+        CliError::input(format!("{} cannot be written", file.display())).cause(error.to_string())
+    };
     let beside = file.with_extension(format!("{}.tmp", std::process::id()));
     let mut open = std::fs::OpenOptions::new();
-    let mut out = open.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(failed)?;
-    out.write_all(bytes).and_then(|()| out.sync_all()).map_err(failed)?;
+    let mut out = open
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(failed)?;
+    out.write_all(bytes)
+        .and_then(|()| out.sync_all())
+        .map_err(failed)?;
     std::fs::rename(&beside, file).map_err(failed)
 }
 
 /// Text as lines without a kind of their own.
 pub(crate) fn plain(text: &str) -> Vec<Line> {
-    text.lines().map(|line| Line { kind: LineKind::Text, text: line.to_owned() }).collect()
+    text.lines()
+        .map(|line| Line {
+            kind: LineKind::Text,
+            text: line.to_owned(),
+        })
+        .collect()
 }
 
 fn runs_text(runs: &[RunLine]) -> String {
     let mut rows = vec![["RUN", "WHEN", "STATE", "STEPS", "BY", "REASON"].map(str::to_owned)];
     rows.extend(runs.iter().map(cells));
-    let width: Vec<usize> = (0..5).map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)).collect();
+    let width: Vec<usize> = (0..5)
+        .map(|column| {
+            rows.iter()
+                .map(|row| row[column].chars().count())
+                .max()
+                .unwrap_or(0)
+        })
+        .collect();
     let line = |row: &[String; 6]| {
-        let padded: Vec<String> = (0..5).map(|column| format!("{:1$}", row[column], width[column])).collect();
+        let padded: Vec<String> = (0..5)
+            .map(|column| format!("{:1$}", row[column], width[column]))
+            .collect();
         format!("{}  {}", padded.join("  "), row[5])
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn runs_markdown(runs: &[RunLine]) -> String {
-    let mut lines = vec!["| run | when | state | steps | by | reason |".to_owned(), "|---|---|---|---|---|---|".to_owned()];
-    lines.extend(runs.iter().map(|run| format!("| {} |", cells(run).map(|cell| cell.replace('|', "\\|")).join(" | "))));
+    let mut lines = vec![
+        "| run | when | state | steps | by | reason |".to_owned(),
+        "|---|---|---|---|---|---|".to_owned(),
+    ];
+    lines.extend(runs.iter().map(|run| {
+        format!(
+            "| {} |",
+            cells(run).map(|cell| cell.replace('|', "\\|")).join(" | ")
+        )
+    }));
     lines.join("\n")
 }
 
 fn cells(run: &RunLine) -> [String; 6] {
-    let note = run.note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default();
+    let note = run
+        .note
+        .as_ref()
+        .map(|note| format!(" ({note})"))
+        .unwrap_or_default();
     [
         run.run.to_string(),
         run.at.map(astern_model::choice::clock).unwrap_or_default(),
@@ -206,14 +307,22 @@ fn cells(run: &RunLine) -> [String; 6] {
 }
 
 fn verdict_markdown(verdict: &Verdict) -> String {
-    let mut lines = vec!["| workload | check | result | evidence |".to_owned(), "|---|---|---|---|".to_owned()];
+    let mut lines = vec![
+        "| workload | check | result | evidence |".to_owned(),
+        "|---|---|---|---|".to_owned(),
+    ];
     lines.extend(verdict.items.iter().map(|item| {
         let result = match item.result {
             CheckResult::Pass => "pass",
             CheckResult::Fail => "**fail**",
             CheckResult::Unknown => "unknown",
         };
-        format!("| {} | {} | {result} | {} |", item.target, item.check, item.evidence.replace('|', "\\|"))
+        format!(
+            "| {} | {} | {result} | {} |",
+            item.target,
+            item.check,
+            item.evidence.replace('|', "\\|")
+        )
     }));
     lines.join("\n")
 }

@@ -22,16 +22,37 @@ pub(crate) fn check(global: &Global) -> Result<Exit, CliError> {
         Some(file) => platform::read(&file)?.policy,
         None => Policy::default(),
     };
-    let notes: Vec<String> = astern_wire::policy_check::check_policy(&policy).into_iter()
+    let notes: Vec<String> = astern_wire::policy_check::check_policy(&policy)
+        .into_iter()
         .map(|note| format!("{}: {} ({})", note.what.word(), note.message, note.hint))
         .collect();
-    let checked = Checked { matrix: policy.matrix, notes };
-    output::print(&console, &format, "PolicyCheck", &checked, || super::look::plain(&text(&checked)), || markdown(&checked))?;
-    Ok(if checked.notes.is_empty() { Exit::Done } else { Exit::Input })
+    let checked = Checked {
+        matrix: policy.matrix,
+        notes,
+    };
+    output::print(
+        &console,
+        &format,
+        "PolicyCheck",
+        &checked,
+        || super::look::plain(&text(&checked)),
+        || markdown(&checked),
+    )?;
+    Ok(if checked.notes.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Input
+    })
 }
 
 fn text(checked: &Checked) -> String {
-    let width = checked.matrix.iter().map(|row| row.id.len()).max().unwrap_or(3).max(3);
+    let width = checked
+        .matrix
+        .iter()
+        .map(|row| row.id.len())
+        .max()
+        .unwrap_or(3)
+        .max(3);
     let mut lines = vec![format!("{:width$}  {:9}  WHEN", "ROW", "SAYS")];
     for row in &checked.matrix {
         lines.push(format!("{:width$}  {:9}  {}", row.id, say(row), row.because));
@@ -46,7 +67,12 @@ fn text(checked: &Checked) -> String {
 
 fn markdown(checked: &Checked) -> String {
     let mut lines = vec!["| row | says | when |".to_owned(), "|---|---|---|".to_owned()];
-    lines.extend(checked.matrix.iter().map(|row| format!("| `{}` | {} | {} |", row.id, say(row), row.because)));
+    lines.extend(
+        checked
+            .matrix
+            .iter()
+            .map(|row| format!("| `{}` | {} | {} |", row.id, say(row), row.because)),
+    );
     lines.extend(checked.notes.iter().map(|note| format!("\n- {note}")));
     lines.join("\n")
 }

@@ -11,7 +11,12 @@ use astern_exec::book::Book;
 use astern_report::Report;
 use std::path::{Path, PathBuf};
 
-pub(crate) async fn report(wired: &Wired, arguments: &args::Report, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn report(
+    wired: &Wired,
+    arguments: &args::Report,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let run = pick(wired, arguments.run.as_deref(), false).await?;
     let book = Book::open(&*wired.world.journal, &run).await?;
     let report = make(wired, &book);
@@ -27,20 +32,37 @@ pub(crate) async fn report(wired: &Wired, arguments: &args::Report, format: &For
         console.say(&format!("written to {}", file.display()));
         return Ok(Exit::Done);
     }
-    output::print(console, format, "Report", &report, || astern_report::text_lines(&report), || astern_report::markdown(&report))?;
+    output::print(
+        console,
+        format,
+        "Report",
+        &report,
+        || astern_report::text_lines(&report),
+        || astern_report::markdown(&report),
+    )?;
     Ok(Exit::Done)
 }
 
 /// The report of a run.
 pub(crate) fn make(wired: &Wired, book: &Book) -> Report {
-    astern_report::report(&book.id, &book.plan, &book.hash(), &book.records, &wired.world.journal.place())
+    astern_report::report(
+        &book.id,
+        &book.plan,
+        &book.hash(),
+        &book.records,
+        &wired.world.journal.place(),
+    )
 }
 
 /// Writes the page beside the runner's logs and says where, once a run has come to rest.
 pub(crate) fn leave(wired: &Wired, book: &Book, console: &Console) -> Result<PathBuf, CliError> {
     let file = crate::runner::state_folder()?.join(format!("{}.html", book.id));
     write_page(&file, &make(wired, book))?;
-    console.say(&format!("report: {}   (again: astern report {})", file.display(), book.id));
+    console.say(&format!(
+        "report: {}   (again: astern report {})",
+        file.display(),
+        book.id
+    ));
     Ok(file)
 }
 

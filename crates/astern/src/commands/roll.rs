@@ -9,9 +9,9 @@ use crate::output::{self, Format};
 use crate::progress::Progress;
 use crate::runner::{self, Handover, Task};
 use crate::wiring::{Wired, holder, run_id};
+use astern_app::history;
 use astern_app::planning::{self, Evidence, NoPlan, Prepared};
 use astern_app::running::{self, Runner};
-use astern_app::history;
 use astern_exec::book::Book;
 use astern_model::approval::{Approval, How};
 use astern_model::finding::{Allowances, Severity};
@@ -20,18 +20,36 @@ use astern_model::plan::Plan;
 use astern_model::policy::{Acceptor, Say};
 use std::sync::Arc;
 
-pub(crate) async fn rollback(global: &Global, wired: &Wired, arguments: Rollback, format: &Format, console: &Console) -> Result<Exit, CliError> {
-    let acceptor = if arguments.approve.yes { Acceptor::Yes } else { Acceptor::Person };
+pub(crate) async fn rollback(
+    global: &Global,
+    wired: &Wired,
+    arguments: Rollback,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
+    let acceptor = if arguments.approve.yes {
+        Acceptor::Yes
+    } else {
+        Acceptor::Person
+    };
     if !arguments.dry_run {
         approvable(&arguments.approve, console)?;
     }
     let asked = asked(&arguments.choose, acceptor)?;
     let allow = allowances(&arguments.choose.accept_revert);
-    let evidence = if arguments.dry_run { Evidence::Leave } else { Evidence::Save };
+    let evidence = if arguments.dry_run {
+        Evidence::Leave
+    } else {
+        Evidence::Save
+    };
     let prepared = planning::roll_back(&wired.world, &wired.platform, &asked, &allow, evidence).await;
     let prepared = refused_as_data(prepared, format, console)?;
     if arguments.dry_run {
-        let (plan, findings, hash) = (prepared.checked.plan(), prepared.checked.findings(), prepared.checked.hash());
+        let (plan, findings, hash) = (
+            prepared.checked.plan(),
+            prepared.checked.findings(),
+            prepared.checked.hash(),
+        );
         output::print(
             console,
             format,
@@ -45,16 +63,33 @@ pub(crate) async fn rollback(global: &Global, wired: &Wired, arguments: Rollback
     carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
 }
 
-pub(crate) async fn run(global: &Global, wired: &Wired, arguments: RunPlan, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn run(
+    global: &Global,
+    wired: &Wired,
+    arguments: RunPlan,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     approvable(&arguments.approve, console)?;
     let file = &arguments.plan;
-    let sealed = std::fs::read(file)
-        .map_err(|error| CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string()))?;
+    let sealed = std::fs::read(file).map_err(|error| {
+        CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string())
+    })?;
     let hash = PlanHash::of(&sealed);
-    if let Some(expected) = arguments.expect.as_ref().filter(|expected| expected.as_str() != hash.as_str()) {
-        return Err(CliError::new(Exit::Refused, format!("{} is not the plan that was expected; nothing was changed", file.display()))
-            .code("AST0413")
-            .cause(format!("expected {expected}, found {hash}")));
+    if let Some(expected) = arguments
+        .expect
+        .as_ref()
+        .filter(|expected| expected.as_str() != hash.as_str())
+    {
+        return Err(CliError::new(
+            Exit::Refused,
+            format!(
+                "{} is not the plan that was expected; nothing was changed",
+                file.display()
+            ),
+        )
+        .code("AST0413")
+        .cause(format!("expected {expected}, found {hash}")));
     }
     let plan: Plan = astern_wire::envelope::open(&sealed).map_err(|error| {
         CliError::input(format!("{} is not a plan; nothing was changed", file.display()))
@@ -70,15 +105,24 @@ pub(crate) async fn run(global: &Global, wired: &Wired, arguments: RunPlan, form
     carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
 }
 
-pub(crate) async fn undo(global: &Global, wired: &Wired, arguments: Undo, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn undo(
+    global: &Global,
+    wired: &Wired,
+    arguments: Undo,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     approvable(&arguments.approve, console)?;
     let run = RunId::from(arguments.run.as_str());
     let book = Book::open(&*wired.world.journal, &run).await?;
     let taken = history::taken(&book);
     if taken.is_empty() {
-        return Err(CliError::new(Exit::Refused, format!("run {run} left nothing that could be taken back; nothing was changed"))
-            .code("AST0415")
-            .hint(format!("astern report {run}")));
+        return Err(CliError::new(
+            Exit::Refused,
+            format!("run {run} left nothing that could be taken back; nothing was changed"),
+        )
+        .code("AST0415")
+        .hint(format!("astern report {run}")));
     }
     let allow = allowances(&arguments.accept_revert);
     let prepared = planning::undo(&wired.world, &wired.platform, &run, &taken, &allow).await;
@@ -90,15 +134,25 @@ pub(crate) async fn undo(global: &Global, wired: &Wired, arguments: Undo, format
 fn approvable(approve: &Approve, console: &Console) -> Result<(), CliError> {
     let usage = |message: &str, hint: &str| Err(CliError::new(Exit::Usage, message).hint(hint));
     if approve.yes && approve.reason.is_none() {
-        return usage("--yes needs a reason: it appears in the journal, on the workloads and in the report", "--reason TEXT");
+        return usage(
+            "--yes needs a reason: it appears in the journal, on the workloads and in the report",
+            "--reason TEXT",
+        );
     }
     if !approve.yes && !console.can_ask() {
-        return usage("nobody is there to be asked; nothing was changed", "--yes --reason TEXT approves without asking");
+        return usage(
+            "nobody is there to be asked; nothing was changed",
+            "--yes --reason TEXT approves without asking",
+        );
     }
     Ok(())
 }
 
-fn refused_as_data(prepared: Result<Prepared, NoPlan>, format: &Format, console: &Console) -> Result<Prepared, CliError> {
+fn refused_as_data(
+    prepared: Result<Prepared, NoPlan>,
+    format: &Format,
+    console: &Console,
+) -> Result<Prepared, CliError> {
     prepared.map_err(|refused| {
         if let (NoPlan::Refused(refusal), Format::Json | Format::Yaml) = (&refused, format) {
             if let Err(error) = output::print(console, format, "Refusal", &**refusal, Vec::new, String::new) {
@@ -119,7 +173,11 @@ async fn carry_out(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let checked = &prepared.checked;
-    console.say_lines(&astern_report::plan_lines(checked.plan(), checked.findings(), checked.hash()));
+    console.say_lines(&astern_report::plan_lines(
+        checked.plan(),
+        checked.findings(),
+        checked.hash(),
+    ));
     let Some(approval) = approval(wired, &prepared, &approve, console)? else {
         console.say("not approved; nothing was changed");
         return Ok(Exit::Refused);
@@ -128,8 +186,19 @@ async fn carry_out(
     let user = checked.plan().cluster.user.clone();
     let progress = Arc::new(Progress::new(console.clone(), checked.plan().clone()));
     if approve.foreground {
-        let who = Runner { holder: holder(&user), platform: wired.platform.clone() };
-        let work = running::start(&wired.world, who, run.clone(), prepared.checked, approval, prepared.saved, progress.clone());
+        let who = Runner {
+            holder: holder(&user),
+            platform: wired.platform.clone(),
+        };
+        let work = running::start(
+            &wired.world,
+            who,
+            run.clone(),
+            prepared.checked,
+            approval,
+            prepared.saved,
+            progress.clone(),
+        );
         let ended = runner::in_foreground(work, &progress, &run).await?;
         return tend::rest(wired, &ended.book, format, console);
     }
@@ -143,19 +212,33 @@ async fn carry_out(
         approval,
         saved: prepared.saved,
     };
-    let handover = Handover { platform: wired.platform.clone(), user, allow, task };
+    let handover = Handover {
+        platform: wired.platform.clone(),
+        user,
+        allow,
+        task,
+    };
     runner::hand_over(global, wired, handover, &run, &progress, format, console).await
 }
 
 /// Who says yes, and why. None: they said no.
-fn approval(wired: &Wired, prepared: &Prepared, approve: &Approve, console: &Console) -> Result<Option<Approval>, CliError> {
+fn approval(
+    wired: &Wired,
+    prepared: &Prepared,
+    approve: &Approve,
+    console: &Console,
+) -> Result<Option<Approval>, CliError> {
     let checked = &prepared.checked;
     let reason = match &approve.reason {
         Some(reason) => reason.clone(),
-        None => console.ask("Reason (appears in journal, annotations and report):").unwrap_or_default(),
+        None => console
+            .ask("Reason (appears in journal, annotations and report):")
+            .unwrap_or_default(),
     };
     if reason.trim().is_empty() {
-        return Err(CliError::new(Exit::Usage, "a reason is needed; nothing was changed").hint("--reason TEXT"));
+        return Err(
+            CliError::new(Exit::Usage, "a reason is needed; nothing was changed").hint("--reason TEXT"),
+        );
     }
     if !approve.yes && !console.confirm("Carry this plan out?") {
         return Ok(None);
@@ -163,10 +246,25 @@ fn approval(wired: &Wired, prepared: &Prepared, approve: &Approve, console: &Con
     let plan = checked.plan();
     let mut overrides: Vec<String> = match plan.decision.say {
         Say::RollBack => Vec::new(),
-        Say::Ask | Say::DoNot => plan.decision.fired.iter().map(|fired| format!("{}: {}", fired.row, fired.because)).collect(),
+        Say::Ask | Say::DoNot => plan
+            .decision
+            .fired
+            .iter()
+            .map(|fired| format!("{}: {}", fired.row, fired.because))
+            .collect(),
     };
-    overrides.extend(plan.warnings.iter().filter(|warning| warning.contains("unknown")).cloned());
-    let warnings = checked.findings().iter().filter(|finding| finding.severity == Severity::Warn).map(|finding| finding.code.clone()).collect();
+    overrides.extend(
+        plan.warnings
+            .iter()
+            .filter(|warning| warning.contains("unknown"))
+            .cloned(),
+    );
+    let warnings = checked
+        .findings()
+        .iter()
+        .filter(|finding| finding.severity == Severity::Warn)
+        .map(|finding| finding.code.clone())
+        .collect();
     Ok(Some(Approval {
         plan: checked.hash().clone(),
         by: plan.cluster.user.clone(),

@@ -18,14 +18,25 @@ use astern_model::id::RunId;
 use astern_model::record::{Outcome, Request};
 use std::sync::Arc;
 
-pub(crate) async fn attach(wired: &Wired, arguments: &OneRun, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn attach(
+    wired: &Wired,
+    arguments: &OneRun,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let run = pick(wired, arguments.run.as_deref(), false).await?;
     let book = Book::open(&*wired.world.journal, &run).await?;
     let progress = Progress::new(console.clone(), book.plan.clone());
     watch(wired, &run, &progress, format, console).await
 }
 
-pub(crate) async fn resume(global: &Global, wired: &Wired, arguments: Resume, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn resume(
+    global: &Global,
+    wired: &Wired,
+    arguments: Resume,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let run = pick(wired, arguments.run.as_deref(), true).await?;
     let book = Book::open(&*wired.world.journal, &run).await?;
     over(&book)?;
@@ -36,12 +47,23 @@ pub(crate) async fn resume(global: &Global, wired: &Wired, arguments: Resume, fo
     go_on(global, wired, &book, arguments, Wish::GoOn, format, console).await
 }
 
-pub(crate) async fn abort(global: &Global, wired: &Wired, arguments: Resume, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn abort(
+    global: &Global,
+    wired: &Wired,
+    arguments: Resume,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let run = pick(wired, arguments.run.as_deref(), true).await?;
     let book = Book::open(&*wired.world.journal, &run).await?;
     over(&book)?;
     describe(&book, console);
-    if !arguments.yes && !confirmed(console, &format!("Take back what {run} did, so that the bad release serves again?"))? {
+    if !arguments.yes
+        && !confirmed(
+            console,
+            &format!("Take back what {run} did, so that the bad release serves again?"),
+        )?
+    {
         return Ok(Exit::NeedsPerson);
     }
     if running::alive(&wired.world, &book).await?.is_some() && !matches!(book.run.phase, Phase::Held { .. }) {
@@ -53,12 +75,23 @@ pub(crate) async fn abort(global: &Global, wired: &Wired, arguments: Resume, for
     go_on(global, wired, &book, arguments, Wish::TakeBack, format, console).await
 }
 
-async fn go_on(global: &Global, wired: &Wired, book: &Book, arguments: Resume, wish: Wish, format: &Format, console: &Console) -> Result<Exit, CliError> {
+async fn go_on(
+    global: &Global,
+    wired: &Wired,
+    book: &Book,
+    arguments: Resume,
+    wish: Wish,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let cluster = wired.world.look.identify(&book.plan.namespace).await?;
     let allow = allowances(&arguments.accept_revert);
     let progress = Arc::new(Progress::new(console.clone(), book.plan.clone()));
     if arguments.foreground {
-        let who = Runner { holder: holder(&cluster.user), platform: wired.platform.clone() };
+        let who = Runner {
+            holder: holder(&cluster.user),
+            platform: wired.platform.clone(),
+        };
         let work = running::resume(&wired.world, who, &book.id, wish, &allow, progress.clone());
         let ended = runner::in_foreground(work, &progress, &book.id).await?;
         return rest(wired, &ended.book, format, console);
@@ -67,12 +100,23 @@ async fn go_on(global: &Global, wired: &Wired, book: &Book, arguments: Resume, w
         Wish::GoOn => Task::Resume { run: book.id.clone() },
         Wish::TakeBack => Task::Abort { run: book.id.clone() },
     };
-    let handover = Handover { platform: wired.platform.clone(), user: cluster.user, allow, task };
+    let handover = Handover {
+        platform: wired.platform.clone(),
+        user: cluster.user,
+        allow,
+        task,
+    };
     runner::hand_over(global, wired, handover, &book.id, &progress, format, console).await
 }
 
 /// Watches until the run rests, then says how. Ctrl-C ends the watching, not the run.
-pub(crate) async fn watch(wired: &Wired, run: &RunId, progress: &Progress, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) async fn watch(
+    wired: &Wired,
+    run: &RunId,
+    progress: &Progress,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
     let watching = running::attach(&wired.world, run, progress);
     tokio::pin!(watching);
     let mut every = tokio::time::interval(std::time::Duration::from_millis(500));
@@ -94,10 +138,19 @@ async fn interrupted(wired: &Wired, run: &RunId, console: &Console) -> Result<Op
     let answer = tokio::task::block_in_place(|| {
         console.ask("\n[d]etach (the run goes on), [p]ause after this step, [u]ndo what was done, anything else: go on watching?")
     });
-    let user = || async { wired.world.look.identify(&wired.platform.namespace).await.map(|cluster| cluster.user) };
+    let user = || async {
+        wired
+            .world
+            .look
+            .identify(&wired.platform.namespace)
+            .await
+            .map(|cluster| cluster.user)
+    };
     match answer.as_deref() {
         None | Some("d" | "detach") => {
-            console.say(&format!("detached; the run goes on. Come back with: astern attach {run}"));
+            console.say(&format!(
+                "detached; the run goes on. Come back with: astern attach {run}"
+            ));
             Ok(Some(Exit::Interrupted))
         }
         Some("p" | "pause") => {
@@ -117,7 +170,9 @@ pub(crate) fn rest(wired: &Wired, book: &Book, format: &Format, console: &Consol
     let rest = running::rest(book);
     if matches!(format, Format::Json | Format::Yaml | Format::Markdown) {
         let report = report::make(wired, book);
-        crate::output::print(console, format, "Report", &report, Vec::new, || astern_report::markdown(&report))?;
+        crate::output::print(console, format, "Report", &report, Vec::new, || {
+            astern_report::markdown(&report)
+        })?;
     } else if let Some(verdict) = &book.run.verdict {
         print_verdict(verdict, &Format::Text, console)?;
     }
@@ -140,13 +195,22 @@ fn say_end(book: &Book, rest: Rest, console: &Console) {
         _ => String::new(),
     };
     match rest {
-        Rest::Validated => console.say(&paint(Tone::Good, &format!("✔ restored{took} and validated: run {run}"))),
+        Rest::Validated => console.say(&paint(
+            Tone::Good,
+            &format!("✔ restored{took} and validated: run {run}"),
+        )),
         Rest::NotValidated => {
-            console.say(&paint(Tone::Bad, &format!("✖ restored{took}, but not validated: run {run}")));
+            console.say(&paint(
+                Tone::Bad,
+                &format!("✖ restored{took}, but not validated: run {run}"),
+            ));
             console.say("hint: astern status   says how every workload stands");
             console.say("hint: astern validate   checks again");
         }
-        Rest::Unwound => console.say(&paint(Tone::Warning, &format!("↩ unwound: the world is as before run {run}"))),
+        Rest::Unwound => console.say(&paint(
+            Tone::Warning,
+            &format!("↩ unwound: the world is as before run {run}"),
+        )),
         Rest::NeedsPerson => {
             describe(book, console);
             if let Phase::Finished(Outcome::Stuck { .. } | Outcome::Superseded { .. }) = &book.run.phase {
@@ -177,7 +241,11 @@ fn describe(book: &Book, console: &Console) {
             Status::Pending | Status::Reversed => Tone::Dim,
             _ => Tone::Warning,
         };
-        console.say(&format!("  {} {}", paint(tone, &format!("{:<12}", status.name())), step.spec.phrase()));
+        console.say(&format!(
+            "  {} {}",
+            paint(tone, &format!("{:<12}", status.name())),
+            step.spec.phrase()
+        ));
         if let Status::Failed(failing) = status {
             for line in &failing.failure.evidence {
                 console.say(&format!("               {line}"));
@@ -188,9 +256,11 @@ fn describe(book: &Book, console: &Console) {
 
 fn over(book: &Book) -> Result<(), CliError> {
     match &book.run.phase {
-        Phase::Finished(_) => {
-            Err(running::RunError::Over { run: book.id.clone(), how: history::word(&book.run.phase) }.into())
+        Phase::Finished(_) => Err(running::RunError::Over {
+            run: book.id.clone(),
+            how: history::word(&book.run.phase),
         }
+        .into()),
         _ => Ok(()),
     }
 }
@@ -199,7 +269,10 @@ fn confirmed(console: &Console, question: &str) -> Result<bool, CliError> {
     if console.can_ask() {
         return Ok(console.confirm(question));
     }
-    Err(CliError::new(Exit::Usage, "nobody is there to be asked; nothing was changed").hint("--yes goes on without asking"))
+    Err(
+        CliError::new(Exit::Usage, "nobody is there to be asked; nothing was changed")
+            .hint("--yes goes on without asking"),
+    )
 }
 
 /// The run that is meant: the one named, or the newest (that is not over, where `open` is asked for).
@@ -208,7 +281,9 @@ pub(crate) async fn pick(wired: &Wired, named: Option<&str>, open: bool) -> Resu
         return Ok(RunId::from(run));
     }
     let runs = history::runs(&wired.world).await?;
-    let found = runs.iter().find(|run| !open || matches!(run.state.as_str(), "running" | "held" | "unwinding"));
+    let found = runs
+        .iter()
+        .find(|run| !open || matches!(run.state.as_str(), "running" | "held" | "unwinding"));
     found.map(|line| line.run.clone()).ok_or_else(|| {
         let kind = if open { "run that is not over" } else { "run" };
         CliError::input(format!("there is no {kind} in {}", wired.world.journal.place()))

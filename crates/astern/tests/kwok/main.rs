@@ -1,5 +1,8 @@
 //! astern through its binary, on a real control plane with kwok nodes. `cargo xtask test --lane kwok` runs it.
-#![expect(clippy::unwrap_used, reason = "a test's support code fails the test where it cannot go on")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's support code fails the test where it cannot go on"
+)]
 
 mod support;
 

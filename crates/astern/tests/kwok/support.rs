@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 /// Where the cluster is; the lane sets it.
 pub(crate) fn kubeconfig() -> PathBuf {
-    PathBuf::from(std::env::var("ASTERN_TEST_KUBECONFIG").expect("run `cargo xtask test --lane kwok`, which sets ASTERN_TEST_KUBECONFIG"))
+    PathBuf::from(
+        std::env::var("ASTERN_TEST_KUBECONFIG")
+            .expect("run `cargo xtask test --lane kwok`, which sets ASTERN_TEST_KUBECONFIG"),
+    )
 }
 
 /// A namespace that goes with the test, and a folder for its files.
@@ -51,7 +54,10 @@ impl Place {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let namespace = format!("t-{name}-{}-{count}", std::process::id());
-        let place = Self { namespace, folder: tempfile::tempdir().unwrap() };
+        let place = Self {
+            namespace,
+            folder: tempfile::tempdir().unwrap(),
+        };
         place.kubectl(&["create", "namespace", &place.namespace]);
         place
     }
@@ -72,7 +78,11 @@ impl Place {
 
     /// Starts the binary and leaves it running.
     pub(crate) fn start(&self, words: &[&str]) -> Child {
-        self.command(&kubeconfig(), words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+        self.command(&kubeconfig(), words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
     }
 
     pub(crate) fn command(&self, kubeconfig: &Path, words: &[&str]) -> Command {
@@ -90,8 +100,17 @@ impl Place {
 
     /// kubectl in this test's namespace; its output.
     pub(crate) fn kubectl(&self, words: &[&str]) -> String {
-        let output = Command::new("kubectl").args(["-n", &self.namespace]).args(words).env("KUBECONFIG", kubeconfig()).output().unwrap();
-        assert!(output.status.success(), "kubectl {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("kubectl")
+            .args(["-n", &self.namespace])
+            .args(words)
+            .env("KUBECONFIG", kubeconfig())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "kubectl {words:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -116,7 +135,10 @@ impl Place {
 
     /// A Deployment at this version. `labels` go into the pod template: kwok's stages read them.
     pub(crate) fn deploy(&self, name: &str, version: &str, replicas: u32, labels: &[(&str, &str)]) {
-        let labels: String = labels.iter().map(|(key, value)| format!(", {key}: \"{value}\"")).collect();
+        let labels: String = labels
+            .iter()
+            .map(|(key, value)| format!(", {key}: \"{value}\""))
+            .collect();
         self.apply(&format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}}}\nspec:\n  replicas: {replicas}\n  progressDeadlineSeconds: 60\n  selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata: {{labels: {{app: {name}{labels}}}}}\n    spec:\n      containers: [{{name: {name}, image: \"{name}:{version}\"}}]\n"
         ));
@@ -126,7 +148,10 @@ impl Place {
     pub(crate) fn until(&self, what: &str, seconds: u64, mut good: impl FnMut(&Self) -> bool) {
         let since = Instant::now();
         while !good(self) {
-            assert!(since.elapsed() < Duration::from_secs(seconds), "{what}: not within {seconds} s");
+            assert!(
+                since.elapsed() < Duration::from_secs(seconds),
+                "{what}: not within {seconds} s"
+            );
             std::thread::sleep(Duration::from_millis(200));
         }
     }
@@ -134,16 +159,27 @@ impl Place {
     /// v1 rolled out, then v2, which crashes (kwok's label), until the crash loop shows.
     pub(crate) fn bad_release(&self, name: &str, replicas: u32) {
         self.deploy(name, "v1", replicas, &[]);
-        self.kubectl(&["rollout", "status", &format!("deployment/{name}"), "--timeout=60s"]);
+        self.kubectl(&[
+            "rollout",
+            "status",
+            &format!("deployment/{name}"),
+            "--timeout=60s",
+        ]);
         std::thread::sleep(Duration::from_millis(1500));
         self.deploy(name, "v2", replicas, &[("kwok.astern.dev/crash-loop", "true")]);
-        self.until("the crash loop", 60, |place| place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff"));
+        self.until("the crash loop", 60, |place| {
+            place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+        });
     }
 
     /// The image of a Deployment's first container.
     pub(crate) fn image(&self, name: &str) -> String {
         let deployment = self.get(&format!("deployment/{name}"));
-        deployment.pointer("/spec/template/spec/containers/0/image").and_then(Value::as_str).unwrap().to_owned()
+        deployment
+            .pointer("/spec/template/spec/containers/0/image")
+            .and_then(Value::as_str)
+            .unwrap()
+            .to_owned()
     }
 }
 
