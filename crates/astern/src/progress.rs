@@ -117,7 +117,7 @@ fn tree(plan: &Plan, run: &Run, now: Timestamp, rows: usize) -> Vec<String> {
         })
         .collect();
     let mut lines = vec![head(run)];
-    if all.len() + 1 <= rows {
+    if all.len() < rows {
         lines.extend(all.into_iter().map(|(_, line)| line));
         return lines;
     }

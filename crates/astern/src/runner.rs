@@ -39,6 +39,7 @@ pub(crate) struct Handover {
 
 /// What the runner is to do. A new run is checked by the gate again there, from the same answers, without I/O.
 #[derive(Deserialize, Serialize)]
+#[expect(clippy::large_enum_variant, reason = "one value a process, written once and read once")]
 pub(crate) enum Task {
     Start {
         run: RunId,

@@ -154,10 +154,10 @@ fn refused_as_data(
     console: &Console,
 ) -> Result<Prepared, CliError> {
     prepared.map_err(|refused| {
-        if let (NoPlan::Refused(refusal), Format::Json | Format::Yaml) = (&refused, format) {
-            if let Err(error) = output::print(console, format, "Refusal", &**refusal, Vec::new, String::new) {
-                return error;
-            }
+        if let (NoPlan::Refused(refusal), Format::Json | Format::Yaml) = (&refused, format)
+            && let Err(error) = output::print(console, format, "Refusal", &**refusal, Vec::new, String::new)
+        {
+            return error;
         }
         no_plan(refused)
     })
