@@ -4,15 +4,17 @@ use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
 use astern_model::diff::Shown;
-use astern_model::id::RunId;
-use astern_model::plan::TargetChanges;
+use astern_model::id::{RunId, TemplateHash};
+use astern_model::inventory::Inventory;
+use astern_model::plan::{Intent, TargetChanges};
 use astern_model::record::Event;
 use astern_model::step::{After, Before, Spec, workload};
 use astern_model::target::Target;
-use astern_plan::{History, Taken};
+use astern_plan::{History, MARK_ROLLED_BACK_BY, Taken};
 use astern_port::Failure;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// Runs that are read for a forecast. A median of a few is enough, and each costs one request in parallel.
 const LOOK_BACK: usize = 5;
@@ -24,6 +26,20 @@ pub struct Past {
     pub open: Option<(RunId, Phase)>,
     /// How long rollouts took.
     pub history: History,
+    /// Templates that a run has taken back and nobody has put back since: by which run.
+    pub rolled_back: BTreeMap<(Target, TemplateHash), RunId>,
+}
+
+impl Past {
+    /// Marks the revisions that an earlier run has taken back, so that choosing passes them over.
+    pub fn mark(&self, inventory: &mut Inventory) {
+        for ((target, hash), run) in &self.rolled_back {
+            let Some(workload) = inventory.workloads.get_mut(target) else { continue };
+            for revision in workload.revisions.iter_mut().filter(|revision| &revision.hash == hash) {
+                revision.marks.insert(MARK_ROLLED_BACK_BY.to_owned(), run.to_string());
+            }
+        }
+    }
 }
 
 /// Reads the newest runs. A run whose journal is damaged is passed over here; `runs` names it.
@@ -51,7 +67,24 @@ pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> 
             history.rollouts.entry(target).or_default().push(took);
         }
     }
-    Ok(Past { open, history })
+    let rolled_back = rolled_back(here());
+    Ok(Past { open, history, rolled_back })
+}
+
+/// From the oldest run to the newest: a rollback speaks against what it replaced, an undo takes that word back.
+fn rolled_back<'a>(newest_first: impl Iterator<Item = &'a Book>) -> BTreeMap<(Target, TemplateHash), RunId> {
+    let mut against = BTreeMap::new();
+    let mut oldest_first: Vec<&Book> = newest_first.collect();
+    oldest_first.reverse();
+    for book in oldest_first {
+        match &book.plan.intent {
+            Intent::RollBack => {
+                against.extend(taken(book).into_iter().map(|taken| ((taken.target, taken.before), book.id.clone())));
+            }
+            Intent::Undo { run } => against.retain(|_, by| by != run),
+        }
+    }
+    against
 }
 
 fn rollouts(book: &Book) -> Vec<(Target, SignedDuration)> {

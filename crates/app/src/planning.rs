@@ -131,8 +131,9 @@ pub async fn roll_back(
         world.look.inventory(&platform.namespace),
         history::look_back(world, &platform.namespace)
     );
-    let inventory = inventory.map_err(NoPlan::Failed)?;
+    let mut inventory = inventory.map_err(NoPlan::Failed)?;
     let past = open.map_err(NoPlan::Failed)?;
+    past.mark(&mut inventory);
     if let Some((run, phase)) = past.open {
         return Err(NoPlan::RunOpen {
             run,

@@ -11,8 +11,9 @@ pub(crate) mod tend;
 use crate::args::{Cli, Command};
 use crate::console::Console;
 use crate::error::{CliError, Exit};
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::{runner, wiring};
+use astern_model::policy::Acceptor;
 
 /// Runs one command that needs a cluster.
 pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliError> {
@@ -21,9 +22,13 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
     if let Command::Runner(arguments) = &cli.command {
         return runner::carry_out_handover(&global, arguments).await;
     }
+    rightly_typed(&cli.command, &format, console)?;
+    if let Command::Init(arguments) = &cli.command {
+        let wired = wiring::wire_without_file(&global).await?;
+        return init::init(&global, &wired, arguments, console).await;
+    }
     let wired = wiring::wire(&global).await?;
     match cli.command {
-        Command::Init(arguments) => init::init(&global, &wired, &arguments, console).await,
         Command::Status => look::status(&wired, &format, console).await,
         Command::Releases(arguments) => look::releases(&wired, &arguments, &format, console).await,
         Command::Plan(choose) => look::plan(&wired, &choose, &format, console).await,
@@ -36,8 +41,32 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Abort(arguments) => tend::abort(&global, &wired, arguments, &format, console).await,
         Command::Validate(arguments) => look::validate(&wired, &arguments, &format, console).await,
         Command::Report(arguments) => report::report(&wired, &arguments, &format, console).await,
-        Command::Policy(_) | Command::Completions { .. } | Command::Man | Command::Runner(_) => {
-            panic!("BUG: this command needs no cluster and was dispatched before")
+        Command::Init(_)
+        | Command::Policy(_)
+        | Command::Completions { .. }
+        | Command::Man
+        | Command::Runner(_) => {
+            panic!("BUG: this command needs no platform and was dispatched before")
         }
+    }
+}
+
+/// Wrong usage is said before anything is asked of the cluster, and above all before anything is changed there.
+fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Result<(), CliError> {
+    if let (Format::File(file), false) = (format, matches!(command, Command::Plan(_))) {
+        return Err(output::no_file(file));
+    }
+    match command {
+        Command::Plan(choose) => look::asked(choose, Acceptor::Person).map(drop),
+        Command::Rollback(rollback) => {
+            look::asked(&rollback.choose, Acceptor::Person)?;
+            if rollback.dry_run {
+                return Ok(());
+            }
+            roll::approvable(&rollback.approve, console)
+        }
+        Command::Run(run) => roll::approvable(&run.approve, console),
+        Command::Undo(undo) => roll::approvable(&undo.approve, console),
+        _ => Ok(()),
     }
 }

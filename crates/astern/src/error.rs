@@ -143,7 +143,7 @@ impl From<Failure> for CliError {
 
 impl From<ConnectError> for CliError {
     fn from(error: ConnectError) -> Self {
-        Self::input(error.to_string()).chain(&error)
+        Self::input(error.to_string()).chain(&error).hint(error.hint())
     }
 }
 

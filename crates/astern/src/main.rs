@@ -17,6 +17,9 @@ use console::Console;
 use error::CliError;
 use std::process::ExitCode;
 
+/// The exit code of a defect of ours.
+const DEFECT: u8 = 255;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let console = Console::new(cli.global.color, cli.global.accessible);
@@ -26,15 +29,20 @@ fn main() -> ExitCode {
     {
         console.warn("another TLS provider was installed first");
     }
-    let result = match offline(&cli) {
+    let work = std::panic::AssertUnwindSafe(|| match offline(&cli) {
         Some(result) => result,
         None => online(cli, &console),
-    };
-    match result {
-        Ok(exit) => exit.into(),
-        Err(error) => {
+    });
+    match std::panic::catch_unwind(work) {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(error)) => {
             console.error(&error);
             error.exit.into()
+        }
+        Err(_) => {
+            console.say("error: this is a defect of astern. No effect was begun without a durable intent: `astern runs` says");
+            console.say("what stands where, and `astern resume` goes on.");
+            DEFECT.into()
         }
     }
 }

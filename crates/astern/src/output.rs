@@ -4,7 +4,7 @@ use crate::console::Console;
 use crate::error::{CliError, Exit};
 use astern_report::Line;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `-o` asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,16 +53,16 @@ pub(crate) fn print<T: Serialize>(
         Format::Yaml => console.data(&astern_wire::output::to_yaml_text(
             &astern_wire::output::document(kind, value),
         )),
-        Format::File(path) => {
-            let error = CliError::new(
-                Exit::Usage,
-                format!(
-                    "this command writes no file, and `{}` is no format",
-                    path.display()
-                ),
-            );
-            return Err(error.hint("-o takes text, json, yaml or markdown"));
-        }
+        Format::File(path) => return Err(no_file(path)),
     }
     Ok(())
+}
+
+/// A file was named where a command writes none.
+pub(crate) fn no_file(path: &Path) -> CliError {
+    let message = format!(
+        "this command writes no file, and `{}` is no format",
+        path.display()
+    );
+    CliError::new(Exit::Usage, message).hint("-o takes text, json, yaml or markdown")
 }

@@ -39,7 +39,10 @@ pub(crate) struct Handover {
 
 /// What the runner is to do. A new run is checked by the gate again there, from the same answers, without I/O.
 #[derive(Deserialize, Serialize)]
-#[expect(clippy::large_enum_variant, reason = "one value a process, written once and read once")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value a process, written once and read once"
+)]
 pub(crate) enum Task {
     Start {
         run: RunId,
@@ -188,10 +191,9 @@ pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Res
     // Already leading a session means that somebody started it so; either way no terminal is attached.
     let _ = rustix::process::setsid();
     let _deaf = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(unread)?;
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_max_level(tracing::Level::INFO)
-        .init();
+    // kube's client logs bodies that it cannot read, and a body may hold a Secret.
+    let quiet = tracing_subscriber::EnvFilter::new("info,kube_client=off,kube_runtime=off,hyper=off,tower=off");
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(quiet).init();
     let mut wired = wiring::wire(global).await?;
     wired.platform = handover.platform.clone();
     let who = Runner {

@@ -29,6 +29,18 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
     let connection = connection(global).await?;
     let platform = platform::find(global, &connection.default_namespace)?;
+    assemble(global, connection, platform).await
+}
+
+/// The same for the bare namespace: for the command that is yet to write the platform's file.
+pub(crate) async fn wire_without_file(global: &Global) -> Result<Wired, CliError> {
+    let connection = connection(global).await?;
+    let namespace = global.namespace.as_ref().unwrap_or(&connection.default_namespace);
+    let platform = Platform::of_namespace(namespace);
+    assemble(global, connection, platform).await
+}
+
+async fn assemble(global: &Global, connection: Connection, platform: Platform) -> Result<Wired, CliError> {
     let namespace = platform.namespace.clone();
     let (journal, vault): (Arc<dyn Journal>, Arc<dyn Vault>) = match &global.store {
         Some(file) => {

@@ -5,7 +5,7 @@ use crate::book::{Book, BookError};
 use crate::perform::{self, Providers};
 use astern_engine::{Command, Phase, Run, Status, next};
 use astern_gate::ApprovedPlan;
-use astern_model::id::{Direction, Epoch, RunId, StepId};
+use astern_model::id::{Direction, Epoch, RunId, Seq, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Holder, Outcome, Record, Request};
 use astern_model::reversal::Reversal;
@@ -28,6 +28,9 @@ pub const RUNS_KEPT: usize = 50;
 /// How long the journal may be away before the run stops: longer than an API server's restart, shorter than the
 /// patience of whoever watches.
 const JOURNAL_AWAY: SignedDuration = SignedDuration::from_mins(5);
+/// A lock this many of its durations old, of a run that no journal knows, is nobody's: its holder would have written
+/// its plan down within one, and looks again before its first effect when that took long.
+const LONG_DEAD: i32 = 3;
 /// How long one wait on the journal for requests lasts before it is asked again.
 const REQUEST_WAIT: SignedDuration = SignedDuration::from_secs(30);
 
@@ -72,7 +75,7 @@ pub struct Ended {
 #[derive(Debug, thiserror::Error)]
 pub enum ExecError {
     /// Another run, or another holder of this one, is alive.
-    #[error("run {} holds the lock of namespace {namespace}: {} on {} since {}", holding.run, holding.holder.user, holding.holder.host, holding.renewed_at)]
+    #[error("run {} holds the lock of namespace {namespace}: {} on {} since {}; its journal: {}", holding.run, holding.holder.user, holding.holder.host, holding.renewed_at, holding.journal)]
     Busy {
         /// The namespace.
         namespace: String,
@@ -136,22 +139,42 @@ impl Driver {
         saved: Saved,
     ) -> Result<Self, ExecError> {
         lock(&ports, approved.plan(), &run, &holder).await?;
-        let now = ports.clock.now();
-        let book = Book::create(
+        let locked_at = ports.clock.now();
+        let created = Book::create(
             &*ports.journal,
             run.clone(),
             approved.plan(),
             approved.sealed(),
             approved.approval(),
-            now,
-        )
-        .await
-        .map_err(|error| ExecError::from_append(&run, error))?;
+            locked_at,
+        );
+        let book = match created.await {
+            Ok(book) => book,
+            Err(error) => {
+                // Nobody could resume what is not written down; the lock must not outlive it.
+                unlock(&ports, &namespaces(approved.plan()), &run, &holder).await;
+                return Err(ExecError::from_append(&run, error));
+            }
+        };
         let facts = vec![Event::Saved {
             evidence: saved.evidence,
             missed: saved.missed,
         }];
-        Self::take(ports, approved, book, holder, facts).await
+        let driver = Self::take(ports, approved, book, holder, facts).await?;
+        driver.still_locked(locked_at).await?;
+        Ok(driver)
+    }
+
+    /// Whoever took long to write the plan down may have been taken for dead, and its lock given away.
+    async fn still_locked(&self, since: Timestamp) -> Result<(), ExecError> {
+        let lock = &self.ports.lock;
+        if self.ports.clock.now().duration_since(since) < lock.renew_every() {
+            return Ok(());
+        }
+        match lock.renew(&self.namespaces(), &self.book.id, &self.holder).await {
+            Err(failure) if failure.class == FailureClass::Conflict => Err(ExecError::Lock(failure)),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Goes on with a run that the gate has admitted again.
@@ -240,15 +263,7 @@ impl Driver {
         {
             tracing::warn!(%failure, "the finished run could not be compacted; it is complete all the same");
         }
-        let namespaces = self.namespaces();
-        if let Err(failure) = self
-            .ports
-            .lock
-            .release(&namespaces, &self.book.id, &self.holder)
-            .await
-        {
-            tracing::warn!(%failure, "the run lock could not be given back; it runs out by itself");
-        }
+        unlock(&self.ports, &self.namespaces(), &self.book.id, &self.holder).await;
         Ok(Ended { book: self.book })
     }
 
@@ -697,17 +712,43 @@ fn namespaces(plan: &Plan) -> Vec<String> {
 
 async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Result<(), ExecError> {
     let namespaces = namespaces(plan);
-    match ports
-        .lock
-        .take(&namespaces, run, holder, &ports.journal.place())
-        .await
-        .map_err(ExecError::Lock)?
+    let place = ports.journal.place();
+    let take = || ports.lock.take(&namespaces, run, holder, &place);
+    let mut taking = take().await.map_err(ExecError::Lock)?;
+    if let Taking::Held(holding) = &taking
+        && never_began(ports, holding, run).await
     {
+        unlock(ports, &namespaces, &holding.run, &holding.holder).await;
+        taking = take().await.map_err(ExecError::Lock)?;
+    }
+    match taking {
         Taking::Taken => Ok(()),
         Taking::Held(holding) => Err(ExecError::Busy {
             namespace: namespaces.join(", "),
             holding: Box::new(holding),
         }),
+    }
+}
+
+/// Whether a lock is what is left of a runner that died before it wrote its plan down: then there is no run to resume.
+/// Only a journal of the same place can tell, and not by the clocks of two machines alone: it is looked at twice.
+async fn never_began(ports: &Ports, holding: &Holding, run: &RunId) -> bool {
+    let silent = ports.clock.now().duration_since(holding.renewed_at);
+    let long_dead = holding
+        .duration
+        .checked_mul(LONG_DEAD)
+        .is_some_and(|limit| silent > limit);
+    let elsewhere = holding.journal != ports.journal.place();
+    if holding.run == *run || !long_dead || elsewhere {
+        return false;
+    }
+    ports.clock.sleep(ports.lock.renew_every()).await;
+    matches!(ports.journal.read(&holding.run, Seq(0)).await, Ok(entries) if entries.is_empty())
+}
+
+async fn unlock(ports: &Ports, namespaces: &[String], run: &RunId, holder: &Holder) {
+    if let Err(failure) = ports.lock.release(namespaces, run, holder).await {
+        tracing::warn!(%failure, "the run lock could not be given back; it runs out by itself");
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) async fn init(
                 .hint("name another file with --file, or move this one away"),
         );
     }
-    let namespace = global.namespace.as_deref().unwrap_or(&wired.platform.namespace);
+    let namespace = &wired.platform.namespace;
     let inventory = wired.world.look.inventory(namespace).await?;
     if inventory.workloads.is_empty() {
         return Err(CliError::input(format!(

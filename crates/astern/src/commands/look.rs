@@ -13,12 +13,20 @@ use astern_model::finding::Allowances;
 use astern_model::plan::Criteria;
 use astern_model::policy::{Acceptor, OnFailure};
 use astern_model::verdict::{CheckResult, Verdict};
+use astern_port::lock::Holding;
 use astern_report::{Line, LineKind};
 use std::io::Write;
 use std::path::Path;
 
 pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) -> Result<Exit, CliError> {
-    let (inventory, assessment) = survey::status(&wired.world, &wired.platform).await?;
+    let (standing, holding) = futures::join!(
+        survey::status(&wired.world, &wired.platform),
+        wired.world.lock.holding(&wired.platform.namespace)
+    );
+    let (inventory, assessment) = standing?;
+    if let Ok(Some(holding)) = holding {
+        say_run(&holding, wired, console);
+    }
     for unread in &inventory.unread {
         console.warn(unread);
     }
@@ -42,6 +50,22 @@ pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) ->
     Ok(Exit::Done)
 }
 
+/// A run that holds this namespace: whether somebody carries it out, and what to type where nobody does.
+fn say_run(holding: &Holding, wired: &Wired, console: &Console) {
+    let (run, holder) = (&holding.run, &holding.holder);
+    let quiet = wired.world.clock.now().duration_since(holding.renewed_at);
+    if quiet <= holding.duration {
+        console.warn(&format!("run {run} is under way, by {} on {}: astern attach {run}", holder.user, holder.host));
+    } else {
+        console.warn(&format!(
+            "the runner of run {run} ({} on {}) has not been heard of for {}: astern resume {run} goes on, astern abort {run} takes back",
+            holder.user,
+            holder.host,
+            human(quiet)
+        ));
+    }
+}
+
 pub(crate) async fn releases(
     wired: &Wired,
     arguments: &Releases,
@@ -49,6 +73,9 @@ pub(crate) async fn releases(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let (inventory, mut choices) = survey::releases(&wired.world, &wired.platform).await?;
+    for unread in &inventory.unread {
+        console.warn(unread);
+    }
     if !arguments.only.is_empty() {
         let names = names(&arguments.only)?;
         let only = planning::resolve(&names, &inventory).map_err(no_plan)?;

@@ -32,9 +32,6 @@ pub(crate) async fn rollback(
     } else {
         Acceptor::Person
     };
-    if !arguments.dry_run {
-        approvable(&arguments.approve, console)?;
-    }
     let asked = asked(&arguments.choose, acceptor)?;
     let allow = allowances(&arguments.choose.accept_revert);
     let evidence = if arguments.dry_run {
@@ -70,7 +67,6 @@ pub(crate) async fn run(
     format: &Format,
     console: &Console,
 ) -> Result<Exit, CliError> {
-    approvable(&arguments.approve, console)?;
     let file = &arguments.plan;
     let sealed = std::fs::read(file).map_err(|error| {
         CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string())
@@ -112,7 +108,6 @@ pub(crate) async fn undo(
     format: &Format,
     console: &Console,
 ) -> Result<Exit, CliError> {
-    approvable(&arguments.approve, console)?;
     let run = RunId::from(arguments.run.as_str());
     let book = Book::open(&*wired.world.journal, &run).await?;
     let taken = history::taken(&book);
@@ -131,7 +126,7 @@ pub(crate) async fn undo(
 }
 
 /// Without a terminal, both the yes and the reason must have been typed.
-fn approvable(approve: &Approve, console: &Console) -> Result<(), CliError> {
+pub(crate) fn approvable(approve: &Approve, console: &Console) -> Result<(), CliError> {
     let usage = |message: &str, hint: &str| Err(CliError::new(Exit::Usage, message).hint(hint));
     if approve.yes && approve.reason.is_none() {
         return usage(

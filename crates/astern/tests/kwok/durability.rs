@@ -1,1 +1,453 @@
-//! See main.rs.
+//! A run goes on, or is taken back, whatever happens to the process, the terminal, the journal's file or the way to
+//! the API server.
+
+mod proxy;
+mod scene;
+
+use crate::support::{Place, kubeconfig};
+use proxy::Proxy;
+use scene::{RUN_SECONDS, finish, restored, signal};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// A Lease is good for 15 s; a runner asleep for longer may be replaced.
+const PAST_THE_LEASE: Duration = Duration::from_secs(16);
+/// Longer than a runner's renewal takes to come round (5 s).
+const A_RENEWAL: Duration = Duration::from_secs(8);
+
+#[test]
+fn a_run_whose_runner_was_killed_at_any_moment_is_finished_by_another_person_on_another_machine() {
+    let moments: [(&str, fn(&Place) -> bool); 4] = [
+        ("approved", |place| place.newest().is_some()),
+        ("written", |place| place.image("shop") == "shop:v1"),
+        ("awaiting", |place| {
+            place.newest().is_some_and(|run| run["steps"][0] == 1)
+        }),
+        ("soaking", |place| {
+            place
+                .newest()
+                .is_some_and(|run| run["steps"][0] == run["steps"][1])
+        }),
+    ];
+    std::thread::scope(|scope| {
+        for (name, reached) in moments {
+            scope.spawn(move || finished_after_a_kill_when(name, reached));
+        }
+    });
+}
+
+fn finished_after_a_kill_when(name: &str, reached: fn(&Place) -> bool) {
+    let place = Place::new(name);
+    place.platform("");
+    place.slow_bad_release(&["shop"], 5);
+    let before = place.generation("shop");
+    let mut watcher = place.rollback();
+    place.until(name, 60, reached);
+    signal("-KILL", &place.runner());
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
+    let at_the_kill = place.writers().len();
+    let run = place.run_begun();
+    let done = place.elsewhere().astern(&["resume", &run, "--yes"]);
+    assert!(restored(done.code), "{name}: {done:?}");
+    place.assert_restored(&["shop"]);
+    assert_eq!(place.generation("shop"), before + 1, "{name}: one effect, once");
+    let after = place.writers().split_off(at_the_kill);
+    assert!(
+        after.iter().all(|user| user == "second@example.test"),
+        "{name}: {after:?}"
+    );
+}
+
+#[test]
+fn a_runner_killed_before_it_wrote_the_plan_down_stands_in_nobodys_way() {
+    let place = Place::new("nothing");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 3);
+    // The Lease that such a runner leaves.
+    let gone = r#"{"id":"gone","user":"first@example.test","host":"elsewhere","pid":1}"#;
+    place.apply(&format!(
+        "apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  name: astern
+  annotations:
+    astern.dev/run: r20200101-000000-0000
+    astern.dev/journal: Secrets in namespace {}
+    astern.dev/holder: '{gone}'
+spec: {{holderIdentity: gone, leaseDurationSeconds: 15, renewTime: 2020-01-01T00:00:00.000000Z}}
+",
+        place.namespace
+    ));
+    let done = finish(place.rollback());
+    assert!(restored(done.code), "{done:?}");
+    place.assert_restored(&["shop"]);
+}
+
+#[test]
+fn closing_the_terminal_ends_the_watching_and_not_the_run() {
+    let place = Place::new("terminal");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 6);
+    let mut watcher = place
+        .command(&kubeconfig(), &["rollback", "--yes", "--reason", "v2 crashes"])
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    let run = place.run_under_way("shop");
+    signal("-HUP", &format!("-{}", watcher.id()));
+    assert_eq!(
+        watcher.wait().unwrap().code(),
+        None,
+        "the watching process ended by the signal"
+    );
+    let done = place.astern(&["attach", &run]);
+    assert!(restored(done.code), "{done:?}");
+    place.assert_restored(&["shop"]);
+}
+
+#[test]
+fn a_second_operator_is_refused_while_a_run_is_under_way_and_can_watch_it() {
+    let place = Place::new("second");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 8);
+    let first = place.rollback();
+    let run = place.run_under_way("shop");
+    let elsewhere = place.elsewhere();
+    let refused = elsewhere
+        .astern(&["rollback", "--yes", "--reason", "the same idea"])
+        .expect(3);
+    for command in [format!("astern attach {run}"), format!("astern resume {run}")] {
+        assert!(refused.err.contains(&command), "{}", refused.err);
+    }
+    let refused = elsewhere.astern(&["resume", &run, "--yes"]).expect(3);
+    assert!(
+        refused.err.contains(&format!("astern attach {run}")),
+        "{}",
+        refused.err
+    );
+    let attached = elsewhere.astern(&["attach", &run]);
+    assert!(restored(attached.code), "{attached:?}");
+    assert!(attached.err.contains("v2 crashes"), "{}", attached.err);
+    assert!(restored(finish(first).code));
+    assert!(place.writers().iter().all(|user| user == "admin@example.test"));
+}
+
+#[test]
+fn a_runner_that_slept_past_its_lease_wakes_up_replaced_and_writes_nothing() {
+    let place = Place::new("sleeper");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 6);
+    let watcher = place.rollback();
+    let run = place.run_under_way("shop");
+    let sleeper = place.runner();
+    signal("-STOP", &sleeper);
+    std::thread::sleep(PAST_THE_LEASE);
+    let done = place.elsewhere().astern(&["resume", &run, "--yes"]);
+    assert!(restored(done.code), "{done:?}");
+    assert!(restored(finish(watcher).code), "whoever watched saw the end");
+    let (writers, records) = (place.writers(), place.records(&run));
+    let object = place.get("deployment/shop");
+    signal("-CONT", &sleeper);
+    std::thread::sleep(A_RENEWAL);
+    assert_eq!(place.writers(), writers);
+    assert_eq!(place.records(&run), records);
+    assert_eq!(place.get("deployment/shop"), object);
+    let log = std::fs::read_to_string(place.file(&format!("astern/{run}.log"))).unwrap();
+    assert!(log.contains("taken over by another holder"), "{log}");
+}
+
+#[test]
+fn a_running_run_is_aborted_and_the_world_is_as_before() {
+    let place = Place::new("abort");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 20);
+    let before = place.shape("shop");
+    let watcher = place.rollback();
+    let run = place.run_under_way("shop");
+    let aborted = place.elsewhere().astern(&["abort", &run, "--yes"]);
+    assert_eq!(aborted.code, 4, "{aborted:?}");
+    assert_eq!(finish(watcher).code, 4);
+    assert_eq!(place.shape("shop"), before);
+    assert_eq!(place.state(), "unwound");
+}
+
+/// Two services, `web` after `api`; web's v1 does not become ready, because something that it needs is away.
+fn held(name: &str) -> (Place, String) {
+    let place = Place::new(name);
+    place.platform("  workloads: [{name: api}, {name: web, dependsOn: [api]}]\n");
+    place.slow_bad_release(&["api", "web"], 3);
+    let watcher = place.rollback();
+    place.until("pods of web's v1", 60, |place| {
+        place.image("web") == "web:v1" && of_v1(place).len() == 2
+    });
+    for pod in of_v1(&place) {
+        place.kubectl(&["label", "pod", &pod, "kwok.astern.dev/never-ready=true"]);
+    }
+    let run = place.run_begun();
+    let done = finish(watcher).expect(6);
+    for command in [format!("astern resume {run}"), format!("astern abort {run}")] {
+        assert!(done.err.contains(&command), "{}", done.err);
+    }
+    assert_eq!(place.state(), "held");
+    assert_eq!(place.image("api"), "api:v1", "what was restored stays");
+    (place, run)
+}
+
+fn of_v1(place: &Place) -> Vec<String> {
+    let pods = place.kubectl(&[
+        "get",
+        "pods",
+        "-l",
+        "app=web",
+        "-o",
+        "jsonpath={range .items[*]}{.metadata.name} {.spec.containers[0].image}{\"\\n\"}{end}",
+    ]);
+    pods.lines()
+        .filter_map(|line| line.strip_suffix(" web:v1"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn a_failed_wave_holds_the_run_which_goes_on_once_the_cause_is_mended() {
+    let (place, run) = held("held");
+    for pod in of_v1(&place) {
+        place.kubectl(&["label", "pod", &pod, "kwok.astern.dev/never-ready-"]);
+    }
+    place.available(&["web"]);
+    let generations = [place.generation("api"), place.generation("web")];
+    let done = place.elsewhere().astern(&["resume", &run, "--yes"]);
+    assert!(restored(done.code), "{done:?}");
+    place.assert_restored(&["api", "web"]);
+    assert_eq!([place.generation("api"), place.generation("web")], generations);
+}
+
+#[test]
+fn a_held_run_is_taken_back_in_reverse_order() {
+    let (place, run) = held("takeback");
+    let done = place.astern(&["abort", &run, "--yes"]).expect(4);
+    assert_eq!([place.image("api"), place.image("web")], ["api:v2", "web:v2"]);
+    assert_eq!(place.state(), "unwound");
+    let said = |line: &str| {
+        done.err
+            .lines()
+            .position(|said| said.contains("taken back") && said.contains(line))
+    };
+    let (web, api) = (said("web"), said("api"));
+    assert!(web.is_some() && web < api, "{}", done.err);
+}
+
+#[test]
+fn a_finished_rollback_is_taken_back_by_undo() {
+    let place = Place::new("undo");
+    place.platform("");
+    place.slow("shop", "v1", 1, "");
+    place.available(&["shop"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    place.slow("shop", "v2", 1, "");
+    place.available(&["shop"]);
+    let before = place.shape("shop");
+    let words = [
+        "rollback",
+        "--to",
+        "shop=image:v1",
+        "--yes",
+        "--reason",
+        "customers complain",
+    ];
+    let done = place.astern(&words);
+    assert!(restored(done.code), "{done:?}");
+    assert_eq!(place.image("shop"), "shop:v1");
+    let run = place.run_begun();
+    let done = place.astern(&["undo", &run, "--yes", "--reason", "it was not v2"]);
+    assert!(restored(done.code), "{done:?}");
+    assert_eq!(place.shape("shop")["spec"], before["spec"]);
+}
+
+#[test]
+fn an_interrupted_foreground_run_is_resumable() {
+    let place = Place::new("interrupted");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 6);
+    let words = ["rollback", "--foreground", "--yes", "--reason", "v2 crashes"];
+    let child = place.start(&words);
+    let run = place.run_under_way("shop");
+    signal("-INT", &child.id().to_string());
+    let stopped = finish(child).expect(130);
+    assert!(
+        stopped.err.contains(&format!("astern resume {run}")),
+        "{}",
+        stopped.err
+    );
+    let done = place.astern(&["resume", &run, "--yes", "--foreground"]);
+    assert!(restored(done.code), "{done:?}");
+    place.assert_restored(&["shop"]);
+}
+
+#[test]
+fn a_run_in_a_file_is_resumed_from_that_file_and_nowhere_else() {
+    let place = Place::new("store");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 6);
+    let mut watcher = place.start(&[
+        "--store",
+        "runs.db",
+        "rollback",
+        "--yes",
+        "--reason",
+        "v2 crashes",
+    ]);
+    place.until("the template", 30, |place| place.image("shop") == "shop:v1");
+    signal("-KILL", &place.runner());
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
+    let runs = place
+        .astern(&["--store", "runs.db", "runs", "-o", "json"])
+        .expect(0)
+        .json();
+    let run = runs["items"][0]["run"].as_str().unwrap();
+    let elsewhere = place.elsewhere();
+    let refused = elsewhere
+        .astern(&["rollback", "--yes", "--reason", "the same idea"])
+        .expect(3);
+    let file = place.file("runs.db");
+    assert!(
+        refused.err.contains(file.to_str().unwrap()),
+        "the file is named: {}",
+        refused.err
+    );
+    let other = elsewhere.path("other.db");
+    let absent = elsewhere
+        .astern(&["--store", &other, "resume", run, "--yes"])
+        .expect(1);
+    assert!(
+        absent.err.contains(&format!("there is no run {run} in {other}")),
+        "{}",
+        absent.err
+    );
+    let done = place.astern(&["--store", "runs.db", "resume", run, "--yes"]);
+    assert!(restored(done.code), "{done:?}");
+    assert_eq!(place.image("shop"), "shop:v1");
+    let journal = place.kubectl(&["get", "secrets", "-o", "name"]);
+    assert_eq!(journal, "", "nothing of the run lies in the cluster");
+}
+
+#[test]
+fn a_file_that_is_no_journal_or_is_damaged_is_named_and_nothing_is_changed() {
+    let place = Place::new("corrupt");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 1);
+    std::fs::write(
+        place.file("notes.db"),
+        "remember the milk, and much more of this\n".repeat(9),
+    )
+    .unwrap();
+    let rollback = ["rollback", "--yes", "--reason", "v2 crashes"];
+    let refused = place
+        .astern(&[&["--store", "notes.db"], &rollback[..]].concat())
+        .expect(1);
+    assert!(
+        refused.err.contains("notes.db") && refused.err.contains("not a SQLite file"),
+        "{}",
+        refused.err
+    );
+    let done = place.astern(&[&["--store", "runs.db"], &rollback[..]].concat());
+    assert!(restored(done.code), "{done:?}");
+    let mut bytes = std::fs::read(place.file("runs.db")).unwrap();
+    bytes[4096..].fill(0x5a);
+    std::fs::write(place.file("runs.db"), bytes).unwrap();
+    let writers = place.writers();
+    for words in [&["runs"][..], &["attach"], &rollback[..]] {
+        let refused = place.astern(&[&["--store", "runs.db"], words].concat());
+        assert_eq!(refused.code, 1, "{words:?}: {refused:?}");
+        assert!(
+            refused.err.contains("runs.db") && refused.err.contains("hint:"),
+            "{}",
+            refused.err
+        );
+    }
+    assert_eq!(place.writers(), writers);
+}
+
+/// `sh`, in a mount namespace of its own where `store` is a file system of so many KiB.
+fn beside_a_small_disk(place: &Place, kib: u32, script: &str) -> crate::support::Done {
+    std::fs::create_dir_all(place.file("store")).unwrap();
+    let mount = format!("mount -t tmpfs -o size={kib}k tmpfs store && cd . && {script}");
+    Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", &mount])
+        .current_dir(place.folder.path())
+        .env("ASTERN", env!("CARGO_BIN_EXE_astern"))
+        .env("NS", &place.namespace)
+        .env("KUBECONFIG", kubeconfig())
+        .env("XDG_STATE_HOME", place.folder.path())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+        .into()
+}
+
+#[test]
+fn a_disk_too_full_for_the_journal_stops_the_run_before_it_changes_anything() {
+    let place = Place::new("full");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 1);
+    for kib in [16, 64] {
+        let script = "$ASTERN -n $NS --store store/runs.db rollback --yes --reason 'v2 crashes'";
+        let refused = beside_a_small_disk(&place, kib, script);
+        assert!(matches!(refused.code, 1 | 6), "{kib}: {refused:?}");
+        assert!(refused.err.contains("full"), "{kib}: {}", refused.err);
+        assert_eq!(place.writers(), Vec::<String>::new(), "{kib}");
+    }
+    let done = finish(place.rollback());
+    assert!(restored(done.code), "nothing is left in the way: {done:?}");
+}
+
+#[test]
+fn a_run_whose_disk_filled_up_goes_on_once_there_is_room() {
+    let place = Place::new("filled");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 6);
+    let script = "
+        { $ASTERN -n $NS --store store/runs.db rollback --foreground --yes --reason 'v2 crashes'; echo stopped $?; } &
+        until kubectl -n $NS get deployment shop -o jsonpath='{..image}' | grep -q v1; do sleep 0.1; done
+        cat /dev/zero > store/filler 2> filler.err
+        wait
+        rm store/filler
+        $ASTERN -n $NS --store store/runs.db resume --yes --foreground";
+    let done = beside_a_small_disk(&place, 2048, script);
+    assert!(
+        done.out.contains("stopped 6") && done.err.contains("full"),
+        "{done:?}"
+    );
+    assert!(restored(done.code), "{done:?}");
+    assert_eq!(place.image("shop"), "shop:v1");
+}
+
+#[test]
+fn a_run_outlives_an_api_server_that_goes_away_and_returns() {
+    let place = Place::new("away");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 5);
+    let proxy = Proxy::to(&kubeconfig());
+    let by_proxy = proxy.kubeconfig(&kubeconfig(), place.file("proxy.kubeconfig"));
+    let before = place.generation("shop");
+    let watcher = place
+        .command(&by_proxy, &["rollback", "--yes", "--reason", "v2 crashes"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    place.run_under_way("shop");
+    proxy.cut();
+    std::thread::sleep(Duration::from_secs(8));
+    proxy.restore();
+    let watched = finish(watcher);
+    place.until("the end of the run", RUN_SECONDS, |place| {
+        place.state() == "restored"
+    });
+    place.assert_restored(&["shop"]);
+    assert_eq!(place.generation("shop"), before + 1);
+    assert!(restored(watched.code), "whoever watched saw the end: {watched:?}");
+}

@@ -23,7 +23,12 @@ impl Proxy {
     pub(super) fn to(kubeconfig: &Path) -> Self {
         let text = std::fs::read_to_string(kubeconfig).unwrap();
         let (_, rest) = text.split_once("https://").unwrap();
-        let server = rest.split_whitespace().next().unwrap().trim_matches('"').to_owned();
+        let server = rest
+            .split_whitespace()
+            .next()
+            .unwrap()
+            .trim_matches('"')
+            .to_owned();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let way = Arc::new(Way::default());

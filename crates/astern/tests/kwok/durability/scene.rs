@@ -30,7 +30,10 @@ pub(super) fn finish(mut child: Child) -> Done {
     while child.try_wait().unwrap().is_none() {
         if since.elapsed() > Duration::from_secs(RUN_SECONDS) {
             child.kill().unwrap();
-            panic!("it did not end: {:?}", Done::from(child.wait_with_output().unwrap()));
+            panic!(
+                "it did not end: {:?}",
+                Done::from(child.wait_with_output().unwrap())
+            );
         }
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -162,7 +165,12 @@ spec:
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
             .filter(|entry| matches!(entry["verb"].as_str(), Some("update" | "patch")))
             .filter(|entry| entry["responseStatus"]["code"] == 200)
-            .filter(|entry| !entry["userAgent"].as_str().unwrap_or_default().starts_with("kubectl"))
+            .filter(|entry| {
+                !entry["userAgent"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .starts_with("kubectl")
+            })
             .map(|entry| entry["user"]["username"].as_str().unwrap().to_owned())
             .collect()
     }
@@ -176,7 +184,8 @@ spec:
     pub(super) fn shape(&self, name: &str) -> Value {
         let mut deployment = self.get(&format!("deployment/{name}"));
         let annotations = deployment["metadata"]["annotations"].as_object_mut().unwrap();
-        annotations.retain(|key, _| !key.starts_with("astern.dev/") && key != "deployment.kubernetes.io/revision");
+        annotations
+            .retain(|key, _| !key.starts_with("astern.dev/") && key != "deployment.kubernetes.io/revision");
         let annotations = deployment["metadata"]["annotations"].take();
         serde_json::json!({"spec": deployment["spec"], "annotations": annotations})
     }
