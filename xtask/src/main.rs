@@ -6,6 +6,7 @@
 )]
 
 mod arguments;
+mod bench;
 mod cluster;
 mod debian;
 mod demo;
@@ -30,6 +31,7 @@ Commands:
   demo      Show a bad release on a real cluster, and how it is taken back
   test      Run every suite, and end with the counts
   tidy      Check what no compiler checks about this repository
+  bench     Measure the figures that astern must reach
   cluster   Bring a real Kubernetes up and down for tests
 
 `cargo xtask COMMAND --help` says more. Whatever a command needs (Kubernetes, etcd, kwok, containerd) it installs or builds itself, once, and says so.
@@ -38,6 +40,7 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.";
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_environment();
     let outcome = match arguments.command().as_deref() {
+        Some("bench") => bench::main(arguments),
         Some("cluster") => cluster::main(arguments),
         Some("demo") => demo::main(arguments),
         Some("test") => test::main(arguments),

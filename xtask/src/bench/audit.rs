@@ -16,7 +16,6 @@ pub(super) struct Request {
     pub(super) answered: f64,
     pub(super) verb: String,
     pub(super) resource: String,
-    subresource: String,
     dry_run: bool,
 }
 
@@ -38,7 +37,6 @@ impl Request {
                 answered: seconds(&text("/stageTimestamp"))?,
                 verb: text("/verb"),
                 resource: text("/objectRef/resource"),
-                subresource: text("/objectRef/subresource"),
                 dry_run: uri.contains("dryRun=All"),
             })
         })?
@@ -56,10 +54,6 @@ impl Request {
 
     pub(super) fn watches(&self) -> bool {
         self.verb == "watch"
-    }
-
-    pub(super) fn reads_log(&self) -> bool {
-        self.subresource == "log"
     }
 }
 
@@ -113,12 +107,21 @@ pub(super) fn now() -> f64 {
 fn seconds(text: &str) -> Option<f64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let numbers: Vec<i64> = date.split('-').filter_map(|part| part.parse().ok()).collect();
-    let [year, month, day] = numbers[..] else { return None };
+    let [year, month, day] = numbers[..] else {
+        return None;
+    };
     let mut clock = time.split(':');
-    let (hour, minute) = (clock.next()?.parse::<f64>().ok()?, clock.next()?.parse::<f64>().ok()?);
+    let (hour, minute) = (
+        clock.next()?.parse::<f64>().ok()?,
+        clock.next()?.parse::<f64>().ok()?,
+    );
     let second: f64 = clock.next()?.parse().ok()?;
     // Days from 1970 in the proleptic Gregorian calendar, with years that begin in March.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 {
+        (year, month - 3)
+    } else {
+        (year - 1, month + 9)
+    };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 719_469;
     let days = f64::from(i32::try_from(days).ok()?);
     Some(days * 86_400.0 + hour * 3600.0 + minute * 60.0 + second)
@@ -134,7 +137,6 @@ mod tests {
             answered,
             verb: "get".to_owned(),
             resource: "pods".to_owned(),
-            subresource: String::new(),
             dry_run: false,
         }
     }
@@ -149,7 +151,12 @@ mod tests {
 
     #[test]
     fn requests_that_are_sent_together_count_as_one_round_trip() {
-        let sent = [request(0.0, 0.1), request(0.02, 0.1), request(0.3, 0.4), request(0.6, 0.7)];
+        let sent = [
+            request(0.0, 0.1),
+            request(0.02, 0.1),
+            request(0.3, 0.4),
+            request(0.6, 0.7),
+        ];
         assert_eq!(in_sequence(sent.iter(), 0.2), 3);
         assert!((busy(sent.iter()) - 0.3).abs() < 1e-9);
     }

@@ -52,7 +52,10 @@ fn carry(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
     thread::spawn(move || {
         let mut chunk = [0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut chunk) {
-            if send.send((Instant::now() + delay, chunk[..length].to_vec())).is_err() {
+            if send
+                .send((Instant::now() + delay, chunk[..length].to_vec()))
+                .is_err()
+            {
                 break;
             }
         }

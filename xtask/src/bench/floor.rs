@@ -56,7 +56,11 @@ impl Proxy {
             .pointer("/metadata/resourceVersion")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let watch = self.open("GET", &format!("{path}?watch=true&resourceVersion={version}"), None)?;
+        let watch = self.open(
+            "GET",
+            &format!("{path}?watch=true&resourceVersion={version}"),
+            None,
+        )?;
         let patched = thread::scope(|scope| {
             let patches: Vec<_> = release
                 .names()
@@ -137,7 +141,9 @@ fn wait(watch: TcpStream, generations: Vec<(String, i64)>) -> Outcome {
         let Ok(Value::Object(event)) = serde_json::from_str(&line) else {
             continue;
         };
-        let Some(object) = event.get("object") else { continue };
+        let Some(object) = event.get("object") else {
+            continue;
+        };
         let name = name_of(object);
         let wanted = generations.iter().find(|(known, _)| known == &name);
         if wanted.is_some_and(|(_, generation)| serves(object, *generation)) {
@@ -147,7 +153,10 @@ fn wait(watch: TcpStream, generations: Vec<(String, i64)>) -> Outcome {
             return Ok(());
         }
     }
-    Err(Failure::new(format!("the watch ended with {} not serving", open.len())))
+    Err(Failure::new(format!(
+        "the watch ended with {} not serving",
+        open.len()
+    )))
 }
 
 /// What `kubectl rollout status` waits for.

@@ -90,7 +90,8 @@ impl Ground {
 
     pub(super) fn apply(&self, manifest: &str) -> Outcome {
         process::feed(
-            self.kubectl(&["apply", "--validate=false", "-f", "-"]).stdout(Stdio::null()),
+            self.kubectl(&["apply", "--validate=false", "-f", "-"])
+                .stdout(Stdio::null()),
             manifest,
         )
         .map(drop)
@@ -136,10 +137,15 @@ impl<'a> Release<'a> {
     pub(super) fn ship_good(&self) -> Outcome {
         let file = self.ground.file(&format!("{}.yaml", self.namespace));
         fs::write(&file, self.platform()).map_err(doing(format!("write {}", file.display())))?;
-        let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {}}}\n", self.namespace);
+        let namespace = format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {}}}\n",
+            self.namespace
+        );
         self.ground.apply(&namespace)?;
         self.ground.apply(&self.manifest(false))?;
-        self.until("v1 serves", |deployment| number(deployment, "/status/availableReplicas") == 1)?;
+        self.until("v1 serves", |deployment| {
+            number(deployment, "/status/availableReplicas") == 1
+        })?;
         std::thread::sleep(GOOD_FOR);
         Ok(())
     }

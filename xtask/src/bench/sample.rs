@@ -15,6 +15,10 @@ impl Sample {
         self.0.push(value);
     }
 
+    pub(super) fn map(&self, change: impl Fn(f64) -> f64) -> Self {
+        Self(self.0.iter().copied().map(change).collect())
+    }
+
     pub(super) fn median(&self) -> f64 {
         let sorted = self.sorted();
         let middle = sorted.len() / 2;
@@ -72,7 +76,10 @@ impl Pairs {
 /// How long a program runs, its output thrown away. It must succeed: a failure is often quick.
 pub(super) fn timed(command: &mut Command) -> Outcome<Duration> {
     let line = command_line(command);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let start = Instant::now();
     let status = command.status();
     let took = start.elapsed();

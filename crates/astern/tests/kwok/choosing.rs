@@ -1,1 +1,180 @@
-//! See main.rs.
+//! Which revision is gone back to, and what a plan file is worth later.
+
+use crate::manifest::{CRASHES, YES, crashing, deployment, pod, refused, says};
+use crate::support::Place;
+use serde_json::{Value, json};
+
+/// v1 serves, v2 crashes beside it; the plan to take v2 back lies in plan.json. Its hash.
+fn planned(place: &Place) -> String {
+    place.platform("");
+    place.bad_release("api", 2);
+    let done = place.astern(&["plan", "-o", "plan.json"]).expect(0);
+    done.out.trim().to_owned()
+}
+
+fn run(place: &Place, more: &[&str]) -> crate::support::Done {
+    place.astern(&[&["run", "plan.json"], &YES[..], more].concat())
+}
+
+/// Changes one place of plan.json as somebody with an editor would.
+fn edit(place: &Place, change: impl FnOnce(&mut Value)) {
+    let file = place.file("plan.json");
+    let mut plan: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    change(&mut plan);
+    std::fs::write(&file, plan.to_string()).unwrap();
+}
+
+#[test]
+fn the_version_that_served_is_chosen_although_an_undo_renumbered_the_revisions() {
+    let place = Place::new("renumbered");
+    place.platform("");
+    place.bad_release("api", 2);
+    place.kubectl(&["rollout", "undo", "deployment/api"]);
+    place.kubectl(&["rollout", "status", "deployment/api", "--timeout=60s"]);
+    for version in ["v3", "v4"] {
+        place.put(&deployment("api", 2, crashing("api", version)));
+        place.until_it_crashes();
+    }
+    // 2 is v2, 3 is v1 again, 4 is v3 and 5 is v4, which is live: "current minus one" would be v3.
+    let releases = place.astern(&["releases", "-o", "json"]).expect(0).json();
+    let choice = &releases["items"][0];
+    assert_eq!(choice["good"]["revision"]["number"], 3, "{choice:#}");
+    let passed: Vec<&Value> = choice["passed_over"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|passed| {
+            assert!(!passed["why"].as_str().unwrap().is_empty(), "{passed:#}");
+            &passed["revision"]["number"]
+        })
+        .collect();
+    assert!(passed.contains(&&json!(4)) && passed.contains(&&json!(2)), "{choice:#}");
+    place.roll_back(&[]).expect(0);
+    assert_eq!(place.image("api"), "api:v1");
+}
+
+#[test]
+fn a_history_limit_of_zero_is_named_as_the_cause_of_having_nothing_to_go_back_to() {
+    let place = Place::new("no-history");
+    place.platform("");
+    for version in ["v1", "v2"] {
+        let mut object = deployment("api", 2, pod("api", version));
+        object["spec"]["revisionHistoryLimit"] = json!(0);
+        place.roll_out(&object);
+    }
+    place.kubectl(&["label", "pods", "--all", &format!("{CRASHES}=true")]);
+    place.until_it_crashes();
+    refused(&place, &["revisionHistoryLimit"], |place| place.roll_back(&[]));
+}
+
+#[test]
+fn with_nothing_known_good_the_refusal_lists_every_revision_with_its_reason() {
+    let place = Place::new("nothing-good");
+    place.platform("");
+    for version in ["v1", "v2"] {
+        place.put(&deployment("api", 2, crashing("api", version)));
+        place.until_it_crashes();
+    }
+    refused(&place, &["deployment/api", "v1", "v2", "passed over", "--to"], |place| {
+        place.roll_back(&[])
+    });
+}
+
+#[test]
+fn a_revision_or_an_image_that_is_named_is_gone_back_to() {
+    let place = Place::new("named");
+    place.platform("");
+    for version in ["v1", "v2"] {
+        place.roll_out(&deployment("api", 2, pod("api", version)));
+    }
+    place.put(&deployment("api", 2, crashing("api", "v3")));
+    place.until_it_crashes();
+    for to in ["api=1", "api=image:v1", "deployment/api=image:v1"] {
+        let plan = place.astern(&["plan", "--to", to, "-o", "json"]).expect(0).json();
+        assert_eq!(plan["choices"][0]["good"]["revision"]["number"], 1, "{to}: {plan:#}");
+    }
+    refused(&place, &["api=9", "--to api=2"], |place| {
+        place.roll_back(&["--to", "api=9"])
+    });
+    place.roll_back(&["--to", "api=1"]).expect(0);
+    assert_eq!(place.image("api"), "api:v1");
+}
+
+#[test]
+fn a_plan_file_is_run_as_it_was_reviewed_and_pinned_by_its_hash() {
+    let place = Place::new("plan-file");
+    let hash = planned(&place);
+    let other = format!("sha256:{}", "0".repeat(64));
+    refused(&place, &["AST0413", &hash, &other], |place| run(place, &["--expect", &other]));
+    let done = run(&place, &["--expect", &hash]).expect(0);
+    says(&done, &[&hash]);
+    assert_eq!(place.image("api"), "api:v1");
+}
+
+#[test]
+fn a_plan_is_refused_once_somebody_edited_the_template_and_says_from_what_to_what() {
+    let place = Place::new("moved");
+    planned(&place);
+    place.kubectl(&["set", "image", "deployment/api", "api=api:v3"]);
+    refused(&place, &["deployment/api", "v2", "v3"], |place| run(place, &[]));
+}
+
+#[test]
+fn a_plan_holds_while_only_counts_status_and_annotations_move() {
+    let place = Place::new("still");
+    planned(&place);
+    place.kubectl(&["scale", "deployment/api", "--replicas=3"]);
+    place.kubectl(&["annotate", "deployment/api", "example.test/note=seen"]);
+    place.kubectl(&["label", "deployment/api", "example.test/team=shop"]);
+    run(&place, &[]).expect(0);
+    let api = place.get("deployment/api");
+    assert_eq!(place.image("api"), "api:v1");
+    assert_eq!(api["spec"]["replicas"], 3);
+    assert_eq!(api["metadata"]["annotations"]["example.test/note"], "seen");
+    assert_eq!(api["metadata"]["labels"]["example.test/team"], "shop");
+}
+
+#[test]
+fn an_expired_plan_is_refused() {
+    let place = Place::new("expired");
+    planned(&place);
+    edit(&place, |plan| plan["expires_at"] = plan["made_at"].clone());
+    refused(&place, &["AST0211", "expired"], |place| run(place, &[]));
+}
+
+#[test]
+fn a_plan_file_that_was_cut_or_extended_or_is_another_kind_changes_nothing() {
+    let place = Place::new("damaged");
+    planned(&place);
+    let whole = std::fs::read_to_string(place.file("plan.json")).unwrap();
+    let before = place.standing();
+    let cut = &whole[..whole.len() / 2];
+    let extended = whole.replacen("{\"", "{\"sudo\":true,\"", 1);
+    let another = whole.replacen("\"Plan\"", "\"Record\"", 1);
+    for (text, code) in [
+        (cut, "AST0021"),
+        (&extended, "AST0024"),
+        (&another, "AST0022"),
+        ("", "AST0021"),
+    ] {
+        std::fs::write(place.file("plan.json"), text).unwrap();
+        says(&run(&place, &[]).expect(1), &[code, "nothing was changed"]);
+    }
+    assert_eq!(place.standing(), before);
+}
+
+#[test]
+fn a_plan_that_was_tampered_with_says_what_it_would_do_or_is_refused() {
+    let place = Place::new("tampered");
+    let hash = planned(&place);
+    // Somebody else's target, under the reviewed plan's name and choices.
+    place.roll_out(&deployment("other", 1, pod("other", "v1")));
+    let text = std::fs::read_to_string(place.file("plan.json")).unwrap();
+    std::fs::write(
+        place.file("plan.json"),
+        text.replacen("\"name\":\"api\"", "\"name\":\"other\"", 1),
+    )
+    .unwrap();
+    refused(&place, &[], |place| run(place, &[]));
+    refused(&place, &["AST0413"], |place| run(place, &["--expect", &hash]));
+}

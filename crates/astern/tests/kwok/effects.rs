@@ -1,0 +1,102 @@
+//! What a rollback leaves on the objects: all of the good version, nothing of the bad one, and everything of others.
+
+use crate::manifest::{crashing, deployment, pod};
+use crate::support::Place;
+use serde_json::{Value, json};
+
+/// v1 with fields of every kind that a release may change.
+fn first(name: &str) -> Value {
+    let mut template = pod(name, "v1");
+    template["metadata"]["labels"]["tier"] = json!("front");
+    template["metadata"]["annotations"] = json!({ "example.test/scrape": "yes" });
+    template["spec"]["terminationGracePeriodSeconds"] = json!(7);
+    let container = &mut template["spec"]["containers"][0];
+    container["env"] = json!([{ "name": "OLD", "value": "1" }, { "name": "BOTH", "value": "v1" }]);
+    container["resources"] = json!({ "requests": { "cpu": "100m" } });
+    deployment(name, 2, template)
+}
+
+/// v2 takes some of that away, changes some, and adds a sidecar, a volume and a variable.
+fn second(name: &str) -> Value {
+    let mut template = crashing(name, "v2");
+    template["spec"]["volumes"] = json!([{ "name": "scratch", "emptyDir": {} }]);
+    let container = &mut template["spec"]["containers"][0];
+    container["env"] = json!([{ "name": "NEW", "value": "1" }, { "name": "BOTH", "value": "v2" }]);
+    container["resources"] = json!({ "requests": { "cpu": "200m" }, "limits": { "cpu": "1" } });
+    container["volumeMounts"] = json!([{ "name": "scratch", "mountPath": "/scratch" }]);
+    template["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "sidecar", "image": "sidecar:v2" }));
+    deployment(name, 2, template)
+}
+
+/// v3 knows neither what only v1 had nor what only v2 had.
+fn third(name: &str) -> Value {
+    let mut template = pod(name, "v3");
+    template["spec"]["containers"][0]["env"] = json!([{ "name": "BOTH", "value": "v3" }]);
+    deployment(name, 2, template)
+}
+
+fn template(place: &Place, name: &str) -> Value {
+    place.get(&format!("deployment/{name}"))["spec"]["template"].clone()
+}
+
+#[test]
+fn the_whole_template_comes_back_and_what_others_wrote_stays() {
+    let place = Place::new("whole");
+    place.platform("");
+    place.roll_out(&first("api"));
+    let good = template(&place, "api");
+    place.put(&second("api"));
+    place.until_it_crashes();
+    place.kubectl(&["annotate", "deployment/api", "example.test/owner=shop"]);
+    let run = place
+        .roll_back(&["-o", "json"])
+        .expect(0)
+        .err
+        .split_whitespace()
+        .skip_while(|word| *word != "run")
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    assert_eq!(template(&place, "api"), good);
+    let annotations = place.get("deployment/api")["metadata"]["annotations"].clone();
+    assert_eq!(annotations["example.test/owner"], "shop");
+    assert_eq!(annotations["kubernetes.io/change-cause"], format!("{run}: v2 crashes"));
+}
+
+#[test]
+fn the_next_apply_after_a_rollback_makes_what_it_makes_where_nobody_rolled_back() {
+    let place = Place::new("apply");
+    place.platform("  workloads: [{name: api}]\n");
+    for name in ["api", "twin"] {
+        place.roll_out(&first(name));
+        place.put(&second(name));
+    }
+    place.until_it_crashes();
+    place.roll_back(&[]).expect(0);
+    for name in ["api", "twin"] {
+        place.put(&third(name));
+    }
+    let expected = template(&place, "twin").to_string().replace("twin", "api");
+    assert_eq!(template(&place, "api").to_string(), expected);
+}
+
+#[test]
+fn what_client_side_apply_remembers_is_never_made_where_it_was_not() {
+    let place = Place::new("created");
+    place.platform("");
+    place.kubectl(&["create", "deployment", "api", "--image=api:v1"]);
+    place.kubectl(&["rollout", "status", "deployment/api", "--timeout=60s"]);
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    let bad = json!({ "spec": { "template": crashing("api", "v2") } }).to_string();
+    place.kubectl(&["patch", "deployment", "api", "-p", &bad]);
+    place.until_it_crashes();
+    place.roll_back(&[]).expect(0);
+    let api = place.get("deployment/api");
+    assert_eq!(
+        api["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"],
+        Value::Null
+    );
+}

@@ -1,0 +1,164 @@
+//! What the gate refuses before anything is changed, and what it lets pass with a warning.
+
+use crate::manifest::{CRASHES, YES, crashing, deployment, pod, refused, says, workload};
+use crate::support::{Place, kubeconfig};
+use serde_json::{Value, json};
+
+fn with_config(mut template: Value, name: &str) -> Value {
+    template["spec"]["containers"][0]["envFrom"] = json!([{ "configMapRef": { "name": name } }]);
+    template
+}
+
+#[test]
+fn a_pruned_configmap_that_the_old_template_refers_to_is_named_before_anything_is_changed() {
+    let place = Place::new("pruned");
+    place.platform("");
+    for name in ["api-config-5f2k8c9h7d", "api-config-7m4t6b2g9k"] {
+        place.kubectl(&["create", "configmap", name, "--from-literal=MODE=on"]);
+    }
+    place.roll_out(&deployment("api", 2, with_config(pod("api", "v1"), "api-config-5f2k8c9h7d")));
+    place.put(&deployment("api", 2, with_config(crashing("api", "v2"), "api-config-7m4t6b2g9k")));
+    place.until_it_crashes();
+    place.kubectl(&["delete", "configmap", "api-config-5f2k8c9h7d"]);
+    refused(&place, &["api-config-5f2k8c9h7d", "deployment/api"], |place| {
+        place.roll_back(&[])
+    });
+}
+
+#[test]
+fn a_quota_without_room_for_the_rollout_is_refused_with_its_name() {
+    let place = Place::new("quota");
+    place.platform("");
+    let strict = |version: &str| {
+        let mut object = deployment("api", 2, pod("api", version));
+        object["spec"]["strategy"] =
+            json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+        object
+    };
+    place.roll_out(&strict("v1"));
+    place.roll_out(&strict("v2"));
+    place.kubectl(&["label", "pods", "--all", &format!("{CRASHES}=true")]);
+    place.until_it_crashes();
+    place.until("v1 to be gone", 30, |place| place.pods().len() == 2);
+    place.kubectl(&["create", "quota", "tight", "--hard=pods=2"]);
+    place.until("the quota to be counted", 30, |place| {
+        place.get("resourcequota/tight")["status"]["used"]["pods"] == "2"
+    });
+    refused(&place, &["tight", "pods"], |place| place.roll_back(&[]));
+}
+
+#[test]
+fn a_missing_right_is_refused_with_the_verb_and_the_resource() {
+    let place = Place::new("rights");
+    place.platform("");
+    place.bad_release("api", 2);
+    let read = json!({ "apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "list", "watch"] });
+    let keep = json!({ "apiGroups": ["", "coordination.k8s.io"], "resources": ["secrets", "leases"], "verbs": ["*"] });
+    place.put(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": { "name": "reader" },
+        "rules": [read, keep],
+    }));
+    place.kubectl(&["create", "rolebinding", "reader", "--role=reader", "--user=limited@example.test"]);
+    let limited = kubeconfig().with_file_name("limited.kubeconfig");
+    let words = [&["rollback"], &YES[..]].concat();
+    refused(&place, &["patch", "deployments"], |place| place.astern_as(&limited, &words));
+}
+
+#[test]
+fn a_paused_deployment_gets_its_template_and_is_then_resumed() {
+    let place = Place::new("paused");
+    place.platform("");
+    place.bad_release("api", 2);
+    place.kubectl(&["rollout", "pause", "deployment/api"]);
+    let done = place.roll_back(&[]).expect(0);
+    let template = done.err.find("done: put deployment/api back").unwrap();
+    let resumed = done.err.find("done: resume").unwrap_or_else(|| panic!("{}", done.err));
+    assert!(template < resumed, "{}", done.err);
+    assert_eq!(place.image("api"), "api:v1");
+    assert_ne!(place.get("deployment/api")["spec"]["paused"], true);
+}
+
+#[test]
+fn of_an_on_delete_daemonset_only_the_pods_of_the_bad_version_are_deleted() {
+    let place = Place::new("on-delete");
+    place.platform("");
+    let set = |template: Value| {
+        workload("DaemonSet", "agent", template, json!({ "updateStrategy": { "type": "OnDelete" } }))
+    };
+    place.put(&set(pod("agent", "v1")));
+    place.until("pods of v1", 30, |place| {
+        place.get("daemonset/agent")["status"]["numberReady"].as_u64() >= Some(3)
+    });
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    place.put(&set(crashing("agent", "v2")));
+    let (first, kept) = {
+        let mut pods = place.pods();
+        (pods.remove(0), pods)
+    };
+    place.kubectl(&["delete", "pod", &first.0, "--wait=false"]);
+    place.until_it_crashes();
+    place.roll_back(&[]).expect(0);
+    let after = place.pods();
+    assert!(kept.iter().all(|pod| after.contains(pod)), "{kept:?} {after:?}");
+    let images = place.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].spec.containers[0].image}"]);
+    assert!(!images.contains("v2"), "{images}");
+}
+
+#[test]
+fn a_stateful_set_stuck_on_its_broken_pod_is_unblocked() {
+    let place = Place::new("ordered");
+    place.platform("");
+    let set = |template: Value| {
+        workload("StatefulSet", "db", template, json!({ "replicas": 3, "serviceName": "db" }))
+    };
+    place.roll_out(&set(pod("db", "v1")));
+    place.put(&set(crashing("db", "v2")));
+    place.until_it_crashes();
+    let before = place.pods();
+    place.roll_back(&[]).expect(0);
+    let after = place.pods();
+    assert_eq!(after[..2], before[..2], "pods that served were touched");
+    assert_ne!(after[2], before[2], "the broken pod is still there");
+    let images = place.kubectl(&["get", "pods", "-o", "jsonpath={.items[*].spec.containers[0].image}"]);
+    assert_eq!(images, "db:v1 db:v1 db:v1");
+}
+
+#[test]
+fn counts_and_autoscaler_are_left_alone() {
+    let place = Place::new("scaler");
+    place.platform("");
+    place.bad_release("api", 2);
+    place.kubectl(&["autoscale", "deployment", "api", "--min=2", "--max=5", "--cpu=80%"]);
+    place.kubectl(&["scale", "deployment/api", "--replicas=4"]);
+    let before = place.get("hpa/api")["spec"].clone();
+    place.roll_back(&[]).expect(0);
+    assert_eq!(place.get("deployment/api")["spec"]["replicas"], 4);
+    assert_eq!(place.get("hpa/api")["spec"], before);
+}
+
+#[test]
+fn a_helm_release_is_named_since_its_next_upgrade_writes_again() {
+    let place = Place::new("helm");
+    place.platform("");
+    place.bad_release("api", 2);
+    place.kubectl(&["label", "deployment/api", "app.kubernetes.io/managed-by=Helm"]);
+    place.kubectl(&["annotate", "deployment/api", "meta.helm.sh/release-name=shop-release"]);
+    let done = place.roll_back(&[]).expect(0);
+    says(&done, &["shop-release", "upgrade"]);
+    assert_eq!(place.image("api"), "api:v1");
+}
+
+#[test]
+fn an_argo_cd_application_that_cannot_be_paused_refuses_with_three_ways_out() {
+    let place = Place::new("argo");
+    place.platform("");
+    place.bad_release("api", 2);
+    let id = format!("argocd.argoproj.io/tracking-id=shop:apps/Deployment:{}/api", place.namespace);
+    place.kubectl(&["annotate", "deployment/api", &id]);
+    refused(&place, &["shop", "Git", "--accept-revert shop"], |place| place.roll_back(&[]));
+    let done = place.roll_back(&["--accept-revert", "shop"]).expect(0);
+    says(&done, &["shop"]);
+    assert_eq!(place.image("api"), "api:v1");
+}
