@@ -1,6 +1,8 @@
 //! `cargo xtask demo`: a bad release on a real cluster, and how it is taken back. Tells the story; the cluster, the
 //! platform and astern do the work.
 
+mod picture;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,15 +16,17 @@ use crate::{process, programs, workspace};
 const HELP: &str = "\
 A bad release on a real cluster, and how it is taken back.
 
-Usage: cargo xtask demo [--yes] [--node real|kwok] [--fresh]
+Usage: cargo xtask demo [--yes] [--node real|kwok]
 
 Options:
   --yes          Ask nothing
   --node KIND    `real` (default; containers, root) or `kwok` (pods without containers)
-  --fresh        Delete the example's namespace first, where it is left from another demo
+  --picture FILE Draw what astern says into this SVG instead of showing it: docs/run.svg
 
+What an earlier demo left in the namespace vcci-scope3 of that cluster is deleted first: its revisions have a past.
 The cluster stays up for a look around with kubectl; `cargo xtask cluster down --name KIND` ends it.";
 
+const REASON: &str = "v1.2.4 crashes after start; the error rate is up";
 const NAMESPACE: &str = "vcci-scope3";
 /// v1.2.3 must have been the newest for this long before it is presumed good. Real platforms say 30 minutes; nobody
 /// watches a demo for that long.
@@ -38,7 +42,7 @@ pub(crate) fn main(mut arguments: Arguments) -> Outcome {
         return Ok(());
     }
     let yes = arguments.flag("--yes");
-    let fresh = arguments.flag("--fresh");
+    let picture = arguments.value("--picture")?;
     let kind = match arguments.value("--node")?.as_deref() {
         None | Some("real") => NodeKind::Real,
         Some("kwok") => NodeKind::Kwok,
@@ -52,18 +56,13 @@ pub(crate) fn main(mut arguments: Arguments) -> Outcome {
     arguments.end()?;
 
     let demo = Demo::prepare(kind)?;
-    if fresh {
-        demo.kubectl(&[
-            "delete",
-            "namespace",
-            NAMESPACE,
-            "--ignore-not-found",
-            "--wait=true",
-        ])?;
-    }
+    demo.clear()?;
     demo.ship_good()?;
     demo.ship_bad()?;
-    demo.take_back(yes)
+    match picture {
+        Some(file) => demo.draw(Path::new(&file)),
+        None => demo.take_back(yes),
+    }
 }
 
 struct Demo {
@@ -71,7 +70,8 @@ struct Demo {
     kubeconfig: PathBuf,
     kubectl: PathBuf,
     astern: PathBuf,
-    platform: PathBuf,
+    /// Where this demo's astern.yaml lies, and its logs and reports.
+    folder: PathBuf,
 }
 
 impl Demo {
@@ -109,8 +109,22 @@ impl Demo {
             kubeconfig: ready.kubeconfig,
             kubectl: programs::kubectl()?,
             astern: workspace::target().join("release/astern"),
-            platform,
+            folder,
         })
+    }
+
+    /// Begins anew: a revision that was brought back once has no history that anything could be presumed from.
+    fn clear(&self) -> Outcome {
+        let found = process::read(
+            Command::new(&self.kubectl)
+                .args(["get", "namespace", NAMESPACE, "--ignore-not-found", "-o", "name"])
+                .env("KUBECONFIG", &self.kubeconfig),
+        )?;
+        if found.trim().is_empty() {
+            return Ok(());
+        }
+        heading("what an earlier demo left is deleted");
+        self.kubectl(&["delete", "namespace", NAMESPACE, "--wait=true", "--timeout=180s"])
     }
 
     fn ship_good(&self) -> Outcome {
@@ -133,6 +147,7 @@ impl Demo {
         ] {
             self.kubectl(&["rollout", "status", workload, "-n", NAMESPACE, "--timeout=180s"])?;
         }
+        told("Six workloads, six healthy. It runs for a while, so that it may be presumed good.");
         std::thread::sleep(GOOD_FOR);
         self.astern(&["status"])
     }
@@ -143,6 +158,9 @@ impl Demo {
             NodeKind::Real => "workloads-v1.2.4.yaml",
             NodeKind::Kwok => "workloads-v1.2.4-kwok.yaml",
         })?;
+        told(
+            "One version, four faults: a crash, a readiness that never comes, errors in the log, slow answers.",
+        );
         let since = Instant::now();
         while since.elapsed() < TROUBLE_WITHIN {
             std::thread::sleep(Duration::from_secs(3));
@@ -156,14 +174,16 @@ impl Demo {
 
     fn take_back(&self, yes: bool) -> Outcome {
         heading("what the cluster remembers, and which revision would be chosen");
+        told(
+            "Nobody named a revision: old pods that still serve are proof, the rest is presumed, with its reason.",
+        );
         self.astern(&["releases"])?;
         heading("production is taken back");
+        told(
+            "The status asked the API alone; the plan reads logs too, and finds the service that fails while it is green.",
+        );
         let mut command = self.astern_command();
-        command.args([
-            "rollback",
-            "--reason",
-            "v1.2.4 crashes after start; the error rate is up",
-        ]);
+        command.args(["rollback", "--reason", REASON]);
         if yes {
             command.arg("--yes");
         }
@@ -176,12 +196,47 @@ impl Demo {
         );
         heading("afterwards");
         self.astern(&["status"])?;
-        println!("\nlook around:  export KUBECONFIG={}", self.kubeconfig.display());
-        println!(
-            "the cluster stays up; end it with: cargo xtask cluster down --name {}",
-            self.kind
-        );
+        println!();
+        if let Some(report) = self.report()? {
+            println!("the report:   file://{}", report.display());
+        }
+        println!("look around:  export KUBECONFIG={}", self.kubeconfig.display());
+        println!("end it:       cargo xtask cluster down --name {}", self.kind);
         Ok(())
+    }
+
+    /// The part of the story that a README has room for, from what a terminal shows.
+    fn draw(&self, file: &Path) -> Outcome {
+        let mut shown = String::new();
+        for words in [&["status"][..], &["rollback", "--yes", "--reason", REASON]] {
+            let mut command = self.astern_command();
+            let output = command
+                .args(["--color", "always"])
+                .args(words)
+                .output()
+                .map_err(doing("start astern"))?;
+            let typed = words.join(" ").replace(REASON, &format!("\"{REASON}\""));
+            shown.push_str(&format!("\u{1b}[1m$ astern {typed}\u{1b}[0m\n"));
+            // The checklist, a rollback's data, is a page of its own; what is told on the way ends with its sum.
+            let text = if words.len() == 1 {
+                &output.stdout
+            } else {
+                &output.stderr
+            };
+            shown.push_str(&picture::shortened(&String::from_utf8_lossy(text)));
+            shown.push('\n');
+        }
+        fs::write(file, picture::svg(&shown)).map_err(doing(format!("write {}", file.display())))
+    }
+
+    /// The page of the newest run: their names begin with the time.
+    fn report(&self) -> Outcome<Option<PathBuf>> {
+        let folder = self.folder.join("astern");
+        let entries = fs::read_dir(&folder).map_err(doing(format!("read {}", folder.display())))?;
+        let pages = entries
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.extension().is_some_and(|kind| kind == "html"));
+        Ok(pages.max())
     }
 
     fn apply(&self, manifest: &str) -> Outcome {
@@ -207,8 +262,9 @@ impl Demo {
         let mut command = Command::new(&self.astern);
         command
             .env("KUBECONFIG", &self.kubeconfig)
+            .env("XDG_STATE_HOME", &self.folder)
             .arg("--file")
-            .arg(&self.platform);
+            .arg(self.folder.join("astern.yaml"));
         command
     }
 }
@@ -236,6 +292,10 @@ fn without_probes(platform: &str) -> String {
         kept.push(line);
     }
     kept.join("\n") + "\n"
+}
+
+fn told(text: &str) {
+    println!("{text}\n");
 }
 
 fn heading(text: &str) {

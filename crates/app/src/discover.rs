@@ -4,7 +4,7 @@ use astern_model::inventory::Inventory;
 use astern_model::platform::{Member, Platform, Probe, ProbeTarget};
 use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
 use astern_model::template::Container;
-use astern_model::workload::Workload;
+use astern_model::workload::{OwnerKind, Workload};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,11 +56,28 @@ pub fn discover(inventory: &Inventory) -> Discovered {
     Discovered { platform, remarks }
 }
 
+/// The owner's kind as its own people write it.
+fn called(kind: OwnerKind) -> &'static str {
+    match kind {
+        OwnerKind::ArgoCd => "Argo CD application",
+        OwnerKind::Flux => "Flux",
+        OwnerKind::Helm => "Helm release",
+        OwnerKind::Controller => "controller",
+    }
+}
+
 fn owner_remarks(workload: &Workload) -> Vec<String> {
     let mut remarks: Vec<String> = workload
         .owners
         .iter()
-        .map(|owner| format!("owned by {:?} {} ({})", owner.kind, owner.name, owner.known_by))
+        .map(|owner| {
+            format!(
+                "owned by {} {} ({})",
+                called(owner.kind),
+                owner.name,
+                owner.known_by
+            )
+        })
         .collect();
     if let Some(autoscaler) = &workload.autoscaler {
         let (name, min, max) = (&autoscaler.name, autoscaler.min, autoscaler.max);

@@ -34,9 +34,17 @@ impl Past {
     /// Marks the revisions that an earlier run has taken back, so that choosing passes them over.
     pub fn mark(&self, inventory: &mut Inventory) {
         for ((target, hash), run) in &self.rolled_back {
-            let Some(workload) = inventory.workloads.get_mut(target) else { continue };
-            for revision in workload.revisions.iter_mut().filter(|revision| &revision.hash == hash) {
-                revision.marks.insert(MARK_ROLLED_BACK_BY.to_owned(), run.to_string());
+            let Some(workload) = inventory.workloads.get_mut(target) else {
+                continue;
+            };
+            for revision in workload
+                .revisions
+                .iter_mut()
+                .filter(|revision| &revision.hash == hash)
+            {
+                revision
+                    .marks
+                    .insert(MARK_ROLLED_BACK_BY.to_owned(), run.to_string());
             }
         }
     }
@@ -45,18 +53,21 @@ impl Past {
 /// Reads the newest runs. A run whose journal is damaged is passed over here; `runs` names it.
 ///
 /// # Errors
-/// When the journal cannot be listed.
+/// When the journal cannot be listed or read: an open run must not be overlooked.
 pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> {
     let runs = world.journal.runs().await?;
     let newest = runs
         .iter()
         .take(LOOK_BACK)
         .map(|run| Book::open(&*world.journal, run));
-    let books: Vec<Book> = futures::future::join_all(newest)
-        .await
-        .into_iter()
-        .flatten()
-        .collect();
+    let mut books = Vec::new();
+    for opened in futures::future::join_all(newest).await {
+        match opened {
+            Ok(book) => books.push(book),
+            Err(BookError::Store { source, .. }) => return Err(source),
+            Err(_) => {}
+        }
+    }
     let here = || books.iter().filter(|book| book.plan.namespace == namespace);
     let open = here()
         .find(|book| !matches!(book.run.phase, Phase::Finished(_)))
@@ -68,7 +79,26 @@ pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> 
         }
     }
     let rolled_back = rolled_back(here());
-    Ok(Past { open, history, rolled_back })
+    Ok(Past {
+        open,
+        history,
+        rolled_back,
+    })
+}
+
+/// The newest run, if it is not over: what `status` must not hide.
+///
+/// # Errors
+/// When the journal cannot be listed.
+pub async fn open_run(world: &World) -> Result<Option<(RunId, Phase)>, Failure> {
+    let runs = world.journal.runs().await?;
+    let Some(newest) = runs.first() else {
+        return Ok(None);
+    };
+    let book = Book::open(&*world.journal, newest).await.ok();
+    Ok(book
+        .filter(|book| !matches!(book.run.phase, Phase::Finished(_)))
+        .map(|book| (book.id, book.run.phase)))
 }
 
 /// From the oldest run to the newest: a rollback speaks against what it replaced, an undo takes that word back.
@@ -79,7 +109,11 @@ fn rolled_back<'a>(newest_first: impl Iterator<Item = &'a Book>) -> BTreeMap<(Ta
     for book in oldest_first {
         match &book.plan.intent {
             Intent::RollBack => {
-                against.extend(taken(book).into_iter().map(|taken| ((taken.target, taken.before), book.id.clone())));
+                against.extend(
+                    taken(book)
+                        .into_iter()
+                        .map(|taken| ((taken.target, taken.before), book.id.clone())),
+                );
             }
             Intent::Undo { run } => against.retain(|_, by| by != run),
         }
@@ -198,6 +232,19 @@ pub fn word(phase: &Phase) -> &'static str {
     }
 }
 
+/// What was there before a step whose effect is there, or may be.
+fn left(status: &Status) -> Option<&Before> {
+    match status {
+        Status::Done { before, .. } => Some(before),
+        Status::Intended(attempt)
+        | Status::Unsettled(attempt, _)
+        | Status::Reversing(attempt)
+        | Status::ReverseUnsettled(attempt, _)
+        | Status::ReverseFailed(attempt, _) => Some(&attempt.before),
+        Status::Pending | Status::Failed(_) | Status::Reversed => None,
+    }
+}
+
 /// What a run replaced, for taking it back: every template that it wrote and did not put back itself.
 pub fn taken(book: &Book) -> Vec<Taken> {
     book.plan
@@ -207,10 +254,8 @@ pub fn taken(book: &Book) -> Vec<Taken> {
             let Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) = &step.spec else {
                 return None;
             };
-            let Status::Done {
-                before: Before::Workload(workload::Before::Template { template, hash, .. }),
-                ..
-            } = book.run.status(&step.id)
+            let Before::Workload(workload::Before::Template { template, hash, .. }) =
+                left(book.run.status(&step.id))?
             else {
                 return None;
             };

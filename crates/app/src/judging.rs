@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 /// How long the first look without a failure may take to come after the rollouts: old pods are still ending, logs
 /// still hold the bad minutes. Beyond it the window begins all the same. What is unknown does not delay it: waiting
 /// seldom makes it known.
-const SETTLING: SignedDuration = SignedDuration::from_mins(2);
+pub const SETTLING: SignedDuration = SignedDuration::from_mins(2);
 /// The longest time between two looks; a change of the workloads or their pods brings the next one sooner.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_secs(15);
 /// The shortest time between two looks, so that a rollout's many small changes do not become many requests.
@@ -45,7 +45,15 @@ impl Judge for PlatformJudge {
                 Spec::Workload(_) => None,
             })
             .collect();
-        validate(&self.world, &self.platform, &plan.recovered_when, since, serving).await
+        validate(
+            &self.world,
+            &self.platform,
+            &plan.recovered_when,
+            since,
+            serving,
+            SETTLING,
+        )
+        .await
     }
 }
 
@@ -53,12 +61,14 @@ impl Judge for PlatformJudge {
 /// not. What could not be looked at is unknown, and unknown is not a pass.
 ///
 /// `serving` names the template that each workload must serve; one that is not named must serve what it asks for.
+/// `settling` is how long the first look without a failure may take to come: [`SETTLING`] after rollouts, zero else.
 pub async fn validate(
     world: &World,
     platform: &Platform,
     criteria: &Criteria,
     since: Timestamp,
     serving: BTreeMap<Target, TemplateHash>,
+    settling: SignedDuration,
 ) -> Verdict {
     let began = world.clock.now();
     let mut baseline: Option<Baseline> = None;
@@ -86,7 +96,7 @@ pub async fn validate(
         };
         let good = items.iter().all(|item| item.result != CheckResult::Fail);
         let now = world.clock.now();
-        if window.is_none() && (good || now.duration_since(began) >= SETTLING) {
+        if window.is_none() && (good || now.duration_since(began) >= settling) {
             window = Some(looked_at);
         }
         if window.is_some() {

@@ -181,6 +181,7 @@ pub async fn undo(
 /// [`NoPlan`]; nothing was changed.
 pub async fn check(
     world: &World,
+    platform: &Platform,
     plan: Plan,
     sealed: Vec<u8>,
     allow: &Allowances,
@@ -191,6 +192,7 @@ pub async fn check(
         history::look_back(world, &plan.namespace)
     );
     let inventory = inventory.map_err(NoPlan::Failed)?;
+    right_cluster(platform, &inventory)?;
     if let Some((run, phase)) = past.map_err(NoPlan::Failed)?.open {
         return Err(NoPlan::RunOpen {
             run,
@@ -276,7 +278,8 @@ async fn save(world: &World, inventory: &Inventory, targets: &[Target], evidence
     }
 }
 
-fn stands(phase: &Phase) -> String {
+/// How an open run stands, as a clause.
+pub fn stands(phase: &Phase) -> String {
     match phase {
         Phase::Running => "it is under way".to_owned(),
         Phase::Held { why, .. } => format!("it is held: {why}"),

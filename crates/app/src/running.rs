@@ -12,11 +12,11 @@ use astern_model::finding::Allowances;
 use astern_model::id::{RunId, StepId};
 use astern_model::platform::Platform;
 use astern_model::record::{Event, Holder, Outcome, Record, Request};
-use astern_port::Failure;
 use astern_port::journal::AppendError;
 use astern_port::lock::Holding;
 use astern_port::sense::Saved;
-use jiff::SignedDuration;
+use astern_port::{Failure, FailureClass};
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -127,7 +127,7 @@ pub async fn resume(
             how: history::word(&book.run.phase),
         });
     }
-    if let Some(holding) = alive(world, &book).await? {
+    if let Some(holding) = renewed(world, &book).await? {
         return Err(RunError::Alive {
             run: run.clone(),
             holding: Box::new(holding),
@@ -188,6 +188,29 @@ pub async fn alive(world: &World, book: &Book) -> Result<Option<Holding>, RunErr
     }))
 }
 
+/// Whoever renews the run's lock while we look. A runner that was killed a moment ago leaves a fresh lock too; whether
+/// that lapses is then watched when it is taken.
+async fn renewed(world: &World, book: &Book) -> Result<Option<Holding>, RunError> {
+    let Some(first) = alive(world, book).await? else {
+        return Ok(None);
+    };
+    let until = world.clock.now() + world.lock.renew_every() + RENEWAL_SLACK;
+    while world.clock.now() < until {
+        world.clock.sleep(LOOK_FOR_RENEWAL_EVERY).await;
+        match alive(world, book).await? {
+            None => return Ok(None),
+            Some(now) if now != first => return Ok(Some(now)),
+            Some(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// A renewal on its way through a slow API server.
+const RENEWAL_SLACK: SignedDuration = SignedDuration::from_secs(2);
+/// Often enough that nobody notices, seldom enough for an API server that has other work.
+const LOOK_FOR_RENEWAL_EVERY: SignedDuration = SignedDuration::from_millis(500);
+
 /// Shows a run's records as they come until it rests: finished, held, or without a holder for longer than a lease.
 ///
 /// # Errors
@@ -196,6 +219,7 @@ pub async fn attach(world: &World, run: &RunId, observer: &dyn Observer) -> Resu
     let mut book = Book::open(&*world.journal, run).await?;
     let mut shown = 0;
     let mut quiet_since = world.clock.now();
+    let mut away_since = None;
     loop {
         for record in &book.records[shown..] {
             observer.see(record, &book.run);
@@ -204,22 +228,73 @@ pub async fn attach(world: &World, run: &RunId, observer: &dyn Observer) -> Resu
             quiet_since = world.clock.now();
         }
         shown = book.records.len();
-        if matches!(book.run.phase, Phase::Finished(_) | Phase::Held { .. }) {
+        if rests(&book) {
             return Ok(book);
         }
-        world
-            .journal
-            .wait(run, book.run.head, ATTACH_WAIT)
-            .await
-            .map_err(RunError::Look)?;
-        book.catch_up(&*world.journal).await?;
-        let quiet = world.clock.now().duration_since(quiet_since);
-        if quiet > ABANDONED_AFTER && alive(world, &book).await?.is_none() {
-            return Ok(book);
+        match news(world, &mut book, quiet_since).await {
+            Ok(News::Abandoned) => return Ok(book),
+            Ok(News::GoesOn) => away_since = None,
+            Err(error) => {
+                let now = world.clock.now();
+                let since = *away_since.get_or_insert(now);
+                if !passing(&error) || now.duration_since(since) > AWAY {
+                    return Err(error);
+                }
+                // The runner could not renew its lock either.
+                quiet_since = now;
+                world.clock.sleep(LOOK_AGAIN_AFTER).await;
+            }
         }
     }
 }
 
+/// Whether nothing more comes by itself. A held run that was taken over again is about to go on.
+fn rests(book: &Book) -> bool {
+    let newest = book
+        .records
+        .iter()
+        .rev()
+        .find(|record| matches!(record.event, Event::Held { .. } | Event::Taken { .. }));
+    match &book.run.phase {
+        Phase::Finished(_) => true,
+        Phase::Held { .. } => newest.is_some_and(|record| matches!(record.event, Event::Held { .. })),
+        Phase::Running | Phase::Unwinding { .. } => false,
+    }
+}
+
+enum News {
+    GoesOn,
+    Abandoned,
+}
+
+/// Waits for records and takes them in; says whether anybody still carries the run out when none come.
+async fn news(world: &World, book: &mut Book, quiet_since: Timestamp) -> Result<News, RunError> {
+    let run = book.id.clone();
+    let waited = world.journal.wait(&run, book.run.head, ATTACH_WAIT).await;
+    waited.map_err(|source| BookError::Store { run, source })?;
+    let came = book.catch_up(&*world.journal).await?;
+    let quiet = world.clock.now().duration_since(quiet_since);
+    if came == 0 && quiet > ABANDONED_AFTER && alive(world, book).await?.is_none() {
+        return Ok(News::Abandoned);
+    }
+    Ok(News::GoesOn)
+}
+
+/// Whether looking again may help: the run goes on without whoever watches it, also while its journal is away.
+fn passing(error: &RunError) -> bool {
+    let (RunError::Look(failure) | RunError::Book(BookError::Store { source: failure, .. })) = error else {
+        return false;
+    };
+    matches!(
+        failure.class,
+        FailureClass::Transient { .. } | FailureClass::Unknown
+    )
+}
+
+/// How long a journal may be away before watching ends: as long as the runner itself bears it.
+const AWAY: SignedDuration = SignedDuration::from_mins(5);
+/// The pause before a journal that did not answer is asked again.
+const LOOK_AGAIN_AFTER: SignedDuration = SignedDuration::from_secs(1);
 /// One wait on the journal while attached.
 const ATTACH_WAIT: SignedDuration = SignedDuration::from_secs(10);
 /// How long a run may be quiet before its holder's life is looked at: a little more than a lease.

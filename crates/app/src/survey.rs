@@ -72,13 +72,17 @@ pub async fn status(world: &World, platform: &Platform) -> Result<(Inventory, As
 /// # Errors
 /// The cluster's, when the inventory cannot be had.
 pub async fn releases(world: &World, platform: &Platform) -> Result<(Inventory, Vec<Choice>), Failure> {
-    let (inventory, past) =
-        futures::join!(world.look.inventory(&platform.namespace), history::look_back(world, &platform.namespace));
+    let (inventory, past) = futures::join!(
+        world.look.inventory(&platform.namespace),
+        history::look_back(world, &platform.namespace)
+    );
     let mut inventory = inventory?;
     // What the cluster remembers can be told without the journal; a run that took something back is then not known.
     match past {
         Ok(past) => past.mark(&mut inventory),
-        Err(failure) => inventory.unread.push(format!("earlier runs are unknown: {failure}")),
+        Err(failure) => inventory
+            .unread
+            .push(format!("earlier runs are unknown: {failure}")),
     }
     let choices = scope(platform, &inventory)
         .iter()

@@ -53,13 +53,17 @@ impl Progress {
     }
 
     fn draw(&self, state: &mut State, run: &Run) {
-        let lines = tree(&self.plan, run, Timestamp::now(), rows().saturating_sub(3));
+        let (rows, columns) = size();
+        let lines: Vec<String> = tree(&self.plan, run, Timestamp::now(), rows.saturating_sub(3))
+            .iter()
+            .map(|line| clipped(line, columns))
+            .collect();
         let mut text = String::new();
         if state.drawn > 0 {
             text.push_str(&format!("\x1b[{}A", state.drawn));
         }
         for line in &lines {
-            text.push_str(&format!("\x1b[2K{line}\n"));
+            text.push_str(&format!("\x1b[2K{line}\x1b[0m\n"));
         }
         let leftover = state.drawn.saturating_sub(lines.len());
         text.push_str(&"\x1b[2K\n".repeat(leftover));
@@ -94,15 +98,31 @@ impl Observer for Progress {
     }
 }
 
-/// The rows of the terminal, as the shell tells them; 24 where nothing does.
-fn rows() -> usize {
-    std::env::var("LINES")
-        .ok()
-        .and_then(|lines| lines.parse().ok())
-        .unwrap_or_else(|| {
-            rustix::termios::tcgetwinsize(std::io::stderr())
-                .map_or(24, |size| usize::from(size.ws_row.max(10)))
-        })
+/// Rows and columns of the terminal; 24 by 80 where nothing tells.
+fn size() -> (usize, usize) {
+    rustix::termios::tcgetwinsize(std::io::stderr()).map_or((24, 80), |size| {
+        (usize::from(size.ws_row.max(10)), usize::from(size.ws_col.max(40)))
+    })
+}
+
+/// A line that fits one row, so that moving up by lines moves up by rows. Colour sequences take no room.
+fn clipped(line: &str, columns: usize) -> String {
+    let mut out = String::new();
+    let (mut width, mut in_sequence) = (0, false);
+    for c in line.chars() {
+        match c {
+            '\x1b' => in_sequence = true,
+            'm' if in_sequence => in_sequence = false,
+            _ if in_sequence => {}
+            _ if width + 1 >= columns => {
+                out.push('…');
+                return out;
+            }
+            _ => width += 1,
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// The tree: one line a step in plan order. When it does not fit, done and waiting steps are folded into counts;
@@ -121,18 +141,15 @@ fn tree(plan: &Plan, run: &Run, now: Timestamp, rows: usize) -> Vec<String> {
         lines.extend(all.into_iter().map(|(_, line)| line));
         return lines;
     }
-    let busy: Vec<&String> = all
-        .iter()
-        .filter(|(weight, _)| *weight == 0)
-        .map(|(_, line)| line)
-        .collect();
-    let done = all.iter().filter(|(weight, _)| *weight == 2).count();
-    let waiting = all.iter().filter(|(weight, _)| *weight == 1).count();
+    let mut busy: Vec<&(u8, String)> = all.iter().filter(|(weight, _)| *weight <= 1).collect();
+    busy.sort_by_key(|(weight, _)| *weight);
+    let done = all.iter().filter(|(weight, _)| *weight == 3).count();
+    let waiting = all.iter().filter(|(weight, _)| *weight == 2).count();
     lines.push(paint(Tone::Good, &format!("  ✔ {done} done")));
     lines.extend(
         busy.iter()
             .take(rows.saturating_sub(4))
-            .map(|line| (*line).clone()),
+            .map(|(_, line)| line.clone()),
     );
     let hidden = busy.len().saturating_sub(rows.saturating_sub(4));
     if hidden > 0 {
@@ -142,12 +159,15 @@ fn tree(plan: &Plan, run: &Run, now: Timestamp, rows: usize) -> Vec<String> {
     lines
 }
 
-/// 0: always shown; 1: waiting; 2: done.
+/// What is shown first when not everything fits: 0 failed, 1 under way, 2 waiting, 3 done.
 fn weight(status: &Status) -> u8 {
     match status {
-        Status::Pending => 1,
-        Status::Done { .. } | Status::Reversed => 2,
-        _ => 0,
+        Status::Failed(_) | Status::ReverseFailed(..) => 0,
+        Status::Intended(_) | Status::Unsettled(..) | Status::Reversing(_) | Status::ReverseUnsettled(..) => {
+            1
+        }
+        Status::Pending => 2,
+        Status::Done { .. } | Status::Reversed => 3,
     }
 }
 

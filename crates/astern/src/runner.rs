@@ -17,6 +17,7 @@ use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::question::Answers;
+use astern_port::Failure;
 use astern_port::sense::Saved;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
@@ -101,7 +102,7 @@ pub(crate) async fn hand_over(
     drop(pipe);
     tokio::select! {
         biased;
-        waited = wired.world.journal.wait(run, from, PATIENCE) => waited?,
+        waited = wired.world.journal.wait(run, from, PATIENCE) => waited.map_err(|failure| unseen(run, &failure))?,
         ended = child.wait() => {
             let code = ended.ok().and_then(|status| status.code());
             let written = wired.world.journal.read(run, from).await?;
@@ -115,6 +116,16 @@ pub(crate) async fn hand_over(
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await;
     }
     Ok(exit)
+}
+
+/// The watching failed, not the run.
+fn unseen(run: &RunId, failure: &Failure) -> CliError {
+    CliError::new(
+        Exit::Interrupted,
+        format!("run {run} was handed over, but cannot be watched from here"),
+    )
+    .cause(failure.to_string())
+    .hint(format!("astern attach {run}   shows whether it goes on"))
 }
 
 fn spawn(global: &Global, log: &Path) -> Result<Child, CliError> {
@@ -192,8 +203,13 @@ pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Res
     let _ = rustix::process::setsid();
     let _deaf = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(unread)?;
     // kube's client logs bodies that it cannot read, and a body may hold a Secret.
-    let quiet = tracing_subscriber::EnvFilter::new("info,kube_client=off,kube_runtime=off,hyper=off,tower=off");
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).with_env_filter(quiet).init();
+    let quiet =
+        tracing_subscriber::EnvFilter::new("info,kube_client=off,kube_runtime=off,hyper=off,tower=off");
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_env_filter(quiet)
+        .init();
     let mut wired = wiring::wire(global).await?;
     wired.platform = handover.platform.clone();
     let who = Runner {

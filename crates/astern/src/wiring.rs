@@ -62,7 +62,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
     let world = World {
         clock: Arc::new(SystemClock),
         sense: Arc::new(ClusterSense::new(connection.client.clone(), vault.clone())),
-        lock: Arc::new(LeaseLock::new(lasting.clone())),
+        lock: Arc::new(LeaseLock::new(connection.client.clone())),
         workloads: Arc::new(
             KubernetesWorkloads::new(connection.client.clone(), vault.clone()).watching(lasting),
         ),

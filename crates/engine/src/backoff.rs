@@ -30,6 +30,12 @@ pub fn pause(attempt: u32, seed: &str, failure: &Failure) -> SignedDuration {
     }
 }
 
+/// The least pause before an outcome is looked at again that has been open for `open`: a quarter of that, at most
+/// [`LONGEST`]. Each look that changes nothing is a record, and a journal is no place for a thousand of them.
+pub fn slower(open: SignedDuration) -> SignedDuration {
+    (open / 4).min(LONGEST)
+}
+
 /// 0..=255 from a seed: FNV-1a over its bytes and the attempt.
 fn fraction(seed: &str, attempt: u32) -> u8 {
     let hash = seed

@@ -193,6 +193,9 @@ impl Run {
             }
             Event::Resumed { .. } => self.resumed(record.at),
             Event::Unwinding { why } => {
+                if matches!(self.phase, Phase::Held { .. }) {
+                    self.patience_anew(record.at);
+                }
                 self.phase = Phase::Unwinding { why: why.clone() };
                 self.request = None;
             }
@@ -251,9 +254,13 @@ impl Run {
                 | Status::Reversing(attempt)
                 | Status::ReverseUnsettled(attempt, _)
                 | Status::ReverseFailed(attempt, _) => {
-                    attempt.since = attempt.since.saturating_add(gap).unwrap_or(at)
+                    attempt.since = later(attempt.since, gap);
+                    attempt.failing_since = attempt.failing_since.map(|since| later(since, gap));
                 }
-                Status::Failed(failing) => failing.since = failing.since.saturating_add(gap).unwrap_or(at),
+                Status::Failed(failing) => {
+                    failing.since = later(failing.since, gap);
+                    failing.failing_since = later(failing.failing_since, gap);
+                }
                 Status::Pending | Status::Done { .. } | Status::Reversed => {}
             }
         }
@@ -273,13 +280,28 @@ impl Run {
         for status in self.steps.values_mut() {
             match status {
                 Status::Failed(_) => *status = Status::Pending,
-                Status::Unsettled(attempt, _) | Status::ReverseUnsettled(attempt, _) => attempt.since = at,
                 Status::Pending
                 | Status::Intended(_)
+                | Status::Unsettled(..)
                 | Status::Done { .. }
                 | Status::Reversing(_)
+                | Status::ReverseUnsettled(..)
                 | Status::ReverseFailed(..)
                 | Status::Reversed => {}
+            }
+        }
+        self.patience_anew(at);
+    }
+
+    /// What could not be found out or taken back gets its whole time again: a person has looked, the world may answer.
+    fn patience_anew(&mut self, at: Timestamp) {
+        for status in self.steps.values_mut() {
+            if let Status::Unsettled(attempt, _)
+            | Status::ReverseUnsettled(attempt, _)
+            | Status::ReverseFailed(attempt, _) = status
+            {
+                attempt.since = at;
+                attempt.number = 1;
             }
         }
     }
@@ -300,6 +322,10 @@ impl Run {
             })?;
         Ok(())
     }
+}
+
+fn later(at: Timestamp, gap: jiff::SignedDuration) -> Timestamp {
+    at.saturating_add(gap).unwrap_or(Timestamp::MAX)
 }
 
 /// What may still be written once a run is finished: a verdict that was being formed, or somebody's late request.

@@ -4,7 +4,7 @@ use crate::backoff;
 use crate::fold::{Phase, Run};
 use crate::graph::{Graph, Node, Role};
 use crate::status::{Attempt, Failing, Status, retryable};
-use astern_model::failure::Failure;
+use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::StepId;
 use astern_model::policy::OnFailure;
 use astern_model::record::{Event, Outcome, Request};
@@ -262,12 +262,13 @@ impl View<'_> {
                 commands.extend(self.take_back(node));
             }
         }
+        // What can still be taken back is, before the run stops for what cannot.
         let stuck = |command: &Command| matches!(command, Command::Append(_));
-        match commands.iter().position(stuck) {
-            Some(place) if self.in_flight.is_empty() => vec![commands.swap_remove(place)],
-            Some(_) => commands.into_iter().filter(|command| !stuck(command)).collect(),
-            None => commands,
+        let (mut stops, goes_on): (Vec<Command>, Vec<Command>) = commands.into_iter().partition(stuck);
+        if goes_on.is_empty() && self.in_flight.is_empty() && !stops.is_empty() {
+            return vec![stops.swap_remove(0)];
         }
+        goes_on
     }
 
     /// Whether nothing of the step is in the world, or it only looked.
@@ -310,9 +311,21 @@ impl View<'_> {
     }
 
     fn reverse_again(&self, node: &Node, attempt: &Attempt, failure: &Failure) -> Command {
-        let worth_it = retryable(failure, true) && attempt.number < backoff::LOST_RACES * 2;
-        if !worth_it {
-            return stuck(node, &format!("it could not be taken back: {failure}"));
+        let why = format!("step {} could not be taken back: {failure}", node.id);
+        match failure.class {
+            FailureClass::Transient { .. }
+                if self.now.duration_since(attempt.since) > backoff::GIVE_UP_AFTER =>
+            {
+                return Command::Append(Event::Held { why });
+            }
+            FailureClass::Conflict if attempt.number < backoff::LOST_RACES => {}
+            FailureClass::Transient { .. } => {}
+            FailureClass::Conflict
+            | FailureClass::Refused
+            | FailureClass::Permanent
+            | FailureClass::Unknown => {
+                return stuck(node, &why);
+            }
         }
         let number = attempt.number + 1;
         self.later(node, attempt, failure, |step| Command::PrepareReverse {
@@ -329,9 +342,10 @@ impl View<'_> {
         failure: &Failure,
         then: impl Fn(StepId) -> Command,
     ) -> Command {
+        let pause = backoff::pause(attempt.number, node.id.as_str(), failure);
         let due = plus(
             attempt.at,
-            backoff::pause(attempt.number, node.id.as_str(), failure),
+            pause.max(backoff::slower(attempt.at.duration_since(attempt.since))),
         );
         if due > self.now {
             Command::WaitUntil(due)

@@ -62,6 +62,8 @@ pub struct Failing {
     pub attempts: u32,
     /// Whether an intent was durable when it failed: a lost race is only then worth another try.
     pub intended: bool,
+    /// What the newest intent recorded: a write whose answer was lost may still arrive.
+    pub before: Option<Before>,
     /// Why.
     pub failure: Failure,
     /// First try.
@@ -142,6 +144,7 @@ impl Status {
                 S::Failed(Failing {
                     attempts: attempt.number,
                     intended: true,
+                    before: Some(attempt.before),
                     failure: failure.clone(),
                     since: attempt.since,
                     failing_since: attempt.failing_since.unwrap_or(at),
@@ -151,6 +154,7 @@ impl Status {
             (S::Pending, Event::Failed { failure, .. }) => S::Failed(Failing {
                 attempts: 1,
                 intended: false,
+                before: None,
                 failure: failure.clone(),
                 since: at,
                 failing_since: at,
@@ -159,6 +163,7 @@ impl Status {
             (S::Failed(failing), Event::Failed { failure, .. }) => S::Failed(Failing {
                 attempts: failing.attempts + 1,
                 intended: false,
+                before: failing.before,
                 failure: failure.clone(),
                 since: failing.since,
                 failing_since: failing.failing_since,

@@ -40,6 +40,7 @@ fn statuses() -> Vec<Status> {
     let failing = Failing {
         attempts: 1,
         intended: true,
+        before: None,
         failure: failure(),
         since: at(1),
         failing_since: at(1),

@@ -5,7 +5,7 @@ use crate::book::{Book, BookError};
 use crate::perform::{self, Providers};
 use astern_engine::{Command, Phase, Run, Status, next};
 use astern_gate::ApprovedPlan;
-use astern_model::id::{Direction, Epoch, RunId, Seq, StepId};
+use astern_model::id::{Direction, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Holder, Outcome, Record, Request};
 use astern_model::reversal::Reversal;
@@ -257,14 +257,15 @@ impl Driver {
         let result = self.fence_and_run(&beat).await;
         self.tasks.shutdown().await;
         drop(beat);
-        result?;
-        if matches!(self.book.run.phase, Phase::Finished(_))
+        if result.is_ok()
+            && matches!(self.book.run.phase, Phase::Finished(_))
             && let Err(failure) = self.ports.journal.settle(&self.book.id, RUNS_KEPT).await
         {
             tracing::warn!(%failure, "the finished run could not be compacted; it is complete all the same");
         }
+        // Also when it stopped on the way, so that whoever resumes need not wait for the lock to lapse.
         unlock(&self.ports, &self.namespaces(), &self.book.id, &self.holder).await;
-        Ok(Ended { book: self.book })
+        result.map(|()| Ended { book: self.book })
     }
 
     async fn fence_and_run(&mut self, beat: &Heartbeat) -> Result<(), ExecError> {
@@ -312,11 +313,30 @@ impl Driver {
         (events, wake)
     }
 
+    /// A conflict after an attempt whose answer was lost may be that attempt's own late effect: then its intent stands
+    /// again, and carrying it out finds it done.
     fn prepare(&mut self, step: StepId, attempt: u32) {
         let (providers, run) = (self.ports.providers.clone(), self.book.id.clone());
         let spec = perform::spec(&self.book.plan, &step);
+        let earlier = match self.book.run.status(&step) {
+            Status::Failed(failing) => failing.before.clone(),
+            _ => None,
+        };
+        let stamp = perform::stamp(
+            &self.book.id,
+            &step,
+            Direction::Forward,
+            self.epoch,
+            self.reason(),
+        );
         self.fly(step.clone(), async move {
-            let result = perform::prepare(&providers, &spec).await;
+            let mut result = perform::prepare(&providers, &spec).await;
+            if let (Err(failure), Some(before)) = (&result, earlier)
+                && failure.class == FailureClass::Conflict
+                && let Settled::Applied(_) = perform::settle(&providers, &spec, &before, &stamp).await
+            {
+                result = Ok(before);
+            }
             perform::prepared(&run, step, attempt, result)
         });
     }
@@ -432,7 +452,7 @@ impl Driver {
                     clock.sleep(SignedDuration::from_secs(1)).await;
                     return Ok(());
                 }
-                self.fold_in_others().await
+                self.look_for_others().await
             }
             () = sleep => Ok(()),
         }
@@ -465,6 +485,19 @@ impl Driver {
             self.stop_watching();
         }
         Ok(())
+    }
+
+    /// The same, but a journal that cannot be read for the moment is looked at again later: whatever must be written
+    /// meanwhile has its own patience.
+    async fn look_for_others(&mut self) -> Result<(), ExecError> {
+        match self.fold_in_others().await {
+            Err(ExecError::Book(BookError::Store { source, .. })) if passing(&source) => {
+                tracing::warn!(failure = %source, "the journal cannot be read; looking again");
+                self.ports.clock.sleep(SignedDuration::from_secs(1)).await;
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     /// An abort need not wait for a rollout that is only being watched, nor for the judge.
@@ -530,12 +563,17 @@ impl Driver {
                     for record in &self.book.records[from..] {
                         self.ports.observer.see(record, &self.book.run);
                     }
+                    if matches!(self.book.run.phase, Phase::Held { .. })
+                        && let Some(handle) = self.judging.take()
+                    {
+                        handle.abort();
+                    }
                     return Ok(());
                 }
                 Err(AppendError::Conflict { .. }) => {
                     decisions.clear();
                     events.retain(is_fact);
-                    self.fold_in_others().await?;
+                    self.look_for_others().await?;
                 }
                 Err(AppendError::Fenced { by }) => {
                     return Err(ExecError::Superseded {
@@ -547,6 +585,11 @@ impl Driver {
                     let since = *away_since.get_or_insert(now);
                     attempt += 1;
                     self.journal_away(failure, since, attempt).await?;
+                    // The batch may have been stored: what came meanwhile is not said twice, and what was decided
+                    // before is decided anew.
+                    decisions.clear();
+                    events.retain(is_fact);
+                    events.retain(|event| !self.book.records[from..].iter().any(|came| &came.event == event));
                 }
             }
         }
@@ -559,12 +602,8 @@ impl Driver {
         since: Timestamp,
         attempt: u32,
     ) -> Result<(), ExecError> {
-        let passing = matches!(
-            failure.class,
-            FailureClass::Transient { .. } | FailureClass::Unknown
-        );
         let now = self.ports.clock.now();
-        if !passing || now.duration_since(since) > JOURNAL_AWAY {
+        if !passing(&failure) || now.duration_since(since) > JOURNAL_AWAY {
             return Err(ExecError::Journal {
                 run: self.book.id.clone(),
                 source: failure,
@@ -599,34 +638,42 @@ impl Driver {
         }
     }
 
-    /// After a takeover: the predecessor's open writes are fenced before anything is settled.
+    /// After a takeover: the predecessor's open writes are fenced before anything is settled. An object that somebody
+    /// else has written since ends the way back, and holds the way forward.
     async fn fence(&mut self) -> Result<(), ExecError> {
-        let open: Vec<(StepId, Epoch)> = self
+        let open: Vec<StepId> = self
             .book
             .run
             .steps
             .iter()
-            .filter_map(|(step, status)| match status {
+            .filter(|(_, status)| match status {
                 Status::Intended(attempt)
                 | Status::Unsettled(attempt, _)
                 | Status::Reversing(attempt)
-                | Status::ReverseUnsettled(attempt, _)
-                    if attempt.epoch < self.epoch =>
-                {
-                    Some((step.clone(), attempt.epoch))
-                }
-                _ => None,
+                | Status::ReverseUnsettled(attempt, _) => attempt.epoch < self.epoch,
+                Status::Pending
+                | Status::Done { .. }
+                | Status::Failed(_)
+                | Status::ReverseFailed(..)
+                | Status::Reversed => false,
             })
+            .map(|(step, _)| step.clone())
             .collect();
-        for (step, from) in open {
+        for step in open {
             let spec = perform::spec(&self.book.plan, &step);
             if spec.only_reads() {
                 continue;
             }
+            let from = perform::last_write(&self.book, &spec);
             if let Err(failure) = self.fence_one(&spec, from).await {
                 let why = format!("step {step} cannot be taken over: {failure}");
-                self.append(vec![Event::Held { why }]).await?;
-                return Ok(());
+                let event = match self.book.run.phase {
+                    Phase::Unwinding { .. } => Event::Finished {
+                        outcome: Outcome::Stuck { step, why },
+                    },
+                    Phase::Running | Phase::Held { .. } | Phase::Finished(_) => Event::Held { why },
+                };
+                return self.append(vec![event]).await;
             }
         }
         Ok(())
@@ -635,27 +682,19 @@ impl Driver {
     async fn fence_one(&self, spec: &astern_model::step::Spec, from: Epoch) -> Result<(), Failure> {
         let since = self.ports.clock.now();
         for attempt in 1.. {
-            match perform::fence(&self.ports.providers, spec, &self.book.id, from, self.epoch).await {
-                Err(failure)
-                    if matches!(
-                        failure.class,
-                        FailureClass::Transient { .. } | FailureClass::Unknown
-                    ) =>
-                {
-                    if self.ports.clock.now().duration_since(since) > JOURNAL_AWAY {
-                        return Err(failure);
-                    }
-                    self.ports
-                        .clock
-                        .sleep(astern_engine::backoff::pause(
-                            attempt,
-                            self.book.id.as_str(),
-                            &failure,
-                        ))
-                        .await;
-                }
-                other => return other,
+            let Err(failure) =
+                perform::fence(&self.ports.providers, spec, &self.book.id, from, self.epoch).await
+            else {
+                return Ok(());
+            };
+            let lost_race =
+                failure.class == FailureClass::Conflict && attempt < astern_engine::backoff::LOST_RACES;
+            let away = passing(&failure) && self.ports.clock.now().duration_since(since) <= JOURNAL_AWAY;
+            if !lost_race && !away {
+                return Err(failure);
             }
+            let pause = astern_engine::backoff::pause(attempt, self.book.id.as_str(), &failure);
+            self.ports.clock.sleep(pause).await;
         }
         Ok(())
     }
@@ -687,6 +726,14 @@ impl Driver {
     }
 }
 
+/// Whether the same call may work later.
+fn passing(failure: &Failure) -> bool {
+    matches!(
+        failure.class,
+        FailureClass::Transient { .. } | FailureClass::Unknown
+    )
+}
+
 /// Facts are about the world and stay true when somebody else appended first; decisions are made again.
 fn is_fact(event: &Event) -> bool {
     matches!(
@@ -716,7 +763,7 @@ async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Resul
     let take = || ports.lock.take(&namespaces, run, holder, &place);
     let mut taking = take().await.map_err(ExecError::Lock)?;
     if let Taking::Held(holding) = &taking
-        && never_began(ports, holding, run).await
+        && is_nobodys(ports, holding, run).await
     {
         unlock(ports, &namespaces, &holding.run, &holding.holder).await;
         taking = take().await.map_err(ExecError::Lock)?;
@@ -730,9 +777,10 @@ async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Resul
     }
 }
 
-/// Whether a lock is what is left of a runner that died before it wrote its plan down: then there is no run to resume.
+/// Whether a lock is what is left of a runner that died before it wrote its plan down, or after its run was over: then
+/// there is no run to resume.
 /// Only a journal of the same place can tell, and not by the clocks of two machines alone: it is looked at twice.
-async fn never_began(ports: &Ports, holding: &Holding, run: &RunId) -> bool {
+async fn is_nobodys(ports: &Ports, holding: &Holding, run: &RunId) -> bool {
     let silent = ports.clock.now().duration_since(holding.renewed_at);
     let long_dead = holding
         .duration
@@ -743,7 +791,11 @@ async fn never_began(ports: &Ports, holding: &Holding, run: &RunId) -> bool {
         return false;
     }
     ports.clock.sleep(ports.lock.renew_every()).await;
-    matches!(ports.journal.read(&holding.run, Seq(0)).await, Ok(entries) if entries.is_empty())
+    match Book::open(&*ports.journal, &holding.run).await {
+        Ok(book) => matches!(book.run.phase, Phase::Finished(_)),
+        Err(BookError::NoSuchRun { .. } | BookError::NotApproved { .. }) => true,
+        Err(BookError::Store { .. } | BookError::Damaged { .. } | BookError::Illegal { .. }) => false,
+    }
 }
 
 async fn unlock(ports: &Ports, namespaces: &[String], run: &RunId, holder: &Holder) {
@@ -811,7 +863,12 @@ impl Heartbeat {
         let task = tokio::spawn(async move {
             loop {
                 clock.sleep(lock.renew_every()).await;
-                match lock.renew(&namespaces, &run, &holder).await {
+                let renewed = tokio::select! {
+                    biased;
+                    renewed = lock.renew(&namespaces, &run, &holder) => renewed,
+                    () = clock.sleep(lock.renew_every()) => Err(no_answer()),
+                };
+                match renewed {
                     Ok(()) => {}
                     Err(failure) if failure.class == FailureClass::Conflict => break,
                     Err(failure) => {
@@ -827,6 +884,14 @@ impl Heartbeat {
     async fn lost(&self) {
         self.lost.notified().await;
     }
+}
+
+fn no_answer() -> Failure {
+    Failure::new(
+        FailureClass::Unknown,
+        "renew the run lock",
+        "no answer came in time",
+    )
 }
 
 impl Drop for Heartbeat {

@@ -1,9 +1,10 @@
 //! One command, performed: the one `match` over the layers, and how an answer becomes an event.
 
+use crate::book::Book;
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::Event;
-use astern_model::step::workload::Stamp;
+use astern_model::step::workload::{self, Stamp};
 use astern_model::step::{After, Before, Spec};
 use astern_port::workloads::{Settled, Workloads};
 use astern_port::{Failure, FailureClass};
@@ -174,6 +175,28 @@ pub(crate) fn settled_reverse(step: StepId, result: Settled<After>) -> Event {
             failure: not_there("take back"),
         },
         Settled::Unknown(failure) => Event::Unsettled { step, failure },
+    }
+}
+
+/// The epoch of the newest write on the step's object that the journal has a result of; 0 where it has none.
+pub(crate) fn last_write(book: &Book, spec: &Spec) -> Epoch {
+    let writes = |after: &After| matches!(after, After::Workload(workload::After::Written { .. }));
+    let written = book.records.iter().rev().find_map(|record| match &record.event {
+        Event::Applied { step, after } | Event::Reversed { step, after } if writes(after) => {
+            let same = book
+                .plan
+                .step(step)
+                .is_some_and(|step| same_object(&step.spec, spec));
+            record.epoch.filter(|_| same)
+        }
+        _ => None,
+    });
+    written.unwrap_or(Epoch(0))
+}
+
+fn same_object(one: &Spec, other: &Spec) -> bool {
+    match (one, other) {
+        (Spec::Workload(one), Spec::Workload(other)) => one.target() == other.target(),
     }
 }
 

@@ -139,7 +139,8 @@ impl ClusterJournal {
             .remove(run);
     }
 
-    /// What is known of a run whose head is `at`; read if what this process remembers is another head.
+    /// What is known of a run whose head is `at`; read if what this process remembers is another head. A run that
+    /// begins is not looked for: the creation of its first batch, and what confirms it, tell whether it was there.
     async fn known_at(&self, run: &RunId, at: Seq, operation: &str) -> Result<Known, Failure> {
         let remembered = self
             .known
@@ -149,6 +150,10 @@ impl ClusterJournal {
             .cloned();
         match remembered {
             Some(known) if known.tip.head == at.0 => Ok(known),
+            None if at.0 == 0 => Ok(Known {
+                tip: Tip::default(),
+                root: None,
+            }),
             _ => {
                 let loaded = self.whole(run, operation).await?;
                 Ok(Known {

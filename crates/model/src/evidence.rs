@@ -202,9 +202,9 @@ impl Trouble {
                 restarts,
                 ..
             } => {
-                format!("CrashLoopBackOff, exit {code}, {restarts} restarts")
+                format!("CrashLoopBackOff, exit {code}, {}", counted(*restarts))
             }
-            Self::CrashLoop { restarts, .. } => format!("CrashLoopBackOff, {restarts} restarts"),
+            Self::CrashLoop { restarts, .. } => format!("CrashLoopBackOff, {}", counted(*restarts)),
             Self::ImagePull { image, .. } => format!("ImagePullBackOff {image}"),
             Self::CannotStart { reason, message, .. } => format!("{reason}: {message}"),
             Self::Unschedulable { message } => format!("unschedulable: {message}"),
@@ -217,5 +217,12 @@ impl Trouble {
             Self::Terminating => "terminating".to_owned(),
             Self::NodeLost { node } => format!("node {node} does not answer"),
         }
+    }
+}
+
+fn counted(restarts: u32) -> String {
+    match restarts {
+        1 => "1 restart".to_owned(),
+        many => format!("{many} restarts"),
     }
 }

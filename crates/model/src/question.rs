@@ -37,6 +37,8 @@ pub enum Question {
         image: String,
         /// The template's `nodeSelector`.
         node_selector: BTreeMap<String, String>,
+        /// Whether a container with it is started only where a node has the image (`imagePullPolicy: Never`).
+        never_pulled: bool,
     },
     /// Would the API server take the write of this revision's template? (dry run)
     WriteAccepted {

@@ -18,6 +18,9 @@ pub const ROLLOUT_DEADLINE_MAX: SignedDuration = SignedDuration::from_mins(60);
 /// What a Deployment that says nothing allows itself, taken for the kinds that cannot say it.
 /// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#progress-deadline-seconds>.
 pub(crate) const PROGRESS_DEADLINE: SignedDuration = SignedDuration::from_secs(600);
+/// A Deployment's controller says that its progress deadline passed, and why, a moment after it did: the wait ends
+/// after that, so that the failure tells the reason.
+const PROGRESS_SLACK: SignedDuration = SignedDuration::from_secs(10);
 /// A rollout that takes three times its forecast is not merely slow.
 const DEADLINE_FACTOR: i64 = 3;
 /// A controller takes a new template in within a second or two; with its own stop of a pod this is ample.
@@ -80,7 +83,8 @@ pub(crate) fn rollout(
 
 /// How long a rollout with this forecast may take.
 pub(crate) fn rollout_deadline(view: &View<'_>, forecast: &Forecast) -> SignedDuration {
-    let patience = view.workload.progress_deadline.unwrap_or(PROGRESS_DEADLINE);
+    let own = view.workload.progress_deadline;
+    let patience = own.map_or(PROGRESS_DEADLINE, |own| own + PROGRESS_SLACK);
     let tripled = SignedDuration::from_secs(forecast.expected.as_secs().saturating_mul(DEADLINE_FACTOR));
     patience.max(tripled).min(ROLLOUT_DEADLINE_MAX)
 }

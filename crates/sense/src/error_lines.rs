@@ -1,7 +1,7 @@
 //! Error lines in the logs of workloads' pods, as a rate for each version, and the last words of containers that
 //! crash. Owns which logs are read and over what time their lines are counted.
 
-use crate::fetch::{Log, LogPart, NoLog, Way, log};
+use crate::fetch::{Container, Log, LogPart, NoLog, Way, log};
 use crate::mask::Masker;
 use crate::recent::Recent;
 use crate::words::{Count, count, last_line, shortened};
@@ -163,7 +163,7 @@ impl<'a> Look<'a> {
                 limit_bytes: LOG_BYTES,
                 timestamps: true,
             };
-            let log = log(self.way, &workload.target.namespace, &pod.name, container, &part).await;
+            let log = log(self.way, container_of(workload, pod, container), &part).await;
             if let Ok(log) = &log {
                 self.keep(pod, container, previous, log, window);
             }
@@ -232,13 +232,9 @@ impl<'a> Look<'a> {
     }
 
     async fn last_line(&self, workload: &Workload, pod: &str, container: &str) -> Option<String> {
-        let uid = workload
-            .pods
-            .iter()
-            .find(|one| one.name == pod)
-            .map(|pod| pod.uid.as_str())?;
+        let pod = workload.pods.iter().find(|one| one.name == pod)?;
         // The attempt before ended; the present one may only have begun.
-        if let Some(line) = self.recent.last_line(uid, container, true) {
+        if let Some(line) = self.recent.last_line(pod.uid.as_str(), container, true) {
             return Some(self.masked(workload, &line).await);
         }
         for previous in [true, false] {
@@ -249,7 +245,7 @@ impl<'a> Look<'a> {
                 limit_bytes: LAST_WORDS_BYTES,
                 timestamps: false,
             };
-            let log = log(self.way, &workload.target.namespace, pod, container, &part).await;
+            let log = log(self.way, container_of(workload, pod, container), &part).await;
             if let Ok(log) = log
                 && let Some(line) = last_line(&log.text)
             {
@@ -283,6 +279,15 @@ impl<'a> Look<'a> {
             window,
             observed_at: now,
         }
+    }
+}
+
+fn container_of<'a>(workload: &'a Workload, pod: &'a Pod, name: &'a str) -> Container<'a> {
+    Container {
+        namespace: &workload.target.namespace,
+        pod: &pod.name,
+        name,
+        node: pod.node.as_deref(),
     }
 }
 

@@ -9,6 +9,7 @@ use kube::core::params::{GetParams, ListParams};
 use kube::core::request::Request;
 use kube::core::subresource::LogParams;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
@@ -38,8 +39,8 @@ impl Answer {
     }
 }
 
-/// A node begins to answer a request for a log at once, or its kubelet hangs. So long is waited for it once another
-/// node has answered, or four times as long as that one took.
+/// A node begins to answer a request for a log at once, or its kubelet hangs. So long is waited for one that has
+/// answered nothing yet once another has, or four times as long as that one took.
 const PATIENCE: Duration = Duration::from_millis(250);
 
 /// The way to the API server for one look: a bounded number of requests at a time, none beyond the deadline.
@@ -47,8 +48,14 @@ pub(crate) struct Way<'a> {
     client: &'a Client,
     permits: Semaphore,
     deadline: Instant,
-    // How long the first node that answered took to begin.
-    typical: watch::Sender<Option<Duration>>,
+    nodes: watch::Sender<Nodes>,
+}
+
+/// The nodes that have begun to answer. One that has answered anything does not hang: it is busy.
+#[derive(Default)]
+struct Nodes {
+    first_took: Option<Duration>,
+    answered: BTreeSet<String>,
 }
 
 impl<'a> Way<'a> {
@@ -58,7 +65,7 @@ impl<'a> Way<'a> {
             client,
             permits: Semaphore::new(IN_FLIGHT),
             deadline,
-            typical: watch::Sender::new(None),
+            nodes: watch::Sender::new(Nodes::default()),
         }
     }
 
@@ -67,19 +74,28 @@ impl<'a> Way<'a> {
         self.deadline
     }
 
-    /// Ends once a request that began at `began` has waited so much longer than another node took that its own is
-    /// held to hang. Never ends while no node has answered.
-    async fn hangs(&self, began: Instant) {
-        let mut typical = self.typical.subscribe();
-        let known = typical
-            .wait_for(Option::is_some)
+    /// Ends once a request to `node` that began at `began` has waited so much longer than another node took that the
+    /// node is held to hang. Never ends while no node, or this one itself, has answered.
+    async fn hangs(&self, node: &str, began: Instant) {
+        let mut nodes = self.nodes.subscribe();
+        let Ok(first) = nodes
+            .wait_for(|nodes| nodes.first_took.is_some())
             .await
-            .ok()
-            .and_then(|known| *known);
-        match known {
-            Some(first) => tokio::time::sleep_until(began + PATIENCE.max(first * 4)).await,
-            None => std::future::pending().await,
+            .map(|nodes| nodes.first_took.unwrap_or_default())
+        else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until(began + PATIENCE.max(first * 4)).await;
+        if self.nodes.borrow().answered.contains(node) {
+            std::future::pending().await
         }
+    }
+
+    fn answered(&self, node: &str, took: Duration) {
+        self.nodes.send_modify(|nodes| {
+            nodes.first_took.get_or_insert(took);
+            nodes.answered.insert(node.to_owned());
+        });
     }
 }
 
@@ -88,21 +104,24 @@ impl<'a> Way<'a> {
 /// # Errors
 /// A phrase: why there is no answer.
 pub(crate) async fn send(way: &Way<'_>, request: http::Request<Vec<u8>>) -> Result<Answer, String> {
-    exchange(way, request, false).await
+    exchange(way, request, None).await
 }
 
-/// `by_node`: the answer comes from a node, which may hang while others do not.
-async fn exchange(way: &Way<'_>, request: http::Request<Vec<u8>>, by_node: bool) -> Result<Answer, String> {
+/// `node`: where the answer comes from, which may hang while others do not.
+async fn exchange(
+    way: &Way<'_>,
+    request: http::Request<Vec<u8>>,
+    node: Option<&str>,
+) -> Result<Answer, String> {
     let exchange = async {
         let _permit = way.permits.acquire().await.map_err(|error| error.to_string())?;
         let began = Instant::now();
         let answer = tokio::select! {
             answer = way.client.send(request.map(Body::from)) => answer.map_err(|error| lost(&error))?,
-            () = way.hangs(began), if by_node => return Err("its node does not answer, while others do".to_owned()),
+            () = way.hangs(node.unwrap_or_default(), began), if node.is_some() => return Err("its node does not answer, while others do".to_owned()),
         };
-        if by_node {
-            way.typical
-                .send_if_modified(|known| known.is_none() && known.replace(began.elapsed()).is_none());
+        if let Some(node) = node {
+            way.answered(node, began.elapsed());
         }
         let (parts, body) = answer.into_parts();
         let body = body.collect_bytes().await.map_err(|error| lost(&error))?;
@@ -194,19 +213,23 @@ impl Log {
     }
 }
 
+/// A container, and the node that has its log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Container<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) pod: &'a str,
+    pub(crate) name: &'a str,
+    /// None where its pod has no node yet.
+    pub(crate) node: Option<&'a str>,
+}
+
 /// Reads a container's log. Bytes that are no text are replaced.
 ///
 /// # Errors
 /// Whether there is none, or it could not be had.
-pub(crate) async fn log(
-    way: &Way<'_>,
-    namespace: &str,
-    pod: &str,
-    container: &str,
-    part: &LogPart,
-) -> Result<Log, NoLog> {
+pub(crate) async fn log(way: &Way<'_>, of: Container<'_>, part: &LogPart) -> Result<Log, NoLog> {
     let parameters = LogParams {
-        container: Some(container.to_owned()),
+        container: Some(of.name.to_owned()),
         previous: part.previous,
         since_seconds: part.since_seconds,
         tail_lines: part.tail_lines,
@@ -214,9 +237,9 @@ pub(crate) async fn log(
         timestamps: part.timestamps,
         ..LogParams::default()
     };
-    let request = Request::new(format!("/api/v1/namespaces/{namespace}/pods")).logs(pod, &parameters);
+    let request = Request::new(format!("/api/v1/namespaces/{}/pods", of.namespace)).logs(of.pod, &parameters);
     let request = request.map_err(|error| NoLog::Unreadable(error.to_string()))?;
-    let answer = exchange(way, request, true).await.map_err(NoLog::Unreadable)?;
+    let answer = exchange(way, request, of.node).await.map_err(NoLog::Unreadable)?;
     if answer.status.is_success() {
         return Ok(Log::of(&answer.body, part.limit_bytes));
     }

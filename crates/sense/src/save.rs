@@ -1,7 +1,7 @@
 //! Saving what a rollback would destroy: the logs of containers that fail, warnings, pod status. Owns what is saved,
 //! in which order the bytes go, and what was missed; masks everything before it leaves memory.
 
-use crate::fetch::{LogPart, NoLog, Way, get, list, log};
+use crate::fetch::{Container, LogPart, NoLog, Way, get, list, log};
 use crate::mask::Masker;
 use crate::recent::Recent;
 use crate::words::shortened;
@@ -204,9 +204,13 @@ impl<'a> Save<'a> {
             limit_bytes: LOG_READ,
             timestamps: true,
         };
-        log(self.way, namespace, &pod.name, container, &part)
-            .await
-            .map(|log| log.text)
+        let of = Container {
+            namespace,
+            pod: &pod.name,
+            name: container,
+            node: pod.node.as_deref(),
+        };
+        log(self.way, of, &part).await.map(|log| log.text)
     }
 
     /// The warnings about the workloads, their revisions and their pods, one piece a workload.

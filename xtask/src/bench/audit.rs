@@ -17,6 +17,8 @@ pub(super) struct Request {
     pub(super) verb: String,
     pub(super) resource: String,
     dry_run: bool,
+    whole_list: bool,
+    log: bool,
 }
 
 impl Request {
@@ -38,6 +40,10 @@ impl Request {
                 verb: text("/verb"),
                 resource: text("/objectRef/resource"),
                 dry_run: uri.contains("dryRun=All"),
+                whole_list: text("/verb") == "list"
+                    && !uri.contains("labelSelector=")
+                    && !uri.contains("metadata.name"),
+                log: text("/objectRef/subresource") == "log",
             })
         })?
     }
@@ -50,6 +56,12 @@ impl Request {
     /// Journal, vault and lock: what astern writes down, and not what it does.
     pub(super) fn keeps_record(&self) -> bool {
         matches!(self.resource.as_str(), "secrets" | "leases")
+    }
+
+    /// Part of a look at the whole namespace, and no part of an effect: the judge's begins as soon as service is back.
+    pub(super) fn looks(&self) -> bool {
+        let head = matches!(self.resource.as_str(), "" | "selfsubjectreviews" | "namespaces");
+        head || self.whole_list || self.log
     }
 
     pub(super) fn watches(&self) -> bool {
@@ -138,6 +150,8 @@ mod tests {
             verb: "get".to_owned(),
             resource: "pods".to_owned(),
             dry_run: false,
+            whole_list: false,
+            log: false,
         }
     }
 

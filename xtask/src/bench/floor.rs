@@ -1,10 +1,11 @@
 //! The floor: a bare program that patches every Deployment at once and waits, and does nothing else. It speaks plain
 //! HTTP to `kubectl proxy`, since xtask has no TLS; the proxy is up before the clock starts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,10 @@ use crate::failure::{Failure, Outcome, doing};
 
 /// No rollout here takes longer; a floor that hangs is no floor.
 const DEADLINE: Duration = Duration::from_secs(180);
+
+/// What a watch prints of a Deployment.
+const FIELDS: &str = "jsonpath={.metadata.name}/{.status.observedGeneration}/{.status.replicas}/\
+                      {.status.updatedReplicas}/{.status.availableReplicas}{\"\\n\"}";
 
 /// A running `kubectl proxy`.
 pub(super) struct Proxy {
@@ -47,43 +52,38 @@ impl Proxy {
         Ok(Self { child, address })
     }
 
-    /// Puts every service back to v1, all at once, and returns when all of them serve.
+    /// Puts every service back to the good version, all at once, and returns when all of them serve.
     pub(super) fn take_back(&self, release: &Release<'_>) -> Outcome<Duration> {
+        let watch = Watch::start(release)?;
         let start = Instant::now();
-        let path = format!("/apis/apps/v1/namespaces/{}/deployments", release.namespace);
-        let list = self.request("GET", &path, None)?;
-        let version = list
-            .pointer("/metadata/resourceVersion")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let watch = self.open(
-            "GET",
-            &format!("{path}?watch=true&resourceVersion={version}"),
-            None,
-        )?;
-        let patched = thread::scope(|scope| {
+        let patched = self.patch(release)?;
+        watch.until_serving(&patched)?;
+        Ok(start.elapsed())
+    }
+
+    /// The generation that each patch made.
+    fn patch(&self, release: &Release<'_>) -> Outcome<BTreeMap<String, i64>> {
+        let patch = &good(&release.good_image());
+        thread::scope(|scope| {
             let patches: Vec<_> = release
                 .names()
                 .map(|name| {
-                    let path = format!("{path}/{name}");
-                    scope.spawn(move || self.request("PATCH", &path, Some(&good())))
+                    let path = format!(
+                        "/apis/apps/v1/namespaces/{}/deployments/{name}",
+                        release.namespace
+                    );
+                    let patch = scope.spawn(move || self.request("PATCH", &path, Some(patch)));
+                    (name, patch)
                 })
                 .collect();
-            patches
-                .into_iter()
-                .map(|patch| {
-                    patch
-                        .join()
-                        .unwrap_or_else(|_| Err(Failure::new("a patch panicked")))
-                })
-                .collect::<Outcome<Vec<Value>>>()
-        })?;
-        let generations = patched
-            .iter()
-            .map(|object| (name_of(object), number(object, "/metadata/generation")))
-            .collect();
-        wait(watch, generations)?;
-        Ok(start.elapsed())
+            let done = patches.into_iter().map(|(name, patch)| {
+                let object = patch
+                    .join()
+                    .unwrap_or_else(|_| Err(Failure::new("a patch panicked")))?;
+                Ok((name, number(&object, "/metadata/generation")))
+            });
+            done.collect()
+        })
     }
 
     fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Outcome<Value> {
@@ -124,52 +124,103 @@ impl Proxy {
     }
 }
 
-/// v1 of a service; the rest of its template stays.
-fn good() -> Value {
+/// The good version of a service; the rest of its template stays.
+fn good(image: &str) -> Value {
     json!({"spec": {"template": {
         "metadata": {"labels": {"kwok.astern.dev/crash-loop": null}},
-        "spec": {"containers": [{"name": "app", "image": "app:v1"}]},
+        "spec": {"containers": [{"name": "app", "image": image}]},
     }}})
 }
 
-/// Reads the watch until every Deployment serves the generation that its patch made.
-fn wait(watch: TcpStream, generations: Vec<(String, i64)>) -> Outcome {
-    let mut open: BTreeSet<String> = generations.iter().map(|(name, _)| name.clone()).collect();
-    for line in BufReader::new(watch).lines() {
-        let line = line.map_err(doing("read the watch"))?;
-        // Heads and chunk lengths are no objects; an event is one line.
-        let Ok(Value::Object(event)) = serde_json::from_str(&line) else {
-            continue;
-        };
-        let Some(object) = event.get("object") else {
-            continue;
-        };
-        let name = name_of(object);
-        let wanted = generations.iter().find(|(known, _)| known == &name);
-        if wanted.is_some_and(|(_, generation)| serves(object, *generation)) {
-            open.remove(&name);
-        }
-        if open.is_empty() {
-            return Ok(());
-        }
+/// A watch of a namespace's Deployments that is up before the clock starts: `kubectl proxy` would hold events back.
+struct Watch {
+    child: Child,
+    states: mpsc::Receiver<State>,
+}
+
+/// A Deployment as one line of the watch tells it.
+struct State {
+    name: String,
+    observed: i64,
+    serves: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
-    Err(Failure::new(format!(
-        "the watch ended with {} not serving",
-        open.len()
-    )))
 }
 
-/// What `kubectl rollout status` waits for.
-fn serves(object: &Value, generation: i64) -> bool {
-    number(object, "/status/observedGeneration") >= generation
-        && number(object, "/status/updatedReplicas") == 1
-        && number(object, "/status/replicas") == 1
-        && number(object, "/status/availableReplicas") == 1
+impl Watch {
+    fn start(release: &Release<'_>) -> Outcome<Self> {
+        let get = [
+            "get",
+            "deployments",
+            "-n",
+            &release.namespace,
+            "--watch",
+            "-o",
+            FIELDS,
+        ];
+        let mut child = release
+            .ground
+            .kubectl(&get)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(doing("start a watch"))?;
+        let (send, states) = mpsc::channel();
+        let out = child.stdout.take();
+        thread::spawn(move || {
+            let lines = out.map(BufReader::new).into_iter().flat_map(BufRead::lines);
+            for state in lines.map_while(Result::ok).filter_map(|line| State::read(&line)) {
+                if send.send(state).is_err() {
+                    break;
+                }
+            }
+        });
+        let watch = Self { child, states };
+        for _ in release.names() {
+            watch.next()?;
+        }
+        Ok(watch)
+    }
+
+    fn next(&self) -> Outcome<State> {
+        self.states
+            .recv_timeout(DEADLINE)
+            .map_err(|_| Failure::new("the watch of Deployments told nothing more"))
+    }
+
+    fn until_serving(&self, patched: &BTreeMap<String, i64>) -> Outcome {
+        let mut open: BTreeSet<&String> = patched.keys().collect();
+        while !open.is_empty() {
+            let state = self.next()?;
+            let wanted = patched.get(&state.name).copied().unwrap_or(i64::MAX);
+            if state.serves && state.observed >= wanted {
+                open.remove(&state.name);
+            }
+        }
+        Ok(())
+    }
 }
 
-fn name_of(object: &Value) -> String {
-    let name = object.pointer("/metadata/name").and_then(Value::as_str);
-    name.unwrap_or_default().to_owned()
+impl State {
+    /// What `kubectl rollout status` looks at.
+    fn read(line: &str) -> Option<Self> {
+        let mut fields = line.split('/');
+        let name = fields.next()?.to_owned();
+        let numbers: Vec<i64> = fields.map(|field| field.parse().unwrap_or(0)).collect();
+        let [observed, replicas, updated, available] = numbers[..] else {
+            return None;
+        };
+        Some(Self {
+            name,
+            observed,
+            serves: [replicas, updated, available] == [1; 3],
+        })
+    }
 }
 
 fn dechunked(mut text: &str) -> String {

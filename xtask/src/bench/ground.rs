@@ -1,6 +1,7 @@
 //! A cluster to measure on, and releases that go wrong on it: good, then bad, as often as a measure needs it. Times
 //! nothing.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +17,7 @@ use crate::{process, programs, workspace};
 pub(super) const USER: &str = "second@example.test";
 /// Fifty Deployments on a machine with two cores, set up anew.
 const SET_UP: Duration = Duration::from_secs(180);
-/// v1 is presumed good once it was the newest for a second: this is a little longer.
+/// A version is presumed good once it was the newest for a second: this is a little longer.
 const GOOD_FOR: Duration = Duration::from_millis(1500);
 
 /// A cluster of the bench's own.
@@ -119,6 +120,8 @@ pub(super) struct Release<'a> {
     pub(super) ready_after: Option<&'static str>,
     /// The only node that pods may go to.
     pub(super) node: Option<&'static str>,
+    /// Good versions so far.
+    pub(super) shipped: Cell<u32>,
 }
 
 impl<'a> Release<'a> {
@@ -130,10 +133,11 @@ impl<'a> Release<'a> {
             waves: 1,
             ready_after: None,
             node: None,
+            shipped: Cell::new(0),
         }
     }
 
-    /// The namespace, its platform file, and v1, serving.
+    /// The namespace, its platform file, and a good version, serving.
     pub(super) fn ship_good(&self) -> Outcome {
         let file = self.ground.file(&format!("{}.yaml", self.namespace));
         fs::write(&file, self.platform()).map_err(doing(format!("write {}", file.display())))?;
@@ -142,25 +146,29 @@ impl<'a> Release<'a> {
             self.namespace
         );
         self.ground.apply(&namespace)?;
+        self.shipped.set(self.shipped.get() + 1);
         self.ground.apply(&self.manifest(false))?;
-        self.until("v1 serves", |deployment| {
-            number(deployment, "/status/availableReplicas") == 1
+        self.until("the good version serves", |deployment| {
+            is_settled(deployment) && number(deployment, "/status/availableReplicas") == 1
         })?;
         std::thread::sleep(GOOD_FOR);
         Ok(())
     }
 
-    /// v2, which crashes: every pod of v1 is gone and every one of v2 in its loop.
-    pub(super) fn ship_bad(&self) -> Outcome {
-        std::thread::sleep(GOOD_FOR);
+    /// Another good version, and upon it one that crashes: every good pod is gone and every bad one in its loop.
+    /// Always a new version, because one that an undo brought back has no known time of service.
+    pub(super) fn go_wrong(&self) -> Outcome {
+        self.ship_good()?;
         self.ground.apply(&self.manifest(true))?;
-        self.until("v2 crashes", |deployment| {
-            number(deployment, "/status/observedGeneration") == number(deployment, "/metadata/generation")
-                && number(deployment, "/status/updatedReplicas") == 1
-                && number(deployment, "/status/replicas") == 1
-                && number(deployment, "/status/availableReplicas") == 0
+        self.until("the bad version crashes", |deployment| {
+            is_settled(deployment) && number(deployment, "/status/availableReplicas") == 0
         })?;
         self.pods_crash()
+    }
+
+    /// The image of the good version that was shipped last.
+    pub(super) fn good_image(&self) -> String {
+        format!("app:good-{}", self.shipped.get())
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = String> + use<> {
@@ -182,7 +190,7 @@ impl<'a> Release<'a> {
     }
 
     fn pods_crash(&self) -> Outcome {
-        let what = format!("every pod of v2 crashes in {}", self.namespace);
+        let what = format!("every bad pod crashes in {}", self.namespace);
         process::wait_until(&what, SET_UP, || {
             let list = self.ground.json(&["get", "pods", "-n", &self.namespace])?;
             let crashes = |pod: &Value| {
@@ -217,10 +225,13 @@ impl<'a> Release<'a> {
     }
 
     fn manifest(&self, bad: bool) -> String {
-        let (version, label) = if bad {
-            ("v2", ", kwok.astern.dev/crash-loop: \"yes\"")
+        let (image, label) = if bad {
+            (
+                format!("app:bad-{}", self.shipped.get()),
+                ", kwok.astern.dev/crash-loop: \"yes\"",
+            )
         } else {
-            ("v1", "")
+            (self.good_image(), "")
         };
         let late = self.ready_after.map_or_else(String::new, |span| {
             format!(", annotations: {{kwok.astern.dev/ready-after: {span}}}")
@@ -237,12 +248,19 @@ impl<'a> Release<'a> {
                      replicas: 1\n  selector: {{matchLabels: {{app: {name}}}}}\n  \
                      strategy: {{rollingUpdate: {{maxSurge: 0, maxUnavailable: 1}}}}\n  template:\n    \
                      metadata: {{labels: {{app: {name}{label}}}{late}}}\n    spec:\n{node}      \
-                     containers: [{{name: app, image: \"app:{version}\"}}]\n",
+                     containers: [{{name: app, image: \"{image}\"}}]\n",
                     self.namespace
                 )
             })
             .collect()
     }
+}
+
+/// Every pod is of the template that is asked for.
+fn is_settled(deployment: &Value) -> bool {
+    number(deployment, "/status/observedGeneration") == number(deployment, "/metadata/generation")
+        && number(deployment, "/status/updatedReplicas") == 1
+        && number(deployment, "/status/replicas") == 1
 }
 
 pub(super) fn number(object: &Value, pointer: &str) -> i64 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::floor::Proxy;
 use super::ground::{Ground, Release};
-use super::one::{as_number, count};
+use super::one::as_number;
 use super::sample::{Pairs, Sample};
 use super::table::{Bar, Row};
 use super::taken::{Way, by_astern, by_loop};
@@ -65,7 +65,6 @@ pub(super) fn at_default_limits(ground: &Ground) -> Outcome<Vec<Row>> {
 
 fn fifty(ground: &Ground, runs: usize) -> Outcome<(Pairs, Pairs, Sample)> {
     let release = Release::independent(ground, "bench-fifty", SERVICES);
-    release.ship_good()?;
     let proxy = Proxy::start(&release)?;
     let (mut of_loop, mut of_floor) = (Pairs::default(), Pairs::default());
     let mut requests = Sample::default();
@@ -75,7 +74,7 @@ fn fifty(ground: &Ground, runs: usize) -> Outcome<(Pairs, Pairs, Sample)> {
         let floor = broken(&release, || proxy.take_back(&release))?;
         of_loop.add(ours.restored, looped);
         of_floor.add(ours.restored, floor);
-        requests.add(count(&ours.requests[ours.approved()..]) / as_number(SERVICES));
+        requests.add(as_number(ours.effects()) / as_number(SERVICES));
         progress(&format!(
             "50: {:.2?}, loop {looped:.2?}, floor {floor:.2?}",
             ours.restored
@@ -91,7 +90,6 @@ pub(super) fn in_waves(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
         ready_after: Some("5s"),
         ..Release::independent(ground, "bench-waves", WAVE_SERVICES)
     };
-    release.ship_good()?;
     let mut pairs = Pairs::default();
     for _ in 0..runs.min(WAVE_RUNS) {
         let ours = broken(&release, || by_astern(&release, Way::Runner, &[]))?.restored;
@@ -108,7 +106,7 @@ pub(super) fn in_waves(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
 }
 
 pub(super) fn broken<T>(release: &Release<'_>, take_back: impl FnOnce() -> Outcome<T>) -> Outcome<T> {
-    release.ship_bad()?;
+    release.go_wrong()?;
     take_back()
 }
 

@@ -31,7 +31,6 @@ const KUBELET_PORT: u16 = 10250;
 
 pub(super) fn measure(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
     let release = Release::independent(ground, "bench-one", 1);
-    release.ship_good()?;
     let mut rows = Vec::new();
     let mut counted = Vec::new();
     for (way, name) in [(Way::Runner, "runner"), (Way::Foreground, "--foreground")] {
@@ -56,7 +55,7 @@ fn first_writes(release: &Release<'_>, way: Way, runs: usize) -> Outcome<(Pairs,
     let mut pairs = Pairs::default();
     let mut all = Vec::new();
     for _ in 0..runs {
-        release.ship_bad()?;
+        release.go_wrong()?;
         let taken = by_astern(release, way, &[])?;
         let get = ["get", "deploy,pods", "-n", &release.namespace];
         pairs.add(
@@ -74,7 +73,7 @@ fn counts(all: &[Taken]) -> Outcome<Vec<Row>> {
         let write = taken.first_write()?;
         before.add(count(&taken.requests[..write]));
         with_records.add(as_number(write));
-        after.add(count(&taken.requests[taken.approved()..]));
+        after.add(as_number(taken.effects()));
     }
     Ok(vec![
         Row::count(
@@ -99,7 +98,7 @@ fn counts(all: &[Taken]) -> Outcome<Vec<Row>> {
 }
 
 /// What it takes beside what astern writes down.
-pub(super) fn count(requests: &[Request]) -> f64 {
+fn count(requests: &[Request]) -> f64 {
     let asked = requests
         .iter()
         .filter(|request| !request.keeps_record() && !request.watches());
@@ -114,7 +113,7 @@ pub(super) fn as_number(count: usize) -> f64 {
 /// Round trips in sequence, counted where every answer is late.
 fn round_trips(release: &Release<'_>) -> Outcome<Vec<Row>> {
     let kubeconfig = late_kubeconfig(release.ground)?;
-    release.ship_bad()?;
+    release.go_wrong()?;
     let taken = by_astern_with(release, &kubeconfig, Way::Foreground, &[])?;
     let before = &taken.requests[..taken.first_write()?];
     let delay = DELAY.as_secs_f64();
@@ -174,8 +173,7 @@ fn beside_a_hanging_kubelet(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
         node: Some(HANGING_NODE),
         ..Release::independent(ground, "bench-hanging", 1)
     };
-    release.ship_good()?;
-    release.ship_bad()?;
+    release.go_wrong()?;
     let start = Instant::now();
     let logs = [
         "logs",

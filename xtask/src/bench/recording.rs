@@ -33,7 +33,6 @@ pub(super) fn measure(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
             .current_dir(workspace::root()),
     )?;
     let release = Release::independent(ground, "bench-journal", SERVICES);
-    release.ship_good()?;
     let (mut sqlite_share, mut cluster_share) = (Sample::default(), Sample::default());
     let mut stores = Pairs::default();
     for number in 0..runs {
@@ -41,9 +40,8 @@ pub(super) fn measure(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
         let path = store.display().to_string();
         let in_cluster = broken(&release, || by_astern(&release, Way::Runner, &[]))?;
         let in_sqlite = broken(&release, || by_astern(&release, Way::Runner, &["--store", &path]))?;
-        let run = &in_cluster.requests[in_cluster.approved()..];
-        let records = run
-            .iter()
+        let records = in_cluster
+            .after_approval()
             .filter(|request| request.resource == "secrets" && !request.watches());
         cluster_share.add(100.0 * busy(records) / in_cluster.restored.as_secs_f64());
         sqlite_share.add(100.0 * again(&path)?.as_secs_f64() / in_sqlite.restored.as_secs_f64());

@@ -13,7 +13,7 @@ use super::sample::timed;
 use crate::failure::{Failure, Outcome, doing};
 
 /// What astern says once every workload serves; from here on it validates.
-const RESTORED: &str = "the last workload serves";
+const RESTORED: &str = "the last workload serves; validating";
 /// Done and validated, or done and not validated: kwok's pods write no logs, so error lines may be unknown.
 const DONE: [i32; 2] = [0, 5];
 
@@ -51,12 +51,21 @@ impl Taken {
         Ok(Duration::from_secs_f64((write.at - self.started).max(0.0)))
     }
 
-    /// Where the run begins: it takes the lock first thing after its approval.
-    pub(super) fn approved(&self) -> usize {
+    /// What carrying out asked, from the lock on, which is taken first thing after the approval.
+    pub(super) fn after_approval(&self) -> impl Iterator<Item = &Request> {
         let locks = |request: &Request| {
             request.resource == "leases" && matches!(request.verb.as_str(), "create" | "update")
         };
-        self.requests.iter().position(locks).unwrap_or_default()
+        let begins = self.requests.iter().position(locks).unwrap_or_default();
+        self.requests[begins..].iter()
+    }
+
+    /// How many of these were effects on workloads.
+    pub(super) fn effects(&self) -> usize {
+        let effects = self
+            .after_approval()
+            .filter(|request| !request.keeps_record() && !request.watches() && !request.looks());
+        effects.count()
     }
 }
 

@@ -15,17 +15,26 @@ use astern_model::policy::{Acceptor, OnFailure};
 use astern_model::verdict::{CheckResult, Verdict};
 use astern_port::lock::Holding;
 use astern_report::{Line, LineKind};
+use jiff::SignedDuration;
 use std::io::Write;
 use std::path::Path;
 
 pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) -> Result<Exit, CliError> {
-    let (standing, holding) = futures::join!(
+    let (standing, holding, open) = futures::join!(
         survey::status(&wired.world, &wired.platform),
-        wired.world.lock.holding(&wired.platform.namespace)
+        wired.world.lock.holding(&wired.platform.namespace),
+        history::open_run(&wired.world)
     );
     let (inventory, assessment) = standing?;
-    if let Ok(Some(holding)) = holding {
-        say_run(&holding, wired, console);
+    match (holding, open) {
+        (Ok(Some(holding)), _) => say_run(&holding, wired, console),
+        (_, Ok(Some((run, phase)))) => {
+            let stands = planning::stands(&phase);
+            console.warn(&format!(
+                "run {run} is not over, {stands}: astern resume {run} goes on, astern abort {run} takes back"
+            ));
+        }
+        _ => {}
     }
     for unread in &inventory.unread {
         console.warn(unread);
@@ -55,7 +64,10 @@ fn say_run(holding: &Holding, wired: &Wired, console: &Console) {
     let (run, holder) = (&holding.run, &holding.holder);
     let quiet = wired.world.clock.now().duration_since(holding.renewed_at);
     if quiet <= holding.duration {
-        console.warn(&format!("run {run} is under way, by {} on {}: astern attach {run}", holder.user, holder.host));
+        console.warn(&format!(
+            "run {run} is under way, by {} on {}: astern attach {run}",
+            holder.user, holder.host
+        ));
     } else {
         console.warn(&format!(
             "the runner of run {run} ({} on {}) has not been heard of for {}: astern resume {run} goes on, astern abort {run} takes back",
@@ -184,6 +196,7 @@ pub(crate) async fn validate(
         &criteria,
         since,
         std::collections::BTreeMap::new(),
+        SignedDuration::ZERO,
     )
     .await;
     print_verdict(&verdict, format, console)?;

@@ -95,8 +95,17 @@ pub(crate) async fn run(
             .hint(error.hint())
             .hint("astern plan -o plan.json   writes one")
     })?;
+    fits(&plan, wired, &arguments.approve)?;
     let allow = allowances(&arguments.accept_revert);
-    let prepared = planning::check(&wired.world, plan, sealed, &allow, Evidence::Save).await;
+    let prepared = planning::check(
+        &wired.world,
+        &wired.platform,
+        plan,
+        sealed,
+        &allow,
+        Evidence::Save,
+    )
+    .await;
     let prepared = refused_as_data(prepared, format, console)?;
     carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
 }
@@ -125,10 +134,52 @@ pub(crate) async fn undo(
     carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
 }
 
+/// A plan file must be for the platform that is meant here, and for whoever approves it: journal, vault and probes are
+/// the platform's, and its policy says who may go back to what is only presumed good.
+fn fits(plan: &Plan, wired: &Wired, approve: &Approve) -> Result<(), CliError> {
+    let platform = &wired.platform;
+    if plan.namespace != platform.namespace {
+        let message = format!(
+            "this plan is for namespace {}, not for {}; nothing was changed",
+            plan.namespace, platform.namespace
+        );
+        return Err(CliError::input(message).hint(format!("-n {}", plan.namespace)));
+    }
+    let acceptor = if approve.yes {
+        Acceptor::Yes
+    } else {
+        Acceptor::Person
+    };
+    let presumed = plan.choices.iter().find(|choice| {
+        choice
+            .good
+            .as_ref()
+            .is_some_and(|good| good.because.is_presumed())
+    });
+    match presumed {
+        Some(choice) if !platform.policy.accept_presumed.contains(&acceptor) => {
+            let message = format!(
+                "{} would go back to a revision that is only presumed good, which the policy does not let {} accept; nothing was changed",
+                choice.target,
+                if approve.yes { "--yes" } else { "a person" }
+            );
+            Err(CliError::new(Exit::Refused, message)
+                .code(astern_plan::code::PRESUMED)
+                .hint("policy.acceptPresumed in astern.yaml says who may")
+                .hint("astern plan --to WORKLOAD=REVISION   names the revision instead"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Without a terminal, both the yes and the reason must have been typed.
 pub(crate) fn approvable(approve: &Approve, console: &Console) -> Result<(), CliError> {
     let usage = |message: &str, hint: &str| Err(CliError::new(Exit::Usage, message).hint(hint));
-    if approve.yes && approve.reason.is_none() {
+    let unsaid = approve
+        .reason
+        .as_ref()
+        .is_none_or(|reason| reason.trim().is_empty());
+    if approve.yes && unsaid {
         return usage(
             "--yes needs a reason: it appears in the journal, on the workloads and in the report",
             "--reason TEXT",
@@ -178,7 +229,8 @@ async fn carry_out(
         return Ok(Exit::Refused);
     };
     let run = run_id(approval.at);
-    let user = checked.plan().cluster.user.clone();
+    // Whoever made a plan file need not be whoever runs it.
+    let user = prepared.inventory.cluster.user.clone();
     let progress = Arc::new(Progress::new(console.clone(), checked.plan().clone()));
     if approve.foreground {
         let who = Runner {
@@ -262,7 +314,7 @@ fn approval(
         .collect();
     Ok(Some(Approval {
         plan: checked.hash().clone(),
-        by: plan.cluster.user.clone(),
+        by: prepared.inventory.cluster.user.clone(),
         how: if approve.yes { How::Yes } else { How::Person },
         reason,
         at: wired.world.clock.now(),

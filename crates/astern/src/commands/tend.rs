@@ -12,7 +12,7 @@ use crate::wiring::{Wired, holder};
 use astern_app::history;
 use astern_app::running::{self, Rest, Runner, Wish};
 use astern_engine::{Phase, Status};
-use astern_exec::book::Book;
+use astern_exec::book::{Book, BookError};
 use astern_model::choice::human;
 use astern_model::id::RunId;
 use astern_model::record::{Outcome, Request};
@@ -25,7 +25,7 @@ pub(crate) async fn attach(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let run = pick(wired, arguments.run.as_deref(), false).await?;
-    let book = Book::open(&*wired.world.journal, &run).await?;
+    let book = open(wired, &run).await?;
     let progress = Progress::new(console.clone(), book.plan.clone());
     watch(wired, &run, &progress, format, console).await
 }
@@ -38,7 +38,7 @@ pub(crate) async fn resume(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let run = pick(wired, arguments.run.as_deref(), true).await?;
-    let book = Book::open(&*wired.world.journal, &run).await?;
+    let book = open(wired, &run).await?;
     over(&book)?;
     describe(&book, console);
     if !arguments.yes && !confirmed(console, &format!("Go on with {run}?"))? {
@@ -55,7 +55,7 @@ pub(crate) async fn abort(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let run = pick(wired, arguments.run.as_deref(), true).await?;
-    let book = Book::open(&*wired.world.journal, &run).await?;
+    let book = open(wired, &run).await?;
     over(&book)?;
     describe(&book, console);
     if !arguments.yes
@@ -75,6 +75,23 @@ pub(crate) async fn abort(
     go_on(global, wired, &book, arguments, Wish::TakeBack, format, console).await
 }
 
+/// Opens a run. One that this journal does not have may lie in another, which its lock names.
+async fn open(wired: &Wired, run: &RunId) -> Result<Book, CliError> {
+    let error = match Book::open(&*wired.world.journal, run).await {
+        Err(error @ BookError::NoSuchRun { .. }) => error,
+        other => return Ok(other?),
+    };
+    let holding = wired.world.lock.holding(&wired.platform.namespace).await;
+    let told = CliError::from(error);
+    Err(match holding {
+        Ok(Some(holding)) if &holding.run == run => told.hint(format!(
+            "the lock of namespace {} says that its journal is {} on host {}: go on from there",
+            wired.platform.namespace, holding.journal, holding.holder.host
+        )),
+        Ok(_) | Err(_) => told,
+    })
+}
+
 async fn go_on(
     global: &Global,
     wired: &Wired,
@@ -87,6 +104,12 @@ async fn go_on(
     let cluster = wired.world.look.identify(&book.plan.namespace).await?;
     let allow = allowances(&arguments.accept_revert);
     let progress = Arc::new(Progress::new(console.clone(), book.plan.clone()));
+    if let Some(holding) = running::alive(&wired.world, book).await? {
+        console.say(&format!(
+            "its lock is fresh ({} on {}): looking for up to half a minute whether that runner lives",
+            holding.holder.user, holding.holder.host
+        ));
+    }
     if arguments.foreground {
         let who = Runner {
             holder: holder(&cluster.user),
@@ -215,6 +238,9 @@ fn say_end(book: &Book, rest: Rest, console: &Console) {
             describe(book, console);
             if let Phase::Finished(Outcome::Stuck { .. } | Outcome::Superseded { .. }) = &book.run.phase {
                 console.say("hint: astern status   says how every workload stands");
+                console.say(&format!(
+                    "hint: astern undo {run}   plans taking back what the run left"
+                ));
             } else {
                 console.say(&format!("hint: astern resume {run}   goes on"));
                 console.say(&format!("hint: astern abort {run}    takes back what was done"));

@@ -1,6 +1,6 @@
 //! What a rollback leaves on the objects: all of the good version, nothing of the bad one, and everything of others.
 
-use crate::manifest::{crashing, deployment, pod};
+use crate::manifest::{crashing, deployment, pod, workload};
 use crate::support::Place;
 use serde_json::{Value, json};
 
@@ -51,19 +51,17 @@ fn the_whole_template_comes_back_and_what_others_wrote_stays() {
     place.put(&second("api"));
     place.until_it_crashes();
     place.kubectl(&["annotate", "deployment/api", "example.test/owner=shop"]);
-    let run = place
-        .roll_back(&["-o", "json"])
-        .expect(0)
-        .err
-        .split_whitespace()
-        .skip_while(|word| *word != "run")
-        .nth(1)
-        .unwrap()
-        .to_owned();
+    let report = place.roll_back(&["-o", "json"]).expect(0).json();
+    assert_eq!(report["kind"], "Report", "{report:#}");
+    let runs = place.astern(&["runs", "-o", "json"]).expect(0).json();
+    let run = runs["items"][0]["run"].as_str().unwrap();
     assert_eq!(template(&place, "api"), good);
     let annotations = place.get("deployment/api")["metadata"]["annotations"].clone();
     assert_eq!(annotations["example.test/owner"], "shop");
-    assert_eq!(annotations["kubernetes.io/change-cause"], format!("{run}: v2 crashes"));
+    assert_eq!(
+        annotations["kubernetes.io/change-cause"],
+        format!("{run}: v2 crashes")
+    );
 }
 
 #[test]
@@ -99,4 +97,63 @@ fn what_client_side_apply_remembers_is_never_made_where_it_was_not() {
         api["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"],
         Value::Null
     );
+}
+
+#[test]
+fn every_kind_and_strategy_of_workload_goes_back_in_one_run() {
+    let place = Place::new("kinds");
+    place.platform("");
+    let members = [
+        (
+            "Deployment",
+            "recreate",
+            json!({ "replicas": 2, "strategy": { "type": "Recreate" } }),
+        ),
+        ("Deployment", "zero", json!({ "replicas": 0 })),
+        (
+            "StatefulSet",
+            "parallel",
+            json!({ "replicas": 3, "serviceName": "parallel", "podManagementPolicy": "Parallel" }),
+        ),
+        (
+            "StatefulSet",
+            "staged",
+            json!({
+                "replicas": 3,
+                "serviceName": "staged",
+                "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": 2 } },
+            }),
+        ),
+        ("DaemonSet", "agent", json!({})),
+    ];
+    for (kind, name, more) in &members {
+        place.put(&workload(kind, name, pod(name, "v1"), more.clone()));
+    }
+    for (kind, name, _) in &members {
+        place.kubectl(&["rollout", "status", &format!("{kind}/{name}"), "--timeout=60s"]);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    for (kind, name, more) in &members {
+        place.put(&workload(kind, name, crashing(name, "v2"), more.clone()));
+    }
+    place.until("a crash loop of each that runs", 60, |place| {
+        let pods = place.kubectl(&["get", "pods"]);
+        ["recreate", "parallel", "staged", "agent"].iter().all(|name| {
+            pods.lines()
+                .any(|line| line.starts_with(name) && line.contains("CrashLoopBackOff"))
+        })
+    });
+    place.roll_back(&[]).expect(0);
+    for (kind, name, _) in &members {
+        let object = place.get(&format!("{kind}/{name}"));
+        let image = &object["spec"]["template"]["spec"]["containers"][0]["image"];
+        assert_eq!(image, &json!(format!("{name}:v1")));
+    }
+    let images = place.kubectl(&[
+        "get",
+        "pods",
+        "-o",
+        "jsonpath={.items[*].spec.containers[0].image}",
+    ]);
+    assert!(!images.contains("v2"), "{images}");
 }

@@ -4,7 +4,12 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
+mod manifest;
 mod support;
 
 mod choosing;
 mod durability;
+mod effects;
+mod gate;
+mod input;
+mod proof;

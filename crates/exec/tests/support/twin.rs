@@ -457,10 +457,23 @@ impl Workloads for Twin {
         }
     }
 
-    async fn fence(&self, spec: &Spec, run: &RunId, _: Epoch, to: Epoch) -> Result<(), Failure> {
+    async fn fence(&self, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure> {
         self.points.pass(&format!("fence {}", spec.phrase())).await;
         let mut state = self.state.lock().unwrap();
         let target = spec.target().clone();
+        let found = state
+            .marks
+            .get(&target)
+            .and_then(|mark| mark.epoch.clone())
+            .filter(|(of, _)| of == run)
+            .map(|(_, epoch)| epoch);
+        if found.unwrap_or(Epoch(0)) < from {
+            return Err(Failure::new(
+                FailureClass::Conflict,
+                "fence",
+                "somebody else wrote it",
+            ));
+        }
         state.marks.entry(target.clone()).or_default().epoch = Some((run.clone(), to));
         *state.versions.get_mut(&target).unwrap() += 1;
         Ok(())

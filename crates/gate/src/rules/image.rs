@@ -40,10 +40,19 @@ fn asked(write: &Write<'_>) -> Vec<(Image, Question)> {
         let question = Question::ImageListed {
             image: image.reference.clone(),
             node_selector: node_selector.clone(),
+            never_pulled: never_pulled(&revision.template, &image),
         };
         (image, question)
     };
     revision.template.images().into_iter().map(question).collect()
+}
+
+/// Whether a container with this image starts only where a node has it already.
+fn never_pulled(template: &Template, image: &Image) -> bool {
+    template.containers().iter().any(|container| {
+        let policy = container.json.get("imagePullPolicy").and_then(Value::as_str);
+        container.image().as_ref() == Some(image) && policy == Some("Never")
+    })
 }
 
 fn node_selector(template: &Template) -> BTreeMap<String, String> {
@@ -98,6 +107,7 @@ mod tests {
         let listed = Question::ImageListed {
             image: "registry.test/api:v1.2.3".to_owned(),
             node_selector: BTreeMap::new(),
+            never_pulled: false,
         };
         let check = |change: &dyn Fn(&mut Fixture), expected: &str| {
             assert_eq!(Fixture::messages(super::check, change), expected);

@@ -112,7 +112,7 @@ impl Standing {
             }
         }
         findings.extend(creation(seen));
-        findings.extend(deadline(seen.workload));
+        findings.extend(deadline(seen));
         findings
     }
 
@@ -146,10 +146,6 @@ impl Standing {
                 return None;
             }
         };
-        let crashed = match trouble {
-            Trouble::CrashLoop { container, .. } => Some(container.clone()),
-            _ => None,
-        };
         let whose = if in_the_way {
             "of the version before stands in the way: "
         } else {
@@ -159,13 +155,7 @@ impl Standing {
             cause,
             patience,
             message: format!("pod/{} {whose}{}", pod.name, sentence(trouble)),
-            pod: Some(Suspect {
-                name: pod.name.clone(),
-                uid: pod.uid.clone(),
-                crashed,
-                unscheduled: matches!(trouble, Trouble::Unschedulable { .. }),
-                in_the_way,
-            }),
+            pod: Some(suspect(member, trouble, in_the_way)),
         })
     }
 }
@@ -249,19 +239,49 @@ fn creation(seen: &Sight<'_>) -> Option<Finding> {
 
 /// The progress deadline, if it is this template's: a condition from before the template was written stays until the
 /// controller sees progress.
-fn deadline(workload: &Object) -> Option<Finding> {
+fn deadline(seen: &Sight<'_>) -> Option<Finding> {
+    let workload = seen.workload;
     let condition = condition(workload, "Progressing")?;
     let exceeded = condition.status == "False" && condition.reason == "ProgressDeadlineExceeded";
     let written = workload.template_manager()?.at?;
-    (workload.observed() && exceeded && condition.updated_at? > written).then(|| Finding {
+    if !(workload.observed() && exceeded && condition.updated_at? > written) {
+        return None;
+    }
+    let waiting = seen
+        .members
+        .iter()
+        .filter(|member| member.stands() && member.belongs == Belongs::Target)
+        .find_map(|member| Some((member, member.pod.trouble.as_ref()?)));
+    let why = waiting.map_or_else(
+        || condition.message.to_owned(),
+        |(member, trouble)| format!("pod/{} {}", member.pod.name, sentence(trouble)),
+    );
+    Some(Finding {
         cause: Cause::Deadline,
         patience: SignedDuration::ZERO,
-        message: format!(
-            "the rollout made no progress within its deadline: {}",
-            condition.message
-        ),
-        pod: None,
+        message: format!("the rollout made no progress within its deadline: {why}"),
+        // The controller's word is final here: a node that comes does not take it back.
+        pod: waiting.map(|(member, trouble)| Suspect {
+            unscheduled: false,
+            ..suspect(member, trouble, false)
+        }),
     })
+}
+
+fn suspect(member: &Member, trouble: &Trouble, in_the_way: bool) -> Suspect {
+    let crashed = match trouble {
+        Trouble::CrashLoop { container, .. } | Trouble::NotReady { container, .. } => {
+            (!container.is_empty()).then(|| container.clone())
+        }
+        _ => None,
+    };
+    Suspect {
+        name: member.pod.name.clone(),
+        uid: member.pod.uid.clone(),
+        crashed,
+        unscheduled: matches!(trouble, Trouble::Unschedulable { .. }),
+        in_the_way,
+    }
 }
 
 struct Condition<'a> {

@@ -414,7 +414,7 @@ mod tests {
             container(
                 json!({"restartCount": 1, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended(0)}),
             ),
-            "CrashLoopBackOff, exit 0, 1 restarts",
+            "CrashLoopBackOff, exit 0, 1 restart",
         );
         // Between two attempts.
         check(

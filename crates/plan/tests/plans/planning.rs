@@ -59,14 +59,14 @@ fn services_go_back_in_waves_of_what_depends_on_what_and_side_by_side_inside_a_w
       template:deployment/calculation-engine: put deployment/calculation-engine back to v1.2.3 (revision 1) (1s, at most 30s)
       template:deployment/data-ingestion: put deployment/data-ingestion back to v1.2.3 (revision 1) (1s, at most 30s)
     wave 2
-      rollout:deployment/calculation-engine: wait until deployment/calculation-engine serves v1.2.3 (41s, at most 10m)
-      rollout:deployment/data-ingestion: wait until deployment/data-ingestion serves v1.2.3 (41s, at most 10m)
+      rollout:deployment/calculation-engine: wait until deployment/calculation-engine serves v1.2.3 (41s, at most 10m 10s)
+      rollout:deployment/data-ingestion: wait until deployment/data-ingestion serves v1.2.3 (41s, at most 10m 10s)
     wave 3
       template:deployment/api-gateway: put deployment/api-gateway back to v1.2.3 (revision 1) (1s, at most 30s)
       template:deployment/reporting-service: put deployment/reporting-service back to v1.2.3 (revision 1) (1s, at most 30s)
     wave 4
-      rollout:deployment/api-gateway: wait until deployment/api-gateway serves v1.2.3 (17s, at most 10m)
-      rollout:deployment/reporting-service: wait until deployment/reporting-service serves v1.2.3 (41s, at most 10m)
+      rollout:deployment/api-gateway: wait until deployment/api-gateway serves v1.2.3 (17s, at most 10m 10s)
+      rollout:deployment/reporting-service: wait until deployment/reporting-service serves v1.2.3 (41s, at most 10m 10s)
     ");
     assert_eq!(plan.forecast, SignedDuration::from_secs(84));
 }
@@ -173,7 +173,7 @@ fn a_paused_deployment_is_written_first_and_resumed_after() {
     wave 2
       resume:deployment/api: resume deployment/api (1s, at most 30s)
     wave 3
-      rollout:deployment/api: wait until deployment/api serves v1.2.3 (17s, at most 10m)
+      rollout:deployment/api: wait until deployment/api serves v1.2.3 (17s, at most 10m 10s)
     ");
     let Spec::Workload(WorkloadSpec::SetPaused { pin, paused, .. }) = &plan.steps[1].spec else {
         panic!("no resume")

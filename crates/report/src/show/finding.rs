@@ -1,9 +1,12 @@
 //! The gate's findings: refusals first, each with what can be done about it.
 
+use super::likewise::grouped;
 use crate::line::{Line, LineKind, joined};
 use crate::visible::{code, prose};
 use crate::word;
 use astern_model::finding::{Finding, Severity};
+use astern_model::target::Target;
+use std::collections::BTreeSet;
 
 /// One finding a paragraph; a sentence where there is none.
 pub fn findings_text(findings: &[Finding]) -> String {
@@ -16,6 +19,38 @@ pub fn findings_lines(findings: &[Finding]) -> Vec<Line> {
         return vec![Line::new(LineKind::Good, format!("✓ {NOTHING}"))];
     }
     ordered(findings).into_iter().flat_map(lines).collect()
+}
+
+/// Findings in a plan: what the gate says of several of its workloads is told once. The same sentence
+/// as elsewhere where it says nothing.
+pub(super) fn findings_about(findings: &[Finding], targets: &BTreeSet<&Target>) -> Vec<Line> {
+    if findings.is_empty() {
+        return findings_lines(findings);
+    }
+    let ordered: Vec<&Finding> = ordered(findings);
+    let text = |finding: &&Finding| {
+        let about = finding
+            .target
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        format!(
+            "{} {} {about}: {} {}",
+            word::severity(finding.severity),
+            finding.code,
+            finding.message,
+            finding.hint
+        )
+    };
+    grouped(&ordered, targets, text)
+        .iter()
+        .flat_map(|told| {
+            let others = told
+                .others()
+                .map(|others| Line::new(LineKind::Dim, format!("    {others}")));
+            lines(told.first).into_iter().chain(others)
+        })
+        .collect()
 }
 
 /// The findings as a Markdown list.

@@ -3,6 +3,7 @@
 pub mod assessment;
 pub mod choice;
 pub mod finding;
+mod likewise;
 pub mod plan;
 pub mod plan_markdown;
 pub mod verdict;

@@ -2,21 +2,24 @@
 //! will count as recovered, forecast against the budget. What must be read before saying yes comes last, beside the
 //! question.
 
-use super::finding::findings_lines;
+use super::finding::findings_about;
+use super::likewise::grouped;
 use crate::line::{Line, LineKind, joined, part, parts};
 use crate::word;
 use astern_model::choice::{KnownGood, clock, human};
 use astern_model::decision::Fired;
-use astern_model::diff::Change;
+use astern_model::diff::{Change, Shown};
 use astern_model::finding::{Finding, Severity};
 use astern_model::id::{PlanHash, StepId};
 use astern_model::plan::{Intent, Plan, TargetChanges};
 use astern_model::reversal::Reversal;
-use astern_model::step::{Spec, Step, workload};
+use astern_model::step::{Basis, Spec, Step, workload};
 use std::collections::BTreeMap;
 
 /// Changed places that are listed for one workload; the rest is counted. Markdown, HTML and JSON list all.
 const PLACES: usize = 12;
+/// With more workloads than this, each one's changes are folded into a few lines: a plan is to be read at night.
+const WHOLE_CHANGES: usize = 2;
 
 /// The plan with the gate's findings as text.
 pub fn plan_text(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> String {
@@ -33,15 +36,15 @@ pub fn plan_lines(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Vec<Lin
             decision(plan),
         ),
         part("Back to", back_to(plan)),
-        part("Steps", steps(plan)),
+        part(steps_head(plan), steps(plan)),
         part("What changes", changes(plan)),
-        part("It does not change", sentences(&plan.unchanged)),
+        part("It does not change", sentences(plan, &plan.unchanged)),
         part(
             format!(
                 "It counts as recovered when this holds for {}",
                 human(plan.recovered_when.soak)
             ),
-            sentences(&crate::tell::criteria(plan)),
+            sentences(plan, &crate::tell::criteria(plan)),
         ),
         forecast(plan),
         part("Before you say yes", before_yes(plan, findings)),
@@ -167,17 +170,38 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
 }
 
 fn decision(plan: &Plan) -> Vec<Line> {
-    plan.decision.fired.iter().flat_map(fired).collect()
+    plan.decision
+        .fired
+        .iter()
+        .flat_map(|row| fired(plan, row))
+        .collect()
 }
 
-fn fired(fired: &Fired) -> Vec<Line> {
+fn fired(plan: &Plan, fired: &Fired) -> Vec<Line> {
     let kind = word::kind(word::say_tone(fired.say));
     let row = format!("{}: {} (row {})", word::say(fired.say), fired.because, fired.row);
-    let on = fired
+    let on: Vec<String> = fired
         .on
         .iter()
-        .map(|(target, phrase)| Line::new(LineKind::Text, format!("  {target}: {phrase}")));
+        .map(|(target, phrase)| format!("{target}: {phrase}"))
+        .collect();
+    let on = likewise(plan, &on, LineKind::Text, "  ");
     std::iter::once(Line::new(kind, row)).chain(on).collect()
+}
+
+/// Sentences, each told once for all workloads that it holds of.
+fn likewise(plan: &Plan, sentences: &[String], kind: LineKind, mark: &str) -> Vec<Line> {
+    let targets = plan.targets();
+    let margin = " ".repeat(mark.chars().count() + 2);
+    grouped(sentences, &targets, String::clone)
+        .iter()
+        .flat_map(|told| {
+            let others = told
+                .others()
+                .map(|others| Line::new(LineKind::Dim, format!("{margin}{others}")));
+            std::iter::once(Line::new(kind, format!("{mark}{}", told.first))).chain(others)
+        })
+        .collect()
 }
 
 /// For each workload: from which version to which, and why that is believed good.
@@ -194,41 +218,79 @@ fn back_to(plan: &Plan) -> Vec<Line> {
             continue;
         };
         let from = crate::tell::version_before(plan, &choice.target);
-        let head = format!(
-            "{:<width$}  {from} → {}, revision {} ({})",
+        let (tone, why) = word::because(because);
+        let text = format!(
+            "{:<width$}  {from} → {}  {why}",
             choice.target.to_string(),
             revision.version,
-            revision.number,
-            revision.name
         );
-        lines.push(Line::new(LineKind::Text, &head));
-        let (tone, why) = word::because(because);
-        lines.push(Line::new(word::kind(tone), format!("  {why}")));
+        lines.push(Line::new(word::kind(tone), text));
     }
     lines
+}
+
+/// What all forecasts of waits rest on, where it is the same for all; a step of another kind tells its own.
+fn steps_head(plan: &Plan) -> String {
+    match common_basis(plan) {
+        Some(basis) => format!("Steps, with forecasts from {}", word::basis(basis)),
+        None => "Steps".to_owned(),
+    }
+}
+
+fn common_basis(plan: &Plan) -> Option<&Basis> {
+    let mut bases = plan
+        .steps
+        .iter()
+        .map(|step| &step.forecast.basis)
+        .filter(|basis| **basis != Basis::Request);
+    let first = bases.next()?;
+    bases.all(|basis| basis == first).then_some(first)
 }
 
 fn steps(plan: &Plan) -> Vec<Line> {
     let numbers: BTreeMap<&StepId, usize> = plan.steps.iter().map(|step| &step.id).zip(1..).collect();
     let number = |step: &Step| numbers.get(&step.id).copied().unwrap_or_default();
     let width = plan.steps.len().to_string().len();
+    let longest = plan
+        .steps
+        .iter()
+        .map(|step| step.spec.phrase().chars().count())
+        .max()
+        .unwrap_or_default();
+    let common = common_basis(plan);
     let mut lines = Vec::new();
     for (place, wave) in plan.waves().into_iter().enumerate() {
         let beside = if wave.len() > 1 { ", side by side" } else { "" };
         lines.push(Line::new(LineKind::Head, format!("wave {}{beside}", place + 1)));
         for step in wave {
-            lines.push(Line::new(
-                LineKind::Step,
-                format!("{:>width$}  {}", number(step), &step.spec.phrase()),
-            ));
-            let kind = match step.reversal {
-                Reversal::PointOfNoReturn { .. } => LineKind::Destroys,
-                Reversal::Exact | Reversal::Compensate { .. } | Reversal::Nothing => LineKind::Dim,
-            };
-            lines.push(Line::new(kind, format!("{:>width$}  {}", "", step_detail(step))));
+            let what = format!("{:>width$}  {:<longest$}", number(step), step.spec.phrase());
+            let text = format!("{what}  {}", brief(step, common));
+            lines.push(Line::new(LineKind::Step, text));
+            if matches!(
+                step.reversal,
+                Reversal::PointOfNoReturn { .. } | Reversal::Compensate { .. }
+            ) {
+                let text = format!("{:>width$}  {}", "", word::reversal(&step.reversal));
+                lines.push(Line::new(LineKind::Destroys, text));
+            }
         }
     }
     lines
+}
+
+/// `about 40s, at most 2m`, and what that rests on where it is neither one request nor what the head says.
+fn brief(step: &Step, common: Option<&Basis>) -> String {
+    let basis = &step.forecast.basis;
+    let rests = if *basis == Basis::Request || Some(basis) == common {
+        String::new()
+    } else {
+        format!(" (from {})", word::basis(basis))
+    };
+    format!(
+        "about {}, at most {}{rests}",
+        human(step.forecast.expected),
+        human(step.deadline)
+    )
 }
 
 /// `about 40s, from 3 earlier runs · at most 2m · can be taken back`.
@@ -242,7 +304,70 @@ pub(super) fn step_detail(step: &Step) -> String {
 }
 
 fn changes(plan: &Plan) -> Vec<Line> {
-    plan.changes.iter().flat_map(target_changes).collect()
+    if plan.changes.len() <= WHOLE_CHANGES {
+        return plan.changes.iter().flat_map(target_changes).collect();
+    }
+    let mut lines: Vec<Line> = plan.changes.iter().flat_map(folded).collect();
+    lines.push(Line::new(
+        LineKind::Dim,
+        "values of env are ‹masked›; -o markdown and -o json list every place by itself",
+    ));
+    lines
+}
+
+/// One workload's changes in at most four lines: the images, then the rest as it changes, goes and comes.
+fn folded(of: &TargetChanges) -> Vec<Line> {
+    let mut lines = vec![Line::new(
+        LineKind::Head,
+        format!("{}: {} → {}", of.target, of.from_version, of.to_version),
+    )];
+    if of.changes.is_empty() {
+        lines.push(Line::new(LineKind::Dim, "  nothing in the template"));
+    }
+    let (images, rest): (Vec<&Change>, Vec<&Change>) = of
+        .changes
+        .iter()
+        .partition(|change| change.path.ends_with(".image"));
+    let of_kind = |from: bool, to: bool| -> Vec<&Change> {
+        rest.iter()
+            .copied()
+            .filter(|change| (change.from.is_some(), change.to.is_some()) == (from, to))
+            .collect()
+    };
+    let groups = [
+        (LineKind::Text, "", images),
+        (LineKind::Text, "changes: ", of_kind(true, true)),
+        (LineKind::Removed, "goes: ", of_kind(true, false)),
+        (LineKind::Added, "comes: ", of_kind(false, true)),
+    ];
+    for (kind, word, changes) in groups {
+        if !changes.is_empty() {
+            lines.push(Line::new(kind, format!("  {word}{}", places(of, &changes))));
+        }
+    }
+    lines
+}
+
+fn places(of: &TargetChanges, changes: &[&Change]) -> String {
+    let container = format!("containers[{}].", of.target.name);
+    let place = |change: &&Change| {
+        let path = change.path.strip_prefix(&container).unwrap_or(&change.path);
+        let path = path.strip_prefix("metadata.").unwrap_or(path);
+        let value = |shown: Option<&Shown>| match shown {
+            Some(Shown::Value(_)) => shown.map(word::shown),
+            Some(Shown::Masked) | None => None,
+        };
+        match (value(change.from.as_ref()), value(change.to.as_ref())) {
+            (Some(from), Some(to)) => format!("{path} {from} → {to}"),
+            (Some(only), None) | (None, Some(only)) => format!("{path} {only}"),
+            (None, None) => path.to_owned(),
+        }
+    };
+    let mut shown: Vec<String> = changes.iter().take(PLACES).map(place).collect();
+    if let Some(more) = changes.len().checked_sub(PLACES).filter(|more| *more > 0) {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
 }
 
 fn target_changes(of: &TargetChanges) -> Vec<Line> {
@@ -309,20 +434,11 @@ pub(super) fn forecast_sentence(plan: &Plan) -> String {
 }
 
 fn before_yes(plan: &Plan, findings: &[Finding]) -> Vec<Line> {
-    let warnings = plan
-        .warnings
-        .iter()
-        .map(|text| Line::new(LineKind::Warn, format!("! {}", text)));
-    let findings = if findings.is_empty() {
-        Vec::new()
-    } else {
-        findings_lines(findings)
-    };
-    warnings.chain(findings).collect()
+    let mut lines = likewise(plan, &plan.warnings, LineKind::Warn, "! ");
+    lines.extend(findings_about(findings, &plan.targets()));
+    lines
 }
 
-fn sentences(list: &[String]) -> Vec<Line> {
-    list.iter()
-        .map(|text| Line::new(LineKind::Text, format!("· {}", text)))
-        .collect()
+fn sentences(plan: &Plan, list: &[String]) -> Vec<Line> {
+    likewise(plan, list, LineKind::Text, "· ")
 }

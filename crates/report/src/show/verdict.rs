@@ -5,7 +5,14 @@ use crate::table::Table;
 use crate::visible::{code, prose};
 use crate::word;
 use astern_model::choice::{clock, human};
-use astern_model::verdict::{CheckResult, Verdict};
+use astern_model::verdict::{CheckResult, Item, Verdict};
+use std::collections::BTreeSet;
+
+/// With more checks than this, workloads that passed all of theirs are told in one row each; Markdown, HTML and JSON
+/// list all.
+const WHOLE_CHECKS: usize = 12;
+/// The check that speaks for a workload which passed all.
+const SERVING: &str = "pods serving";
 
 /// The word over all items, then a row for each.
 pub fn verdict_text(verdict: &Verdict) -> String {
@@ -25,13 +32,55 @@ pub fn verdict_lines(verdict: &Verdict) -> Vec<Line> {
         Line::blank(),
     ];
     let mut table = Table::new(&["RESULT", "KIND/NAME", "CHECK", "EVIDENCE"]);
-    for item in &verdict.items {
-        let target = item.target.to_string();
-        let cells = [word::check(item.result), &target, &item.check, &item.evidence];
-        table.row(word::kind(word::check_tone(item.result)), cells);
+    for row in rows(verdict) {
+        let cells = [word::check(row.result), &row.target, &row.check, row.evidence];
+        table.row(word::kind(word::check_tone(row.result)), cells);
     }
     lines.extend(table.lines());
     lines
+}
+
+struct Row<'a> {
+    result: CheckResult,
+    target: String,
+    check: String,
+    evidence: &'a str,
+}
+
+/// An item each. Of a long checklist, a workload that passed everything is one row: what failed must not drown in it.
+fn rows(verdict: &Verdict) -> Vec<Row<'_>> {
+    let whole = verdict.items.len() <= WHOLE_CHECKS;
+    let mut rows = Vec::new();
+    let mut told = BTreeSet::new();
+    for item in &verdict.items {
+        let own: Vec<&Item> = verdict
+            .items
+            .iter()
+            .filter(|other| other.target == item.target)
+            .collect();
+        let passed = own.iter().all(|item| item.result == CheckResult::Pass);
+        if whole || !passed {
+            rows.push(Row {
+                result: item.result,
+                target: item.target.to_string(),
+                check: item.check.clone(),
+                evidence: &item.evidence,
+            });
+        } else if told.insert(&item.target) {
+            rows.push(Row {
+                result: CheckResult::Pass,
+                target: item.target.to_string(),
+                check: format!("all {}", word::plural(own.len() as u64, "check")),
+                evidence: own
+                    .iter()
+                    .find(|item| item.check == SERVING)
+                    .unwrap_or(&item)
+                    .evidence
+                    .as_str(),
+            });
+        }
+    }
+    rows
 }
 
 /// The same in Markdown.

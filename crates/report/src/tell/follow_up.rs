@@ -46,7 +46,9 @@ fn decide(run: &RunId, fold: &Fold<'_>) -> Vec<FollowUp> {
         }
         Ending::Unwinding { .. } => format!("Follow it to its end: astern attach {run}."),
         Ending::Stuck { step, .. } => {
-            format!("Settle step {step} by hand, then astern resume {run} or astern abort {run}.")
+            format!(
+                "Settle step {step} by hand; the run is over. astern undo {run} plans taking back what it left, astern rollback plans anew from what stands."
+            )
         }
         Ending::Superseded { by } => {
             format!("Agree with {by} who goes on; this run writes nothing any more.")

@@ -36,62 +36,37 @@ fn a_plan_says_where_how_much_the_steps_what_stays_what_counts_and_how_long_in_t
         deployment/calculation-engine: 14.2 error lines a minute and pod; allowed are 10
 
     Back to
-      deployment/api-gateway         v1.2.4 → v1.2.3, revision 6 (api-gateway-54abc9934)
-        ✓ observed: 1 pod of it serves now, ready since 2026-11-14 09:02:40 UTC
-      deployment/calculation-engine  v1.2.4 → v1.2.3, revision 6 (calculation-engine-b0973dec6)
-        ? presumed: it was the newest for 9d 5h until 2026-11-23 14:03:05 UTC, and nothing speaks against it
-      deployment/data-ingestion      v1.2.4 → v1.2.3, revision 6 (data-ingestion-9a44a276e)
-        ? presumed: it was the newest for 9d 5h until 2026-11-23 14:02:40 UTC, and nothing speaks against it
-      deployment/reporting-service   v1.2.4 → v1.2.3, revision 6 (reporting-service-b1479374b)
-        ? named by --to reporting-service=image:v1.2.3
+      deployment/api-gateway         v1.2.4 → v1.2.3  ✓ observed: 1 pod of it serves now, ready since 2026-11-14 09:02:40 UTC
+      deployment/calculation-engine  v1.2.4 → v1.2.3  ? presumed: it was the newest for 9d 5h until 2026-11-23 14:03:05 UTC, and nothing speaks against it
+      deployment/data-ingestion      v1.2.4 → v1.2.3  ? presumed: it was the newest for 9d 5h until 2026-11-23 14:02:40 UTC, and nothing speaks against it
+      deployment/reporting-service   v1.2.4 → v1.2.3  ? named by --to reporting-service=image:v1.2.3
 
     Steps
       wave 1, side by side
-      1  put deployment/calculation-engine back to v1.2.3 (revision 6)
-         about 0.3s, from one request · at most 30s · can be taken back
-      2  put deployment/data-ingestion back to v1.2.3 (revision 6)
-         about 0.3s, from one request · at most 30s · can be taken back
+      1  put deployment/calculation-engine back to v1.2.3 (revision 6)  about 0.3s, at most 30s
+      2  put deployment/data-ingestion back to v1.2.3 (revision 6)      about 0.3s, at most 30s
       wave 2, side by side
-      3  wait until deployment/calculation-engine serves v1.2.3
-         about 48s, from 3 earlier runs · at most 5m · only reads
-      4  wait until deployment/data-ingestion serves v1.2.3
-         about 35s, from probes and counts · at most 5m · only reads
+      3  wait until deployment/calculation-engine serves v1.2.3         about 48s, at most 5m (from 3 earlier runs)
+      4  wait until deployment/data-ingestion serves v1.2.3             about 35s, at most 5m (from probes and counts)
       wave 3, side by side
-      5  put deployment/api-gateway back to v1.2.3 (revision 6)
-         about 0.3s, from one request · at most 30s · can be taken back
-      6  put deployment/reporting-service back to v1.2.3 (revision 6)
-         about 0.3s, from one request · at most 30s · can be taken back
+      5  put deployment/api-gateway back to v1.2.3 (revision 6)         about 0.3s, at most 30s
+      6  put deployment/reporting-service back to v1.2.3 (revision 6)   about 0.3s, at most 30s
       wave 4, side by side
-      7  wait until deployment/api-gateway serves v1.2.3
-         about 40s, from 3 earlier runs · at most 5m · only reads
-      8  wait until deployment/reporting-service serves v1.2.3
-         about 55s, from probes and counts · at most 5m · only reads
+      7  wait until deployment/api-gateway serves v1.2.3                about 40s, at most 5m (from 3 earlier runs)
+      8  wait until deployment/reporting-service serves v1.2.3          about 55s, at most 5m (from probes and counts)
 
     What changes
       deployment/api-gateway: v1.2.4 → v1.2.3
-        containers[api-gateway].image
-        - vcci-scope3/api-gateway:v1.2.4
-        + vcci-scope3/api-gateway:v1.2.3
-        containers[api-gateway].env[SESSION_BACKEND]
-        - ‹masked›
-        containers[api-gateway].env[POOL_SIZE]
-        - ‹masked›
-        + ‹masked›
-        containers[api-gateway].resources.limits.memory
-        - 256Mi
-        + 512Mi
+        image vcci-scope3/api-gateway:v1.2.4 → vcci-scope3/api-gateway:v1.2.3
+        changes: env[POOL_SIZE], resources.limits.memory 256Mi → 512Mi
+        goes: env[SESSION_BACKEND]
       deployment/calculation-engine: v1.2.4 → v1.2.3
-        containers[calculation-engine].image
-        - vcci-scope3/calculation-engine:v1.2.4
-        + vcci-scope3/calculation-engine:v1.2.3
+        image vcci-scope3/calculation-engine:v1.2.4 → vcci-scope3/calculation-engine:v1.2.3
       deployment/data-ingestion: v1.2.4 → v1.2.3
-        containers[data-ingestion].image
-        - vcci-scope3/data-ingestion:v1.2.4
-        + vcci-scope3/data-ingestion:v1.2.3
+        image vcci-scope3/data-ingestion:v1.2.4 → vcci-scope3/data-ingestion:v1.2.3
       deployment/reporting-service: v1.2.4 → v1.2.3
-        containers[reporting-service].image
-        - vcci-scope3/reporting-service:v1.2.4
-        + vcci-scope3/reporting-service:v1.2.3
+        image vcci-scope3/reporting-service:v1.2.4 → vcci-scope3/reporting-service:v1.2.3
+      values of env are ‹masked›; -o markdown and -o json list every place by itself
 
     It does not change
       · ConfigMap app-config and Secret api-keys stay as they are; both versions read the same keys of them
@@ -330,4 +305,30 @@ fn a_check_that_is_unknown_does_not_pass() {
     ✓ pass      deployment/reporting-service    pods serving   2 of 2 ready, all of v1.2.3
     "#);
     assert!(verdict_markdown(&verdict).starts_with("**✗ not passed"));
+}
+
+#[test]
+fn in_a_long_checklist_a_workload_that_passed_everything_is_one_row_and_what_failed_is_told_whole() {
+    let mut verdict = sample::verdict(CheckResult::Fail);
+    let twice = verdict.items.clone();
+    verdict
+        .items
+        .extend(twice.into_iter().filter(|item| item.target.name != "api-gateway"));
+    let text = verdict_text(&verdict);
+    let rows = |name: &str| text.lines().filter(|line| line.contains(name)).count();
+    assert_eq!(rows("deployment/calculation-engine"), 4, "not long: {text}");
+
+    let more = verdict.items.clone();
+    verdict.items.extend(more);
+    let text = verdict_text(&verdict);
+    let rows = |name: &str| text.lines().filter(|line| line.contains(name)).count();
+    assert_eq!(rows("deployment/calculation-engine"), 1, "{text}");
+    assert!(
+        text.contains("all 8 checks   4 of 4 ready, all of v1.2.3"),
+        "{text}"
+    );
+    assert!(
+        rows("deployment/api-gateway") > 1 && text.contains("✗ fail"),
+        "{text}"
+    );
 }

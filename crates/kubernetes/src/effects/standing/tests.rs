@@ -263,3 +263,18 @@ fn a_progress_deadline_from_before_the_template_was_written_does_not_count() {
         "at 0: the rollout made no progress within its deadline: ReplicaSet \"a\" has timed out progressing.",
     );
 }
+
+#[test]
+fn a_progress_deadline_that_passed_names_the_pod_that_did_not_become_ready_and_why() {
+    let status = json!({"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+        "message": "ReplicaSet \"a\" has timed out progressing.", "lastUpdateTime": "2026-01-01T12:10:00Z"}]});
+    let unready = Trouble::NotReady {
+        container: "api".to_owned(),
+        message: Some("HTTP probe failed with statuscode: 503".to_owned()),
+    };
+    let members = [member(Belongs::Target, 0, Some(unready))];
+    assert_eq!(
+        given_up(&deployment(status), &members, None, &[0]),
+        "at 0: the rollout made no progress within its deadline: pod/web-1 not ready: HTTP probe failed with statuscode: 503"
+    );
+}

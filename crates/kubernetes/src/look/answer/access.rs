@@ -43,6 +43,56 @@ pub(super) async fn may_i(client: &Client, wish: &Wish<'_>) -> Answer {
     }
 }
 
+/// What the user may do in a namespace, asked for at once instead of verb by verb.
+pub(super) struct Rights(Vec<Value>);
+
+/// Asks for all rights in a namespace, by a SelfSubjectRulesReview. None when the answer is not the whole truth: some
+/// authorizers cannot list their rules, and may refuse what others list.
+pub(super) async fn rights(client: &Client, namespace: &str) -> Option<Rights> {
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    });
+    let operation = format!("ask for the rights in namespace {namespace}");
+    let attempt = Attempt::new(Verb::Create, "selfsubjectrulesreviews", operation).without_effect();
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
+    listed(&post(client, path, &review, false, &attempt).await.ok()?)
+}
+
+fn listed(answer: &Value) -> Option<Rights> {
+    let whole = answer.pointer("/status/incomplete").and_then(Value::as_bool) == Some(false);
+    let rules = answer.pointer("/status/resourceRules")?.as_array()?;
+    whole.then(|| Rights(rules.clone()))
+}
+
+impl Rights {
+    /// Whether a rule allows it for every object. No says nothing: only a review of its own knows why not.
+    pub(super) fn allow(&self, wish: &Wish<'_>) -> bool {
+        let any_part = wish
+            .resource
+            .split_once('/')
+            .map(|(_, subresource)| format!("*/{subresource}"));
+        self.0.iter().any(|rule| {
+            let names = |field: &str, wanted: &str| {
+                let listed = rule.get(field).and_then(Value::as_array).into_iter().flatten();
+                listed
+                    .filter_map(Value::as_str)
+                    .any(|one| one == "*" || one == wanted)
+            };
+            let some_objects_only = rule
+                .get("resourceNames")
+                .and_then(Value::as_array)
+                .is_some_and(|names| !names.is_empty());
+            !some_objects_only
+                && names("verbs", wish.verb)
+                && names("apiGroups", wish.group)
+                && (names("resources", wish.resource)
+                    || any_part.as_deref().is_some_and(|part| names("resources", part)))
+        })
+    }
+}
+
 fn allowed(answer: &Value, wish: &Wish<'_>) -> Answer {
     let text = |name: &str| {
         answer
@@ -124,6 +174,43 @@ mod tests {
         check(json!({"holderIdentity": ""}), true);
         check(held("2026-01-01T00:00:50.000000Z"), false);
         check(held("2026-01-01T00:00:40.000000Z"), true);
+    }
+
+    #[test]
+    fn a_right_is_taken_from_the_list_of_rights_only_where_it_holds_for_every_object() {
+        let check = |rule: Value, (verb, group, resource): (&str, &str, &str), expected: bool| {
+            let rights = listed(&json!({"status": {"incomplete": false, "resourceRules": [rule]}})).unwrap();
+            let wish = Wish {
+                verb,
+                group,
+                resource,
+                namespace: "shop",
+            };
+            assert_eq!(rights.allow(&wish), expected, "{rule}: {verb} {group} {resource}");
+        };
+        let rule = |verb: &str, group: &str, resource: &str| json!({"verbs": [verb], "apiGroups": [group], "resources": [resource]});
+        check(rule("*", "*", "*"), ("get", "", "pods/log"), true);
+        check(rule("get", "", "pods"), ("get", "", "pods/log"), false);
+        check(rule("get", "", "*/log"), ("get", "", "pods/log"), true);
+        check(
+            rule("update", "apps", "deployments"),
+            ("update", "apps", "deployments"),
+            true,
+        );
+        check(
+            rule("update", "", "deployments"),
+            ("update", "apps", "deployments"),
+            false,
+        );
+        check(
+            rule("get", "apps", "deployments"),
+            ("update", "apps", "deployments"),
+            false,
+        );
+        let mut some = rule("update", "apps", "deployments");
+        some["resourceNames"] = json!(["web"]);
+        check(some, ("update", "apps", "deployments"), false);
+        assert!(listed(&json!({"status": {"incomplete": true, "resourceRules": []}})).is_none());
     }
 
     #[test]

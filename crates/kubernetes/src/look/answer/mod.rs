@@ -7,11 +7,13 @@ mod exists;
 
 use super::nodes::{self, Listed, NodeImages};
 use super::{IN_FLIGHT, Seen};
+use access::Rights;
 use astern_model::failure::Failure;
 use astern_model::inventory::Inventory;
 use astern_model::question::{Answer, Answers, Question};
 use futures::StreamExt as _;
 use kube::Client;
+use std::collections::BTreeMap;
 use tokio::sync::OnceCell;
 
 /// What answering needs beside the question.
@@ -25,15 +27,51 @@ pub(super) struct Around<'a> {
     pub(super) seen: &'a Seen,
 }
 
-/// Nodes are read once, whatever the number of questions about them.
-type Nodes = OnceCell<Result<Vec<NodeImages>, Failure>>;
+/// What several questions rest on, read once, whatever their number.
+struct Shared {
+    nodes: OnceCell<Result<Vec<NodeImages>, Failure>>,
+    /// The rights in each namespace that more than one question is about.
+    rights: BTreeMap<String, OnceCell<Option<Rights>>>,
+}
+
+impl Shared {
+    fn of(questions: &[Question]) -> Self {
+        let mut asked: BTreeMap<&String, usize> = BTreeMap::new();
+        for question in questions {
+            if let Question::MayI { namespace, .. } = question {
+                *asked.entry(namespace).or_default() += 1;
+            }
+        }
+        // A cluster-wide right is not told apart from the same right in a namespace, so it is asked for by itself.
+        let several = asked
+            .into_iter()
+            .filter(|(namespace, count)| *count > 1 && !namespace.is_empty());
+        Self {
+            nodes: OnceCell::new(),
+            rights: several
+                .map(|(namespace, _)| (namespace.clone(), OnceCell::new()))
+                .collect(),
+        }
+    }
+
+    /// Whether the list of rights says yes.
+    async fn allow(&self, client: &Client, wish: &access::Wish<'_>) -> bool {
+        let Some(rights) = self.rights.get(wish.namespace) else {
+            return false;
+        };
+        let rights = rights
+            .get_or_init(|| access::rights(client, wish.namespace))
+            .await;
+        rights.as_ref().is_some_and(|rights| rights.allow(wish))
+    }
+}
 
 /// Answers every question once.
 pub(super) async fn all(around: &Around<'_>, questions: &[Question]) -> Answers {
-    let nodes = &Nodes::new();
+    let shared = &Shared::of(questions);
     let answers: Vec<_> = questions
         .iter()
-        .map(|question| async move { (question.clone(), answer(around, nodes, question).await) })
+        .map(|question| async move { (question.clone(), answer(around, shared, question).await) })
         .collect();
     let answered: Vec<_> = futures::stream::iter(answers)
         .buffer_unordered(IN_FLIGHT)
@@ -42,7 +80,7 @@ pub(super) async fn all(around: &Around<'_>, questions: &[Question]) -> Answers 
     answered.into_iter().collect()
 }
 
-async fn answer(around: &Around<'_>, nodes: &Nodes, question: &Question) -> Answer {
+async fn answer(around: &Around<'_>, shared: &Shared, question: &Question) -> Answer {
     match question {
         Question::MayI {
             verb,
@@ -50,16 +88,16 @@ async fn answer(around: &Around<'_>, nodes: &Nodes, question: &Question) -> Answ
             resource,
             namespace,
         } => {
-            access::may_i(
-                around.client,
-                &access::Wish {
-                    verb,
-                    group,
-                    resource,
-                    namespace,
-                },
-            )
-            .await
+            let wish = access::Wish {
+                verb,
+                group,
+                resource,
+                namespace,
+            };
+            if shared.allow(around.client, &wish).await {
+                return Answer::Yes;
+            }
+            access::may_i(around.client, &wish).await
         }
         Question::Exists {
             kind,
@@ -67,17 +105,25 @@ async fn answer(around: &Around<'_>, nodes: &Nodes, question: &Question) -> Answ
             name,
             keys,
         } => exists::exists(around.client, *kind, namespace, name, keys).await,
-        Question::ImageListed { image, node_selector } => {
-            match nodes.get_or_init(|| nodes::images(around.client)).await {
-                Ok(nodes) => match nodes::listed(nodes, image, node_selector) {
-                    Listed::Yes => Answer::Yes,
-                    Listed::Unknown(why) => Answer::Unknown { why },
+        Question::ImageListed {
+            image,
+            node_selector,
+            never_pulled,
+        } => match shared.nodes.get_or_init(|| nodes::images(around.client)).await {
+            Ok(nodes) => match nodes::listed(nodes, image, node_selector) {
+                Listed::Nowhere if *never_pulled => Answer::No {
+                    why: "imagePullPolicy is Never and no node has it".to_owned(),
                 },
-                Err(failure) => Answer::Unknown {
-                    why: format!("nodes could not be read: {}", failure.message),
+                Listed::Nowhere => Answer::Unknown {
+                    why: "no node lists it; the registry was not asked".to_owned(),
                 },
-            }
-        }
+                Listed::Yes => Answer::Yes,
+                Listed::Unknown(why) => Answer::Unknown { why },
+            },
+            Err(failure) => Answer::Unknown {
+                why: format!("nodes could not be read: {}", failure.message),
+            },
+        },
         Question::WriteAccepted { target, revision } => dry_run::write(around, target, revision).await,
         Question::PodAccepted { target, revision } => dry_run::pod(around, target, revision).await,
         Question::LockFree { namespace } => access::lock_free(around.client, namespace).await,
