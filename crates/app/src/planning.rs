@@ -14,7 +14,7 @@ use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure};
 use astern_model::question::{Answers, Question};
-use astern_model::target::{Target, WorkloadKind};
+use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
 use astern_plan::{Request, Selector};
 use astern_port::Failure;
 use astern_port::sense::Saved;
@@ -147,7 +147,8 @@ pub async fn roll_back(
     examine(world, platform, inventory, &make, allow, evidence).await
 }
 
-/// Plans taking a run back, and has it checked.
+/// Plans taking a run back, and has it checked. `made_on` is the cluster that the run changed: a store that travels
+/// must not carry one cluster's templates to another.
 ///
 /// # Errors
 /// [`NoPlan`]; nothing was changed.
@@ -155,6 +156,7 @@ pub async fn undo(
     world: &World,
     platform: &Platform,
     run: &RunId,
+    made_on: &ClusterIdentity,
     taken: &[astern_plan::Taken],
     allow: &Allowances,
 ) -> Result<Prepared, NoPlan> {
@@ -164,6 +166,11 @@ pub async fn undo(
     );
     let inventory = inventory.map_err(NoPlan::Failed)?;
     let past = past.map_err(NoPlan::Failed)?;
+    right_cluster(platform, &inventory)?;
+    if inventory.cluster.identity != *made_on {
+        let (expected, found) = (made_on.uid().clone(), inventory.cluster.identity.uid().clone());
+        return Err(NoPlan::WrongCluster { expected, found });
+    }
     if let Some((run, phase)) = past.open {
         return Err(NoPlan::RunOpen {
             run,

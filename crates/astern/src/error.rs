@@ -259,7 +259,7 @@ pub(crate) fn no_plan(no_plan: NoPlan) -> CliError {
         }
         NoPlan::WrongCluster { expected, found } => CliError::new(
             Exit::Refused,
-            format!("this is another cluster: astern.yaml is for uid {expected}, this one has uid {found}"),
+            format!("this is another cluster: uid {expected} is meant, this one has uid {found}"),
         )
         .code("AST0411")
         .hint("choose the right context with --context, or correct spec.cluster.uid in astern.yaml"),

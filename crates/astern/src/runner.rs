@@ -17,8 +17,8 @@ use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::question::Answers;
-use astern_port::Failure;
 use astern_port::sense::Saved;
+use astern_port::{Failure, FailureClass};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use std::fs::OpenOptions;
@@ -62,7 +62,7 @@ pub(crate) enum Task {
 }
 
 /// How long the runner may take from its start to its first record, and from the run's rest to its own end.
-const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
+const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 /// Lines of the runner's log that are shown when it fails early.
 const LOG_LINES: usize = 12;
 
@@ -100,22 +100,49 @@ pub(crate) async fn hand_over(
     told.await
         .map_err(|error| early_end(&log, None).cause(error.to_string()))?;
     drop(pipe);
-    tokio::select! {
-        biased;
-        waited = wired.world.journal.wait(run, from, PATIENCE) => waited.map_err(|failure| unseen(run, &failure))?,
-        ended = child.wait() => {
-            let code = ended.ok().and_then(|status| status.code());
-            let written = wired.world.journal.read(run, from).await?;
-            if written.is_empty() {
-                return Err(early_end(&log, code));
-            }
-        }
-    }
+    first_record(wired, run, from, &mut child, &log).await?;
     let exit = tend::watch(wired, run, progress, format, console).await?;
     if exit != Exit::Interrupted {
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await;
     }
     Ok(exit)
+}
+
+/// Waits until the runner has written its first record. One that is slow is waited for, and ended if it stays silent:
+/// a run that begins after its operator was told that nothing happened would be worse than none.
+async fn first_record(
+    wired: &Wired,
+    run: &RunId,
+    from: Seq,
+    child: &mut Child,
+    log: &Path,
+) -> Result<(), CliError> {
+    let journal = &wired.world.journal;
+    let mut code = None;
+    tokio::select! {
+        biased;
+        waited = journal.wait(run, from, PATIENCE) => {
+            if let Err(failure) = waited {
+                tracing::debug!(%failure, "the journal could not be watched");
+            }
+        }
+        ended = child.wait() => code = ended.ok().and_then(|status| status.code()),
+    }
+    let written = |read: Result<Vec<_>, Failure>| read.map(|entries| !entries.is_empty());
+    if written(journal.read(run, from).await).map_err(|failure| unseen(run, &failure))? {
+        return Ok(());
+    }
+    if code.is_none() && child.kill().await.is_err() {
+        return Err(unseen(
+            run,
+            &Failure::new(FailureClass::Unknown, "end the silent runner", "it does not end"),
+        ));
+    }
+    // It may have written between the look and its end.
+    if written(journal.read(run, from).await).map_err(|failure| unseen(run, &failure))? {
+        return Ok(());
+    }
+    Err(early_end(log, code))
 }
 
 /// The watching failed, not the run.

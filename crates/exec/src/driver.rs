@@ -257,14 +257,15 @@ impl Driver {
         let result = self.fence_and_run(&beat).await;
         self.tasks.shutdown().await;
         drop(beat);
+        // Also when it stopped on the way, so that whoever resumes need not wait for the lock to lapse; and before the
+        // journal is tidied, so that nothing stands in the next run's way should this process end meanwhile.
+        unlock(&self.ports, &self.namespaces(), &self.book.id, &self.holder).await;
         if result.is_ok()
             && matches!(self.book.run.phase, Phase::Finished(_))
             && let Err(failure) = self.ports.journal.settle(&self.book.id, RUNS_KEPT).await
         {
             tracing::warn!(%failure, "the finished run could not be compacted; it is complete all the same");
         }
-        // Also when it stopped on the way, so that whoever resumes need not wait for the lock to lapse.
-        unlock(&self.ports, &self.namespaces(), &self.book.id, &self.holder).await;
         result.map(|()| Ended { book: self.book })
     }
 

@@ -129,7 +129,15 @@ pub(crate) async fn undo(
         .hint(format!("astern report {run}")));
     }
     let allow = allowances(&arguments.accept_revert);
-    let prepared = planning::undo(&wired.world, &wired.platform, &run, &taken, &allow).await;
+    let prepared = planning::undo(
+        &wired.world,
+        &wired.platform,
+        &run,
+        &book.plan.cluster.identity,
+        &taken,
+        &allow,
+    )
+    .await;
     let prepared = refused_as_data(prepared, format, console)?;
     carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
 }
