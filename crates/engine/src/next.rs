@@ -256,8 +256,13 @@ impl View<'_> {
         }
         let dependents = self.graph.dependents();
         let mut commands = Vec::new();
+        // A step that only looked stands between two that wrote: what came after it goes first all the same.
+        let mut gone = vec![false; clear.len()];
+        for place in (0..clear.len()).rev() {
+            gone[place] = clear[place] && dependents[place].iter().all(|dependent| gone[*dependent]);
+        }
         for (place, node) in self.graph.nodes.iter().enumerate() {
-            let free = !clear[place] && dependents[place].iter().all(|dependent| clear[*dependent]);
+            let free = !clear[place] && dependents[place].iter().all(|dependent| gone[*dependent]);
             if free && !self.in_flight.contains(&node.id) {
                 commands.extend(self.take_back(node));
             }

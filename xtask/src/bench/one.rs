@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::audit::{Request, in_sequence};
 use super::delay;
-use super::ground::{Ground, Release};
+use super::ground::{Ground, Release, number};
 use super::sample::{Pairs, Sample, timed};
 use super::table::{Bar, Row};
 use super::taken::{Taken, Way, by_astern, by_astern_with};
@@ -26,8 +26,8 @@ const CRDS: usize = 500;
 const HANGING_NODE: &str = "kwok-hanging";
 /// A log request that takes this long hangs; one that fails at once does not, and measures nothing.
 const HANGS: Duration = Duration::from_secs(2);
-/// The port where an API server looks for a kubelet.
-const KUBELET_PORT: u16 = 10250;
+/// kwok answers for every other node on 127.0.0.1, at the same port.
+const HANGING_ADDRESS: &str = "127.0.0.2";
 
 pub(super) fn measure(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
     let release = Release::independent(ground, "bench-one", 1);
@@ -160,15 +160,13 @@ fn beside_a_hanging_kubelet(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
             Bar::Stated,
         )]
     };
-    let Some(address) = own_address() else {
-        return Ok(skipped("this machine has no address beside loopback"));
-    };
-    let Ok(listener) = TcpListener::bind((address.as_str(), KUBELET_PORT)) else {
-        return Ok(skipped("port 10250 is taken"));
+    let listener = match TcpListener::bind((HANGING_ADDRESS, kubelet_port(ground)?)) {
+        Ok(listener) => listener,
+        Err(error) => return Ok(skipped(&format!("no port for it: {error}"))),
     };
     // Connections are kept open: one that ends would be an answer.
     thread::spawn(move || listener.incoming().collect::<Vec<_>>());
-    ground.apply(&hanging_node(&address))?;
+    ground.apply(&hanging_node())?;
     let release = Release {
         node: Some(HANGING_NODE),
         ..Release::independent(ground, "bench-hanging", 1)
@@ -195,18 +193,17 @@ fn beside_a_hanging_kubelet(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
     )])
 }
 
-/// The address that packets to elsewhere would leave from; none is sent.
-fn own_address() -> Option<String> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect("192.0.2.1:9").ok()?;
-    let address = socket.local_addr().ok()?.ip();
-    (!address.is_loopback() && !address.is_unspecified()).then(|| address.to_string())
+/// The port on which every kwok node says that its kubelet listens.
+fn kubelet_port(ground: &Ground) -> Outcome<u16> {
+    let node = ground.json(&["get", "node", "kwok-1"])?;
+    u16::try_from(number(&node, "/status/daemonEndpoints/kubeletEndpoint/Port"))
+        .map_err(|error| Failure::new(format!("node kwok-1 tells no port: {error}")))
 }
 
-fn hanging_node(address: &str) -> String {
+fn hanging_node() -> String {
     format!(
         "apiVersion: v1\nkind: Node\nmetadata:\n  name: {HANGING_NODE}\n  annotations: {{kwok.x-k8s.io/node: fake, \
-         kwok.astern.dev/address: \"{address}\"}}\n  labels: {{type: kwok, kubernetes.io/hostname: {HANGING_NODE}}}\nspec:\n  \
+         kwok.astern.dev/address: {HANGING_ADDRESS}}}\n  labels: {{type: kwok, kubernetes.io/hostname: {HANGING_NODE}}}\nspec:\n  \
          taints: [{{key: bench.astern.dev/hanging, effect: NoSchedule}}]\n"
     )
 }

@@ -127,7 +127,9 @@ impl fmt::Display for Table {
             .map(|row| row.what.as_str())
             .collect();
         let bars = self.0.iter().filter(|row| row.bar != Bar::Stated).count();
-        if missed.is_empty() {
+        if bars == 0 {
+            write!(out, "\nno bar hangs on these")
+        } else if missed.is_empty() {
             write!(out, "\nall {bars} bars met")
         } else {
             write!(

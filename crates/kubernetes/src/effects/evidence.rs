@@ -80,7 +80,7 @@ fn said_by(events: &[Event]) -> Told {
     let warning = events
         .iter()
         .filter(|event| event.type_.as_deref() == Some("Warning"))
-        .max_by_key(|event| when(event));
+        .max_by_key(|event| (says_more(event), when(event)));
     let line = warning.map(|event| {
         let count = event
             .count
@@ -97,6 +97,13 @@ fn said_by(events: &[Event]) -> Told {
         lines: line.into_iter().collect(),
         node_comes,
     }
+}
+
+/// The kubelet repeats a container's waiting reason as an event of its own, `Error: ErrImagePull`, beside the one that
+/// says why. It tells nothing that the pod's status does not.
+fn says_more(event: &Event) -> bool {
+    let words = event.message.as_deref().unwrap_or_default().split_whitespace();
+    words.count() > 2
 }
 
 /// The last lines of the container that crashed, masked. Of the attempt before, where there was one: the running
@@ -203,5 +210,24 @@ mod tests {
         assert_eq!(told.lines, ["event FailedScheduling (3 times): 0/4 nodes"]);
         assert!(!told.node_comes);
         assert!(said_by(&[new, old, comes]).node_comes);
+    }
+
+    #[test]
+    fn the_event_that_says_why_is_shown_rather_than_one_that_repeats_the_reason() {
+        let event = |message: &str| -> Event {
+            serde_json::from_value(
+                json!({"metadata": {}, "involvedObject": {}, "type": "Warning", "reason": "Failed",
+                "message": message, "lastTimestamp": "2026-01-01T00:00:00Z"}),
+            )
+            .unwrap()
+        };
+        let told = said_by(&[
+            event("Failed to pull image \"api:v9\": not found"),
+            event("Error: ErrImagePull"),
+        ]);
+        assert_eq!(
+            told.lines,
+            ["event Failed: Failed to pull image \"api:v9\": not found"]
+        );
     }
 }
