@@ -228,7 +228,6 @@ fn a_plan_whose_steps_were_tampered_with_is_refused() {
             "/cluster/identity/uid",
             json!("00000000-0000-0000-0000-000000000000"),
         ),
-        ("/namespace", json!("default")),
     ] {
         std::fs::write(place.file("plan.json"), &reviewed).unwrap();
         edit(&place, |plan| {
@@ -241,4 +240,17 @@ fn a_plan_whose_steps_were_tampered_with_is_refused() {
         refused(&place, &[], |place| run(place, &[]));
         refused(&place, &["AST0413"], |place| run(place, &["--expect", &hash]));
     }
+}
+
+#[test]
+fn a_plan_for_another_namespace_is_not_run_in_this_one() {
+    let place = Place::new("misplaced");
+    planned(&place);
+    let before = place.standing();
+    edit(&place, |plan| plan["namespace"] = json!("default"));
+    says(
+        &run(&place, &[]).expect(1),
+        &["namespace default", &place.namespace, "nothing was changed"],
+    );
+    assert_eq!(place.standing(), before);
 }

@@ -16,9 +16,12 @@ const PAST_THE_LEASE: Duration = Duration::from_secs(16);
 /// Longer than a runner's renewal takes to come round (5 s).
 const A_RENEWAL: Duration = Duration::from_secs(8);
 
+/// Whether the moment has come.
+type Moment = fn(&Place) -> bool;
+
 #[test]
 fn a_run_whose_runner_was_killed_at_any_moment_is_finished_by_another_person_on_another_machine() {
-    let moments: [(&str, fn(&Place) -> bool); 4] = [
+    let moments: [(&str, Moment); 4] = [
         ("approved", |place| place.newest().is_some()),
         ("written", |place| place.image("shop") == "shop:v1"),
         ("awaiting", |place| {
