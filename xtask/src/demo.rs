@@ -226,6 +226,8 @@ impl Demo {
             shown.push_str(&picture::shortened(&String::from_utf8_lossy(text)));
             shown.push('\n');
         }
+        // Where this checkout lies is nobody's business.
+        let shown = shown.replace(&format!("{}/", workspace::root().display()), "");
         fs::write(file, picture::svg(&shown)).map_err(doing(format!("write {}", file.display())))
     }
 

@@ -359,7 +359,10 @@ impl Driver {
             let result = tokio::select! {
                 biased;
                 result = perform::apply(&providers, &spec, &before, &stamp) => result,
-                () = clock.sleep(left) => Err(overdue(&spec.phrase(), only_reads)),
+                () = clock.sleep(left) => {
+                    let lines = perform::explain(&providers, &spec).await;
+                    Err(overdue(&spec.phrase(), only_reads).evidence(lines))
+                }
             };
             perform::applied(step, result)
         });

@@ -40,6 +40,13 @@ pub(crate) async fn apply(
     }
 }
 
+/// What a step that did not end in time still waits for.
+pub(crate) async fn explain(providers: &Providers, spec: &Spec) -> Vec<String> {
+    match spec {
+        Spec::Workload(spec) => providers.workloads.explain(spec).await,
+    }
+}
+
 /// Finds out whether a step's effect is there.
 pub(crate) async fn settle(
     providers: &Providers,

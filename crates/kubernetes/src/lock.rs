@@ -470,12 +470,22 @@ fn contended(operation: String) -> Failure {
     )
 }
 
-fn told(holding: &Holding) -> String {
+/// Who holds it, for people.
+pub(crate) fn told(holding: &Holding) -> String {
     let Holder { user, host, pid, .. } = &holding.holder;
+    let journal = match holding.journal.as_str() {
+        "" => String::new(),
+        place => format!(", whose journal is {place}"),
+    };
     format!(
-        "{user} holds it on host {host} (process {pid}) for run {}",
+        "{user} holds it on host {host} (process {pid}) for run {}{journal}",
         holding.run
     )
+}
+
+/// Who holds a Lease that was read untyped.
+pub(crate) fn holding_in(lease: &serde_json::Value) -> Option<Holding> {
+    holding(&serde_json::from_value(lease.clone()).ok()?)
 }
 
 #[cfg(test)]

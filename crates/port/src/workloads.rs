@@ -46,6 +46,13 @@ pub trait Workloads: Send + Sync {
     /// Finds out whether the reversal with this key is there.
     async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
 
+    /// Says what a wait still waits for, in lines for a person, when its deadline has passed. Bounded by itself, and
+    /// empty where nothing can be told: it only adds to a failure that stands already.
+    async fn explain(&self, spec: &Spec) -> Vec<String> {
+        let _ = spec;
+        Vec::new()
+    }
+
     /// After a takeover: writes the new epoch on the step's object, so that the predecessor's write is refused.
     /// `Conflict` when the object carries an epoch of this run that is lower than `from`, or none where one was
     /// left: somebody else wrote it.

@@ -44,7 +44,7 @@ fn finished_after_a_kill_when(name: &str, reached: fn(&Place) -> bool) {
     let place = Place::new(name);
     place.platform("");
     place.slow_bad_release(&["shop"], 5);
-    let before = place.generation("shop");
+    let before = place.revision("shop");
     let mut watcher = place.rollback();
     place.until(name, 60, reached);
     signal("-KILL", &place.runner());
@@ -55,7 +55,7 @@ fn finished_after_a_kill_when(name: &str, reached: fn(&Place) -> bool) {
     let done = place.elsewhere().astern(&["resume", &run, "--yes"]);
     assert!(restored(done.code), "{name}: {done:?}");
     place.assert_restored(&["shop"]);
-    assert_eq!(place.generation("shop"), before + 1, "{name}: one effect, once");
+    assert_eq!(place.revision("shop"), before + 1, "{name}: one effect, once");
     let after = place.writers().split_off(at_the_kill);
     assert!(
         after.iter().all(|user| user == "second@example.test"),
@@ -341,8 +341,19 @@ fn a_run_in_a_file_is_resumed_from_that_file_and_nowhere_else() {
     let done = place.astern(&["--store", "runs.db", "resume", run, "--yes"]);
     assert!(restored(done.code), "{done:?}");
     assert_eq!(place.image("shop"), "shop:v1");
-    let journal = place.kubectl(&["get", "secrets", "-o", "name"]);
-    assert_eq!(journal, "", "nothing of the run lies in the cluster");
+    let journal = [
+        "get",
+        "secrets",
+        "--field-selector",
+        "type=astern.dev/journal",
+        "-o",
+        "name",
+    ];
+    assert_eq!(
+        place.kubectl(&journal),
+        "",
+        "no record of the run lies in the cluster"
+    );
 }
 
 #[test]
@@ -447,7 +458,7 @@ fn a_run_outlives_an_api_server_that_goes_away_and_returns() {
     place.slow_bad_release(&["shop"], 5);
     let proxy = Proxy::to(&kubeconfig());
     let by_proxy = proxy.kubeconfig(&kubeconfig(), place.file("proxy.kubeconfig"));
-    let before = place.generation("shop");
+    let before = place.revision("shop");
     let watcher = place
         .command(&by_proxy, &["rollback", "--yes", "--reason", "v2 crashes"])
         .stdout(Stdio::piped())
@@ -463,6 +474,6 @@ fn a_run_outlives_an_api_server_that_goes_away_and_returns() {
         place.state() == "restored"
     });
     place.assert_restored(&["shop"]);
-    assert_eq!(place.generation("shop"), before + 1);
+    assert_eq!(place.revision("shop"), before + 1);
     assert!(restored(watched.code), "whoever watched saw the end: {watched:?}");
 }

@@ -126,7 +126,9 @@ fn a_good_version_that_does_not_become_ready_is_waited_for_until_its_deadline_an
 
     let held = place.roll_back(&[]).expect(6);
     for part in [
-        "made no progress within its deadline: pod/web-",
+        "deadline",
+        "pod/web-",
+        "log web: ",
         "Readiness probe failed",
         "503",
         "astern resume",

@@ -27,6 +27,9 @@ use tokio::time::Instant;
 /// A revision that could not be read for a passing reason is asked for again after this.
 const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
+/// A deadline has passed: a person waits for the failure, and it does not wait long for its explanation.
+const EXPLAINED_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// The step, as its spec says it.
 pub(crate) struct Wait<'a> {
     pub(crate) target: &'a Target,
@@ -56,13 +59,7 @@ pub(crate) async fn apply(
     let mut now = is_there(workload.next().await?, wait)?;
     let mut pods = pods(access, wait, &now)?;
     let mut refused = refusals(access, wait, &now, since);
-    let mut watch = Watched {
-        access,
-        seen,
-        wait,
-        foreign: BTreeSet::new(),
-        gone: BTreeSet::new(),
-    };
+    let mut watch = Watched::new(access, seen, wait);
     let mut standing = Standing::default();
     let started = Instant::now();
     loop {
@@ -97,6 +94,41 @@ pub(crate) async fn apply(
     }
 }
 
+/// Which pod of the template does not serve, and why: its trouble, its last warning, its last lines. Nothing where it
+/// cannot be told in time.
+pub(crate) async fn explain(access: &Access, seen: &Seen, wait: &Wait<'_>) -> Vec<String> {
+    let Ok(Ok(Some((waiting, suspect)))) =
+        tokio::time::timeout(EXPLAINED_WITHIN, waiting(access, seen, wait)).await
+    else {
+        return Vec::new();
+    };
+    let told = evidence::of(access, &wait.target.namespace, &suspect).await;
+    std::iter::once(waiting).chain(told.lines).collect()
+}
+
+async fn waiting(
+    access: &Access,
+    seen: &Seen,
+    wait: &Wait<'_>,
+) -> Result<Option<(String, Suspect)>, Failure> {
+    let mut workload = one(
+        workloads(access, wait.target),
+        &wait.target.name,
+        watching(wait.target.kind.plural(), wait.operation),
+    );
+    let now = is_there(workload.next().await?, wait)?;
+    let mut pods = pods(access, wait, &now)?;
+    while pods.known().is_none() {
+        pods.changed().await?;
+    }
+    let mut watch = Watched::new(access, seen, wait);
+    let unresolved = needed(&now, &watch.members(pods.known()));
+    if !unresolved.is_empty() {
+        watch.read(unresolved).await?;
+    }
+    Ok(super::standing::waiting(&watch.members(pods.known())))
+}
+
 /// What one look leads to.
 enum Next {
     Done {
@@ -122,7 +154,17 @@ struct Watched<'a> {
 
 type Pods = std::collections::BTreeMap<String, PodView>;
 
-impl Watched<'_> {
+impl<'a> Watched<'a> {
+    fn new(access: &'a Access, seen: &'a Seen, wait: &'a Wait<'a>) -> Self {
+        Self {
+            access,
+            seen,
+            wait,
+            foreign: BTreeSet::new(),
+            gone: BTreeSet::new(),
+        }
+    }
+
     async fn judge(
         &mut self,
         now: &Object,

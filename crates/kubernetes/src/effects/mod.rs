@@ -304,6 +304,25 @@ impl Workloads for KubernetesWorkloads {
         }
     }
 
+    async fn explain(&self, spec: &Spec) -> Vec<String> {
+        let Spec::AwaitRollout {
+            target,
+            uid,
+            template,
+            ..
+        } = spec
+        else {
+            return Vec::new();
+        };
+        let wait = await_rollout::Wait {
+            target,
+            uid,
+            template,
+            operation: &spec.phrase(),
+        };
+        await_rollout::explain(&self.access, &self.seen, &wait).await
+    }
+
     async fn fence(&self, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure> {
         fence::stamp(&self.access, spec, run, from, to).await
     }

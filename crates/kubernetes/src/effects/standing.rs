@@ -247,25 +247,30 @@ fn deadline(seen: &Sight<'_>) -> Option<Finding> {
     if !(workload.observed() && exceeded && condition.updated_at? > written) {
         return None;
     }
-    let waiting = seen
-        .members
-        .iter()
-        .filter(|member| member.stands() && member.belongs == Belongs::Target)
-        .find_map(|member| Some((member, member.pod.trouble.as_ref()?)));
-    let why = waiting.map_or_else(
-        || condition.message.to_owned(),
-        |(member, trouble)| format!("pod/{} {}", member.pod.name, sentence(trouble)),
+    let (why, pod) = waiting(seen.members).map_or_else(
+        || (condition.message.to_owned(), None),
+        |(why, suspect)| (why, Some(suspect)),
     );
     Some(Finding {
         cause: Cause::Deadline,
         patience: SignedDuration::ZERO,
         message: format!("the rollout made no progress within its deadline: {why}"),
-        // The controller's word is final here: a node that comes does not take it back.
-        pod: waiting.map(|(member, trouble)| Suspect {
-            unscheduled: false,
-            ..suspect(member, trouble, false)
-        }),
+        pod,
     })
+}
+
+/// A pod of the template that does not serve, and why, as a sentence. A deadline is final: a node that comes for it
+/// does not take that back.
+pub(crate) fn waiting(members: &[Member]) -> Option<(String, Suspect)> {
+    let (member, trouble) = members
+        .iter()
+        .filter(|member| member.stands() && member.belongs == Belongs::Target)
+        .find_map(|member| Some((member, member.pod.trouble.as_ref()?)))?;
+    let suspect = Suspect {
+        unscheduled: false,
+        ..suspect(member, trouble, false)
+    };
+    Some((format!("pod/{} {}", member.pod.name, sentence(trouble)), suspect))
 }
 
 fn suspect(member: &Member, trouble: &Trouble, in_the_way: bool) -> Suspect {

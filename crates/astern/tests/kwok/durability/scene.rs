@@ -175,6 +175,13 @@ spec:
             .collect()
     }
 
+    /// How often the template was written: each write makes a revision, an annotation (a successor's epoch) does not.
+    pub(super) fn revision(&self, name: &str) -> u64 {
+        let deployment = self.get(&format!("deployment/{name}"));
+        let revision = &deployment["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+        revision.as_str().unwrap().parse().unwrap()
+    }
+
     pub(super) fn generation(&self, name: &str) -> u64 {
         let deployment = self.get(&format!("deployment/{name}"));
         deployment["metadata"]["generation"].as_u64().unwrap()

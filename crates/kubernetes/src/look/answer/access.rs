@@ -11,9 +11,6 @@ use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use serde_json::{Value, json};
 
-/// Where a Lease names the run that it is held for.
-const RUN: &str = "/metadata/annotations/astern.dev~1run";
-
 /// What somebody wishes to do.
 pub(super) struct Wish<'a> {
     pub(super) verb: &'a str,
@@ -145,13 +142,10 @@ fn free(lease: &Value, now: Timestamp) -> Answer {
     match renewed {
         _ if holder.is_empty() => Answer::Yes,
         Some(at) if lasts(at) => {
-            let run = lease
-                .pointer(RUN)
-                .and_then(Value::as_str)
-                .map(|run| format!(" for run {run}"));
-            let run = run.unwrap_or_default();
+            let holding = crate::lock::holding_in(lease);
+            let told = holding.map_or_else(|| holder.to_owned(), |holding| crate::lock::told(&holding));
             Answer::No {
-                why: format!("held by {holder}{run}, renewed {}", clock(at)),
+                why: format!("{told}; renewed {}", clock(at)),
             }
         }
         _ => Answer::Yes,
