@@ -26,13 +26,14 @@ impl Namespace {
         std::fs::remove_file(path).expect("the manifest goes away");
     }
 
-    /// One field of the first pod, once it has the value.
+    /// Waits until one of the pods has the value in this field.
     fn becomes(&self, field: &str, value: &str) {
-        let path = format!("jsonpath={{.items[0].{field}}}");
+        // Over all pods, of which there may be none yet: an index into an empty list would be an error.
+        let path = format!("jsonpath={{range .items[*]}}{{.{field}}}{{\"\\n\"}}{{end}}");
         let start = Instant::now();
         loop {
             let found = kubectl(&["get", "pods", "-n", &self.0, "-o", &path]);
-            if found == value {
+            if found.lines().any(|line| line == value) {
                 return;
             }
             assert!(

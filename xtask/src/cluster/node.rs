@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::control_plane::Ports;
 use super::network::{self, Network};
-use super::{Record, images};
+use super::{NodeKind, Record, images, record};
 use crate::failure::{Failure, Outcome, doing};
 use crate::{debian, process, programs};
 
@@ -47,15 +47,37 @@ pub(crate) fn prepare(folder: &Path) -> Outcome {
         debian::NFTABLES,
         debian::MOUNT,
     ])?;
-    if Path::new("/sys/class/net").join(BRIDGE).exists() {
-        return Err(Failure::new(format!(
-            "the interface {BRIDGE} exists: another cluster with a real node is up"
-        ))
-        .next(format!(
-            "cargo xtask cluster down --node real in its checkout; or: ip link del {BRIDGE}"
-        )));
-    }
+    free_bridge()?;
     programs::ensure(&[programs::KUBELET, programs::PROXY, programs::DNS])
+}
+
+/// A cluster that ended without `down` (its processes were killed, or the machine's session ended) leaves its bridge; one
+/// that runs needs it. The bridge's alias names the folder of the cluster that made it.
+fn free_bridge() -> Outcome {
+    let sysfs = Path::new("/sys/class/net").join(BRIDGE);
+    let Ok(alias) = std::fs::read_to_string(sysfs.join("ifalias")) else {
+        return Ok(());
+    };
+    let listening = ["-H", "-l", "-t", "-n", "src", Network::of(NodeKind::Real).api_address];
+    if !process::read(Command::new("ss").args(listening))?.trim().is_empty() {
+        return Err(Failure::new(format!(
+            "the interface {BRIDGE} is in use: another cluster with a real node is up ({})",
+            alias.trim()
+        ))
+        .next("cargo xtask cluster down --node real, in its checkout"));
+    }
+    eprintln!("clearing what a cluster with a real node left behind ({})", alias.trim());
+    let folder = Path::new(alias.trim());
+    if folder.is_dir() {
+        let _one_at_a_time = record::lock(folder)?;
+        if let Some(record) = Record::read(folder)? {
+            super::take_down(&record)?;
+        }
+    }
+    if sysfs.exists() {
+        network::ip(&["link", "del", BRIDGE])?;
+    }
+    Ok(())
 }
 
 /// The bridge whose address the API server and the kubelet listen on: it comes before both.
@@ -63,6 +85,7 @@ pub(crate) fn connect(record: &mut Record, network: &Network) -> Outcome {
     let (_, bits) = network.pods.split_once('/').unwrap_or_default();
     record.will_undo(&["ip", "link", "del", BRIDGE])?;
     network::ip(&["link", "add", BRIDGE, "type", "bridge"])?;
+    network::ip(&["link", "set", BRIDGE, "alias", &record.folder().display().to_string()])?;
     network::ip(&[
         "addr",
         "add",
