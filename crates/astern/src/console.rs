@@ -4,7 +4,7 @@ use crate::args::Color;
 use crate::error::CliError;
 use anstyle::{AnsiColor, Style};
 use astern_report::{Line, LineKind};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 /// How this process talks to a person.
 #[derive(Clone, Debug)]
@@ -50,18 +50,27 @@ impl Console {
         std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Data. A closed pipe is a reader that has seen enough.
-    pub(crate) fn data(&self, text: &str) {
+    /// Data. A closed pipe is a reader that has seen enough; any other failure is an error, for a script must not take
+    /// half a document for a whole one.
+    pub(crate) fn data(&self, text: &str) -> Result<(), CliError> {
         let mut out = anstream::AutoStream::new(std::io::stdout().lock(), self.color);
-        let _ = out.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = out.write_all(b"\n");
+        let line_end = if text.ends_with('\n') { "" } else { "\n" };
+        let written = out
+            .write_all(text.as_bytes())
+            .and_then(|()| out.write_all(line_end.as_bytes()))
+            .and_then(|()| out.flush());
+        match written {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(CliError::input(
+                "standard output cannot be written; what was printed is incomplete",
+            )
+            .cause(error.to_string())),
+            _ => Ok(()),
         }
     }
 
     /// Lines as data, in the colours of their kinds.
-    pub(crate) fn data_lines(&self, lines: &[Line]) {
-        self.data(&painted(lines));
+    pub(crate) fn data_lines(&self, lines: &[Line]) -> Result<(), CliError> {
+        self.data(&painted(lines))
     }
 
     /// Lines for the person, in the colours of their kinds.

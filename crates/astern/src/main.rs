@@ -29,9 +29,12 @@ fn main() -> ExitCode {
     {
         console.warn("another TLS provider was installed first");
     }
-    let work = std::panic::AssertUnwindSafe(|| match offline(&cli) {
-        Some(result) => result,
-        None => online(cli, &console),
+    let work = std::panic::AssertUnwindSafe(|| {
+        planted_defect();
+        match offline(&cli, &console) {
+            Some(result) => result,
+            None => online(cli, &console),
+        }
     });
     match std::panic::catch_unwind(work) {
         Ok(Ok(exit)) => exit.into(),
@@ -47,12 +50,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// A defect on request, so that what a defect leads to can be tested. Never in a release build.
+fn planted_defect() {
+    assert!(
+        !(cfg!(debug_assertions) && std::env::var_os("ASTERN_PLANT_DEFECT").is_some()),
+        "BUG: planted for a test"
+    );
+}
+
 /// Commands that need no cluster, and no runtime.
-fn offline(cli: &Cli) -> Option<Result<error::Exit, CliError>> {
+fn offline(cli: &Cli, console: &Console) -> Option<Result<error::Exit, CliError>> {
     match &cli.command {
-        Command::Completions { shell } => Some(commands::shell::completions(*shell)),
-        Command::Man => Some(commands::shell::man()),
-        Command::Policy(args::Policy::Check) => Some(commands::policy::check(&cli.global)),
+        Command::Completions { shell } => Some(commands::shell::completions(*shell, console)),
+        Command::Man => Some(commands::shell::man(console)),
+        Command::Policy(args::Policy::Check) => Some(commands::policy::check(&cli.global, console)),
         _ => None,
     }
 }

@@ -53,9 +53,8 @@ pub(crate) fn print<T: Serialize>(
         Format::Yaml => console.data(&astern_wire::output::to_yaml_text(
             &astern_wire::output::document(kind, value),
         )),
-        Format::File(path) => return Err(no_file(path)),
+        Format::File(path) => Err(no_file(path)),
     }
-    Ok(())
 }
 
 /// A file was named where a command writes none.

@@ -141,3 +141,50 @@ fn completions_know_every_command() {
         }
     }
 }
+
+/// What one command leads to when its standard output goes there.
+fn printing_to(output: Stdio, words: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_astern"))
+        .args(words)
+        .current_dir(folder.path())
+        .env("HOME", folder.path())
+        .stdin(Stdio::null())
+        .stdout(output)
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn a_full_disk_under_standard_output_is_an_error_and_a_closed_pipe_is_not() {
+    for words in [&["policy", "check"][..], &["completions", "bash"], &["man"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let (code, said) = printing_to(full.into(), words);
+        assert_eq!(code, Some(1), "{words:?}: {said}");
+        assert!(said.contains("incomplete"), "{words:?}: {said}");
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let (code, said) = printing_to(writer.into(), words);
+        assert_eq!((code, said.as_str()), (Some(0), ""), "{words:?}");
+    }
+}
+
+#[test]
+fn a_defect_of_astern_exits_255_and_says_how_to_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_astern"))
+        .args(["policy", "check"])
+        .current_dir(folder.path())
+        .env("ASTERN_PLANT_DEFECT", "1")
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(255), "{said}");
+    assert!(
+        said.contains("astern runs") && said.contains("astern resume"),
+        "{said}"
+    );
+}

@@ -33,7 +33,7 @@ pub(crate) async fn init(
     }
     let found = astern_app::discover::discover(&inventory);
     let text = astern_wire::platform::write_platform(&found.platform, &found.remarks);
-    console.data(&text);
+    console.data(&text)?;
     if !arguments.yes && !console.confirm(&format!("Write this to {}?", file.display())) {
         if console.can_ask() {
             console.say("nothing was written");

@@ -123,8 +123,10 @@ pub(crate) async fn plan(
         Ok(prepared) => prepared,
         Err(NoPlan::Refused(refusal)) => {
             let error = no_plan(NoPlan::Refused(refusal.clone()));
-            if matches!(format, Format::Json | Format::Yaml) {
-                output::print(console, format, "Refusal", &*refusal, Vec::new, String::new)?;
+            if matches!(format, Format::Json | Format::Yaml)
+                && let Err(lost) = output::print(console, format, "Refusal", &*refusal, Vec::new, String::new)
+            {
+                console.error(&lost);
             }
             return Err(error);
         }
@@ -141,7 +143,7 @@ pub(crate) async fn plan(
                 file.display(),
                 file.display()
             ));
-            console.data(hash.as_str());
+            console.data(hash.as_str())?;
         }
         _ => output::print(
             console,

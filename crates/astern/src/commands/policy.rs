@@ -15,8 +15,7 @@ struct Checked {
     notes: Vec<String>,
 }
 
-pub(crate) fn check(global: &Global) -> Result<Exit, CliError> {
-    let console = Console::new(global.color, global.accessible);
+pub(crate) fn check(global: &Global, console: &Console) -> Result<Exit, CliError> {
     let format = Format::parse(global.output.as_deref())?;
     let policy = match platform::locate(global)? {
         Some(file) => platform::read(&file)?.policy,
@@ -31,7 +30,7 @@ pub(crate) fn check(global: &Global) -> Result<Exit, CliError> {
         notes,
     };
     output::print(
-        &console,
+        console,
         &format,
         "PolicyCheck",
         &checked,

@@ -209,9 +209,9 @@ fn refused_as_data(
 ) -> Result<Prepared, CliError> {
     prepared.map_err(|refused| {
         if let (NoPlan::Refused(refusal), Format::Json | Format::Yaml) = (&refused, format)
-            && let Err(error) = output::print(console, format, "Refusal", &**refusal, Vec::new, String::new)
+            && let Err(lost) = output::print(console, format, "Refusal", &**refusal, Vec::new, String::new)
         {
-            return error;
+            console.error(&lost);
         }
         no_plan(refused)
     })

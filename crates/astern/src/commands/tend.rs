@@ -191,13 +191,19 @@ async fn interrupted(wired: &Wired, run: &RunId, console: &Console) -> Result<Op
 /// Says how a run came to rest, what stands where, and what to type next; leaves the report.
 pub(crate) fn rest(wired: &Wired, book: &Book, format: &Format, console: &Console) -> Result<Exit, CliError> {
     let rest = running::rest(book);
-    if matches!(format, Format::Json | Format::Yaml | Format::Markdown) {
+    let printed = if matches!(format, Format::Json | Format::Yaml | Format::Markdown) {
         let report = report::make(wired, book);
         crate::output::print(console, format, "Report", &report, Vec::new, || {
             astern_report::markdown(&report)
-        })?;
+        })
     } else if let Some(verdict) = &book.run.verdict {
-        print_verdict(verdict, &Format::Text, console)?;
+        print_verdict(verdict, &Format::Text, console)
+    } else {
+        Ok(())
+    };
+    // How the run came to rest decides the exit code, whether or not it could be printed.
+    if let Err(lost) = printed {
+        console.error(&lost);
     }
     if let Err(error) = report::leave(wired, book, console) {
         console.warn(&error.text());
