@@ -58,15 +58,28 @@ fn free_bridge() -> Outcome {
     let Ok(alias) = std::fs::read_to_string(sysfs.join("ifalias")) else {
         return Ok(());
     };
-    let listening = ["-H", "-l", "-t", "-n", "src", Network::of(NodeKind::Real).api_address];
-    if !process::read(Command::new("ss").args(listening))?.trim().is_empty() {
+    let listening = [
+        "-H",
+        "-l",
+        "-t",
+        "-n",
+        "src",
+        Network::of(NodeKind::Real).api_address,
+    ];
+    if !process::read(Command::new("ss").args(listening))?
+        .trim()
+        .is_empty()
+    {
         return Err(Failure::new(format!(
             "the interface {BRIDGE} is in use: another cluster with a real node is up ({})",
             alias.trim()
         ))
         .next("cargo xtask cluster down --node real, in its checkout"));
     }
-    eprintln!("clearing what a cluster with a real node left behind ({})", alias.trim());
+    eprintln!(
+        "clearing what a cluster with a real node left behind ({})",
+        alias.trim()
+    );
     let folder = Path::new(alias.trim());
     if folder.is_dir() {
         let _one_at_a_time = record::lock(folder)?;
@@ -85,7 +98,13 @@ pub(crate) fn connect(record: &mut Record, network: &Network) -> Outcome {
     let (_, bits) = network.pods.split_once('/').unwrap_or_default();
     record.will_undo(&["ip", "link", "del", BRIDGE])?;
     network::ip(&["link", "add", BRIDGE, "type", "bridge"])?;
-    network::ip(&["link", "set", BRIDGE, "alias", &record.folder().display().to_string()])?;
+    network::ip(&[
+        "link",
+        "set",
+        BRIDGE,
+        "alias",
+        &record.folder().display().to_string(),
+    ])?;
     network::ip(&[
         "addr",
         "add",
