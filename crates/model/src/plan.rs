@@ -9,6 +9,7 @@ use crate::platform::{Platform, Probe};
 use crate::policy::OnFailure;
 use crate::step::Step;
 use crate::target::{Cluster, Target};
+use crate::workload::RunningImage;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -92,10 +93,14 @@ pub struct Criteria {
     pub error_lines_per_minute: f64,
     /// The probes that must pass, by workload.
     pub probes: Vec<(Target, Probe)>,
+    /// The images that must run, by workload: those whose digest a pod of the target revision told before the start. A tag
+    /// can be moved; a digest cannot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<(Target, Vec<RunningImage>)>,
 }
 
 impl Criteria {
-    /// The criteria of a platform for these targets.
+    /// The criteria of a platform for these targets, whatever images they run.
     pub fn of(platform: &Platform, targets: Vec<Target>) -> Self {
         let probes = platform
             .members
@@ -113,6 +118,7 @@ impl Criteria {
             soak: platform.soak,
             error_lines_per_minute: platform.policy.logs.absolute_per_minute,
             probes,
+            images: Vec::new(),
         }
     }
 }

@@ -317,6 +317,14 @@ pub struct RunningImage {
     pub digest: Option<String>,
 }
 
+impl Pod {
+    /// The digest that it runs of an image, as the kubelet reports it; none before it was pulled.
+    pub fn digest_of(&self, image: &Image) -> Option<&str> {
+        let id = self.image_ids.get(&image.reference)?;
+        Some(id.rsplit_once('@').map_or(id.as_str(), |(_, digest)| digest))
+    }
+}
+
 impl Workload {
     /// The images of a revision with the digests that its pods really run, where any pod tells.
     pub fn running_images(&self, hash: &TemplateHash) -> Vec<RunningImage> {
@@ -327,12 +335,8 @@ impl Workload {
             self.pods
                 .iter()
                 .filter(|pod| pod.revision.as_ref() == Some(hash))
-                .find_map(|pod| pod.image_ids.get(&image.reference))
-                .map(|id| {
-                    id.rsplit_once('@')
-                        .map_or(id.as_str(), |(_, digest)| digest)
-                        .to_owned()
-                })
+                .find_map(|pod| pod.digest_of(image))
+                .map(ToOwned::to_owned)
         };
         let images = revision.template.images();
         images

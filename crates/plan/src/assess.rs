@@ -228,12 +228,6 @@ fn digest(view: &View<'_>) -> Option<String> {
     if let Some(pinned) = image.digest() {
         return Some(pinned.to_owned());
     }
-    let id = view
-        .live_pods()
-        .find_map(|pod| pod.image_ids.get(&image.reference))?;
-    Some(
-        id.rsplit_once('@')
-            .map_or(id.as_str(), |(_, digest)| digest)
-            .to_owned(),
-    )
+    let told = view.live_pods().find_map(|pod| pod.digest_of(&image))?;
+    Some(told.to_owned())
 }

@@ -2,8 +2,8 @@
 //! on. Uses the thresholds that opened the case; how long a verdict must hold is the caller's.
 
 use crate::errors::{self, Answered, Errors, Limits};
-use crate::signals;
 use crate::world::{View, World, count, number};
+use crate::{images, signals};
 use astern_model::choice::human;
 use astern_model::evidence::Trouble;
 use astern_model::id::{TemplateHash, Uid};
@@ -75,17 +75,18 @@ pub fn verdict(
     items
 }
 
-type Found = (CheckResult, String);
+/// A result with what it rests on.
+pub(crate) type Found = (CheckResult, String);
 
-fn pass(evidence: String) -> Found {
+pub(crate) fn pass(evidence: String) -> Found {
     (CheckResult::Pass, evidence)
 }
 
-fn fail(evidence: String) -> Found {
+pub(crate) fn fail(evidence: String) -> Found {
     (CheckResult::Fail, evidence)
 }
 
-fn unknown(evidence: String) -> Found {
+pub(crate) fn unknown(evidence: String) -> Found {
     (CheckResult::Unknown, evidence)
 }
 
@@ -119,6 +120,10 @@ impl<'a> Case<'a> {
         if self.view.workload.desired > 0 {
             found.push(("restarts since the run began", self.restarts()));
             found.push(("readiness", self.readiness()));
+            let expected = self.criteria.images.iter().find(|(of, _)| of == target);
+            if let Some((_, images)) = expected.filter(|(_, images)| !images.is_empty()) {
+                found.push(("image digests", images::judge(self.pods(), images)));
+            }
             found.push(("error lines", self.error_lines()));
         }
         let mut items: Vec<Item> = found
@@ -147,7 +152,7 @@ impl<'a> Case<'a> {
     }
 
     /// Pods of the wanted version that are not on their way out.
-    fn pods(&self) -> impl Iterator<Item = &'a Pod> {
+    fn pods(&self) -> impl Iterator<Item = &'a Pod> + Clone {
         let wanted = self.wanted();
         let is_wanted = move |pod: &&Pod| !pod.terminating && pod.revision.as_ref() == Some(wanted);
         self.view.pods.iter().copied().filter(is_wanted)

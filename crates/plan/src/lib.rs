@@ -10,6 +10,7 @@ mod decide;
 mod diff;
 mod errors;
 mod forecast;
+mod images;
 mod judge;
 mod phrase;
 mod planner;

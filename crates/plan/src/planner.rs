@@ -6,6 +6,7 @@ use crate::choose::choose_in;
 use crate::decide::{decide, suspects};
 use crate::diff::diff;
 use crate::forecast::History;
+use crate::images;
 use crate::refuse;
 use crate::remarks;
 use crate::scope::{Scope, Sighting, scope};
@@ -172,10 +173,23 @@ pub(crate) fn finish(
         steps: draft.steps,
         unchanged: remarks::unchanged(moves, world, left),
         warnings,
-        recovered_when: Criteria::of(platform, moves.keys().map(|target| (*target).clone()).collect()),
+        recovered_when: criteria(platform, moves),
         forecast,
         rto: platform.rto,
         on_failure,
+    }
+}
+
+/// What must hold afterwards; above all that the very images run which ran before.
+fn criteria(platform: &Platform, moves: &Moves<'_>) -> Criteria {
+    let targets = moves.keys().map(|target| (*target).clone()).collect();
+    let images = moves.values().map(|one| {
+        let known = images::known(one.view, &one.to.template);
+        (one.target().clone(), known)
+    });
+    Criteria {
+        images: images.filter(|(_, known)| !known.is_empty()).collect(),
+        ..Criteria::of(platform, targets)
     }
 }
 
@@ -186,7 +200,11 @@ fn changes(one: &Move<'_>) -> TargetChanges {
         to_version: one.to.version.clone(),
         changes: one
             .template
-            .map(|to| diff(&one.view.workload.template, to))
+            .map(|to| {
+                let mut changes = diff(&one.view.workload.template, to);
+                changes.extend(images::changes(one.view, to, &one.to.template));
+                changes
+            })
             .unwrap_or_default(),
     }
 }

@@ -5,7 +5,9 @@ use crate::support::{
     released,
 };
 use astern_model::evidence::{Fact, Known, Side};
+use astern_model::image::Image;
 use astern_model::plan::Criteria;
+use astern_model::workload::RunningImage;
 use astern_plan::{Baseline, verdict};
 use std::collections::BTreeMap;
 
@@ -125,5 +127,50 @@ fn a_workload_that_somebody_changed_again_fails() {
     assert!(
         text.starts_with("Fail pods serving: it asks for v1.2.4 now, not for what was written back"),
         "{text}"
+    );
+}
+
+#[test]
+fn a_pod_that_runs_another_image_under_the_same_tag_fails() {
+    let target = deployment("api");
+    let reference = "registry.example.test/api:v1.2.3";
+    let judged = |digest: &str| {
+        let build = restored().with(|workload| {
+            for pod in &mut workload.pods {
+                let id = format!("registry.example.test/api@{digest}");
+                pod.image_ids = BTreeMap::from([(reference.to_owned(), id)]);
+            }
+        });
+        let criteria = Criteria {
+            images: vec![(
+                target.clone(),
+                vec![RunningImage {
+                    image: Image::parse(reference),
+                    digest: Some("sha256:aaaa".to_owned()),
+                }],
+            )],
+            ..Criteria::of(&platform(), vec![target.clone()])
+        };
+        let baseline = Baseline {
+            started_at: at("14:08:00"),
+            restarts: BTreeMap::new(),
+            serving: BTreeMap::from([(target.clone(), hash("api", "v1.2.3"))]),
+        };
+        let items = verdict(&criteria, &inventory([build]), &platform(), &baseline);
+        let item = items
+            .into_iter()
+            .find(|item| item.check == "image digests")
+            .unwrap();
+        format!("{:?}: {}", item.result, item.evidence)
+    };
+    assert_eq!(
+        judged("sha256:aaaa"),
+        format!("Pass: as the good pods ran them: {reference}")
+    );
+    let moved = judged("sha256:bbbb");
+    assert!(
+        moved.starts_with("Fail: api-rs3-0 runs ")
+            && moved.ends_with("the good pods ran sha256:aaaa: the tag was moved"),
+        "{moved}"
     );
 }

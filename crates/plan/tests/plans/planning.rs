@@ -4,13 +4,14 @@ use crate::support::{
     Build, at, crash_loop, crashing, depending, deployment, inventory, of_kind, plan, platform, released,
     released_at, replaced, request, target, workload,
 };
+use astern_model::diff::{Change, Shown};
 use astern_model::evidence::Trouble;
 use astern_model::plan::Plan;
 use astern_model::policy::{OnFailure, Say};
 use astern_model::step::workload::Spec as WorkloadSpec;
 use astern_model::step::{Basis, Spec};
 use astern_model::target::WorkloadKind;
-use astern_model::workload::{Autoscaler, FieldManager, Strategy};
+use astern_model::workload::{Autoscaler, FieldManager, Pod, Strategy};
 use astern_plan::{History, Request, Selector};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -355,4 +356,38 @@ fn written_at(time: &str) -> FieldManager {
         operation: "Update".to_owned(),
         at: Some(at(time)),
     }
+}
+
+#[test]
+fn the_digests_that_good_pods_run_are_shown_and_must_run_again() {
+    let digest = |version: &str| {
+        format!(
+            "sha256:{}",
+            if version == "v1.2.3" { "a" } else { "b" }.repeat(64)
+        )
+    };
+    let build = crashing("api").with(|workload| {
+        for revision in &workload.revisions {
+            let image = revision.template.images()[0].clone();
+            let of_revision = |pod: &&mut Pod| pod.revision.as_ref() == Some(&revision.hash);
+            for pod in workload.pods.iter_mut().filter(of_revision) {
+                let id = format!("{}@{}", image.repository(), digest(&revision.version()));
+                pod.image_ids = BTreeMap::from([(image.reference.clone(), id)]);
+            }
+        }
+    });
+    let plan = rollback(vec![build]);
+    let changes = plan.changes[0].changes.iter();
+    let shown: Vec<&Change> = changes
+        .filter(|change| change.path.ends_with(".imageID"))
+        .collect();
+    let value = |version| Some(Shown::Value(digest(version)));
+    assert_eq!(
+        (&shown[0].from, &shown[0].to),
+        (&value("v1.2.4"), &value("v1.2.3")),
+        "{shown:?}"
+    );
+    let expected = &plan.recovered_when.images[0].1[0];
+    assert_eq!(expected.digest, Some(digest("v1.2.3")));
+    assert_eq!(expected.image.tag(), Some("v1.2.3"));
 }

@@ -327,7 +327,7 @@ fn folded(of: &TargetChanges) -> Vec<Line> {
     let (images, rest): (Vec<&Change>, Vec<&Change>) = of
         .changes
         .iter()
-        .partition(|change| change.path.ends_with(".image"));
+        .partition(|change| change.path.ends_with(".image") || change.path.ends_with(".imageID"));
     let of_kind = |from: bool, to: bool| -> Vec<&Change> {
         rest.iter()
             .copied()

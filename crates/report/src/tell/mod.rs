@@ -202,6 +202,18 @@ pub(crate) fn criteria(plan: &Plan) -> Vec<String> {
         "at most {} error lines a minute and pod",
         wanted.error_lines_per_minute
     ));
+    if !wanted.images.is_empty() {
+        let seen: Vec<String> = wanted
+            .images
+            .iter()
+            .map(|(target, _)| target.to_string())
+            .collect();
+        criteria.push(format!(
+            "{} with the image digests that {} pods ran when the plan was made",
+            word::list(&seen),
+            if seen.len() == 1 { "its good" } else { "their good" }
+        ));
+    }
     criteria.extend(
         wanted
             .probes

@@ -140,6 +140,7 @@ fn criteria() -> Criteria {
         soak: SignedDuration::from_mins(5),
         error_lines_per_minute: 10.0,
         probes: vec![(target("api-gateway"), probe)],
+        images: Vec::new(),
     }
 }
 
