@@ -233,8 +233,10 @@ pub(crate) fn no_plan(no_plan: NoPlan) -> CliError {
     match no_plan {
         NoPlan::Refused(refusal) => {
             let mut error = CliError::new(Exit::Refused, refusal.summary.clone()).code(refusal.code.clone());
+            // Its first line is the summary.
             error.shown = astern_report::refusal_text(&refusal)
                 .lines()
+                .skip(1)
                 .map(str::to_owned)
                 .collect();
             error

@@ -99,3 +99,50 @@ fn result(report: &Value, name: &str, check: &str) -> String {
     let item = item.unwrap_or_else(|| panic!("no {check} of {name}: {items:?}"));
     item["result"].as_str().unwrap().to_owned()
 }
+
+#[test]
+fn a_good_version_that_does_not_become_ready_is_waited_for_until_its_deadline_and_then_held() {
+    let place = Place::new("unready");
+    place.platform("  workloads: [{name: web}]\n");
+    let config = |never: &str| {
+        place.apply(&json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web"}, "data": {"NEVER_READY": never},
+        }));
+    };
+    let from_config = || Version {
+        container: json!({"envFrom": [{"configMapRef": {"name": "web"}}]}),
+        deadline: 12,
+        ..Version::new(V1, &[]).recreate()
+    };
+    config("false");
+    place.good("web", &from_config());
+    // The release changed its configuration too, and that stays: v1 of today is not the v1 that was good.
+    config("true");
+    let bad = Version {
+        deadline: 12,
+        ..Version::new(V2, CRASHES).recreate()
+    };
+    place.crashing("web", &bad);
+
+    let held = place.roll_back(&[]).expect(6);
+    for part in [
+        "deadline",
+        "pod/web-",
+        "log web: ",
+        "Readiness probe failed",
+        "503",
+        "astern resume",
+        "astern abort",
+    ] {
+        assert!(held.err.contains(part), "{part} is missing: {}", held.err);
+    }
+    assert_eq!(
+        place.image("web"),
+        V1,
+        "what was written stays until a person decides"
+    );
+
+    config("false");
+    place.kubectl(&["delete", "pods", "-l", "app=web", "--wait=false"]);
+    place.astern(&["resume", &held.run(), "--yes"]).expect(0);
+}
