@@ -33,26 +33,52 @@ fn a_pruned_configmap_that_the_old_template_refers_to_is_named_before_anything_i
     });
 }
 
+/// api, of whose two pods none may be missing while it rolls.
+fn strict(version: &str) -> Value {
+    let mut object = deployment("api", 2, pod("api", version));
+    object["spec"]["strategy"] =
+        json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+    object
+}
+
+/// A quota that two pods use up.
+fn tight_quota(place: &Place) {
+    place.kubectl(&["create", "quota", "tight", "--hard=pods=2"]);
+    place.until("the quota to be counted", 30, |place| {
+        place.get("resourcequota/tight")["status"]["used"]["pods"] == "2"
+    });
+}
+
 #[test]
 fn a_quota_without_room_for_the_rollout_is_refused_with_its_name() {
     let place = Place::new("quota");
     place.platform("");
-    let strict = |version: &str| {
-        let mut object = deployment("api", 2, pod("api", version));
-        object["spec"]["strategy"] =
-            json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
-        object
-    };
     place.roll_out(&strict("v1"));
     place.roll_out(&strict("v2"));
     place.kubectl(&["label", "pods", "--all", &format!("{CRASHES}=true")]);
     place.until_it_crashes();
     place.until("v1 to be gone", 30, |place| place.pods().len() == 2);
-    place.kubectl(&["create", "quota", "tight", "--hard=pods=2"]);
-    place.until("the quota to be counted", 30, |place| {
-        place.get("resourcequota/tight")["status"]["used"]["pods"] == "2"
-    });
+    tight_quota(&place);
     refused(&place, &["tight", "pods"], |place| place.roll_back(&[]));
+}
+
+#[test]
+fn a_release_that_a_quota_itself_blocks_is_taken_back() {
+    let place = Place::new("blocked");
+    place.platform("");
+    place.roll_out(&strict("v1"));
+    tight_quota(&place);
+    let before = place.pods();
+    place.put(&strict("v2"));
+    place.until("the quota to say no", 30, |place| {
+        place.get("deployment/api")["status"]["conditions"]
+            .as_array()
+            .is_some_and(|conditions| conditions.iter().any(|is| is["type"] == "ReplicaFailure"))
+    });
+    let done = place.roll_back(&[]).expect(0);
+    says(&done, &["exceeded quota: tight"]);
+    assert_eq!(place.image("api"), "api:v1");
+    assert_eq!(place.pods(), before, "pods that served were touched");
 }
 
 #[test]

@@ -36,7 +36,9 @@ struct Rollout<'a> {
     write: Write<'a>,
     workload: &'a Workload,
     template: &'a astern_model::template::Template,
-    /// Pods that are made before an old one goes.
+    /// Pods of the target version that do not stand yet.
+    missing: u32,
+    /// Those of them that are made before an old one goes.
     more: u32,
     /// Whether not a single pod may be missing while it rolls.
     whole: bool,
@@ -46,18 +48,20 @@ impl<'a> Rollout<'a> {
     fn of(write: Write<'a>, workload: &'a Workload) -> Option<Self> {
         let template = &write.revision?.template;
         let rolling = Rolling::of(workload);
-        let existing = workload.pods.iter().filter(|pod| !pod.terminating).count();
-        let existing = u32::try_from(existing).unwrap_or(u32::MAX);
+        let standing = || workload.pods.iter().filter(|pod| !pod.terminating);
+        let back = standing().filter(|pod| pod.revision.as_ref() == Some(&write.to.template));
+        // Pods that a stuck release left on the target version stay: a release that the quota itself blocks is taken
+        // back without making a single pod.
+        let missing = workload.desired.saturating_sub(number(back.count()));
         // What a stuck rollout has put above the count already is replaced, not added to.
-        let more = workload
-            .desired
-            .saturating_add(rolling.surge)
-            .saturating_sub(existing);
+        let room = workload.desired.saturating_add(rolling.surge);
+        let more = room.saturating_sub(number(standing().count())).min(missing);
         let whole = rolling.unavailable == 0 && more > 0;
         Some(Self {
             write,
             workload,
             template,
+            missing,
             more,
             whole,
         })
@@ -69,8 +73,13 @@ impl<'a> Rollout<'a> {
         let growth = pod
             .minus(of_pod(&self.workload.template, resource))
             .max(Quantity::ZERO);
-        pod.times(self.more).plus(growth.times(self.workload.desired))
+        pod.times(self.more).plus(growth.times(self.missing))
     }
+}
+
+/// As counts fit into the model's `u32`: more pods than that do not exist.
+fn number(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
 }
 
 fn over(
@@ -216,6 +225,49 @@ mod tests {
         assert_eq!(
             fixture.told(super::check),
             "quota team leaves 8Mi of requests.memory, and rolling deployment/api-gateway may need 64Mi: pods may have \
+             to wait for each other"
+        );
+    }
+
+    #[test]
+    fn a_release_that_the_quota_itself_blocks_is_taken_back_since_its_old_pods_still_stand() {
+        let check = |back: usize, key: &str, hard: &str, used: &str, expected: &str| {
+            let mut fixture = fixture(key, hard, used);
+            let former = fixture.to(0).template.clone();
+            for pod in fixture.workload().pods.iter_mut().take(back) {
+                pod.revision = Some(former.clone());
+            }
+            assert_eq!(fixture.told(super::check), expected, "{back} {key}");
+        };
+        check(3, "pods", "3", "3", "");
+        check(3, "requests.cpu", "750m", "750m", "");
+        check(
+            2,
+            "pods",
+            "3",
+            "3",
+            "quota team leaves 0 of pods, deployment/api-gateway needs 1 for one more pod, and no pod of it may be \
+             missing (maxUnavailable 0): it cannot roll",
+        );
+    }
+
+    #[test]
+    fn only_pods_that_are_made_anew_grow() {
+        let mut fixture = fixture("requests.memory", "200Mi", "192Mi");
+        unavailable(&mut fixture, "1");
+        fixture.retemplate(serde_json::json!({"containers": [{
+            "name": "api",
+            "image": "registry.test/api:v1.2.3",
+            "resources": {"requests": {"memory": "128Mi"}},
+        }]}));
+        let former = fixture.to(0).template.clone();
+        for pod in fixture.workload().pods.iter_mut().take(2) {
+            pod.revision = Some(former.clone());
+        }
+        // One pod above the count, and 64Mi more for the one that is replaced.
+        assert_eq!(
+            fixture.told(super::check),
+            "quota team leaves 8Mi of requests.memory, and rolling deployment/api-gateway may need 192Mi: pods may have \
              to wait for each other"
         );
     }
