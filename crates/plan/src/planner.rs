@@ -40,8 +40,8 @@ pub struct Request {
     pub on_failure: Option<OnFailure>,
 }
 
-/// Plans a rollback. The workloads that fail are taken back, and with them those that moved in the same release; when
-/// nothing fails, the newest release. `only` limits this, `to` adds to it.
+/// Plans a rollback. The workloads that fail since the newest release among them are taken back, and with them those
+/// that moved in the same release; when nothing fails, the newest release. `only` limits this, `to` adds to it.
 ///
 /// # Errors
 /// A [`Refusal`] says which code it has, what it rests on and the ways out; the codes are in [`crate::code`].
@@ -274,7 +274,7 @@ fn pick<'a>(
 ) -> Result<Picked<'a>, Refusal> {
     let mut picked = Picked {
         moves: BTreeMap::new(),
-        left: BTreeMap::new(),
+        left: scope.left.clone(),
         without_good: Vec::new(),
     };
     let mut missing = Vec::new();

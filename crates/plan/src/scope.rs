@@ -2,7 +2,7 @@
 //! back to is the choice's.
 
 use crate::planner::Request;
-use crate::refuse::list;
+use crate::refuse::{list, typed};
 use astern_model::assessment::{Assessment, WorkloadAssessment};
 use astern_model::choice::{Choice, clock, human};
 use astern_model::target::Target;
@@ -19,6 +19,8 @@ pub(crate) struct Scope<'a> {
     pub(crate) base: BTreeSet<&'a Target>,
     /// Workloads that moved with them, each with the sentence that says so.
     pub(crate) joined: BTreeMap<&'a Target, String>,
+    /// Workloads that fail since before the release that is taken back, and stay; each with the sentence that says so.
+    pub(crate) left: BTreeMap<&'a Target, String>,
     /// What else a reader must know about how this came about.
     pub(crate) remarks: Vec<String>,
 }
@@ -67,7 +69,8 @@ pub(crate) fn scope<'a>(request: &'a Request, sighting: &Sighting<'a, '_>) -> Sc
         return limited(request, sighting);
     }
     let mut remarks = Vec::new();
-    let mut base: BTreeSet<&Target> = sighting.suspects.clone();
+    let (mut base, mut left) = newest_suspects(sighting);
+    left.retain(|target, _| !request.to.contains_key(*target));
     base.extend(request.to.keys());
     let (released, back) = sighting.released_and_back();
     if base.is_empty() {
@@ -93,11 +96,52 @@ pub(crate) fn scope<'a>(request: &'a Request, sighting: &Sighting<'a, '_>) -> Sc
     for (_, when) in companions(&base, &back, sighting) {
         remarks.push(format!("{when}, brought back to that version already: it stays"));
     }
+    left.retain(|target, _| !joined.contains_key(*target));
+    for (target, why) in &left {
+        remarks.push(format!(
+            "{target} stays: {why}; --to {}=REVISION takes it back as well",
+            typed(target)
+        ));
+    }
     Scope {
         base,
         joined,
+        left,
         remarks,
     }
+}
+
+/// The workloads that fail since the newest release among them; and those that came to their version long before,
+/// which another release broke, or none. One whose change is not known may belong to it.
+fn newest_suspects<'a>(sighting: &Sighting<'a, '_>) -> (BTreeSet<&'a Target>, BTreeMap<&'a Target, String>) {
+    let mut base = sighting.suspects.clone();
+    let changes: Vec<_> = sighting
+        .changes()
+        .filter(|(target, _, _)| base.contains(target))
+        .collect();
+    let Some((newest, at, _)) = changes
+        .iter()
+        .copied()
+        .max_by_key(|(target, since, _)| (*since, std::cmp::Reverse(*target)))
+    else {
+        return (base, BTreeMap::new());
+    };
+    let mut left = BTreeMap::new();
+    for (target, since, _) in changes {
+        let before = at.duration_since(since);
+        if before > RELEASE_WINDOW {
+            base.remove(target);
+            left.insert(
+                target,
+                format!(
+                    "it fails too, and came to that version at {}, {} before {newest} changed: not the same release",
+                    clock(since),
+                    human(before)
+                ),
+            );
+        }
+    }
+    (base, left)
 }
 
 enum Newest<'a> {
@@ -140,6 +184,7 @@ fn limited<'a>(request: &'a Request, sighting: &Sighting<'a, '_>) -> Scope<'a> {
     Scope {
         base,
         joined: BTreeMap::new(),
+        left: BTreeMap::new(),
         remarks,
     }
 }

@@ -90,6 +90,55 @@ fn with_nothing_known_good_the_refusal_lists_every_revision_with_its_reason() {
     refused(&place, &words, |place| place.roll_back(&[]));
 }
 
+/// Makes a Deployment's template look as if it had been written long ago: the only time of it that a client can set.
+fn written_long_ago(place: &Place, name: &str) {
+    let object = place.get(&format!("deployment/{name}"));
+    let managers = object["metadata"]["managedFields"].as_array();
+    let count = managers.map_or(0, Vec::len);
+    let back = |at: usize| json!({ "op": "replace", "path": format!("/metadata/managedFields/{at}/time"), "value": "2026-01-01T00:00:00Z" });
+    let patch = Value::from_iter((0..count).map(back)).to_string();
+    place.kubectl(&[
+        "patch",
+        &format!("deployment/{name}"),
+        "--type=json",
+        "-p",
+        &patch,
+    ]);
+}
+
+#[test]
+fn what_is_broken_since_long_before_the_release_neither_goes_back_with_it_nor_refuses_it() {
+    let place = Place::new("long-broken");
+    place.platform("");
+    for version in ["v1", "v2"] {
+        place.put(&deployment("job", 1, crashing("job", version)));
+        place.until_it_crashes();
+    }
+    place.kubectl(&["rollout", "undo", "deployment/job"]);
+    place.kubectl(&["annotate", "replicasets", "--all", "astern.dev/bad=never came up"]);
+    written_long_ago(&place, "job");
+    place.bad_release("api", 2);
+    let plan = place.astern(&["plan", "-o", "json"]).expect(0).json();
+    let targets: Vec<&Value> = plan["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| &choice["target"]["name"])
+        .collect();
+    assert_eq!(targets, ["api"], "{plan:#}");
+    let done = place.roll_back(&[]).expect(0);
+    says(
+        &done,
+        &[
+            "deployment/job stays",
+            "not the same release",
+            "--to job=REVISION",
+        ],
+    );
+    assert_eq!(place.image("api"), "api:v1");
+    assert_eq!(place.image("job"), "job:v1");
+}
+
 #[test]
 fn going_back_to_what_fails_in_the_same_way_is_refused_until_its_row_is_overridden() {
     let place = Place::new("alike");

@@ -106,6 +106,38 @@ fn every_member_that_moved_in_the_same_release_goes_back_with_its_whole_template
     ");
 }
 
+/// Never came up since it was deployed days ago, and nothing good is known of it.
+fn long_broken(name: &str) -> Build {
+    workload(name)
+        .revision(1, "v0.9.0", "2026-11-18T10:00:00Z")
+        .revision(2, "v0.9.1", "2026-11-18T10:04:00Z")
+        .troubled(2, 1, "2026-11-18T10:04:10Z", crash_loop())
+}
+
+#[test]
+fn what_fails_since_before_the_release_stays_and_is_said_unless_it_is_named() {
+    let workloads = || vec![crashing("api"), long_broken("job")];
+    let plan = rollback(workloads());
+    let targets: Vec<String> = plan.targets().iter().map(|target| target.to_string()).collect();
+    assert_eq!(targets, ["deployment/api"]);
+    assert_eq!(
+        plan.warnings[0],
+        "deployment/job stays: it fails too, and came to that version at 2026-11-18 10:04:00 UTC, 5d 3h before \
+         deployment/api changed: not the same release; --to job=REVISION takes it back as well"
+    );
+    assert_eq!(
+        plan.unchanged.last().unwrap(),
+        "deployment/job stays at v0.9.1: it fails too, and came to that version at 2026-11-18 10:04:00 UTC, 5d 3h \
+         before deployment/api changed: not the same release"
+    );
+    let to = BTreeMap::from([(deployment("job"), Selector::Revision(1))]);
+    let named = crate::support::plan(&Request { to, ..request() }, &inventory(workloads()), &platform());
+    assert_eq!(named.unwrap().targets().len(), 2);
+    // Alone it is still what a rollback is about.
+    let alone = crate::support::plan(&request(), &inventory([long_broken("job")]), &platform());
+    assert_eq!(alone.unwrap_err().code, astern_plan::code::NOTHING_GOOD);
+}
+
 #[test]
 fn when_nothing_fails_the_newest_release_is_taken_back_and_the_asking_is_recorded() {
     let plan = rollback(vec![
