@@ -1,6 +1,6 @@
 //! Which revision to go back to, and why each other one was passed over.
 
-use crate::id::{TemplateHash, Uid};
+use crate::id::{RunId, TemplateHash, Uid};
 use crate::target::Target;
 use crate::workload::RevisionKind;
 use jiff::{SignedDuration, Timestamp};
@@ -47,6 +47,14 @@ pub enum Because {
         /// At least since when.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<Timestamp>,
+        /// What is wrong with them all the same: they restart often, or log many errors.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unwell: Option<String>,
+    },
+    /// A run of astern went back to it, and it passed the validation over the soak window.
+    Restored {
+        /// Which run.
+        run: RunId,
     },
     /// It was the newest for this long before its successor, and nothing speaks against it.
     Presumed {
@@ -66,19 +74,19 @@ impl Because {
     /// One sentence for a person, without a full stop.
     pub fn sentence(&self) -> String {
         match self {
-            Self::Observed {
-                ready,
-                since: Some(since),
-            } => {
+            Self::Observed { ready, since, unwell } => {
+                let since = since.map_or_else(String::new, |since| format!(", ready since {}", clock(since)));
+                let but = unwell
+                    .as_ref()
+                    .map_or_else(String::new, |unwell| format!(", but {unwell}"));
                 format!(
-                    "observed: {} of it {} now, ready since {}",
+                    "observed: {} of it {} now{since}{but}",
                     pods(*ready),
-                    serve(*ready),
-                    clock(*since)
+                    serve(*ready)
                 )
             }
-            Self::Observed { ready, since: None } => {
-                format!("observed: {} of it {} now", pods(*ready), serve(*ready))
+            Self::Restored { run } => {
+                format!("restored: run {run} went back to it, and it passed the validation")
             }
             Self::Presumed { newest_for, until } => format!(
                 "presumed: it was the newest for {} until {}, and nothing speaks against it",

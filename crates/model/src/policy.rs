@@ -89,6 +89,8 @@ pub enum When {
     ProbeFails,
     /// The version to go back to fails in the same way now.
     FormerFailsAlike,
+    /// Pods of the version to go back to serve, and restart often or log many errors.
+    FormerUnwell,
     /// Evidence that a row needs could not be had.
     EvidenceMissing,
     /// Nothing is wrong that can be seen.
@@ -176,6 +178,12 @@ impl Default for Policy {
                     When::FormerFailsAlike,
                     Say::DoNot,
                     "the old version fails in the same way: going back would not help",
+                ),
+                row(
+                    "former-unwell",
+                    When::FormerUnwell,
+                    Say::Ask,
+                    "the old version is not well itself",
                 ),
                 row(
                     "evidence-missing",

@@ -7,9 +7,8 @@ use crate::signals::{self, Signals};
 use crate::timeline;
 use crate::world::{View, World};
 use astern_model::assessment::{Assessment, Health, WorkloadAssessment};
-use astern_model::choice::Choice;
+use astern_model::choice::{Because, Choice, KnownGood};
 use astern_model::evidence::Trouble;
-use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
 use astern_model::platform::Platform;
 use astern_model::policy::When;
@@ -38,7 +37,7 @@ pub fn assess(inventory: &Inventory, platform: &Platform, targets: &[Target]) ->
     let choices = targets
         .iter()
         .filter_map(|target| world.views.get(target))
-        .map(|view| choose::choose_in(view, &platform.policy, None))
+        .map(|view| choose::choose_in(view, &platform.policy, None, world.taken_at()))
         .collect::<Vec<_>>();
     assess_against(&world, &targets, &choices)
 }
@@ -49,14 +48,9 @@ pub(crate) fn assess_against<'c>(
     targets: &BTreeSet<&Target>,
     choices: impl IntoIterator<Item = &'c Choice>,
 ) -> Assessment {
-    let chosen: BTreeMap<&Target, &TemplateHash> = choices
+    let chosen: BTreeMap<&Target, &KnownGood> = choices
         .into_iter()
-        .filter_map(|choice| {
-            choice
-                .good
-                .as_ref()
-                .map(|good| (&choice.target, &good.revision.template))
-        })
+        .filter_map(|choice| choice.good.as_ref().map(|good| (&choice.target, good)))
         .collect();
     let workloads = targets
         .iter()
@@ -66,7 +60,7 @@ pub(crate) fn assess_against<'c>(
     Assessment { workloads }
 }
 
-fn one(view: &View<'_>, world: &World<'_>, chosen: Option<&TemplateHash>) -> WorkloadAssessment {
+fn one(view: &View<'_>, world: &World<'_>, chosen: Option<&KnownGood>) -> WorkloadAssessment {
     let at = world.taken_at();
     let signals = Signals::of(view, world);
     let (state, reason) = state(view, &signals, at);
@@ -178,7 +172,7 @@ fn flaw(view: &View<'_>, signals: &Signals, at: Timestamp) -> Option<String> {
     }
 }
 
-fn holds(view: &View<'_>, signals: &Signals, state: Health, chosen: Option<&TemplateHash>) -> Vec<When> {
+fn holds(view: &View<'_>, signals: &Signals, state: Health, chosen: Option<&KnownGood>) -> Vec<When> {
     let any = |test: fn(&Trouble) -> bool| signals.troubles.iter().any(|troubled| test(&troubled.trouble));
     let not_starting = any(|trouble| {
         matches!(
@@ -191,6 +185,9 @@ fn holds(view: &View<'_>, signals: &Signals, state: Health, chosen: Option<&Temp
         Health::Unknown => view.workload.desired == 0,
         Health::Degraded | Health::Failing => false,
     };
+    let alike = chosen.is_some_and(|chosen| signals.former_fails_alike(view, &chosen.revision.template));
+    let unwell =
+        chosen.is_some_and(|chosen| matches!(chosen.because, Because::Observed { unwell: Some(_), .. }));
     let conditions = [
         (
             When::PodsNotStarting,
@@ -207,10 +204,8 @@ fn holds(view: &View<'_>, signals: &Signals, state: Health, chosen: Option<&Temp
         ),
         (When::ErrorLines, matches!(signals.errors, Errors::Bad { .. })),
         (When::ProbeFails, !signals.probes_failed.is_empty()),
-        (
-            When::FormerFailsAlike,
-            chosen.is_some_and(|chosen| signals.former_fails_alike(view, chosen)),
-        ),
+        (When::FormerFailsAlike, alike),
+        (When::FormerUnwell, unwell && !alike),
         (When::EvidenceMissing, !signals.missing.is_empty()),
         (When::AllHealthy, nothing_wrong),
     ];

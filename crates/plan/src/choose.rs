@@ -1,22 +1,29 @@
 //! The choice of a revision to go back to: a known good one with its reason, every other one with the reason why it
 //! was passed over. Owns what "good" means; there is no way here from a number to a revision that is less one.
 
+use crate::errors;
 use crate::selector::Selector;
+use crate::signals;
 use crate::timeline::Timeline;
 use crate::world::{View, count, essence, reference};
 use astern_model::choice::{Because, Choice, KnownGood, PassedOver, human};
+use astern_model::id::RunId;
 use astern_model::inventory::Inventory;
 use astern_model::policy::Policy;
 use astern_model::target::Target;
 use astern_model::workload::Revision;
+use jiff::Timestamp;
 
 /// The mark that a run leaves on the revision that it took back; its value is the run's id.
 pub const MARK_ROLLED_BACK_BY: &str = "astern.dev/rolled-back-by";
+/// The mark of a revision that a run went back to and validated; its value is the run's id.
+pub const MARK_RESTORED_BY: &str = "astern.dev/restored-by";
 /// The mark that a person leaves on a revision that must not be gone back to; its value says why.
 pub const MARK_BAD: &str = "astern.dev/bad";
 
 /// Chooses for one workload. Pods of an earlier revision that serve now outrank everything but a person's word that
-/// the revision is bad; without them a revision is presumed good when it was the newest for
+/// the revision is bad, unless they crash again and again or a run took the revision back before. Then comes a revision
+/// that a run went back to and validated; then one that is presumed good, because it was the newest for
 /// `policy.presumed_good_after` before its successor and no mark speaks against it. `selector` overrides, and must
 /// name exactly one revision.
 pub fn choose(
@@ -26,8 +33,11 @@ pub fn choose(
     selector: Option<&Selector>,
 ) -> Choice {
     match inventory.workloads.get(target) {
-        // Evidence is about health now; a choice rests on what revisions and pods keep.
-        Some(workload) => choose_in(&View::new(workload, Vec::new()), policy, selector),
+        Some(workload) => {
+            let evidence = inventory.evidence.iter().filter(|of| &of.subject == target);
+            let view = View::new(workload, evidence.collect());
+            choose_in(&view, policy, selector, inventory.taken_at)
+        }
         None => Choice {
             target: target.clone(),
             good: None,
@@ -40,58 +50,73 @@ pub fn choose(
     }
 }
 
-/// The same for a workload that is already looked up.
-pub(crate) fn choose_in(view: &View<'_>, policy: &Policy, selector: Option<&Selector>) -> Choice {
+/// The same for a workload that is already looked up, as it stood `at`.
+pub(crate) fn choose_in(
+    view: &View<'_>,
+    policy: &Policy,
+    selector: Option<&Selector>,
+    at: Timestamp,
+) -> Choice {
     match selector {
         Some(selector) => named(view, selector),
-        None => best(view, policy),
+        None => best(view, policy, at),
     }
 }
 
 /// How a candidate stands, before it is compared with the others.
 enum Standing {
-    Observed(Because, u32),
-    Presumed(Because),
+    Good(Belief, Because),
     Out(String),
 }
 
-fn best(view: &View<'_>, policy: &Policy) -> Choice {
+/// How strong a reason is, weakest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Belief {
+    /// Pods of it serve, and something speaks against it.
+    Doubtful,
+    Presumed,
+    Restored,
+    Observed,
+}
+
+fn best(view: &View<'_>, policy: &Policy, at: Timestamp) -> Choice {
     let timeline = Timeline::of(view);
     let candidates: Vec<(&Revision, Standing)> = candidates(view)
         .into_iter()
-        .map(|revision| (revision, standing(view, &timeline, policy, revision)))
+        .map(|revision| (revision, standing(view, &timeline, policy, revision, at)))
         .collect();
     let chosen = candidates
         .iter()
         .enumerate()
         .filter_map(|(place, (revision, standing))| {
-            preference(standing, revision, place).map(|key| (key, place))
+            preference(standing, revision, place)
+                .map(|(belief, ready, newest)| (belief, ready, newest, place))
         })
-        .max()
-        .map(|(_, place)| place);
+        .max();
+    let winner = chosen.map(|(belief, _, _, place)| (candidates[place].0.number, belief));
     let mut good = None;
     let mut passed_over = Vec::new();
-    let winner = chosen.map(|place| (candidates[place].0.number, is_observed(&candidates[place].1)));
     for (place, (revision, standing)) in candidates.into_iter().enumerate() {
-        match (standing, winner) {
-            (Standing::Observed(because, _) | Standing::Presumed(because), _) if chosen == Some(place) => {
+        let why = match standing {
+            Standing::Good(_, because) if chosen.is_some_and(|(.., chosen)| chosen == place) => {
                 good = Some(KnownGood {
                     revision: reference(revision),
                     because,
                 });
+                continue;
             }
-            (Standing::Out(why), _) => passed_over.push(PassedOver {
-                revision: reference(revision),
-                why,
-            }),
-            (standing, winner) => {
-                let why = outranked(&standing, revision, winner.unwrap_or((revision.number, false)));
-                passed_over.push(PassedOver {
-                    revision: reference(revision),
-                    why,
-                });
-            }
-        }
+            Standing::Good(belief, because) => outranked(
+                belief,
+                &because,
+                revision,
+                winner.unwrap_or((revision.number, belief)),
+            ),
+            Standing::Out(why) => why,
+        };
+        passed_over.push(PassedOver {
+            revision: reference(revision),
+            why,
+        });
     }
     Choice {
         target: view.workload.target.clone(),
@@ -101,46 +126,49 @@ fn best(view: &View<'_>, policy: &Policy) -> Choice {
     }
 }
 
-/// Observed before presumed; among observed the one that no run took back, then most pods; then the newest, which
-/// comes first in the list.
+/// The strongest belief; then most pods; then the newest, which comes first in the list.
 fn preference(
     standing: &Standing,
     revision: &Revision,
     place: usize,
-) -> Option<(u8, bool, u32, std::cmp::Reverse<usize>)> {
-    let newest = std::cmp::Reverse(place);
+) -> Option<(Belief, u32, std::cmp::Reverse<usize>)> {
     match standing {
-        Standing::Observed(_, ready) => Some((
-            1,
-            !revision.marks.contains_key(MARK_ROLLED_BACK_BY),
-            *ready,
-            newest,
-        )),
-        Standing::Presumed(_) => Some((0, true, 0, newest)),
+        Standing::Good(belief, _) => Some((*belief, revision.ready, std::cmp::Reverse(place))),
         Standing::Out(_) => None,
     }
 }
 
-fn is_observed(standing: &Standing) -> bool {
-    matches!(standing, Standing::Observed(..))
-}
-
-fn outranked(standing: &Standing, revision: &Revision, (winner, observed): (u64, bool)) -> String {
-    match (standing, observed) {
-        (Standing::Observed(_, ready), _) if revision.marks.contains_key(MARK_ROLLED_BACK_BY) => {
+fn outranked(belief: Belief, because: &Because, revision: &Revision, (winner, by): (u64, Belief)) -> String {
+    let serving = || format!("{} of it ready now", is_are(revision.ready));
+    match (belief, because) {
+        (
+            Belief::Doubtful,
+            Because::Observed {
+                unwell: Some(unwell), ..
+            },
+        ) => {
+            format!("{}, but {unwell}", serving())
+        }
+        (Belief::Doubtful, _) => format!("{}, but a run took it back before", serving()),
+        (Belief::Observed, _) => {
             format!(
-                "{} of it ready now, but a run took it back before",
-                is_are(*ready)
+                "{}, but revision {winner} serves with more, or is newer",
+                serving()
             )
         }
-        (Standing::Observed(_, ready), _) => {
-            format!(
-                "{} of it ready now, but revision {winner} serves with more, or is newer",
-                is_are(*ready)
-            )
+        (Belief::Restored, _) if by == Belief::Observed => {
+            format!("a run went back to it before, but pods of revision {winner} serve now")
         }
-        (_, true) => format!("presumed good at most, while pods of revision {winner} serve now"),
-        (_, false) => format!("presumed good as well, but older than revision {winner}"),
+        (Belief::Restored, _) => {
+            format!("a run went back to it as well, but it is older than revision {winner}")
+        }
+        (Belief::Presumed, _) => match by {
+            Belief::Observed => format!("presumed good at most, while pods of revision {winner} serve now"),
+            Belief::Restored => format!("presumed good at most, while a run validated revision {winner}"),
+            Belief::Presumed | Belief::Doubtful => {
+                format!("presumed good as well, but older than revision {winner}")
+            }
+        },
     }
 }
 
@@ -152,7 +180,13 @@ fn is_are(ready: u32) -> String {
     )
 }
 
-fn standing(view: &View<'_>, timeline: &Timeline<'_>, policy: &Policy, revision: &Revision) -> Standing {
+fn standing(
+    view: &View<'_>,
+    timeline: &Timeline<'_>,
+    policy: &Policy,
+    revision: &Revision,
+    at: Timestamp,
+) -> Standing {
     if revision.hash == view.live {
         return Standing::Out("same template as now".to_owned());
     }
@@ -170,14 +204,14 @@ fn standing(view: &View<'_>, timeline: &Timeline<'_>, policy: &Policy, revision:
         return Standing::Out(format!("marked bad{why}"));
     }
     if revision.ready > 0 {
-        let because = Because::Observed {
-            ready: revision.ready,
-            since: revision.serving_since,
-        };
-        return Standing::Observed(because, revision.ready);
+        return observed(view, policy, revision, at);
     }
     if let Some(run) = revision.marks.get(MARK_ROLLED_BACK_BY) {
         return Standing::Out(format!("it was taken back before, by run {run}"));
+    }
+    if let Some(run) = revision.marks.get(MARK_RESTORED_BY) {
+        let run = RunId::from(run.as_str());
+        return Standing::Good(Belief::Restored, Because::Restored { run });
     }
     match timeline.stint(revision) {
         Err(why) => Standing::Out(why),
@@ -186,11 +220,42 @@ fn standing(view: &View<'_>, timeline: &Timeline<'_>, policy: &Policy, revision:
             human(stint.newest_for),
             human(policy.presumed_good_after)
         )),
-        Ok(stint) => Standing::Presumed(Because::Presumed {
-            newest_for: stint.newest_for,
-            until: stint.until,
-        }),
+        Ok(stint) => Standing::Good(
+            Belief::Presumed,
+            Because::Presumed {
+                newest_for: stint.newest_for,
+                until: stint.until,
+            },
+        ),
     }
+}
+
+/// A revision whose pods serve. Restarts are its own pods'; error lines are known of earlier versions together, so they
+/// are said and do not decide between two of them.
+fn observed(view: &View<'_>, policy: &Policy, revision: &Revision, at: Timestamp) -> Standing {
+    let pods = || {
+        view.former_pods()
+            .filter(|pod| pod.ready && pod.revision.as_ref() == Some(&revision.hash))
+    };
+    let restarting = signals::restarting(pods(), at);
+    let none_steady = pods().next().is_some() && pods().all(|pod| signals::restarts_often(pod, at));
+    let taken_back = revision.marks.contains_key(MARK_ROLLED_BACK_BY);
+    let belief = if none_steady || taken_back {
+        Belief::Doubtful
+    } else {
+        Belief::Observed
+    };
+    let unwell = restarting
+        .map(|restarting| signals::restarted(view, &restarting, at))
+        .or_else(|| errors::former(&view.evidence, signals::limits(policy), at));
+    Standing::Good(
+        belief,
+        Because::Observed {
+            ready: revision.ready,
+            since: revision.serving_since,
+            unwell,
+        },
+    )
 }
 
 /// Every remembered revision but the live one, newest first.

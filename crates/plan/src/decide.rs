@@ -22,7 +22,7 @@ pub fn decide(assessment: &Assessment, choices: &[Choice], policy: &Policy) -> D
     let fired: Vec<Fired> = policy
         .matrix
         .iter()
-        .filter_map(|row| fire(row, &entries))
+        .filter_map(|row| fire(row, &entries, choices))
         .collect();
     let say = fired
         .iter()
@@ -57,7 +57,7 @@ fn gravity(say: Say) -> u8 {
     }
 }
 
-fn fire(row: &Row, entries: &[&WorkloadAssessment]) -> Option<Fired> {
+fn fire(row: &Row, entries: &[&WorkloadAssessment], choices: &[Choice]) -> Option<Fired> {
     let holding: Vec<&&WorkloadAssessment> = entries
         .iter()
         .filter(|entry| entry.holds.contains(&row.when))
@@ -70,7 +70,10 @@ fn fire(row: &Row, entries: &[&WorkloadAssessment]) -> Option<Fired> {
         because: row.because.clone(),
         on: holding
             .iter()
-            .map(|entry| (entry.target.clone(), phrase::why(entry, row.when)))
+            .map(|entry| {
+                let chosen = choices.iter().find(|choice| choice.target == entry.target);
+                (entry.target.clone(), phrase::why(entry, chosen, row.when))
+            })
             .collect(),
     })
 }

@@ -50,6 +50,13 @@ pub(crate) fn judge(evidence: &[&Evidence], limits: Limits, now: Timestamp) -> E
     }
 }
 
+/// What is wrong with pods of earlier versions that log as many errors as no version may, as a phrase.
+pub(crate) fn former(evidence: &[&Evidence], limits: Limits, now: Timestamp) -> Option<String> {
+    let (rate, _) = rate(evidence, Side::Former, now).ok()?;
+    (rate >= limits.absolute)
+        .then(|| format!("pods of earlier versions log {rate:.1} error lines a minute and pod"))
+}
+
 /// The worst rate that was read on one side. Nothing read is not zero, and an old look is no look.
 fn rate(evidence: &[&Evidence], side: Side, now: Timestamp) -> Result<(f64, u32), String> {
     let mut worst: Option<(f64, u32)> = None;

@@ -4,11 +4,12 @@
 use crate::errors;
 use crate::signals;
 use astern_model::assessment::WorkloadAssessment;
+use astern_model::choice::{Because, Choice};
 use astern_model::evidence::{Evidence, Fact, Known, Side, Trouble};
 use astern_model::policy::When;
 
-/// Why `when` holds for this workload, as a phrase.
-pub(crate) fn why(entry: &WorkloadAssessment, when: When) -> String {
+/// Why `when` holds for this workload, for which `chosen` was chosen, as a phrase.
+pub(crate) fn why(entry: &WorkloadAssessment, chosen: Option<&Choice>, when: When) -> String {
     let told = match when {
         When::PodsNotStarting => not_created(entry).or_else(|| {
             trouble(entry, Side::Live, |trouble| {
@@ -28,6 +29,7 @@ pub(crate) fn why(entry: &WorkloadAssessment, when: When) -> String {
         When::ErrorLines => error_lines(entry),
         When::ProbeFails => failed_probe(entry),
         When::FormerFailsAlike => alike(entry),
+        When::FormerUnwell => chosen.and_then(unwell),
         When::EvidenceMissing => Some(missing(entry)),
         When::AllHealthy => Some(format!(
             "{} of {} ready, {}",
@@ -37,6 +39,20 @@ pub(crate) fn why(entry: &WorkloadAssessment, when: When) -> String {
         )),
     };
     told.unwrap_or_else(|| entry.reason.clone())
+}
+
+/// What is wrong with the pods of the version that was chosen.
+fn unwell(chosen: &Choice) -> Option<String> {
+    let good = chosen.good.as_ref()?;
+    match &good.because {
+        Because::Observed {
+            unwell: Some(unwell), ..
+        } => Some(format!("{}: {unwell}", good.revision.version)),
+        Because::Observed { .. }
+        | Because::Restored { .. }
+        | Because::Presumed { .. }
+        | Because::Named { .. } => None,
+    }
 }
 
 fn facts(entry: &WorkloadAssessment, side: Side) -> impl Iterator<Item = &Fact> {

@@ -253,7 +253,12 @@ fn choose_all<'a>(
         let view = world.views.get(*target)?;
         Some((
             *target,
-            choose_in(view, &world.platform.policy, request.to.get(*target)),
+            choose_in(
+                view,
+                &world.platform.policy,
+                request.to.get(*target),
+                world.taken_at(),
+            ),
         ))
     };
     targets.iter().filter_map(choose).collect()

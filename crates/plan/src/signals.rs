@@ -74,7 +74,7 @@ impl Signals {
             former: former_troubles(view, at),
             not_created: not_created(view),
             deadline: deadline(view),
-            restarting: restarting(view, at),
+            restarting: restarting(view.live_pods(), at),
             errors,
             probes_failed,
             missing: probes_unknown,
@@ -325,17 +325,18 @@ fn deadline(view: &View<'_>) -> Option<String> {
     })
 }
 
-/// A container that crashes again and again is ready in between.
-fn restarting(view: &View<'_>, at: Timestamp) -> Option<(String, u32)> {
-    let often = |pod: &&Pod| {
-        let lately = pod
-            .ready_since
-            .is_some_and(|since| at.duration_since(since) <= RESTART_EVERY);
-        let every = at.duration_since(pod.created_at).as_secs() / i64::from(pod.restarts.max(1));
-        pod.ready && lately && pod.restarts >= RESTARTS_OFTEN && every <= RESTART_EVERY.as_secs()
-    };
-    view.live_pods()
-        .filter(often)
+/// Whether a pod serves between crashes: a container that crashes again and again is ready in between.
+pub(crate) fn restarts_often(pod: &Pod, at: Timestamp) -> bool {
+    let lately = pod
+        .ready_since
+        .is_some_and(|since| at.duration_since(since) <= RESTART_EVERY);
+    let every = at.duration_since(pod.created_at).as_secs() / i64::from(pod.restarts.max(1));
+    pod.ready && lately && pod.restarts >= RESTARTS_OFTEN && every <= RESTART_EVERY.as_secs()
+}
+
+/// The one of `pods` that does so most often: its name and restarts.
+pub(crate) fn restarting<'a>(pods: impl Iterator<Item = &'a Pod>, at: Timestamp) -> Option<(String, u32)> {
+    pods.filter(|pod| restarts_often(pod, at))
         .max_by_key(|pod| pod.restarts)
         .map(|pod| (pod.name.clone(), pod.restarts))
 }

@@ -105,10 +105,12 @@ pub(crate) fn state_tone(state: StepState) -> Tone {
     }
 }
 
-/// How far a choice is believed, in a word. Only what was observed is called good.
+/// How far a choice is believed, in a word. Only what was observed, and is well, is called good.
 pub(crate) fn believed(because: &Because) -> (Tone, &'static str) {
     match because {
-        Because::Observed { .. } => (Tone::Good, "✓ good"),
+        Because::Observed { unwell: None, .. } => (Tone::Good, "✓ good"),
+        Because::Observed { .. } => (Tone::Warn, "? serves, not well"),
+        Because::Restored { .. } => (Tone::Good, "✓ restored before"),
         Because::Presumed { .. } => (Tone::Warn, "? presumed good"),
         Because::Named { .. } => (Tone::Warn, "? named"),
     }

@@ -6,13 +6,14 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Every condition, in the order of the default matrix.
-const CONDITIONS: [When; 8] = [
+const CONDITIONS: [When; 9] = [
     When::PodsNotStarting,
     When::CrashLoop,
     When::NotReady,
     When::ErrorLines,
     When::ProbeFails,
     When::FormerFailsAlike,
+    When::FormerUnwell,
     When::EvidenceMissing,
     When::AllHealthy,
 ];

@@ -1,5 +1,5 @@
-//! AST0230: a revision that was itself rolled back, or that somebody marked bad, is gone back to only when a person
-//! names it.
+//! AST0230: a revision that was itself rolled back is gone back to only when a person names it or pods of it serve
+//! now, and one that somebody marked bad only when a person names it.
 
 use super::{refuse, warn};
 use crate::context::{Context, Write};
@@ -34,6 +34,9 @@ fn judge(context: &Context<'_>, write: &Write<'_>, revision: &Revision) -> Optio
     let target = write.target;
     let message = format!("{}, to which {target} would go back, {said}", write.to.version);
     let named = matches!(context.because(target), Some(Because::Named { .. }));
+    // Its pods serve now, and the planner knows nothing better: a person who reads this decides.
+    let observed = matches!(context.because(target), Some(Because::Observed { .. }));
+    let only_taken_back = !revision.marks.contains_key(BAD);
     Some(if named || matches!(context.plan.intent, Intent::Undo { .. }) {
         warn(
             CODE,
@@ -41,6 +44,13 @@ fn judge(context: &Context<'_>, write: &Write<'_>, revision: &Revision) -> Optio
             message,
             "it was named on purpose: say yes only if you know why it is good now",
         )
+    } else if observed && only_taken_back {
+        let hint = format!(
+            "pods of it serve now, and nothing better is known: say yes only if you know why it is good now, or choose \
+             another (`astern releases`): `--to {}=REVISION`",
+            target.name
+        );
+        warn(CODE, Some(target), message, hint)
     } else {
         let hint = format!(
             "choose another (`astern releases`), or name it on purpose: `--to {}=REVISION`",
@@ -57,7 +67,7 @@ mod tests {
     use astern_model::finding::Severity;
 
     #[test]
-    fn a_revision_that_was_rolled_back_before_is_gone_back_to_only_by_name() {
+    fn a_revision_that_was_rolled_back_before_is_gone_back_to_only_by_name_or_when_it_serves() {
         let check = |mark: &str, change: &dyn Fn(&mut Fixture), expected: &[(Severity, &str)]| {
             let mut fixture = Fixture::sound();
             fixture.workload().revisions[1]
@@ -80,8 +90,18 @@ mod tests {
                 };
             }
         };
+        let presumed = |f: &mut Fixture| {
+            if let Some(good) = &mut f.plan.choices[0].good {
+                good.because = Because::Presumed {
+                    newest_for: jiff::SignedDuration::from_hours(1),
+                    until: f.now,
+                };
+            }
+        };
         check("astern.dev/run", &|_| (), &[]);
-        check(ROLLED_BACK_BY, &|_| (), &[(Severity::Refuse, rolled_back)]);
+        check(ROLLED_BACK_BY, &presumed, &[(Severity::Refuse, rolled_back)]);
+        // The fixture's choice was observed.
+        check(ROLLED_BACK_BY, &|_| (), &[(Severity::Warn, rolled_back)]);
         check(BAD, &|_| (), &[(Severity::Refuse, bad)]);
         check(BAD, &named, &[(Severity::Warn, bad)]);
         check(

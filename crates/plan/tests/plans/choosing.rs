@@ -122,6 +122,73 @@ fn what_was_taken_back_or_marked_bad_is_not_presumed_good() {
     ");
 }
 
+/// v1.2.2 for days, then v1.2.3, of which two pods serve, then v1.2.4, which does not come up.
+fn two_behind() -> Build {
+    workload("api")
+        .revision(1, "v1.2.2", "2026-11-10T09:00:00Z")
+        .revision(2, "v1.2.3", "13:20:00")
+        .revision(3, "v1.2.4", "14:02:00")
+        .serving(2, 2, "14:08:00")
+        .troubled(3, 1, "14:02:05", not_ready())
+}
+
+/// Lets the first pods restart again and again; each is ready in between.
+fn restarting(build: Build, pods: usize) -> Build {
+    build.with(|workload| {
+        for pod in workload.pods.iter_mut().take(pods) {
+            pod.created_at = crate::support::at("13:32:00");
+            pod.restarts = 5;
+        }
+    })
+}
+
+#[test]
+fn what_serves_between_crashes_is_passed_over_for_what_nothing_speaks_against() {
+    insta::assert_snapshot!(told(&choice(restarting(two_behind(), 2), None)), @r"
+    good: v1.2.2 (1): presumed: it was the newest for 13d 4h until 2026-11-23 13:20:00 UTC, and nothing speaks against it
+    not v1.2.3 (2): 2 pods are of it ready now, but api-rs2-1 restarted 5 times in 40m and is ready in between
+    ");
+    // One that does beside one that does not is said, and decides nothing.
+    insta::assert_snapshot!(told(&choice(restarting(two_behind(), 1), None)), @r"
+    good: v1.2.3 (2): observed: 2 pods of it serve now, ready since 2026-11-23 14:08:00 UTC, but api-rs2-0 restarted 5 times in 40m and is ready in between
+    not v1.2.2 (1): presumed good at most, while pods of revision 2 serve now
+    ");
+    let nothing_better = restarting(two_behind(), 2).mark(1, astern_plan::MARK_BAD, "true");
+    insta::assert_snapshot!(told(&choice(nothing_better, None)), @r"
+    good: v1.2.3 (2): observed: 2 pods of it serve now, ready since 2026-11-23 14:08:00 UTC, but api-rs2-1 restarted 5 times in 40m and is ready in between
+    not v1.2.2 (1): marked bad
+    ");
+}
+
+#[test]
+fn what_serves_and_was_taken_back_before_is_chosen_only_where_nothing_else_is_good() {
+    let again = || two_behind().mark(2, astern_plan::MARK_ROLLED_BACK_BY, "r20261116-030000-aaaa");
+    insta::assert_snapshot!(told(&choice(again(), None)), @r"
+    good: v1.2.2 (1): presumed: it was the newest for 13d 4h until 2026-11-23 13:20:00 UTC, and nothing speaks against it
+    not v1.2.3 (2): 2 pods are of it ready now, but a run took it back before
+    ");
+    let nothing_better = again().mark(1, astern_plan::MARK_BAD, "true");
+    insta::assert_snapshot!(told(&choice(nothing_better, None)), @r"
+    good: v1.2.3 (2): observed: 2 pods of it serve now, ready since 2026-11-23 14:08:00 UTC
+    not v1.2.2 (1): marked bad
+    ");
+}
+
+#[test]
+fn what_a_run_went_back_to_and_validated_is_good_although_nobody_knows_how_long_it_served() {
+    let undone = workload("api")
+        .revision(1, "v1.2.2", "2026-11-10T09:00:00Z")
+        .revision(2, "v1.2.3", "2026-11-15T09:00:00Z")
+        .brought_back(1, 3)
+        .mark(3, astern_plan::MARK_RESTORED_BY, "r20261116-030000-aaaa")
+        .mark(2, astern_plan::MARK_ROLLED_BACK_BY, "r20261116-030000-aaaa")
+        .revision(4, "v1.2.4", "14:02:00");
+    insta::assert_snapshot!(told(&choice(undone, None)), @r"
+    good: v1.2.2 (3): restored: run r20261116-030000-aaaa went back to it, and it passed the validation
+    not v1.2.3 (2): it was taken back before, by run r20261116-030000-aaaa
+    ");
+}
+
 #[test]
 fn a_persons_word_that_a_revision_is_bad_outweighs_its_serving_pods() {
     let build = released("api")

@@ -1,11 +1,12 @@
 //! Planning: scope, steps, order, forecast, and what is said beside them.
 
 use crate::support::{
-    Build, at, crash_loop, crashing, depending, deployment, inventory, of_kind, plan, platform, released,
-    released_at, replaced, request, target, workload,
+    Build, at, crash_loop, crashing, depending, deployment, errors, evidence, inventory, of_kind, plan,
+    platform, released, released_at, replaced, request, target, workload,
 };
 use astern_model::diff::{Change, Shown};
-use astern_model::evidence::Trouble;
+use astern_model::evidence::{Known, Side, Trouble};
+use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::policy::{OnFailure, Say};
 use astern_model::step::workload::Spec as WorkloadSpec;
@@ -104,6 +105,43 @@ fn every_member_that_moved_in_the_same_release_goes_back_with_its_whole_template
     deployment/reports stays at v1.2.4
     deployment/short stays at v1.2.5: it moved in the same release, and no revision of it is known good
     ");
+}
+
+#[test]
+fn a_version_to_go_back_to_that_is_not_well_itself_is_said_with_what_is_wrong() {
+    let restarting = crashing("api").with(|workload| {
+        for pod in &mut workload.pods[..2] {
+            (pod.created_at, pod.ready_since, pod.restarts) = (at("13:32:00"), Some(at("14:08:00")), 5);
+        }
+    });
+    let mut erring = inventory([crashing("api")]);
+    let (live, former) = (errors(Known::Is(60.0)), errors(Known::Is(12.0)));
+    erring
+        .evidence
+        .push(evidence(&deployment("api"), Side::Live, live));
+    erring
+        .evidence
+        .push(evidence(&deployment("api"), Side::Former, former));
+    let check = |inventory: &Inventory, wrong: &str| {
+        let plan = plan(&request(), inventory, &platform()).unwrap();
+        assert_eq!(
+            plan.decision.say,
+            Say::RollBack,
+            "it is still better than what fails"
+        );
+        let said = format!(
+            "the old version is not well itself (deployment/api: v1.2.3: {wrong}): graver rows decide without it"
+        );
+        assert!(plan.warnings.contains(&said), "{:#?}", plan.warnings);
+    };
+    check(
+        &inventory([restarting]),
+        "api-rs1-1 restarted 5 times in 40m and is ready in between",
+    );
+    check(
+        &erring,
+        "pods of earlier versions log 12.0 error lines a minute and pod",
+    );
 }
 
 /// Never came up since it was deployed days ago, and nothing good is known of it.

@@ -203,6 +203,7 @@ fn choice(name: &str) -> Choice {
         "api-gateway" => Because::Observed {
             ready: 1,
             since: Some("2026-11-14T09:02:40Z".parse().expect("a time")),
+            unwell: None,
         },
         "reporting-service" => Because::Named {
             selector: "reporting-service=image:v1.2.3".to_owned(),
