@@ -1,5 +1,7 @@
-//! What earlier runs tell: which one is still open, and how long rollouts took.
+//! What earlier runs tell: which one is still open, how long rollouts took, what was taken back and what was gone back
+//! to.
 
+use crate::running::{self, Rest};
 use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
@@ -10,13 +12,14 @@ use astern_model::plan::{Intent, TargetChanges};
 use astern_model::record::Event;
 use astern_model::step::{After, Before, Spec, workload};
 use astern_model::target::Target;
-use astern_plan::{History, MARK_ROLLED_BACK_BY, Taken};
+use astern_plan::{History, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, Taken};
 use astern_port::Failure;
+use astern_port::journal::Journal;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Runs that are read for a forecast. A median of a few is enough, and each costs one request in parallel.
+/// Runs of a namespace that are read. A median of a few is enough, and each costs one request in parallel.
 const LOOK_BACK: usize = 5;
 
 /// What the newest runs tell.
@@ -28,97 +31,111 @@ pub struct Past {
     pub history: History,
     /// Templates that a run has taken back and nobody has put back since: by which run.
     pub rolled_back: BTreeMap<(Target, TemplateHash), RunId>,
+    /// Templates that a run went back to and validated, and that none has taken back since: by which run.
+    pub restored: BTreeMap<(Target, TemplateHash), RunId>,
 }
 
 impl Past {
-    /// Marks the revisions that an earlier run has taken back, so that choosing passes them over.
+    /// Marks the revisions that an earlier run has taken back, so that choosing passes them over, and those that one
+    /// went back to and validated, so that choosing knows them as good.
     pub fn mark(&self, inventory: &mut Inventory) {
-        for ((target, hash), run) in &self.rolled_back {
-            let Some(workload) = inventory.workloads.get_mut(target) else {
-                continue;
-            };
-            for revision in workload
-                .revisions
-                .iter_mut()
-                .filter(|revision| &revision.hash == hash)
-            {
-                revision
-                    .marks
-                    .insert(MARK_ROLLED_BACK_BY.to_owned(), run.to_string());
+        let marks = [
+            (MARK_ROLLED_BACK_BY, &self.rolled_back),
+            (MARK_RESTORED_BY, &self.restored),
+        ];
+        for (mark, of) in marks {
+            for ((target, hash), run) in of {
+                let workload = inventory.workloads.get_mut(target);
+                let revisions = workload.into_iter().flat_map(|workload| &mut workload.revisions);
+                for revision in revisions.filter(|revision| &revision.hash == hash) {
+                    revision.marks.insert(mark.to_owned(), run.to_string());
+                }
+            }
+        }
+    }
+
+    /// Takes in a run that came after all that were taken in before: a rollback speaks against what it replaced, and,
+    /// once validated, for what it wrote; an undo takes its word back.
+    fn follow(&mut self, book: &Book) {
+        match &book.plan.intent {
+            Intent::RollBack => {
+                let validated = running::rest(book) == Rest::Validated;
+                for taken in taken(book) {
+                    let (before, after) = ((taken.target.clone(), taken.before), (taken.target, taken.after));
+                    self.restored.remove(&before);
+                    self.rolled_back.insert(before, book.id.clone());
+                    if validated {
+                        self.rolled_back.remove(&after);
+                        self.restored.insert(after, book.id.clone());
+                    }
+                }
+            }
+            Intent::Undo { run } => {
+                self.rolled_back.retain(|_, by| by != run);
+                self.restored.retain(|_, by| by != run);
             }
         }
     }
 }
 
-/// Reads the newest runs. A run whose journal is damaged is passed over here; `runs` names it.
+/// Reads the newest runs of a namespace.
 ///
 /// # Errors
 /// When the journal cannot be listed or read: an open run must not be overlooked.
 pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> {
-    let runs = world.journal.runs().await?;
-    let newest = runs
+    let books = newest(&*world.journal, namespace, LOOK_BACK).await?;
+    let open = books
         .iter()
-        .take(LOOK_BACK)
-        .map(|run| Book::open(&*world.journal, run));
-    let mut books = Vec::new();
-    for opened in futures::future::join_all(newest).await {
-        match opened {
-            Ok(book) => books.push(book),
-            Err(BookError::Store { source, .. }) => return Err(source),
-            Err(_) => {}
-        }
-    }
-    let here = || books.iter().filter(|book| book.plan.namespace == namespace);
-    let open = here()
         .find(|book| !matches!(book.run.phase, Phase::Finished(_)))
         .map(|book| (book.id.clone(), book.run.phase.clone()));
-    let mut history = History::default();
-    for book in here() {
+    let mut past = Past {
+        open,
+        ..Past::default()
+    };
+    for book in &books {
         for (target, took) in rollouts(book) {
-            history.rollouts.entry(target).or_default().push(took);
+            past.history.rollouts.entry(target).or_default().push(took);
         }
     }
-    let rolled_back = rolled_back(here());
-    Ok(Past {
-        open,
-        history,
-        rolled_back,
-    })
+    for book in books.iter().rev() {
+        past.follow(book);
+    }
+    Ok(past)
 }
 
-/// The newest run, if it is not over: what `status` must not hide.
+/// The newest run of a namespace, if it is not over: what `status` must not hide. While a run is not over, no other
+/// one begins in its namespace.
 ///
 /// # Errors
-/// When the journal cannot be listed.
-pub async fn open_run(world: &World) -> Result<Option<(RunId, Phase)>, Failure> {
-    let runs = world.journal.runs().await?;
-    let Some(newest) = runs.first() else {
-        return Ok(None);
-    };
-    let book = Book::open(&*world.journal, newest).await.ok();
-    Ok(book
+/// When the journal cannot be listed or read.
+pub async fn open_run(world: &World, namespace: &str) -> Result<Option<(RunId, Phase)>, Failure> {
+    let books = newest(&*world.journal, namespace, 1).await?;
+    Ok(books
+        .into_iter()
+        .next()
         .filter(|book| !matches!(book.run.phase, Phase::Finished(_)))
         .map(|book| (book.id, book.run.phase)))
 }
 
-/// From the oldest run to the newest: a rollback speaks against what it replaced, an undo takes that word back.
-fn rolled_back<'a>(newest_first: impl Iterator<Item = &'a Book>) -> BTreeMap<(Target, TemplateHash), RunId> {
-    let mut against = BTreeMap::new();
-    let mut oldest_first: Vec<&Book> = newest_first.collect();
-    oldest_first.reverse();
-    for book in oldest_first {
-        match &book.plan.intent {
-            Intent::RollBack => {
-                against.extend(
-                    taken(book)
-                        .into_iter()
-                        .map(|taken| ((taken.target, taken.before), book.id.clone())),
-                );
+/// The newest runs of a namespace, newest first, `most` of them. A store that several namespaces share is read on until
+/// they are found. A run whose journal is damaged is passed over here; `runs` names it.
+async fn newest(journal: &dyn Journal, namespace: &str, most: usize) -> Result<Vec<Book>, Failure> {
+    let runs = journal.runs().await?;
+    let mut books = Vec::new();
+    for some in runs.chunks(most) {
+        for opened in futures::future::join_all(some.iter().map(|run| Book::open(journal, run))).await {
+            match opened {
+                Ok(book) if book.plan.namespace == namespace => books.push(book),
+                Err(BookError::Store { source, .. }) => return Err(source),
+                Ok(_) | Err(_) => {}
             }
-            Intent::Undo { run } => against.retain(|_, by| by != run),
+        }
+        if books.len() >= most {
+            break;
         }
     }
-    against
+    books.truncate(most);
+    Ok(books)
 }
 
 fn rollouts(book: &Book) -> Vec<(Target, SignedDuration)> {

@@ -23,7 +23,7 @@ pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) ->
     let (standing, holding, open) = futures::join!(
         survey::status(&wired.world, &wired.platform),
         wired.world.lock.holding(&wired.platform.namespace),
-        history::open_run(&wired.world)
+        history::open_run(&wired.world, &wired.platform.namespace)
     );
     let (inventory, assessment) = standing?;
     match (holding, open) {

@@ -90,6 +90,37 @@ fn with_nothing_known_good_the_refusal_lists_every_revision_with_its_reason() {
     refused(&place, &words, |place| place.roll_back(&[]));
 }
 
+#[test]
+fn what_a_rollback_went_back_to_is_good_when_the_next_release_fails_too() {
+    let (place, neighbour) = (Place::new("again"), Place::new("neighbour"));
+    let store = place.file("runs.db");
+    let store = ["--store", store.to_str().unwrap()];
+    let roll_back = |place: &Place| {
+        place
+            .astern(&[&store, &["rollback"], &YES[..]].concat())
+            .expect(0)
+    };
+    for place in [&place, &neighbour] {
+        place.platform("");
+        place.bad_release("api", 1);
+        roll_back(place);
+    }
+    // As many runs of a neighbour as are read of one namespace.
+    for version in ["v3", "v4", "v5", "v6", "v7"] {
+        neighbour.put(&deployment("api", 1, crashing("api", version)));
+        neighbour.until_it_crashes();
+        roll_back(&neighbour);
+    }
+    // v3 replaces v1 whole before it fails, and v1 had been brought back: nothing in the cluster speaks for it.
+    place.roll_out(&deployment("api", 1, pod("api", "v3")));
+    place.until("v1 to be gone", 30, |place| place.pods().len() == 1);
+    place.kubectl(&["label", "pods", "--all", &format!("{CRASHES}=true")]);
+    place.until_it_crashes();
+    let done = roll_back(&place);
+    says(&done, &["restored: run r", "passed the validation"]);
+    assert_eq!(place.image("api"), "api:v1");
+}
+
 /// Makes a Deployment's template look as if it had been written long ago: the only time of it that a client can set.
 fn written_long_ago(place: &Place, name: &str) {
     let object = place.get(&format!("deployment/{name}"));
