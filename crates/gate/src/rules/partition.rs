@@ -47,10 +47,12 @@ fn judge(write: &Write<'_>, workload: &Workload) -> Option<Finding> {
         some(&stay),
         write.to.version
     );
+    // The template first: with the partition gone first, every pod would take the version that must go.
     let hint = format!(
-        "let all pods follow, then plan again: `kubectl patch {target} -n {} --type merge -p \
+        "first put the good template back: `kubectl rollout undo {target} -n {0} --to-revision={1}`, then let all pods \
+         follow: `kubectl patch {target} -n {0} --type merge -p \
          '{{\"spec\":{{\"updateStrategy\":{{\"rollingUpdate\":{{\"partition\":0}}}}}}}}'`",
-        target.namespace
+        target.namespace, write.to.number
     );
     Some(refuse(CODE, Some(target), message, hint))
 }
@@ -64,6 +66,20 @@ fn ordinal(pod: &str) -> Option<u32> {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, pod};
+
+    #[test]
+    fn the_way_out_puts_the_template_back_before_it_lets_all_pods_follow() {
+        let mut fixture = Fixture::stuck_statefulset();
+        fixture.workload().strategy = Strategy::RollingUpdate {
+            max_surge: None,
+            max_unavailable: None,
+            partition: 1,
+            ordered: true,
+        };
+        let hint = super::check(&fixture.context()).remove(0).hint;
+        let undo = hint.find("kubectl rollout undo statefulset/store -n shop --to-revision=1");
+        assert!(undo.is_some() && undo < hint.find("kubectl patch"), "{hint}");
+    }
 
     #[test]
     fn pods_that_a_partition_keeps_on_another_version_are_named() {
