@@ -1,5 +1,6 @@
 //! What the gate found wrong with, or remarkable about, a plan.
 
+use crate::policy::Policy;
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -31,10 +32,28 @@ pub enum Severity {
     Warn,
 }
 
-/// What the person or pipeline allowed beforehand, by flags.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What was settled beforehand: by whoever asks, with flags, and by the platform's owners, with their policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Allowances {
     /// Owners whose writing back is accepted (`--accept-revert OWNER`), by name.
     pub accept_revert: BTreeSet<String>,
+    /// Image tags that say nothing, because somebody may move them (`policy.mutableTags`).
+    pub mutable_tags: BTreeSet<String>,
+}
+
+impl Allowances {
+    /// What a policy settles, and no flag.
+    pub fn of(policy: &Policy) -> Self {
+        Self {
+            accept_revert: BTreeSet::new(),
+            mutable_tags: policy.mutable_tags.iter().cloned().collect(),
+        }
+    }
+}
+
+impl Default for Allowances {
+    fn default() -> Self {
+        Self::of(&Policy::default())
+    }
 }

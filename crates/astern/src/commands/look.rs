@@ -11,6 +11,7 @@ use astern_app::{judging, survey};
 use astern_model::choice::human;
 use astern_model::finding::Allowances;
 use astern_model::plan::Criteria;
+use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure};
 use astern_model::verdict::{CheckResult, Verdict};
 use astern_port::lock::Holding;
@@ -115,7 +116,7 @@ pub(crate) async fn plan(
         &wired.world,
         &wired.platform,
         &asked,
-        &allowances(&choose.accept_revert),
+        &allowances(&wired.platform, &choose.accept_revert),
         Evidence::Leave,
     )
     .await;
@@ -261,9 +262,11 @@ fn names(typed: &[String]) -> Result<Vec<Name>, CliError> {
         .collect()
 }
 
-pub(crate) fn allowances(accept_revert: &[String]) -> Allowances {
+/// What the flags and the platform's policy settle for the gate.
+pub(crate) fn allowances(platform: &Platform, accept_revert: &[String]) -> Allowances {
     Allowances {
         accept_revert: accept_revert.iter().cloned().collect(),
+        ..Allowances::of(&platform.policy)
     }
 }
 

@@ -97,7 +97,7 @@ fn what_a_rollback_went_back_to_is_good_when_the_next_release_fails_too() {
     let store = ["--store", store.to_str().unwrap()];
     let roll_back = |place: &Place| {
         place
-            .astern(&[&store, &["rollback"], &YES[..]].concat())
+            .astern(&[&store[..], &["rollback"], &YES].concat())
             .expect(0)
     };
     for place in [&place, &neighbour] {

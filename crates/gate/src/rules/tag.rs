@@ -4,14 +4,12 @@ use super::warn;
 use crate::context::{Context, Write};
 use astern_model::finding::Finding;
 use astern_model::image::Image;
-use astern_model::policy::Policy;
 use astern_model::workload::Workload;
+use std::collections::BTreeSet;
 
 pub(crate) const CODE: &str = "AST0216";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
-    // A plan does not carry its policy, so the tags that nobody should trust are the default policy's.
-    let mutable = Policy::default().mutable_tags;
     let mut findings = Vec::new();
     for (write, workload) in context.written_ahead() {
         let Some(revision) = write.revision else {
@@ -21,7 +19,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             .template
             .images()
             .into_iter()
-            .filter(|image| may_move(image, &mutable));
+            .filter(|image| may_move(image, &context.allow.mutable_tags));
         findings.extend(
             moved
                 .filter(|image| !recorded(workload, &write, image))
@@ -31,11 +29,8 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     findings
 }
 
-fn may_move(image: &Image, mutable: &[String]) -> bool {
-    image.digest().is_none()
-        && image
-            .tag()
-            .is_none_or(|tag| mutable.iter().any(|word| word == tag))
+fn may_move(image: &Image, mutable: &BTreeSet<String>) -> bool {
+    image.digest().is_none() && image.tag().is_none_or(|tag| mutable.contains(tag))
 }
 
 /// Whether a pod of the target revision still tells the digest.
@@ -92,5 +87,16 @@ mod tests {
         );
         check("registry.test/api:latest", true, "");
         check("registry.test/api:latest@sha256:ab", false, "");
+    }
+
+    #[test]
+    fn which_tags_move_is_the_owners_word() {
+        let mut fixture = Fixture::sound();
+        fixture.allow.mutable_tags = ["candidate".to_owned()].into();
+        for (tag, moves) in [("candidate", true), ("latest", false)] {
+            let image = format!("registry.test/api:{tag}");
+            fixture.retemplate(json!({"containers": [{"name": "api", "image": image}]}));
+            assert_eq!(!fixture.told(super::check).is_empty(), moves, "{tag}");
+        }
     }
 }
