@@ -151,6 +151,9 @@ fn against(view: &View<'_>, signals: &Signals) -> Option<String> {
             signals.pods_live.max(view.workload.desired),
         ));
     }
+    if let Some(blocked) = &signals.blocked {
+        return Some(blocked.clone());
+    }
     signals
         .deadline
         .as_ref()
@@ -200,7 +203,9 @@ fn holds(view: &View<'_>, signals: &Signals, state: Health, chosen: Option<&Know
         (
             When::NotReady,
             any(|trouble| matches!(trouble, Trouble::NotReady { .. } | Trouble::Starting))
-                || signals.deadline.is_some(),
+                || signals.deadline.is_some()
+                // What was brought back waits as well, and going further back would not help it.
+                || (signals.blocked.is_some() && !timeline::brought_back(view)),
         ),
         (When::ErrorLines, matches!(signals.errors, Errors::Bad { .. })),
         (When::ProbeFails, !signals.probes_failed.is_empty()),

@@ -50,6 +50,16 @@ pub(crate) fn judge(evidence: &[&Evidence], limits: Limits, now: Timestamp) -> E
     }
 }
 
+/// Why nothing is known of the former version's logs although they were asked for, so that the live one's were held
+/// against the absolute limit alone.
+pub(crate) fn former_unread(evidence: &[&Evidence], now: Timestamp) -> Option<String> {
+    let asked = evidence
+        .iter()
+        .any(|of| of.side == Side::Former && matches!(of.fact, Fact::ErrorLines { .. }));
+    let why = rate(evidence, Side::Former, now).err().filter(|_| asked)?;
+    Some(format!("of the earlier version: {why}"))
+}
+
 /// What is wrong with pods of earlier versions that log as many errors as no version may, as a phrase.
 pub(crate) fn former(evidence: &[&Evidence], limits: Limits, now: Timestamp) -> Option<String> {
     let (rate, _) = rate(evidence, Side::Former, now).ok()?;

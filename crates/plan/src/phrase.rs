@@ -151,7 +151,10 @@ fn missing(entry: &WorkloadAssessment) -> String {
         Fact::ErrorLines {
             per_minute: Known::Unknown(why),
             ..
-        } if evidence.side == Side::Live => Some(format!("error lines: {why}")),
+        } => Some(match evidence.side {
+            Side::Live => format!("error lines: {why}"),
+            Side::Former => format!("error lines of the earlier version: {why}"),
+        }),
         Fact::Probe {
             name,
             passed: Known::Unknown(why),
@@ -164,7 +167,7 @@ fn missing(entry: &WorkloadAssessment) -> String {
         _ => None,
     };
     let mut told: Vec<String> = entry.evidence.iter().filter_map(unknown).collect();
-    if rate(entry, Side::Live).is_none() && !told.iter().any(|text| text.starts_with("error lines")) {
+    if rate(entry, Side::Live).is_none() && !told.iter().any(|text| text.starts_with("error lines:")) {
         told.push("logs were not read".to_owned());
     }
     if told.is_empty() {

@@ -207,14 +207,14 @@ fn of_autoscaler(one: &Move<'_>) -> Vec<String> {
 fn of_pods(one: &Move<'_>) -> Vec<String> {
     let target = one.target();
     let mut remarks = Vec::new();
-    for (pod, trouble) in stuck(one.view) {
+    for (pod, trouble) in stuck(one.view, &one.to.template) {
         remarks.push(format!(
             "pod/{} of {target} is deleted, which is irreversible: it cannot recover ({}) and the others wait for it",
             pod.name,
             trouble.phrase()
         ));
     }
-    for pod in may_stay(one.view) {
+    for pod in may_stay(one.view, &one.to.template) {
         remarks.push(format!(
             "pod/{} of {target} is not ready and is not deleted, because it may yet become ready or cannot be seen: should the others go on waiting for it, the run stops at the deadline and asks",
             pod.name

@@ -4,12 +4,13 @@
 use crate::assess::{RESTART_EVERY, RESTARTS_OFTEN};
 use crate::errors::{self, Answered, Errors, Limits};
 use crate::forecast::{PROGRESS_DEADLINE, ready_grace};
+use crate::steps;
 use crate::world::{View, World, count, number};
 use astern_model::choice::human;
 use astern_model::evidence::{Evidence, Fact, Side, Source, Trouble};
 use astern_model::policy::{Policy, When};
 use astern_model::workload::Pod;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
 /// Pods of one side that do not serve for the same cause.
@@ -40,6 +41,8 @@ pub(crate) struct Signals {
     pub(crate) former: Vec<(Pod, Trouble)>,
     /// Why new pods cannot be made.
     pub(crate) not_created: Option<String>,
+    /// A broken pod of an earlier version for which the rollout of the live one waits for ever.
+    pub(crate) blocked: Option<String>,
     /// The condition that the rollout made no progress.
     pub(crate) deadline: Option<String>,
     /// A live pod that serves between crashes: its name and restarts.
@@ -71,6 +74,7 @@ impl Signals {
             troubles,
             waiting,
             lost,
+            blocked: None,
             former: former_troubles(view, at),
             not_created: not_created(view),
             deadline: deadline(view),
@@ -91,14 +95,32 @@ impl Signals {
                 signals.deadline = None;
             }
         }
-        signals.note_missing(policy);
+        signals.blocked = signals.blocking(view);
+        signals.note_missing(view, policy, at);
         signals
     }
 
-    fn note_missing(&mut self, policy: &Policy) {
+    fn blocking(&self, view: &View<'_>) -> Option<String> {
+        let (pod, trouble) = self
+            .former
+            .iter()
+            .filter(|_| steps::waits_for_each(view))
+            .find(|(_, trouble)| trouble.cannot_pass())?;
+        Some(format!(
+            "the rollout waits for {} of {}, which cannot recover: {}; it goes on once that pod is deleted",
+            pod.name,
+            view.version_of(pod),
+            phrase(trouble)
+        ))
+    }
+
+    fn note_missing(&mut self, view: &View<'_>, policy: &Policy, at: Timestamp) {
         let judged = |when: When| policy.matrix.iter().any(|row| row.when == when);
-        if let (Errors::Unknown(why), true) = (&self.errors, judged(When::ErrorLines)) {
-            self.missing.push(why.clone());
+        if judged(When::ErrorLines) {
+            match &self.errors {
+                Errors::Unknown(why) => self.missing.push(why.clone()),
+                _ => self.missing.extend(errors::former_unread(&view.evidence, at)),
+            }
         }
         if self.pods_unread {
             self.missing.push("its pods could not be read".to_owned());
@@ -210,10 +232,16 @@ fn live_troubles(view: &View<'_>, at: Timestamp) -> Grouped {
     (counts, group(waiting), group(lost))
 }
 
+/// A node frees itself as old pods go, and the kubelet asks a registry that hiccups again after 10 s.
+const MAY_PASS_FOR: SignedDuration = SignedDuration::from_secs(15);
+
 /// Being young is no trouble: a pod may take as long as its own probes allow.
 fn counts_against(view: &View<'_>, pod: &Pod, trouble: &Trouble, at: Timestamp) -> bool {
     let age = at.duration_since(pod.created_at);
     match trouble {
+        Trouble::Unschedulable { .. } => age > MAY_PASS_FOR,
+        // A kubelet that backs off has asked more than once.
+        Trouble::ImagePull { message, .. } => age > MAY_PASS_FOR || message.starts_with("Back-off"),
         Trouble::NotReady { .. } => age > ready_grace(&view.workload.template),
         Trouble::Starting => age > view.workload.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         _ => trouble.cannot_pass(),

@@ -78,9 +78,10 @@ pub(crate) fn longest(steps: &[Step]) -> SignedDuration {
     ends.values().max().copied().unwrap_or_default()
 }
 
-/// Live pods that no waiting mends, of a StatefulSet whose controller waits for each: the highest ordinal first.
-pub(crate) fn stuck<'a>(view: &View<'a>) -> Vec<(&'a Pod, &'a Trouble)> {
-    let cannot_pass = waited_for(view)
+/// Pods that no waiting mends, of a StatefulSet whose controller waits for each before it goes on to `to`: the highest
+/// ordinal first. They need not be live ones: whoever fixes forward leaves the broken pod of the version before.
+pub(crate) fn stuck<'a>(view: &View<'a>, to: &TemplateHash) -> Vec<(&'a Pod, &'a Trouble)> {
+    let cannot_pass = waited_for(view, to)
         .into_iter()
         .filter(|(_, trouble)| trouble.cannot_pass());
     let mut pods: Vec<(&Pod, &Trouble)> = cannot_pass.collect();
@@ -88,24 +89,31 @@ pub(crate) fn stuck<'a>(view: &View<'a>) -> Vec<(&'a Pod, &'a Trouble)> {
     pods
 }
 
-/// Live pods for which such a controller waits as well, and which nothing entitles anybody to delete.
-pub(crate) fn may_stay<'a>(view: &View<'a>) -> Vec<&'a Pod> {
-    let may_pass = waited_for(view)
+/// Pods for which such a controller waits as well, and which nothing entitles anybody to delete.
+pub(crate) fn may_stay<'a>(view: &View<'a>, to: &TemplateHash) -> Vec<&'a Pod> {
+    let may_pass = waited_for(view, to)
         .into_iter()
         .filter(|(_, trouble)| !trouble.cannot_pass());
     may_pass.map(|(pod, _)| pod).collect()
 }
 
-fn waited_for<'a>(view: &View<'a>) -> Vec<(&'a Pod, &'a Trouble)> {
+/// Whether the controller waits for each pod before it replaces the next.
+pub(crate) fn waits_for_each(view: &View<'_>) -> bool {
     let ordered = matches!(
         view.workload.strategy,
         Strategy::RollingUpdate { ordered: true, .. }
     );
-    if !ordered || view.workload.target.kind != WorkloadKind::StatefulSet {
+    ordered && view.workload.target.kind == WorkloadKind::StatefulSet
+}
+
+fn waited_for<'a>(view: &View<'a>, to: &TemplateHash) -> Vec<(&'a Pod, &'a Trouble)> {
+    if !waits_for_each(view) {
         return Vec::new();
     }
-    let unready = view.live_pods().filter(|pod| !pod.ready);
-    unready
+    let others = view
+        .standing()
+        .filter(|pod| !pod.ready && pod.revision.as_ref() != Some(to));
+    others
         .filter_map(|pod| pod.trouble.as_ref().map(|trouble| (pod, trouble)))
         .collect()
 }
@@ -227,16 +235,18 @@ fn resume(one: &Move<'_>, after: StepId) -> Step {
 
 /// The deletions that let the template reach its pods; each is made to follow the one before it by the caller.
 fn deletions(one: &Move<'_>) -> Vec<Step> {
-    let stuck = stuck(one.view).into_iter().map(|(pod, trouble)| {
-        delete(
-            one,
-            pod,
-            DeleteWhy::Stuck {
-                trouble: trouble.clone(),
-            },
-            forecast::request(),
-        )
-    });
+    let stuck = stuck(one.view, &one.to.template)
+        .into_iter()
+        .map(|(pod, trouble)| {
+            delete(
+                one,
+                pod,
+                DeleteWhy::Stuck {
+                    trouble: trouble.clone(),
+                },
+                forecast::request(),
+            )
+        });
     let (old, _) = on_delete(one.view, &one.to.template);
     let replaced = old.into_iter().map(|pod| {
         delete(

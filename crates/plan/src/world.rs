@@ -138,7 +138,8 @@ impl<'a> View<'a> {
             .filter(|pod| pod.revision.as_ref() != Some(&self.live))
     }
 
-    fn standing(&self) -> impl Iterator<Item = &'a Pod> {
+    /// Pods that are not on their way out.
+    pub(crate) fn standing(&self) -> impl Iterator<Item = &'a Pod> {
         self.pods.iter().copied().filter(|pod| !pod.terminating)
     }
 

@@ -161,21 +161,35 @@ fn of_an_on_delete_daemonset_only_the_pods_of_the_bad_version_are_deleted() {
     assert!(!images.contains("v2"), "{images}");
 }
 
+/// db, whose three pods go one by one.
+fn ordered(template: Value) -> Value {
+    workload(
+        "StatefulSet",
+        "db",
+        template,
+        json!({ "replicas": 3, "serviceName": "db" }),
+    )
+}
+
 #[test]
 fn a_stateful_set_stuck_on_its_broken_pod_is_unblocked() {
-    let place = Place::new("ordered");
+    unblocked("ordered", &["v2"]);
+}
+
+#[test]
+fn a_stateful_set_that_was_fixed_forward_over_its_broken_pod_is_unblocked() {
+    unblocked("forward", &["v2", "v3"]);
+}
+
+/// v1 serves, the first of `bad` breaks db-2, the others are applied over it; all goes back to v1.
+fn unblocked(name: &str, bad: &[&str]) {
+    let place = Place::new(name);
     place.platform("");
-    let set = |template: Value| {
-        workload(
-            "StatefulSet",
-            "db",
-            template,
-            json!({ "replicas": 3, "serviceName": "db" }),
-        )
-    };
-    place.roll_out(&set(pod("db", "v1")));
-    place.put(&set(crashing("db", "v2")));
-    place.until_it_crashes();
+    place.roll_out(&ordered(pod("db", "v1")));
+    for version in bad {
+        place.put(&ordered(crashing("db", version)));
+        place.until_it_crashes();
+    }
     let before = place.pods();
     place.roll_back(&[]).expect(0);
     let after = place.pods();

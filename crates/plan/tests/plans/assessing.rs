@@ -2,11 +2,13 @@
 
 use crate::support::{
     Build, crash_loop, crashing, depending, deployment, errors, evidence, health_probe, inventory, not_ready,
-    platform, probed, released, replaced, workload,
+    of_kind, platform, probed, released, replaced, target, workload,
 };
 use astern_model::assessment::{Health, WorkloadAssessment};
 use astern_model::evidence::{Fact, Known, Side, Trouble};
 use astern_model::policy::When;
+use astern_model::target::WorkloadKind;
+use astern_model::workload::Strategy;
 use astern_plan::assess;
 
 fn one(build: Build, facts: Vec<(Side, Fact)>) -> WorkloadAssessment {
@@ -58,7 +60,7 @@ fn a_workloads_state_comes_with_one_phrase_that_says_why() {
         message: "not found".to_owned(),
     };
     check(
-        released("api").troubled(2, 1, "14:11:55", pull),
+        released("api").troubled(2, 1, "14:11:40", pull),
         (
             Health::Failing,
             "ImagePullBackOff registry.test/api:v1.2.4: not found (1 of 3 pods, api-rs2-0)",
@@ -118,6 +120,84 @@ fn a_young_rollout_is_progress_and_an_old_one_that_is_not_ready_is_trouble() {
     // The readiness probe allows 5 s and three periods of 5 s; nobody is held to less than 30 s.
     assert_eq!(unready("14:11:31"), [When::AllHealthy]);
     assert_eq!(unready("14:11:29"), [When::NotReady]);
+}
+
+#[test]
+fn one_pull_that_failed_or_a_node_that_is_full_for_a_moment_is_no_trouble_yet() {
+    let pull = |message: &str| Trouble::ImagePull {
+        container: "api".to_owned(),
+        image: "registry.test/api:v1.2.4".to_owned(),
+        message: message.to_owned(),
+    };
+    let unschedulable = || Trouble::Unschedulable {
+        message: "0/3 nodes are available: 3 Insufficient cpu".to_owned(),
+    };
+    let holds =
+        |since: &str, trouble: Trouble| one(released("api").troubled(2, 1, since, trouble), quiet()).holds;
+    assert_eq!(holds("14:11:46", pull("i/o timeout")), [When::AllHealthy]);
+    assert_eq!(holds("14:11:44", pull("i/o timeout")), [When::PodsNotStarting]);
+    assert_eq!(
+        holds(
+            "14:11:59",
+            pull("Back-off pulling image \"registry.test/api:v1.2.4\"")
+        ),
+        [When::PodsNotStarting]
+    );
+    assert_eq!(holds("14:11:46", unschedulable()), [When::AllHealthy]);
+    assert_eq!(holds("14:11:44", unschedulable()), [When::PodsNotStarting]);
+}
+
+/// v1.2.4 broke db-1, and v1.2.5 was applied over it: the controller waits for db-1.
+fn fixed_forward() -> Build {
+    of_kind(target(WorkloadKind::StatefulSet, "db"))
+        .revision(1, "v1.2.3", "2026-11-19T10:00:00Z")
+        .revision(2, "v1.2.4", "14:00:00")
+        .revision(3, "v1.2.5", "14:02:00")
+        .serving(1, 1, "2026-11-19T10:00:20Z")
+        .troubled(2, 1, "14:00:10", crash_loop())
+}
+
+#[test]
+fn an_ordered_rollout_that_waits_for_a_broken_pod_of_an_earlier_version_says_so() {
+    let waits = "the rollout waits for db-1 of v1.2.4, which cannot recover: CrashLoopBackOff, exit 1, 4 restarts: \
+                 \"panic: no DATABASE_URL\"; it goes on once that pod is deleted";
+    check(fixed_forward(), (Health::Failing, waits, &[When::NotReady]));
+    // What was brought back waits as well, and going further back would not help it.
+    let undone = fixed_forward().brought_back(1, 4);
+    check(undone, (Health::Degraded, waits, &[]));
+    let side_by_side = fixed_forward().strategy(Strategy::RollingUpdate {
+        max_surge: None,
+        max_unavailable: None,
+        partition: 0,
+        ordered: false,
+    });
+    assert_eq!(one(side_by_side, quiet()).holds, [When::AllHealthy]);
+}
+
+#[test]
+fn logs_of_the_earlier_version_that_could_not_be_read_are_missing_evidence() {
+    let unread = (
+        Side::Former,
+        errors(Known::Unknown("pods/log may not be read".to_owned())),
+    );
+    let facts = vec![(Side::Live, errors(Known::Is(4.0))), unread];
+    let mut inventory = inventory([crashing("api")]);
+    let subject = deployment("api");
+    inventory.evidence = facts
+        .into_iter()
+        .map(|(side, fact)| evidence(&subject, side, fact))
+        .collect();
+    let assessment = assess(&inventory, &platform(), &[]);
+    assert_eq!(
+        assessment.workloads[0].holds,
+        [When::CrashLoop, When::EvidenceMissing]
+    );
+    let decision = astern_plan::decide(&assessment, &[], &platform().policy);
+    let (_, why) = &decision.fired[1].on[0];
+    assert_eq!(
+        why,
+        "error lines of the earlier version: pods/log may not be read"
+    );
 }
 
 #[test]

@@ -294,6 +294,26 @@ fn a_stuck_ordered_stateful_set_is_unblocked_from_the_highest_ordinal_on() {
 }
 
 #[test]
+fn a_stateful_set_that_was_fixed_forward_over_a_broken_pod_is_unblocked_too() {
+    let plan = rollback(vec![
+        of_kind(target(WorkloadKind::StatefulSet, "db"))
+            .revision(1, "v1.2.3", "2026-11-19T10:00:00Z")
+            .revision(2, "v1.2.4", "14:00:00")
+            .revision(3, "v1.2.5", "14:02:00")
+            .serving(1, 2, "2026-11-19T10:00:20Z")
+            .troubled(2, 1, "14:00:10", crash_loop()),
+    ]);
+    insta::assert_snapshot!(steps(&plan), @r"
+    wave 1
+      template:statefulset/db: put statefulset/db back to v1.2.3 (revision 1) (1s, at most 30s)
+    wave 2
+      delete:statefulset/db/db-2: delete pod/db-2, which cannot recover (CrashLoopBackOff, exit 1, 4 restarts) (1s, at most 1m 5s)
+    wave 3
+      rollout:statefulset/db: wait until statefulset/db serves v1.2.3 (17s, at most 10m)
+    ");
+}
+
+#[test]
 fn pods_that_may_yet_become_ready_or_that_nobody_waits_for_are_not_deleted() {
     let deletions = |plan: &Plan| {
         plan.steps
