@@ -10,9 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What kubectl puts beside a manifest; it may hold literal values of any field.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Words in an argument that make its value one to hide.
-const TELLTALES: [&str; 8] = [
+const TELLTALES: [&str; 13] = [
     "password",
     "passwd",
+    "passphrase",
+    "-pass",
+    "_pass",
+    "pwd",
+    "private-key",
     "token",
     "secret",
     "apikey",
@@ -198,17 +203,32 @@ fn shown(field: &str, value: Option<&Value>) -> Option<Shown> {
     if is_literal || may_hold_one {
         return Some(Shown::Masked);
     }
-    Some(Shown::Value(match value {
+    let text = match value {
         Value::String(text) => text.clone(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
             canonical(value)
         }
-    }))
+    };
+    Some(if holds_user(&text) {
+        Shown::Masked
+    } else {
+        Shown::Value(text)
+    })
 }
 
 fn holds_telltale(value: &Value) -> bool {
     let text = canonical(value).to_ascii_lowercase();
     TELLTALES.iter().any(|telltale| text.contains(telltale))
+}
+
+/// Whether an address in the text names a user, as `postgres://api:hunter2@db/shop` does. A token may stand there alone.
+fn holds_user(text: &str) -> bool {
+    text.match_indices("://").any(|(at, mark)| {
+        let rest = &text[at + mark.len()..];
+        let ends = |c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | ',') || c.is_whitespace();
+        let authority = rest.split(ends).next().unwrap_or_default();
+        authority.contains('@')
+    })
 }
 
 fn join(path: &str, key: &str) -> String {

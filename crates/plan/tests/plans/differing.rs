@@ -105,6 +105,30 @@ fn equal_templates_do_not_differ_whatever_the_order_of_their_keys() {
 }
 
 #[test]
+fn arguments_and_addresses_that_carry_a_credential_are_hidden() {
+    let of = |args: Value| {
+        pod(json!([{"name": "api", "image": "registry.test:5000/api@sha256:ab", "args": args}]))
+    };
+    let check = |hidden: bool, arg: &str| {
+        let told = told(of(json!(["serve"])), of(json!(["serve", arg])));
+        assert_eq!(told.contains("***"), hidden, "{arg}: {told}");
+        assert_eq!(told.contains(arg), !hidden, "{arg}: {told}");
+    };
+    check(true, "--password=hunter2");
+    check(true, "--redis-pass=hunter2");
+    check(true, "--dsn=postgres://api:hunter2@db.test/shop");
+    check(true, "--repository=https://ghp_0123456789@git.test/shop");
+    check(false, "--backend=https://api.test/users/@me");
+    check(false, "--mail=ops@example.test");
+    let annotated = |at: &str| json!({"metadata": {"annotations": {"example.test/source": at}}});
+    let told = told(
+        annotated("https://a.test"),
+        annotated("https://api:hunter2@b.test"),
+    );
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
 fn another_order_of_the_same_entries_is_a_difference() {
     let entry = |name: &str| json!({"name": name, "image": "x:1"});
     let text = told(
