@@ -7,12 +7,13 @@ use crate::signals;
 use crate::timeline::Timeline;
 use crate::world::{View, count, essence, reference};
 use astern_model::choice::{Because, Choice, KnownGood, PassedOver, human};
-use astern_model::id::RunId;
+use astern_model::id::{RunId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::policy::Policy;
 use astern_model::target::Target;
 use astern_model::workload::Revision;
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 /// The mark that a run leaves on the revision that it took back; its value is the run's id.
 pub const MARK_ROLLED_BACK_BY: &str = "astern.dev/rolled-back-by";
@@ -270,11 +271,10 @@ fn candidates<'a>(view: &View<'a>) -> Vec<&'a Revision> {
 
 fn named(view: &View<'_>, selector: &Selector) -> Choice {
     let candidates = candidates(view);
-    let selects = |revision: &&&Revision| selector.selects(view.workload, revision);
-    let matching: Vec<&Revision> = candidates.iter().filter(selects).copied().collect();
     let live = view
         .live_revision()
         .filter(|revision| selector.selects(view.workload, revision));
+    let matching = matching(view, selector, &candidates, live.is_some());
     let mut notes = notes(view);
     let because = || Because::Named {
         selector: selector.to_string(),
@@ -316,6 +316,27 @@ fn named(view: &View<'_>, selector: &Selector) -> Choice {
         passed_over,
         notes,
     }
+}
+
+/// The candidates that the selector names. `kubectl rollout restart` makes more revisions of one version, of which an
+/// image names the newest, or the live one; a number names each.
+fn matching<'a>(
+    view: &View<'a>,
+    selector: &Selector,
+    candidates: &[&'a Revision],
+    live: bool,
+) -> Vec<&'a Revision> {
+    let selected = candidates
+        .iter()
+        .filter(|revision| selector.selects(view.workload, revision));
+    if matches!(selector, Selector::Revision(_)) {
+        return selected.copied().collect();
+    }
+    let mut versions: BTreeSet<TemplateHash> = live.then(|| view.essence.clone()).into_iter().collect();
+    selected
+        .filter(|revision| versions.insert(essence(&revision.template, &revision.hash)))
+        .copied()
+        .collect()
 }
 
 fn passed_by(selector: &Selector, found: Option<&Revision>) -> String {

@@ -271,6 +271,36 @@ fn with_env(version: &str) -> serde_json::Value {
 }
 
 #[test]
+fn an_image_names_the_newest_of_the_revisions_that_a_restart_made_of_one_version() {
+    let restarted = |version: &str, at: &str| {
+        let mut json = template("api", version);
+        json["metadata"]["annotations"] = serde_json::json!({"kubectl.kubernetes.io/restartedAt": at});
+        json
+    };
+    let build = || {
+        workload("api")
+            .revision(1, "v1.2.3", "2026-11-10T09:00:00Z")
+            .revision_of(
+                2,
+                restarted("v1.2.3", "2026-11-12T09:00:00Z"),
+                "2026-11-12T09:00:00Z",
+            )
+            .revision(3, "v1.2.4", "14:02:00")
+            .revision_of(4, restarted("v1.2.4", "2026-11-23T14:05:00Z"), "14:05:00")
+    };
+    let check = |selector: &str, expected: u64| {
+        let number = choice(build(), Some(selector))
+            .good
+            .map(|good| good.revision.number);
+        assert_eq!(number, Some(expected), "{selector}");
+    };
+    check("image:v1.2.3", 2);
+    check("1", 1);
+    check("image:v1.2.4", 4);
+    check("3", 3);
+}
+
+#[test]
 fn a_selector_that_means_nothing_says_what_to_type() {
     for text in [
         "",
