@@ -299,21 +299,16 @@ fn approval(
         return Ok(None);
     }
     let plan = checked.plan();
-    let mut overrides: Vec<String> = match plan.decision.say {
-        Say::RollBack => Vec::new(),
-        Say::Ask | Say::DoNot => plan
-            .decision
-            .fired
-            .iter()
-            .map(|fired| format!("{}: {}", fired.row, fired.because))
-            .collect(),
-    };
-    overrides.extend(
-        plan.warnings
-            .iter()
-            .filter(|warning| warning.contains("unknown"))
-            .cloned(),
-    );
+    // Also where graver rows say roll back: whoever approves does so over what asks and over what is not known.
+    let mut overrides: Vec<String> = plan
+        .decision
+        .fired
+        .iter()
+        .filter(|fired| fired.say != Say::RollBack)
+        .map(|fired| format!("{}: {}", fired.row, fired.because))
+        .collect();
+    let is_unknown = |warning: &&String| warning.contains("unknown") || warning.contains("not known");
+    overrides.extend(plan.warnings.iter().filter(is_unknown).cloned());
     let warnings = checked
         .findings()
         .iter()

@@ -261,3 +261,14 @@ fn an_argo_cd_application_that_cannot_be_paused_refuses_with_three_ways_out() {
     says(&done, &["shop"]);
     assert_eq!(place.image("api"), "api:v1");
 }
+
+#[test]
+fn what_a_row_asks_is_recorded_as_decided_over_also_where_graver_rows_say_roll_back() {
+    let place = Place::new("decided");
+    place.platform("");
+    place.policy("matrix: [{id: look-first, when: crashLoop, then: ask, because: somebody should look}]");
+    place.bad_release("api", 1);
+    place.roll_back(&[]).expect(0);
+    let report = place.astern(&["report", "-o", "json"]).expect(0);
+    says(&report, &["look-first: somebody should look"]);
+}

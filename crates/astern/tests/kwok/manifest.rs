@@ -68,6 +68,15 @@ impl Place {
         });
     }
 
+    /// Adds to the policy of this place's astern.yaml.
+    pub(crate) fn policy(&self, more: &str) {
+        let file = self.file("astern.yaml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let wanted = text.replace("policy: {", &format!("policy: {{{more}, "));
+        assert_ne!(wanted, text, "no policy to add to");
+        std::fs::write(&file, wanted).unwrap();
+    }
+
     /// Rolls back everything with the usual reason, in this process's sight.
     pub(crate) fn roll_back(&self, more: &[&str]) -> Done {
         self.astern(&[&["rollback"], &YES[..], more].concat())
