@@ -26,8 +26,6 @@ use std::collections::BTreeSet;
 pub const SAVE_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 /// How much evidence is saved in all.
 pub const SAVE_BYTES: u64 = 10 * 1024 * 1024;
-/// Rounds of questions before a plan: each may raise new ones, since the logs can change what is chosen.
-const ROUNDS: usize = 3;
 
 /// A workload as somebody typed it: `api-gateway` or `deployment/api-gateway`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,9 +196,12 @@ pub async fn check(
         world.look.inventory(&plan.namespace),
         history::look_back(world, &plan.namespace)
     );
-    let inventory = inventory.map_err(NoPlan::Failed)?;
+    let mut inventory = inventory.map_err(NoPlan::Failed)?;
+    let past = past.map_err(NoPlan::Failed)?;
+    // A run that came after the plan may have taken back what the plan goes back to.
+    past.mark(&mut inventory);
     right_cluster(platform, &inventory)?;
-    if let Some((run, phase)) = past.map_err(NoPlan::Failed)?.open {
+    if let Some((run, phase)) = past.open {
         return Err(NoPlan::RunOpen {
             run,
             stands: stands(&phase),
@@ -210,7 +211,7 @@ pub async fn check(
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
     let (answers, saved) = futures::join!(
         world.look.answer(&inventory, &questions),
-        save(world, &inventory, &targets, evidence)
+        save(world, &inventory, &targets, evidence, SAVE_BYTES)
     );
     let now = world.clock.now();
     let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now)
@@ -226,7 +227,7 @@ pub async fn check(
 type Make<'a> = dyn Fn(&Inventory, jiff::Timestamp) -> Result<Plan, Refusal> + Sync + 'a;
 
 /// Logs, probes, the gate's questions and the saving of evidence all start from a first plan made without the logs;
-/// the plan is made again with them, and only what it asks anew is asked again.
+/// the plan is made again with them, and only what it asks anew is asked again, and what it draws in is saved too.
 async fn examine(
     world: &World,
     platform: &Platform,
@@ -238,30 +239,43 @@ async fn examine(
     let now = world.clock.now();
     let scope = survey::scope(platform, &inventory);
     let draft = make(&inventory, now);
-    let (targets, questions) = match &draft {
+    let (targets, questions): (Vec<Target>, _) = match &draft {
         Ok(plan) => (
             plan.targets().into_iter().cloned().collect(),
             astern_gate::questions(plan, &inventory),
         ),
         Err(_) => (scope.clone(), Vec::new()),
     };
-    let (seen, mut answers, saved) = futures::join!(
+    let (seen, mut answers, mut saved) = futures::join!(
         survey::senses(world, platform, &inventory, &scope, None),
         world.look.answer(&inventory, &questions),
-        save(world, &inventory, &targets, evidence)
+        save(world, &inventory, &targets, evidence, SAVE_BYTES)
     );
     survey::merge(&mut inventory, seen);
     let plan = make(&inventory, now).map_err(|refusal| NoPlan::Refused(Box::new(refusal)))?;
-    for _ in 0..ROUNDS {
-        let open: Vec<Question> = astern_gate::questions(&plan, &inventory)
-            .into_iter()
-            .filter(|question| !answers.has(question))
-            .collect();
-        if open.is_empty() {
-            break;
-        }
-        answers.extend(world.look.answer(&inventory, &open).await);
-    }
+    let open: Vec<Question> = astern_gate::questions(&plan, &inventory)
+        .into_iter()
+        .filter(|question| !answers.has(question))
+        .collect();
+    let unsaved: Vec<Target> = plan
+        .targets()
+        .into_iter()
+        .filter(|target| !targets.contains(target))
+        .cloned()
+        .collect();
+    let (more, also_saved) = futures::join!(
+        answer(world, &inventory, &open),
+        save(
+            world,
+            &inventory,
+            &unsaved,
+            evidence,
+            SAVE_BYTES.saturating_sub(size(&saved))
+        )
+    );
+    answers.extend(more);
+    saved.evidence.extend(also_saved.evidence);
+    saved.missed.extend(also_saved.missed);
     let sealed = envelope::seal(&plan);
     let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now)
         .map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
@@ -273,16 +287,31 @@ async fn examine(
     })
 }
 
-async fn save(world: &World, inventory: &Inventory, targets: &[Target], evidence: Evidence) -> Saved {
+/// Nothing is asked where nothing is open.
+async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {
+    if open.is_empty() {
+        return Answers::default();
+    }
+    world.look.answer(inventory, open).await
+}
+
+async fn save(
+    world: &World,
+    inventory: &Inventory,
+    targets: &[Target],
+    evidence: Evidence,
+    bytes: u64,
+) -> Saved {
     match evidence {
-        Evidence::Save => {
-            world
-                .sense
-                .save(inventory, targets, SAVE_WITHIN, SAVE_BYTES)
-                .await
-        }
+        Evidence::Save if targets.is_empty() => Saved::default(),
+        Evidence::Save => world.sense.save(inventory, targets, SAVE_WITHIN, bytes).await,
         Evidence::Leave => Saved::default(),
     }
+}
+
+/// The bytes of what was saved.
+fn size(saved: &Saved) -> u64 {
+    saved.evidence.iter().map(|evidence| evidence.content.size).sum()
 }
 
 /// How an open run stands, as a clause.
@@ -306,10 +335,11 @@ fn right_cluster(platform: &Platform, inventory: &Inventory) -> Result<(), NoPla
     }
 }
 
-/// The request with its names found; the platform's members must exist too.
+/// The request with its names found. The platform's members must exist too, unless only some of them are meant.
 fn request(asked: &Asked, platform: &Platform, inventory: &Inventory) -> Result<Request, NoPlan> {
     let lost: Vec<(String, Vec<String>)> = survey::missing(platform, inventory)
         .iter()
+        .filter(|_| asked.only.is_empty())
         .map(|target| {
             (
                 format!("{target} (named in astern.yaml)"),

@@ -121,34 +121,48 @@ fn what_a_rollback_went_back_to_is_good_when_the_next_release_fails_too() {
     assert_eq!(place.image("api"), "api:v1");
 }
 
-/// Makes a Deployment's template look as if it had been written long ago: the only time of it that a client can set.
+/// Makes a Deployment's template look as if it had been written long ago: the only time of it that a client can set, and
+/// that only beside another change.
 fn written_long_ago(place: &Place, name: &str) {
-    let object = place.get(&format!("deployment/{name}"));
-    let managers = object["metadata"]["managedFields"].as_array();
-    let count = managers.map_or(0, Vec::len);
-    let back = |at: usize| json!({ "op": "replace", "path": format!("/metadata/managedFields/{at}/time"), "value": "2026-01-01T00:00:00Z" });
-    let patch = Value::from_iter((0..count).map(back)).to_string();
-    place.kubectl(&[
-        "patch",
-        &format!("deployment/{name}"),
-        "--type=json",
-        "-p",
-        &patch,
-    ]);
+    let object = format!("deployment/{name}");
+    let managers = place.kubectl(&["get", &object, "-o", "json", "--show-managed-fields"]);
+    let managers: Value = serde_json::from_str(&managers).unwrap();
+    let count = managers["metadata"]["managedFields"].as_array().unwrap().len();
+    let back = (0..count).map(|at| {
+        let path = format!("/metadata/managedFields/{at}/time");
+        json!({ "op": "replace", "path": path, "value": "2026-01-01T00:00:00Z" })
+    });
+    let label = json!({ "op": "add", "path": "/metadata/labels", "value": { "old": "yes" } });
+    let patch: Value = back.chain([label]).collect();
+    place.kubectl(&["patch", &object, "--type=json", "-p", &patch.to_string()]);
 }
 
 #[test]
 fn what_is_broken_since_long_before_the_release_neither_goes_back_with_it_nor_refuses_it() {
     let place = Place::new("long-broken");
     place.platform("");
+    place.bad_release("api", 2);
     for version in ["v1", "v2"] {
         place.put(&deployment("job", 1, crashing("job", version)));
-        place.until_it_crashes();
+        let image = format!("image: job:{version}");
+        place.until("its pod", 30, |place| {
+            place.kubectl(&["get", "pods", "-o", "yaml"]).contains(&image)
+        });
     }
     place.kubectl(&["rollout", "undo", "deployment/job"]);
-    place.kubectl(&["annotate", "replicasets", "--all", "astern.dev/bad=never came up"]);
+    place.until("the job to crash", 30, |place| {
+        place
+            .kubectl(&["get", "pods", "-l", "app=job"])
+            .contains("CrashLoopBackOff")
+    });
+    place.kubectl(&[
+        "annotate",
+        "replicasets",
+        "-l",
+        "app=job",
+        "astern.dev/bad=never came up",
+    ]);
     written_long_ago(&place, "job");
-    place.bad_release("api", 2);
     let plan = place.astern(&["plan", "-o", "json"]).expect(0).json();
     let targets: Vec<&Value> = plan["choices"]
         .as_array()
@@ -253,6 +267,22 @@ fn a_plan_holds_while_only_counts_status_and_annotations_move() {
     assert_eq!(api["spec"]["replicas"], 3);
     assert_eq!(api["metadata"]["annotations"]["example.test/note"], "seen");
     assert_eq!(api["metadata"]["labels"]["example.test/team"], "shop");
+}
+
+#[test]
+fn a_plan_to_what_another_run_took_back_meanwhile_is_refused() {
+    let place = Place::new("meanwhile");
+    place.platform("");
+    for version in ["v1", "v2", "v3"] {
+        place.roll_out(&deployment("api", 1, pod("api", version)));
+    }
+    place.until("v2 to be gone", 30, |place| place.pods().len() == 1);
+    // v2 is presumed good.
+    place.astern(&["plan", "-o", "plan.json"]).expect(0);
+    place.put(&deployment("api", 1, pod("api", "v2")));
+    place.roll_back(&["--to", "api=1"]).expect(0);
+    place.roll_out(&deployment("api", 1, pod("api", "v3")));
+    refused(&place, &["AST0230"], |place| run(place, &[]));
 }
 
 #[test]

@@ -74,6 +74,20 @@ fn a_namespace_or_workload_that_does_not_exist_is_told_with_what_there_is() {
 }
 
 #[test]
+fn a_member_that_does_not_exist_is_no_obstacle_to_a_rollback_of_another_one_alone() {
+    let place = Place::new("only");
+    place.bad_release("api", 1);
+    place.platform("  workloads: [{name: api}, {name: retired}]\n");
+    says(&place.roll_back(&[]).expect(1), &["retired", "astern.yaml"]);
+    let done = place.roll_back(&["--only", "api"]).expect(0);
+    says(
+        &done,
+        &["deployment/retired is a member of the platform and does not exist"],
+    );
+    assert_eq!(place.image("api"), "api:v1");
+}
+
+#[test]
 fn a_slip_in_astern_yaml_is_shown_with_line_caret_and_the_nearest_key() {
     let place = Place::new("yaml");
     place.platform("  validaton: {soak: 2s}\n");
