@@ -14,8 +14,8 @@ pub trait Look: Send + Sync {
 
     /// Reads a namespace once, with as many requests side by side as it can. What could not be read is named in
     /// [`Inventory::unread`]; only a missing namespace, a missing right to list the workloads, or a server that
-    /// does not answer is an error. `evidence` holds what status, pods and events tell; logs and probes come from
-    /// [`crate::sense::Sense`].
+    /// does not answer is an error. `evidence` holds what status, pods and events tell, with the values of the
+    /// Secrets that the pods consume masked; logs and probes come from [`crate::sense::Sense`].
     async fn inventory(&self, namespace: &str) -> Result<Inventory, Failure>;
 
     /// Answers all questions side by side. Each has an answer; one that could not be found out is

@@ -191,6 +191,73 @@ fn no_secret_value_is_printed_or_left_in_a_file() {
         consuming(crashing("api", "v2"), "canary-literal-v2"),
     ));
     place.until_it_crashes();
+    nothing_is_told_by_any_command(&place);
+}
+
+/// What a kubelet would say of a pod whose readiness probe prints this.
+fn probe_prints(place: &Place, pod: &Value, output: &str) {
+    let metadata = &pod["metadata"];
+    place.put(&json!({
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": { "name": format!("{}.unhealthy", metadata["name"].as_str().unwrap()) },
+        "involvedObject": {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "namespace": place.namespace,
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+        },
+        "type": "Warning",
+        "reason": "Unhealthy",
+        "message": format!("Readiness probe failed: {output}"),
+        "source": { "component": "kubelet" },
+        "firstTimestamp": metadata["creationTimestamp"],
+        "lastTimestamp": metadata["creationTimestamp"],
+        "count": 1,
+    }));
+}
+
+#[test]
+fn a_secret_value_that_a_probe_prints_is_masked_wherever_the_kubelet_is_quoted() {
+    let place = Place::new("quoted");
+    place.platform("");
+    let token = "--from-literal=token=canary-in-a-secret";
+    place.kubectl(&["create", "secret", "generic", "api-keys", token]);
+    place.roll_out(&deployment(
+        "api",
+        2,
+        consuming(pod("api", "v1"), "canary-literal-v1"),
+    ));
+    let mut template = consuming(pod("api", "v2"), "canary-literal-v2");
+    template["metadata"]["labels"]["kwok.astern.dev/never-ready"] = json!("true");
+    let mut unready = deployment("api", 2, template);
+    unready["spec"]["progressDeadlineSeconds"] = json!(1);
+    place.put(&unready);
+    place.until("a pod of v2 that runs", 60, |place| {
+        let listed = place.get("pods");
+        let mut v2 = listed["items"].as_array().unwrap().iter().filter(|pod| {
+            pod["spec"]["containers"][0]["image"] == "api:v2"
+                && pod["status"]["containerStatuses"][0]["state"]["running"].is_object()
+        });
+        v2.next().is_some_and(|pod| {
+            probe_prints(place, pod, "login with canary-in-a-secret refused");
+            true
+        })
+    });
+    place.until("v2 to be called failing", 60, |place| {
+        place.astern(&["status"]).expect(0).out.contains("failing")
+    });
+    let status = place.astern(&["status", "-o", "json"]).expect(0);
+    says(
+        &status,
+        &["Readiness probe failed: login with [masked:api-keys/token] refused"],
+    );
+    nothing_is_told_by_any_command(&place);
+}
+
+/// Runs every command that tells something, a rollback among them, and looks at all that they print and leave.
+fn nothing_is_told_by_any_command(place: &Place) {
     let plan_file = ["plan", "-o", "plan.json"];
     let roll_back = [&["rollback"], &YES[..]].concat();
     let mut commands: Vec<Vec<&str>> = vec![plan_file.to_vec()];

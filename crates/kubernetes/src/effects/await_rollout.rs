@@ -102,8 +102,8 @@ pub(crate) async fn explain(access: &Access, seen: &Seen, wait: &Wait<'_>) -> Ve
     else {
         return Vec::new();
     };
-    let told = evidence::of(access, &wait.target.namespace, &suspect).await;
-    std::iter::once(waiting).chain(told.lines).collect()
+    let told = evidence::of(access, &wait.target.namespace, &suspect, &waiting).await;
+    std::iter::once(told.message).chain(told.lines).collect()
 }
 
 async fn waiting(
@@ -292,8 +292,19 @@ impl<'a> Watched<'a> {
         standing: &mut Standing,
     ) -> Option<Failure> {
         let evidence = match &finding.pod {
-            Some(suspect) => evidence::of(self.access, &self.wait.target.namespace, suspect).await,
-            None => evidence::Told::default(),
+            Some(suspect) => {
+                evidence::of(
+                    self.access,
+                    &self.wait.target.namespace,
+                    suspect,
+                    &finding.message,
+                )
+                .await
+            }
+            None => evidence::Told {
+                message: finding.message.clone(),
+                ..evidence::Told::default()
+            },
         };
         if let Some(suspect) = finding
             .pod
@@ -303,7 +314,9 @@ impl<'a> Watched<'a> {
             standing.excuse(&suspect.uid);
             return None;
         }
-        let message = format!("{}; the template stays written", told(finding, stood));
+        let mut masked = finding.clone();
+        masked.message = evidence.message;
+        let message = format!("{}; the template stays written", told(&masked, stood));
         let failure = Failure::new(FailureClass::Permanent, self.wait.operation, message);
         Some(
             failure

@@ -3,6 +3,7 @@
 
 use super::access::Access;
 use super::await_rollout;
+use super::mask::{self, Masks};
 use super::object::{Object, writer_phrase};
 use super::pin;
 use super::pod::{node, trouble_with};
@@ -177,12 +178,21 @@ fn is_it(pod: &Pod, uid: &Uid) -> bool {
     pod.metadata.uid.as_deref() == Some(uid.as_str())
 }
 
-/// Why the pod does not serve now. Without the right to read events its status alone must do.
+/// Why the pod does not serve now, masked: it is written into the journal. Without the right to read events its status alone must do.
 async fn troubled(access: &Access, deletion: &Deletion<'_>, pod: &Pod) -> Option<Trouble> {
     let events = access
         .events_of(&deletion.target.namespace, deletion.pod_uid, deletion.operation)
         .await;
-    trouble_with(pod, &events.unwrap_or_default(), Timestamp::now())
+    let mut trouble = trouble_with(pod, &events.unwrap_or_default(), Timestamp::now())?;
+    let quotes = mask::may_quote(&trouble);
+    if let Some(words) = mask::words_of(&mut trouble) {
+        match Masks::of(access, pod, &deletion.target.namespace).await {
+            Ok(masks) => *words = masks.apply(words),
+            Err(failure) if quotes => *words = mask::not_shown(&failure.message),
+            Err(_) => {}
+        }
+    }
+    Some(trouble)
 }
 
 /// Why the pod may stay, if it may.

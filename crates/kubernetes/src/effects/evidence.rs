@@ -2,10 +2,10 @@
 //! container. Owns reading them within a bound; decides nothing. What could not be had is said in its place.
 
 use super::access::Access;
-use super::mask::Masks;
+use super::mask::{self, Masks};
 use super::standing::Suspect;
 use crate::failure::{Attempt, Verb};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::api::core::v1::Event;
 use kube::api::LogParams;
 use std::time::Duration;
 
@@ -24,46 +24,93 @@ const OPERATION: &str = "read evidence";
 /// What the cluster tells of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
+    /// What was said of the pod, masked.
+    pub(crate) message: String,
     /// The lines, for a failure's evidence.
     pub(crate) lines: Vec<String>,
     /// Whether an event says that a node is being made for the pod.
     pub(crate) node_comes: bool,
 }
 
-/// Reads what there is, side by side.
-pub(crate) async fn of(access: &Access, namespace: &str, suspect: &Suspect) -> Told {
-    let both = async {
+/// Reads what there is, side by side. `message` is what is said of the pod already: the kubelet's words in it are
+/// masked like an event's.
+pub(crate) async fn of(access: &Access, namespace: &str, suspect: &Suspect, message: &str) -> Told {
+    let all = async {
         futures::join!(
             access.events_of(namespace, &suspect.uid, OPERATION),
+            masks(access, namespace, suspect),
             log(access, namespace, suspect)
         )
     };
-    let Ok((events, log)) = tokio::time::timeout(WITHIN, both).await else {
+    let Ok((events, masks, log)) = tokio::time::timeout(WITHIN, all).await else {
         let line = format!(
             "events and log of pod/{} were not had within {} s",
             suspect.name,
             WITHIN.as_secs()
         );
-        return Told {
-            lines: vec![line],
-            node_comes: false,
-        };
+        return Told::only(message, line);
     };
     let mut told = match events {
         Ok(events) => said_by(&events),
-        Err(failure) => {
-            let line = format!(
+        Err(failure) => Told::only(
+            "",
+            format!(
                 "events of pod/{} were not readable: {}",
                 suspect.name, failure.message
-            );
-            Told {
-                lines: vec![line],
-                node_comes: false,
-            }
-        }
+            ),
+        ),
     };
     told.lines.extend(log);
-    told
+    told.message = message.to_owned();
+    match masks {
+        Ok(masks) => told.masked(&masks),
+        Err(why) => Told {
+            message: if suspect.quoted {
+                format!("pod/{} does not serve {}", suspect.name, mask::not_shown(&why))
+            } else {
+                told.message
+            },
+            lines: vec![format!(
+                "events and log of pod/{} are left out, since its Secrets could not be masked: {why}",
+                suspect.name
+            )],
+            node_comes: told.node_comes,
+        },
+    }
+}
+
+impl Told {
+    fn only(message: &str, line: String) -> Self {
+        Self {
+            message: message.to_owned(),
+            lines: vec![line],
+            node_comes: false,
+        }
+    }
+
+    fn masked(self, masks: &Masks) -> Self {
+        Self {
+            message: masks.apply(&self.message),
+            lines: self
+                .lines
+                .iter()
+                .map(|line| shortened(&masks.apply(line)))
+                .collect(),
+            node_comes: self.node_comes,
+        }
+    }
+}
+
+/// What is masked in everything that is said of the pod. A pod that is gone has nothing to read from it either.
+async fn masks(access: &Access, namespace: &str, suspect: &Suspect) -> Result<Masks, String> {
+    let operation = format!("read pod/{} to mask what is said of it", suspect.name);
+    let read = async {
+        match access.pod(namespace, &suspect.name, &operation).await? {
+            Some(pod) => Masks::of(access, &pod, namespace).await,
+            None => Ok(Masks::of_secrets(&[])),
+        }
+    };
+    read.await.map_err(|failure| failure.message)
 }
 
 /// The newest warning, and whether an autoscaler has spoken. Sources: cluster-autoscaler's `TriggeredScaleUp`,
@@ -88,12 +135,13 @@ fn said_by(events: &[Event]) -> Told {
             .map(|count| format!(" ({count} times)"))
             .unwrap_or_default();
         let message = event.message.clone().unwrap_or_default();
-        shortened(&format!("event {}{count}: {}", reason(event), message.trim()))
+        format!("event {}{count}: {}", reason(event), message.trim())
     });
     let node_comes = events
         .iter()
         .any(|event| matches!(reason(event).as_str(), "TriggeredScaleUp" | "Nominated"));
     Told {
+        message: String::new(),
         lines: line.into_iter().collect(),
         node_comes,
     }
@@ -106,40 +154,25 @@ fn says_more(event: &Event) -> bool {
     words.count() > 2
 }
 
-/// The last lines of the container that crashed, masked. Of the attempt before, where there was one: the running
-/// one has said little yet.
+/// The last lines of the container that crashed. Of the attempt before, where there was one: the running one has said
+/// little yet.
 async fn log(access: &Access, namespace: &str, suspect: &Suspect) -> Vec<String> {
     let Some(container) = &suspect.crashed else {
         return Vec::new();
     };
-    let name = format!("pod/{} container {container}", suspect.name);
-    let operation = format!("read pod/{} to show its log", suspect.name);
-    let pod = match access.pod(namespace, &suspect.name, &operation).await {
-        Ok(Some(pod)) => pod,
-        Ok(None) => return vec![format!("the log of {name} is gone with the pod")],
-        Err(failure) => return vec![format!("the log of {name} was not readable: {}", failure.message)],
-    };
-    let (masks, text) = futures::join!(
-        Masks::of(access, &pod, namespace),
-        tail(access, namespace, &pod, container)
-    );
-    match (masks, text) {
-        (Ok(masks), Ok(text)) => text
+    match tail(access, namespace, &suspect.name, container).await {
+        Ok(text) => text
             .lines()
-            .map(|line| shortened(&format!("log {container}: {}", masks.apply(line))))
+            .map(|line| format!("log {container}: {line}"))
             .collect(),
-        (Err(failure), _) => {
-            vec![format!(
-                "the log of {name} is left out, since its Secrets could not be masked: {}",
-                failure.message
-            )]
-        }
-        (_, Err(why)) => vec![format!("the log of {name} was not readable: {why}")],
+        Err(why) => vec![format!(
+            "the log of pod/{} container {container} was not readable: {why}",
+            suspect.name
+        )],
     }
 }
 
-async fn tail(access: &Access, namespace: &str, pod: &Pod, container: &str) -> Result<String, String> {
-    let name = pod.metadata.name.as_deref().unwrap_or_default();
+async fn tail(access: &Access, namespace: &str, name: &str, container: &str) -> Result<String, String> {
     let parameters = |previous| LogParams {
         container: Some(container.to_owned()),
         previous,
@@ -175,6 +208,26 @@ fn shortened(line: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_an_event_or_a_log_quotes_of_a_secret_is_masked() {
+        // "hunter22", as the API server sends it.
+        let secret = json!({"data": {"token": "aHVudGVyMjI="}});
+        let told = Told {
+            message: "RunContainerError: exec \"serve hunter22\"".to_owned(),
+            lines: vec!["event Unhealthy: Readiness probe failed: hunter22".to_owned()],
+            node_comes: false,
+        };
+        let masked = told.masked(&Masks::of_secrets(&[("keys", &secret)]));
+        assert_eq!(
+            masked.message,
+            "RunContainerError: exec \"serve [masked:keys/token]\""
+        );
+        assert_eq!(
+            masked.lines,
+            ["event Unhealthy: Readiness probe failed: [masked:keys/token]"]
+        );
+    }
 
     #[test]
     fn the_newest_warning_is_shown_and_an_autoscaler_is_heard() {

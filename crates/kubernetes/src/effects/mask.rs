@@ -1,7 +1,8 @@
-//! Masking of the Secret values that a pod consumes, in lines that leave the cluster. Owns which Secrets those are
-//! and how a value is found; reads the Secrets and keeps their values no longer than the masking takes.
+//! Masking of the Secret values that a pod consumes, in words that leave the cluster. Owns which Secrets those are,
+//! how a value is found, and which words may hold one; reads the Secrets and keeps their values no longer than the masking takes.
 
 use super::access::Access;
+use astern_model::evidence::Trouble;
 use astern_model::failure::Failure;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
@@ -28,6 +29,12 @@ impl Masks {
         Ok(Self::new(found.into_iter().flatten().collect()))
     }
 
+    /// Masks the values of these Secrets, each with its name.
+    pub(crate) fn of_secrets(secrets: &[(&str, &Value)]) -> Self {
+        let found = secrets.iter().map(|(name, secret)| values(name, secret));
+        Self::new(found.flatten().collect())
+    }
+
     fn new(mut masks: Vec<(String, String)>) -> Self {
         masks.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
         Self(masks)
@@ -41,8 +48,40 @@ impl Masks {
     }
 }
 
+/// The kubelet says these before anything of the container ran, in words of its own: nothing of a Secret is in them.
+const BEFORE_THE_CONTAINER: [&str; 2] = ["CreateContainerConfigError", "FailedMount"];
+
+/// The words of others in a trouble.
+pub(crate) fn words_of(trouble: &mut Trouble) -> Option<&mut String> {
+    match trouble {
+        Trouble::NotReady { message, .. } => message.as_mut(),
+        Trouble::CannotStart { message, .. } | Trouble::ImagePull { message, .. } => Some(message),
+        // The scheduler knows no Secret; a last line is masked by who reads it.
+        Trouble::Unschedulable { .. }
+        | Trouble::CrashLoop { .. }
+        | Trouble::Starting
+        | Trouble::Terminating
+        | Trouble::NodeLost { .. } => None,
+    }
+}
+
+/// Whether these words may quote what a container printed or was started with: then they are shown only where the
+/// Secrets that it consumes could be read.
+pub(crate) fn may_quote(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::NotReady { .. } => true,
+        Trouble::CannotStart { reason, .. } => !BEFORE_THE_CONTAINER.contains(&reason.as_str()),
+        _ => false,
+    }
+}
+
+/// What stands in the place of words that may hold a value, where the Secrets could not be read. `why` names them.
+pub(crate) fn not_shown(why: &str) -> String {
+    format!("(not shown, since its Secrets could not be masked: {why})")
+}
+
 /// The names of the Secrets that a pod consumes: by variable, by volume, to pull its images.
-fn consumed(spec: &PodSpec) -> BTreeSet<String> {
+pub(crate) fn consumed(spec: &PodSpec) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let init = spec.init_containers.as_ref().into_iter().flatten();
     for container in spec.containers.iter().chain(init) {

@@ -12,7 +12,7 @@ mod delete_pod;
 mod evidence;
 mod fence;
 pub(crate) mod last_applied;
-mod mask;
+pub(crate) mod mask;
 pub(crate) mod object;
 mod pin;
 pub(crate) mod pod;

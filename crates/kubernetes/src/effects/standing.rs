@@ -1,6 +1,7 @@
 //! Whether a rollout cannot succeed: which troubles end a wait, and how long each must stand before it does. Owns
 //! these limits and the clockwork; the time is an argument, and what is seen is too.
 
+use super::mask::may_quote;
 use super::object::Object;
 use super::rollout::{Belongs, Member};
 use astern_model::choice::human;
@@ -49,6 +50,8 @@ pub(crate) struct Finding {
 pub(crate) struct Suspect {
     pub(crate) name: String,
     pub(crate) uid: Uid,
+    /// Whether what is said of it may quote its container.
+    pub(crate) quoted: bool,
     /// The container whose log tells more, if one ever ran.
     pub(crate) crashed: Option<String>,
     /// Whether it waits for a node, which an autoscaler may be bringing.
@@ -283,6 +286,7 @@ fn suspect(member: &Member, trouble: &Trouble, in_the_way: bool) -> Suspect {
     Suspect {
         name: member.pod.name.clone(),
         uid: member.pod.uid.clone(),
+        quoted: may_quote(trouble),
         crashed,
         unscheduled: matches!(trouble, Trouble::Unschedulable { .. }),
         in_the_way,

@@ -2,7 +2,7 @@
 //!
 //! # Flow
 //! [`round`] reads everything side by side, [`inventory`] joins it. A second round is asked only where the first
-//! found an owner's mark or a node that may not answer.
+//! found an owner's mark or a node that may not answer; what kubelets say is masked ([`masked`]) before it leaves.
 
 mod answer;
 mod changed;
@@ -10,6 +10,7 @@ mod facts;
 mod fetch;
 mod identity;
 mod inventory;
+mod masked;
 mod nodes;
 mod owners;
 mod pods;
@@ -138,7 +139,8 @@ impl ClusterLook {
         }
         let now = Timestamp::now();
         let told = self.ask(&inventory::second(&round, namespace, now)).await;
-        let inventory = inventory::assemble(&round, &told, namespace, now);
+        let mut inventory = inventory::assemble(&round, &told, namespace, now);
+        masked::all(&self.connection.client, &round.pods, &mut inventory).await;
         self.remember(namespace, &mut round);
         Ok(inventory)
     }
