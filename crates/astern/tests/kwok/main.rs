@@ -12,4 +12,5 @@ mod durability;
 mod effects;
 mod gate;
 mod input;
+mod owners;
 mod proof;

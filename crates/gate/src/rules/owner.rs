@@ -1,5 +1,6 @@
-//! AST0227: an owner that would write the workload back undoes a rollback within seconds. Helm, which writes only
-//! when somebody upgrades, and operations under way are other rules' matters.
+//! AST0227: an owner that would write the workload back undoes a rollback within seconds; one that does not do so by
+//! itself undoes it when it is next told to, which is said. Helm, which writes only when somebody upgrades, and
+//! operations under way are other rules' matters.
 
 use super::{refuse, warn};
 use crate::context::Context;
@@ -30,7 +31,8 @@ fn judge(context: &Context<'_>, target: &Target, owner: &Owner) -> Option<Findin
     let (does, because) = match &owner.state {
         OwnerState::WritesBack { because } => ("writes it back", because),
         OwnerState::Unknown { why } => ("may write it back and cannot be paused", why),
-        OwnerState::Passive { .. } | OwnerState::Busy { .. } => return None,
+        OwnerState::Passive { because } => return Some(later(target, owner, &who, because)),
+        OwnerState::Busy { .. } => return None,
     };
     let message = format!(
         "{target} belongs to {who} ({}), which {does}: {because}",
@@ -46,6 +48,21 @@ fn judge(context: &Context<'_>, target: &Target, owner: &Owner) -> Option<Findin
     } else {
         refuse(CODE, Some(target), message, ways_out(owner))
     })
+}
+
+/// What an owner will do that does not write by itself now.
+fn later(target: &Target, owner: &Owner, who: &str, because: &str) -> Finding {
+    let when = match owner.kind {
+        OwnerKind::ArgoCd => "at its next sync",
+        OwnerKind::Flux => "once it is resumed",
+        OwnerKind::Controller | OwnerKind::Helm => "when it is next told to",
+    };
+    let message = format!(
+        "{target} belongs to {who} ({}), which writes it again {when}, not before: {because}",
+        owner.known_by
+    );
+    let hint = "revert in Git before that, or the bad version comes back";
+    warn(CODE, Some(target), message, hint)
 }
 
 fn who(owner: &Owner) -> Option<String> {
@@ -130,11 +147,21 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_that_is_suspended_is_no_obstacle() {
-        let passive = || OwnerState::Passive {
-            because: "spec.suspend: true".to_owned(),
+    fn an_owner_that_does_not_write_by_itself_warns_of_its_next_sync() {
+        let passive = |because: &str| OwnerState::Passive {
+            because: because.to_owned(),
         };
-        assert_eq!(found(OwnerKind::Flux, passive(), false), "");
-        assert_eq!(found(OwnerKind::ArgoCd, passive(), false), "");
+        insta::assert_snapshot!(found(OwnerKind::Flux, passive("spec.suspend: true"), false), @r"
+        warn: deployment/api-gateway belongs to Flux Kustomization shop (label shop.test/owner), which writes it again once it is resumed, not before: spec.suspend: true
+          revert in Git before that, or the bad version comes back
+        ");
+        insta::assert_snapshot!(found(OwnerKind::ArgoCd, passive("automated without selfHeal"), false), @r"
+        warn: deployment/api-gateway belongs to Argo CD application shop (label shop.test/owner), which writes it again at its next sync, not before: automated without selfHeal
+          revert in Git before that, or the bad version comes back
+        ");
+        assert_eq!(
+            found(OwnerKind::Helm, passive("it writes at the next upgrade"), false),
+            ""
+        );
     }
 }

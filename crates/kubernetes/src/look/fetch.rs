@@ -46,7 +46,7 @@ pub(super) struct Collection {
     /// The resource's plural.
     pub(super) resource: &'static str,
     /// Narrows the list on the server.
-    pub(super) fields: Option<&'static str>,
+    pub(super) fields: Option<String>,
     /// The same, by labels.
     pub(super) labels: Option<String>,
 }
@@ -74,8 +74,8 @@ impl Collection {
 
     /// Only those that a field selector finds.
     #[must_use]
-    pub(super) fn fields(mut self, selector: &'static str) -> Self {
-        self.fields = Some(selector);
+    pub(super) fn fields(mut self, selector: impl Into<String>) -> Self {
+        self.fields = Some(selector.into());
         self
     }
 
@@ -119,7 +119,7 @@ pub(super) async fn list<T: DeserializeOwned, K>(
         version: String::new(),
     };
     let mut parameters = ListParams::default().limit(PAGE);
-    parameters.field_selector = what.fields.map(str::to_owned);
+    parameters.field_selector.clone_from(&what.fields);
     parameters.label_selector.clone_from(&what.labels);
     loop {
         let path = Request::new(&what.path);

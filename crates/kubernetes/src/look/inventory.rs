@@ -2,14 +2,15 @@
 //! `assemble` is a function of what was read and the time.
 
 use super::facts::facts;
-use super::owners::{Mark, Marked, marks, owner};
+use super::owners::{Mark, Marked, Word, marks, owner};
 use super::pods::{doubtful_node, is_finished, pod};
 use super::revisions::{Kept, Remembered, count, revision_of};
 use super::round::Round;
 use super::warnings::Warnings;
 use super::workload::{autoscaler, target, workload};
 use astern_model::inventory::{Inventory, Quota};
-use astern_model::workload::{OwnerState, Pod};
+use astern_model::target::Target;
+use astern_model::workload::Pod;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -20,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Second {
     /// Owners whose own objects are to be read.
     pub(super) owners: BTreeSet<Mark>,
+    /// Those that may be owners, which only their own objects can tell.
+    pub(super) hints: BTreeSet<Mark>,
     /// Nodes that may not answer.
     pub(super) nodes: BTreeSet<String>,
 }
@@ -28,7 +31,7 @@ pub(super) struct Second {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     /// What the owners' objects say.
-    pub(super) owners: BTreeMap<Mark, OwnerState>,
+    pub(super) owners: BTreeMap<Mark, Word>,
     /// Nodes that do not answer.
     pub(super) lost: BTreeSet<String>,
     /// What could not be read, as sentences.
@@ -41,11 +44,13 @@ pub(super) fn second(round: &Round, namespace: &str, now: Timestamp) -> Second {
         .workloads
         .iter()
         .flat_map(|object| marks(object, namespace))
-        .map(|marked| marked.mark);
+        .filter(|marked| !matches!(marked.mark, Mark::Controller { .. }));
+    let (hints, owners): (Vec<Marked>, Vec<Marked>) = all.partition(|marked| marked.hint);
+    let marks = |all: Vec<Marked>| all.into_iter().map(|marked| marked.mark);
+    let owners: BTreeSet<Mark> = marks(owners).collect();
     Second {
-        owners: all
-            .filter(|mark| !matches!(mark, Mark::Controller { .. }))
-            .collect(),
+        hints: marks(hints).filter(|mark| !owners.contains(mark)).collect(),
+        owners,
         nodes: round
             .pods
             .iter()
@@ -76,7 +81,7 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         count(&mut revisions, &pods);
         let mut read = workload(object, namespace, Remembered { revisions, pods });
         read.autoscaler = autoscaler(&target, &round.autoscalers);
-        read.owners = owners(&marks(object, namespace), &told.owners);
+        read.owners = owners(&marks(object, namespace), &told.owners, &target);
         evidence.extend(facts(&read, &warnings, now));
         workloads.insert(target, read);
     }
@@ -92,8 +97,15 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
     }
 }
 
-fn owners(marks: &[Marked], states: &BTreeMap<Mark, OwnerState>) -> Vec<astern_model::workload::Owner> {
-    marks.iter().map(|marked| owner(marked, states)).collect()
+fn owners(
+    marks: &[Marked],
+    words: &BTreeMap<Mark, Word>,
+    target: &Target,
+) -> Vec<astern_model::workload::Owner> {
+    marks
+        .iter()
+        .filter_map(|marked| owner(marked, words, target))
+        .collect()
 }
 
 fn quotas(all: &[ResourceQuota]) -> Vec<Quota> {

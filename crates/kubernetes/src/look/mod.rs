@@ -32,6 +32,7 @@ use fetch::Part;
 use futures::StreamExt as _;
 use inventory::{Second, Told};
 use jiff::{SignedDuration, Timestamp};
+use owners::{Mark, Word};
 use round::Round;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -120,16 +121,30 @@ impl ClusterLook {
 
     async fn ask(&self, second: &Second) -> Told {
         let client = &self.connection.client;
-        let states: Vec<_> = second
-            .owners
-            .iter()
-            .map(|mark| async move { (mark.clone(), owners::state(client, mark).await) })
-            .collect();
-        let owners = futures::stream::iter(states)
-            .buffer_unordered(IN_FLIGHT)
-            .collect::<BTreeMap<_, _>>();
-        let (owners, (lost, unread)) = futures::join!(owners, nodes::lost(client, &second.nodes));
+        let (owners, (lost, mut unread)) =
+            futures::join!(self.owners(second), nodes::lost(client, &second.nodes));
+        let unresolved = owners.iter().filter(|(mark, _)| second.hints.contains(mark));
+        unread.extend(unresolved.filter_map(|(mark, word)| match word {
+            Word::Unread(why) => Some(format!(
+                "whether {mark} owns what is labelled so was not read: {why}"
+            )),
+            Word::Said { .. } | Word::Absent => None,
+        }));
         Told { owners, lost, unread }
+    }
+
+    /// What the owners' objects say, those of hints among them where Argo CD is there at all.
+    async fn owners(&self, second: &Second) -> BTreeMap<Mark, Word> {
+        let client = &self.connection.client;
+        let hints = !second.hints.is_empty() && owners::argo_is_served(client).await;
+        let asked = second.owners.iter().chain(second.hints.iter().filter(|_| hints));
+        let words: Vec<_> = asked
+            .map(|mark| async move { (mark.clone(), owners::ask(client, mark).await) })
+            .collect();
+        futures::stream::iter(words)
+            .buffer_unordered(IN_FLIGHT)
+            .collect()
+            .await
     }
 
     async fn take_inventory(&self, namespace: &str) -> Result<Inventory, Failure> {

@@ -6,14 +6,20 @@ use super::workload::texts;
 use crate::effects::object::Object;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
+use astern_model::target::{Target, WorkloadKind};
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 use kube::Client;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 const ARGO_LABEL: &str = "argocd.argoproj.io/instance";
 const ARGO_TRACKING: &str = "argocd.argoproj.io/tracking-id";
+/// By this label Argo CD 2 knows what is its own unless it is told otherwise; charts set it as well.
+const INSTANCE: &str = "app.kubernetes.io/instance";
+/// The field managers of Argo CD's components begin so.
+const ARGO_MANAGER: &str = "argocd";
+const ARGO_GROUP: &str = "/apis/argoproj.io/v1alpha1";
 /// Where Argo CD keeps its Applications where the mark names no namespace.
 const ARGO_NAMESPACE: &str = "argocd";
 const ARGO_SKIP: &str = "argocd.argoproj.io/skip-reconcile";
@@ -61,14 +67,32 @@ pub(super) struct Marked {
     pub(super) known_by: String,
     /// Whether the workload itself tells its owner to leave it alone.
     pub(super) left_alone: bool,
+    /// Whether others set the same mark, so that it counts only where the owner's object names the workload.
+    pub(super) hint: bool,
 }
 
-/// The marks on a workload. `app.kubernetes.io/instance` is on everything and says nothing.
+/// What an owner's own object says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// It was read.
+    Said {
+        /// Whether it writes.
+        state: OwnerState,
+        /// The workloads that it names as its own. Only Argo CD's Applications do.
+        names: BTreeSet<Target>,
+    },
+    /// There is no such object.
+    Absent,
+    /// It could not be read, and why.
+    Unread(String),
+}
+
+/// The marks on a workload.
 pub(super) fn marks(object: &Object, namespace: &str) -> Vec<Marked> {
     let labels = texts(object.json().pointer("/metadata/labels"));
     let annotations = texts(object.json().pointer("/metadata/annotations"));
     let mut found: Vec<Marked> = Vec::new();
-    found.extend(argo(&labels, &annotations));
+    found.extend(argo(&labels, &annotations).or_else(|| instance(object, &labels, &annotations)));
     let disabled = format!("{FLUX_KUSTOMIZE}/reconcile");
     let left_alone = annotations
         .get(&disabled)
@@ -89,6 +113,7 @@ pub(super) fn marks(object: &Object, namespace: &str) -> Vec<Marked> {
             mark,
             known_by: format!("label {group}/name"),
             left_alone,
+            hint: false,
         });
     }
     let by_flux = found
@@ -108,53 +133,79 @@ pub(super) fn marks(object: &Object, namespace: &str) -> Vec<Marked> {
             mark,
             known_by: format!("annotation {HELM_RELEASE}"),
             left_alone: false,
+            hint: false,
         });
     }
     found.extend(controller(object));
     found
 }
 
-/// The owner that a mark and its object's state make.
-pub(super) fn owner(marked: &Marked, states: &BTreeMap<Mark, OwnerState>) -> Owner {
+/// The owner that a mark and its object's word make; none where the mark is a hint that its object does not bear out.
+pub(super) fn owner(marked: &Marked, words: &BTreeMap<Mark, Word>, target: &Target) -> Option<Owner> {
     let (kind, name) = match &marked.mark {
         Mark::Application { name, .. } => (OwnerKind::ArgoCd, name.clone()),
         Mark::Kustomization { name, .. } | Mark::HelmRelease { name, .. } => (OwnerKind::Flux, name.clone()),
         Mark::Release { name, .. } => (OwnerKind::Helm, name.clone()),
         mark @ Mark::Controller { .. } => (OwnerKind::Controller, mark.to_string()),
     };
-    let unread = || OwnerState::Unknown {
-        why: "its object was not read".to_owned(),
-    };
-    let state = match &marked.mark {
-        Mark::Controller { .. } => OwnerState::WritesBack {
+    let word = words.get(&marked.mark);
+    let borne_out = matches!(word, Some(Word::Said { names, .. }) if names.contains(target));
+    if marked.hint && !borne_out {
+        return None;
+    }
+    let state = match (&marked.mark, word) {
+        (Mark::Controller { .. }, _) => OwnerState::WritesBack {
             because: "controller: true in the workload's ownerReferences".to_owned(),
         },
-        mark if marked.left_alone => match states.get(mark) {
-            Some(OwnerState::Busy { operation }) => OwnerState::Busy {
-                operation: operation.clone(),
-            },
-            _ => OwnerState::Passive {
-                because: format!("annotation {FLUX_KUSTOMIZE}/reconcile: disabled"),
-            },
+        (
+            _,
+            Some(Word::Said {
+                state: busy @ OwnerState::Busy { .. },
+                ..
+            }),
+        ) => busy.clone(),
+        _ if marked.left_alone => OwnerState::Passive {
+            because: format!("annotation {FLUX_KUSTOMIZE}/reconcile: disabled"),
         },
-        mark => states.get(mark).cloned().unwrap_or_else(unread),
+        (_, Some(Word::Said { state, .. })) => state.clone(),
+        (mark, Some(Word::Absent)) => OwnerState::Unknown {
+            why: format!("{mark} was not found"),
+        },
+        (_, Some(Word::Unread(why))) => OwnerState::Unknown { why: why.clone() },
+        (_, None) => OwnerState::Unknown {
+            why: "its object was not read".to_owned(),
+        },
     };
-    Owner {
+    Some(Owner {
         kind,
         name,
         known_by: marked.known_by.clone(),
         state,
-    }
+    })
 }
 
-/// What an owner's own object says. One request; two where an older Flux is asked for in its older version.
-pub(super) async fn state(client: &Client, mark: &Mark) -> OwnerState {
+/// Whether the cluster knows Argo CD's Applications at all. Where it does not, a hint at one is none.
+pub(super) async fn argo_is_served(client: &Client) -> bool {
+    let attempt = Attempt::new(Verb::Get, "apis", "look for Argo CD's API".to_owned());
+    let found = get::<Value>(client, "/apis/argoproj.io", "v1alpha1", Part::Whole, &attempt).await;
+    !matches!(found, Err(failure) if failure.class == FailureClass::Permanent)
+}
+
+/// What an owner's own object says. One request; two where an older Flux is asked for in its older version, or where
+/// an Application does not lie where Argo CD mostly is.
+pub(super) async fn ask(client: &Client, mark: &Mark) -> Word {
+    let said = |state| Word::Said {
+        state,
+        names: BTreeSet::new(),
+    };
     let read = match mark {
         Mark::Application { namespace, name } => {
-            let path = format!("/apis/argoproj.io/v1alpha1/namespaces/{namespace}/applications");
-            custom(client, &[path], "applications", name)
+            find_application(client, namespace, name)
                 .await
-                .map(|object| application(&object))
+                .map(|object| Word::Said {
+                    state: application(&object),
+                    names: resources(&object),
+                })
         }
         Mark::Kustomization { namespace, name } => {
             let paths = ["v1", "v1beta2"].map(|version| {
@@ -162,55 +213,104 @@ pub(super) async fn state(client: &Client, mark: &Mark) -> OwnerState {
             });
             custom(client, &paths, "kustomizations", name)
                 .await
-                .map(|object| flux(&object))
+                .map(|object| said(flux(&object)))
         }
         Mark::HelmRelease { namespace, name } => {
             let paths = ["v2", "v2beta2"]
                 .map(|version| format!("/apis/{FLUX_HELM}/{version}/namespaces/{namespace}/helmreleases"));
             custom(client, &paths, "helmreleases", name)
                 .await
-                .map(|object| flux(&object))
+                .map(|object| said(flux(&object)))
         }
-        Mark::Release { namespace, name } => release(client, namespace, name).await,
-        Mark::Controller { .. } => {
-            return OwnerState::Unknown {
-                why: "its kind is not known".to_owned(),
-            };
-        }
+        Mark::Release { namespace, name } => release(client, namespace, name).await.map(said),
+        Mark::Controller { .. } => return Word::Unread("its kind is not known".to_owned()),
     };
-    read.unwrap_or_else(|failure| OwnerState::Unknown {
-        why: match failure.class {
-            FailureClass::Permanent => format!("{mark} was not found"),
-            _ => failure.message,
-        },
+    read.unwrap_or_else(|failure| match failure.class {
+        FailureClass::Permanent => Word::Absent,
+        _ => Word::Unread(failure.message),
     })
 }
 
-fn argo(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Option<Marked> {
-    let at = |qualified: &str, known_by: String| {
-        // Applications outside Argo CD's own namespace are named `NAMESPACE_NAME`.
-        let (namespace, name) = qualified.split_once('_').unwrap_or((ARGO_NAMESPACE, qualified));
-        let mark = Mark::Application {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        };
-        Marked {
-            mark,
-            known_by,
-            left_alone: false,
-        }
+/// An Application by its name: in the namespace that the mark names or that Argo CD mostly has, else anywhere.
+async fn find_application(client: &Client, namespace: &str, name: &str) -> Result<Value, Failure> {
+    let path = format!("{ARGO_GROUP}/namespaces/{namespace}/applications");
+    let absent = match custom(client, &[path], "applications", name).await {
+        Err(failure) if failure.class == FailureClass::Permanent && namespace == ARGO_NAMESPACE => failure,
+        found => return found,
     };
+    let everywhere = Collection::cluster("apis/argoproj.io/v1alpha1", "applications")
+        .fields(format!("metadata.name={name}"));
+    let found = list(client, &everywhere, Part::Whole, |object: Value| object).await?;
+    found.items.into_iter().next().ok_or(absent)
+}
+
+/// The workloads that an Application names as its own. Source: Argo CD's `ApplicationStatus.resources`.
+fn resources(object: &Value) -> BTreeSet<Target> {
+    let listed = object.pointer("/status/resources").and_then(Value::as_array);
+    let target = |resource: &Value| {
+        let text = |name: &str| resource.get(name).and_then(Value::as_str);
+        let kind = text("kind").filter(|_| text("group") == Some("apps"))?;
+        Some(Target {
+            kind: WorkloadKind::parse(kind)?,
+            namespace: text("namespace")?.to_owned(),
+            name: text("name")?.to_owned(),
+        })
+    };
+    listed.into_iter().flatten().filter_map(target).collect()
+}
+
+fn argo(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Option<Marked> {
     let tracked = annotations
         .get(ARGO_TRACKING)
         .and_then(|id| id.split(':').next())
         .filter(|name| !name.is_empty());
     tracked
-        .map(|name| at(name, format!("annotation {ARGO_TRACKING}")))
+        .map(|name| at_application(name, format!("annotation {ARGO_TRACKING}")))
         .or_else(|| {
             labels
                 .get(ARGO_LABEL)
-                .map(|name| at(name, format!("label {ARGO_LABEL}")))
+                .map(|name| at_application(name, format!("label {ARGO_LABEL}")))
         })
+}
+
+/// Argo CD by the label that it shares with charts: certain where it wrote the workload, else a hint. What Helm itself
+/// has installed bears Helm's annotation, which Argo CD never sets.
+fn instance(
+    object: &Object,
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> Option<Marked> {
+    let name = labels.get(INSTANCE).filter(|name| !name.is_empty())?;
+    let wrote = object
+        .managed_fields()
+        .iter()
+        .filter_map(|entry| entry.get("manager")?.as_str())
+        .find(|manager| manager.starts_with(ARGO_MANAGER));
+    match wrote {
+        Some(manager) => Some(at_application(
+            name,
+            format!("label {INSTANCE}, written by {manager}"),
+        )),
+        None if annotations.contains_key(HELM_RELEASE) => None,
+        None => Some(Marked {
+            hint: true,
+            ..at_application(name, format!("label {INSTANCE}, and the application lists it"))
+        }),
+    }
+}
+
+/// Applications outside Argo CD's own namespace are named `NAMESPACE_NAME`.
+fn at_application(qualified: &str, known_by: String) -> Marked {
+    let (namespace, name) = qualified.split_once('_').unwrap_or((ARGO_NAMESPACE, qualified));
+    Marked {
+        mark: Mark::Application {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        },
+        known_by,
+        left_alone: false,
+        hint: false,
+    }
 }
 
 fn controller(object: &Object) -> Option<Marked> {
@@ -233,6 +333,7 @@ fn controller(object: &Object) -> Option<Marked> {
         mark,
         known_by: "ownerReferences".to_owned(),
         left_alone: false,
+        hint: false,
     })
 }
 
@@ -251,11 +352,10 @@ async fn custom(client: &Client, paths: &[String], resource: &str, name: &str) -
 
 /// Source: <https://argo-cd.readthedocs.io/en/stable/user-guide/auto_sync/>.
 fn application(object: &Value) -> OwnerState {
-    let running = object
+    let phase = object
         .pointer("/status/operationState/phase")
-        .and_then(Value::as_str)
-        == Some("Running");
-    if running
+        .and_then(Value::as_str);
+    if matches!(phase, Some("Running" | "Terminating"))
         || object
             .get("operation")
             .is_some_and(|operation| !operation.is_null())
@@ -286,7 +386,7 @@ fn application(object: &Value) -> OwnerState {
         Some(_) if flag("selfHeal") == Some(true) => OwnerState::WritesBack {
             because: "automated.selfHeal: true".to_owned(),
         },
-        Some(_) => passive("automated without selfHeal: it writes at the next commit"),
+        Some(_) => passive("automated without selfHeal"),
     }
 }
 
@@ -354,7 +454,6 @@ mod tests {
                 .collect();
             assert_eq!(found, expected, "{metadata}");
         };
-        check(json!({"labels": {"app.kubernetes.io/instance": "shop"}}), &[]);
         check(
             json!({"annotations": {ARGO_TRACKING: "team_shop:apps/Deployment:shop/api"}}),
             &[r#"Application { namespace: "team", name: "shop" }"#],
@@ -381,6 +480,58 @@ mod tests {
         );
     }
 
+    fn marked(metadata: &Value) -> Option<Marked> {
+        let object = Object::new(WorkloadKind::Deployment, json!({"metadata": metadata}));
+        marks(&object, "shop").into_iter().next()
+    }
+
+    fn deployment(name: &str) -> Target {
+        Target {
+            kind: WorkloadKind::Deployment,
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_label_that_charts_set_too_is_argo_cds_mark_where_argo_cd_wrote_the_workload() {
+        let labels = json!({INSTANCE: "shop"});
+        let wrote = |manager: &str| json!({"labels": labels, "managedFields": [{"manager": manager}]});
+        let found = marked(&wrote("argocd-controller")).unwrap();
+        assert!(!found.hint);
+        assert_eq!(
+            found.known_by,
+            "label app.kubernetes.io/instance, written by argocd-controller"
+        );
+        assert!(marked(&wrote("kubectl")).unwrap().hint);
+        let by_helm = json!({"labels": labels, "annotations": {HELM_RELEASE: "shop"}});
+        assert_eq!(marked(&by_helm), None);
+    }
+
+    #[test]
+    fn a_hint_at_an_application_counts_only_where_the_application_lists_the_workload() {
+        let hint = marked(&json!({"labels": {INSTANCE: "shop"}})).unwrap();
+        let object = json!({
+            "spec": {"syncPolicy": {"automated": {"selfHeal": true}}},
+            "status": {"resources": [
+                {"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "api"},
+                {"kind": "Service", "namespace": "shop", "name": "web"},
+            ]},
+        });
+        let said = Word::Said {
+            state: application(&object),
+            names: resources(&object),
+        };
+        let owner_of = |name: &str, word: &Word| {
+            let words = BTreeMap::from([(hint.mark.clone(), word.clone())]);
+            owner(&hint, &words, &deployment(name)).map(|owner| owner.name)
+        };
+        assert_eq!(owner_of("api", &said), Some("shop".to_owned()));
+        assert_eq!(owner_of("web", &said), None);
+        assert_eq!(owner_of("api", &Word::Absent), None);
+        assert_eq!(owner_of("api", &Word::Unread("forbidden".to_owned())), None);
+    }
+
     #[test]
     fn an_application_writes_back_only_with_self_heal() {
         let check =
@@ -391,7 +542,7 @@ mod tests {
         );
         check(
             json!({"spec": {"syncPolicy": {"automated": {}}}}),
-            r#"Passive { because: "automated without selfHeal: it writes at the next commit" }"#,
+            r#"Passive { because: "automated without selfHeal" }"#,
         );
         check(
             json!({"spec": {"syncPolicy": {"automated": {"selfHeal": true, "enabled": false}}}}),
