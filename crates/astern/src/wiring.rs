@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(crate) struct Wired {
     pub(crate) world: World,
     pub(crate) platform: Platform,
+    /// Whether runs are written down in a file, not in the cluster.
+    pub(crate) journal_in_file: bool,
 }
 
 /// Connects, reads the platform, and puts the adapters behind the ports.
@@ -69,7 +71,11 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         look: Arc::new(ClusterLook::new(connection)),
         journal,
     };
-    Ok(Wired { world, platform })
+    Ok(Wired {
+        world,
+        platform,
+        journal_in_file: global.store.is_some(),
+    })
 }
 
 async fn connection(global: &Global) -> Result<Connection, CliError> {

@@ -34,12 +34,14 @@ pub enum Severity {
 
 /// What was settled beforehand: by whoever asks, with flags, and by the platform's owners, with their policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 pub struct Allowances {
     /// Owners whose writing back is accepted (`--accept-revert OWNER`), by name.
     pub accept_revert: BTreeSet<String>,
     /// Image tags that say nothing, because somebody may move them (`policy.mutableTags`).
     pub mutable_tags: BTreeSet<String>,
+    /// Whether the run is written down in a file (`--store FILE`), so that no right on Secrets is needed for it.
+    pub journal_in_file: bool,
 }
 
 impl Allowances {
@@ -48,6 +50,7 @@ impl Allowances {
         Self {
             accept_revert: BTreeSet::new(),
             mutable_tags: policy.mutable_tags.iter().cloned().collect(),
+            journal_in_file: false,
         }
     }
 }

@@ -116,7 +116,7 @@ pub(crate) async fn plan(
         &wired.world,
         &wired.platform,
         &asked,
-        &allowances(&wired.platform, &choose.accept_revert),
+        &allowances(wired, &choose.accept_revert),
         Evidence::Leave,
     )
     .await;
@@ -263,10 +263,11 @@ fn names(typed: &[String]) -> Result<Vec<Name>, CliError> {
 }
 
 /// What the flags and the platform's policy settle for the gate.
-pub(crate) fn allowances(platform: &Platform, accept_revert: &[String]) -> Allowances {
+pub(crate) fn allowances(wired: &Wired, accept_revert: &[String]) -> Allowances {
     Allowances {
         accept_revert: accept_revert.iter().cloned().collect(),
-        ..Allowances::of(&platform.policy)
+        journal_in_file: wired.journal_in_file,
+        ..Allowances::of(&wired.platform.policy)
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) async fn rollback(
         Acceptor::Person
     };
     let asked = asked(&arguments.choose, acceptor)?;
-    let allow = allowances(&wired.platform, &arguments.choose.accept_revert);
+    let allow = allowances(wired, &arguments.choose.accept_revert);
     let evidence = if arguments.dry_run {
         Evidence::Leave
     } else {
@@ -96,7 +96,7 @@ pub(crate) async fn run(
             .hint("astern plan -o plan.json   writes one")
     })?;
     fits(&plan, wired, &arguments.approve)?;
-    let allow = allowances(&wired.platform, &arguments.accept_revert);
+    let allow = allowances(wired, &arguments.accept_revert);
     let prepared = planning::check(
         &wired.world,
         &wired.platform,
@@ -128,7 +128,7 @@ pub(crate) async fn undo(
         .code("AST0415")
         .hint(format!("astern report {run}")));
     }
-    let allow = allowances(&wired.platform, &arguments.accept_revert);
+    let allow = allowances(wired, &arguments.accept_revert);
     let prepared = planning::undo(
         &wired.world,
         &wired.platform,

@@ -102,7 +102,7 @@ async fn go_on(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let cluster = wired.world.look.identify(&book.plan.namespace).await?;
-    let allow = allowances(&wired.platform, &arguments.accept_revert);
+    let allow = allowances(wired, &arguments.accept_revert);
     let progress = Arc::new(Progress::new(console.clone(), book.plan.clone()));
     if let Some(holding) = running::alive(&wired.world, book).await? {
         console.say(&format!(

@@ -109,6 +109,42 @@ fn a_missing_right_is_refused_with_the_verb_and_the_resource() {
 }
 
 #[test]
+fn without_a_right_that_the_journal_needs_it_is_not_begun_in_the_cluster() {
+    let place = Place::new("no-journal");
+    place.platform("");
+    place.bad_release("api", 1);
+    let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({ "apiGroups": groups, "resources": resources, "verbs": verbs });
+    place.put(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": { "name": "no-deletes" },
+        "rules": [
+            rule(&["*"], &["*"], &["get", "list", "watch"]),
+            rule(&["apps"], &["deployments"], &["update"]),
+            rule(&["coordination.k8s.io"], &["leases"], &["*"]),
+            rule(&[""], &["pods", "secrets"], &["create"]),
+        ],
+    }));
+    place.kubectl(&[
+        "create",
+        "rolebinding",
+        "no-deletes",
+        "--role=no-deletes",
+        "--user=limited@example.test",
+    ]);
+    let limited = kubeconfig().with_file_name("limited.kubeconfig");
+    let words = [&["rollback"], &YES[..]].concat();
+    refused(
+        &place,
+        &["AST0218", "may not delete secrets", "--store FILE"],
+        |place| place.astern_as(&limited, &words),
+    );
+    let in_file = [&words[..], &["--store", "runs.db"]].concat();
+    place.astern_as(&limited, &in_file).expect(0);
+    assert_eq!(place.image("api"), "api:v1");
+}
+
+#[test]
 fn a_paused_deployment_gets_its_template_and_is_then_resumed() {
     let place = Place::new("paused");
     place.platform("");

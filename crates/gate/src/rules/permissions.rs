@@ -23,7 +23,9 @@ const JOURNAL: Right = Right {
     resource: "secrets",
     need: Need::Journal,
 };
-const JOURNAL_VERBS: [&str; 3] = ["create", "get", "list"];
+/// A batch is a Secret that is made; those of a run that is over become one, and the others go; whoever watches a run
+/// watches them.
+const JOURNAL_VERBS: [&str; 5] = ["create", "delete", "get", "list", "watch"];
 
 /// A resource that something is done to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +61,12 @@ pub(crate) fn ask(plan: &Plan, _: &[Write<'_>]) -> Vec<Question> {
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (right, verbs) in rights(context.ahead()) {
+    let in_file = context.allow.journal_in_file;
+    let needed = |right: &Right| !(in_file && right.need == Need::Journal);
+    for (right, verbs) in rights(context.ahead())
+        .into_iter()
+        .filter(|(right, _)| needed(right))
+    {
         let (mut refused, mut unknown) = (Vec::new(), Vec::new());
         let mut why_unknown = BTreeSet::new();
         for verb in verbs {
@@ -120,12 +127,8 @@ fn denied(context: &Context<'_>, right: Right, verbs: &[&str]) -> Option<Finding
         Need::Must => refuse(CODE, None, message, rule),
         Need::Journal => {
             let message = format!("{message}, so the journal cannot lie in the cluster");
-            warn(
-                CODE,
-                None,
-                message,
-                format!("keep the journal in a file, `--store FILE`, or {rule}"),
-            )
+            let hint = format!("keep the journal in a file, `--store FILE`, or {rule}");
+            refuse(CODE, None, message, hint)
         }
     })
 }
@@ -204,17 +207,31 @@ mod tests {
             .insert(may("list", "", "secrets"), no("no RBAC rule allows it"));
         fixture
             .answers
+            .insert(may("delete", "", "secrets"), no("no RBAC rule allows it"));
+        fixture
+            .answers
             .insert(may("watch", "", "pods"), unknown("the server did not answer"));
         insta::assert_snapshot!(fixture.full(super::check), @r#"
         refuse: user jo may not create leases.coordination.k8s.io in namespace shop
           add to a Role in namespace shop that is bound to jo: {apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"]}
+        refuse: user jo may not delete, list secrets in namespace shop, so the journal cannot lie in the cluster
+          keep the journal in a file, `--store FILE`, or add to a Role in namespace shop that is bound to jo: {apiGroups: [""], resources: ["secrets"], verbs: ["delete", "list"]}
         refuse: user jo may not update, watch deployments.apps in namespace shop
           add to a Role in namespace shop that is bound to jo: {apiGroups: ["apps"], resources: ["deployments"], verbs: ["update", "watch"]}
-        warn: user jo may not list secrets in namespace shop, so the journal cannot lie in the cluster
-          keep the journal in a file, `--store FILE`, or add to a Role in namespace shop that is bound to jo: {apiGroups: [""], resources: ["secrets"], verbs: ["list"]}
         warn: whether user jo may watch pods in namespace shop could not be found out: the server did not answer
           ask yourself: `kubectl auth can-i watch pods -n shop`
         "#);
+    }
+
+    #[test]
+    fn a_journal_in_a_file_needs_no_right_on_secrets() {
+        let mut fixture = Fixture::sound();
+        fixture
+            .answers
+            .insert(may("create", "", "secrets"), no("no RBAC rule allows it"));
+        assert!(fixture.told(super::check).contains("may not create secrets"));
+        fixture.allow.journal_in_file = true;
+        assert_eq!(fixture.told(super::check), "");
     }
 
     #[test]
