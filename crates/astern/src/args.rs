@@ -171,6 +171,9 @@ pub(crate) struct Approve {
     /// Approve without asking
     #[arg(long)]
     pub(crate) yes: bool,
+    /// With --yes: resume this paused workload, NAME or KIND/NAME; may be repeated
+    #[arg(long, value_name = "WORKLOAD")]
+    pub(crate) resume_paused: Vec<String>,
     /// Carry the run out in this process instead of a runner of its own
     #[arg(long)]
     pub(crate) foreground: bool,

@@ -1,6 +1,6 @@
 //! What the gate found wrong with, or remarkable about, a plan.
 
-use crate::policy::Policy;
+use crate::policy::{Acceptor, Policy};
 use crate::target::Target;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -40,6 +40,10 @@ pub struct Allowances {
     pub accept_revert: BTreeSet<String>,
     /// Image tags that say nothing, because somebody may move them (`policy.mutableTags`).
     pub mutable_tags: BTreeSet<String>,
+    /// Paused workloads that may be resumed without asking (`--resume-paused WORKLOAD`), as `NAME` or `KIND/NAME`.
+    pub resume_paused: BTreeSet<String>,
+    /// Who says yes to the plan. With `--yes` nobody reads a warning.
+    pub acceptor: Acceptor,
     /// Whether the run is written down in a file (`--store FILE`), so that no right on Secrets is needed for it.
     pub journal_in_file: bool,
 }
@@ -50,6 +54,8 @@ impl Allowances {
         Self {
             accept_revert: BTreeSet::new(),
             mutable_tags: policy.mutable_tags.iter().cloned().collect(),
+            resume_paused: BTreeSet::new(),
+            acceptor: Acceptor::default(),
             journal_in_file: false,
         }
     }

@@ -24,10 +24,11 @@ pub struct Policy {
 }
 
 /// Who approves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Acceptor {
     /// A person who read the plan and typed `y`.
+    #[default]
     Person,
     /// `--yes`.
     Yes,

@@ -54,6 +54,9 @@ pub struct Workload {
     /// The field manager that wrote `spec.template` last, with when: `kubectl-client-side-apply`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_manager: Option<FieldManager>,
+    /// The field manager that set `spec.paused` last, with when: `kubectl-rollout`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_manager: Option<FieldManager>,
 }
 
 impl Workload {

@@ -143,6 +143,7 @@ fn workload(number: usize, now: Timestamp) -> Workload {
         autoscaler: None,
         owners: Vec::new(),
         template_manager: None,
+        paused_manager: None,
         target,
     }
 }

@@ -27,13 +27,8 @@ pub(crate) async fn rollback(
     format: &Format,
     console: &Console,
 ) -> Result<Exit, CliError> {
-    let acceptor = if arguments.approve.yes {
-        Acceptor::Yes
-    } else {
-        Acceptor::Person
-    };
-    let asked = asked(&arguments.choose, acceptor)?;
-    let allow = allowances(wired, &arguments.choose.accept_revert);
+    let asked = asked(&arguments.choose, acceptor(&arguments.approve))?;
+    let allow = allowed(wired, &arguments.choose.accept_revert, &arguments.approve);
     let evidence = if arguments.dry_run {
         Evidence::Leave
     } else {
@@ -96,7 +91,7 @@ pub(crate) async fn run(
             .hint("astern plan -o plan.json   writes one")
     })?;
     fits(&plan, wired, &arguments.approve)?;
-    let allow = allowances(wired, &arguments.accept_revert);
+    let allow = allowed(wired, &arguments.accept_revert, &arguments.approve);
     let prepared = planning::check(
         &wired.world,
         &wired.platform,
@@ -128,7 +123,7 @@ pub(crate) async fn undo(
         .code("AST0415")
         .hint(format!("astern report {run}")));
     }
-    let allow = allowances(wired, &arguments.accept_revert);
+    let allow = allowed(wired, &arguments.accept_revert, &arguments.approve);
     let prepared = planning::undo(
         &wired.world,
         &wired.platform,
@@ -142,6 +137,23 @@ pub(crate) async fn undo(
     carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
 }
 
+fn acceptor(approve: &Approve) -> Acceptor {
+    if approve.yes {
+        Acceptor::Yes
+    } else {
+        Acceptor::Person
+    }
+}
+
+/// What the flags of a command that changes something allow.
+fn allowed(wired: &Wired, accept_revert: &[String], approve: &Approve) -> Allowances {
+    Allowances {
+        resume_paused: approve.resume_paused.iter().cloned().collect(),
+        acceptor: acceptor(approve),
+        ..allowances(wired, accept_revert)
+    }
+}
+
 /// A plan file must be for the platform that is meant here, and for whoever approves it: journal, vault and probes are
 /// the platform's, and its policy says who may go back to what is only presumed good.
 fn fits(plan: &Plan, wired: &Wired, approve: &Approve) -> Result<(), CliError> {
@@ -153,11 +165,6 @@ fn fits(plan: &Plan, wired: &Wired, approve: &Approve) -> Result<(), CliError> {
         );
         return Err(CliError::input(message).hint(format!("-n {}", plan.namespace)));
     }
-    let acceptor = if approve.yes {
-        Acceptor::Yes
-    } else {
-        Acceptor::Person
-    };
     let presumed = plan.choices.iter().find(|choice| {
         choice
             .good
@@ -165,7 +172,7 @@ fn fits(plan: &Plan, wired: &Wired, approve: &Approve) -> Result<(), CliError> {
             .is_some_and(|good| good.because.is_presumed())
     });
     match presumed {
-        Some(choice) if !platform.policy.accept_presumed.contains(&acceptor) => {
+        Some(choice) if !platform.policy.accept_presumed.contains(&acceptor(approve)) => {
             let message = format!(
                 "{} would go back to a revision that is only presumed good, which the policy does not let {} accept; nothing was changed",
                 choice.target,

@@ -145,12 +145,21 @@ fn without_a_right_that_the_journal_needs_it_is_not_begun_in_the_cluster() {
 }
 
 #[test]
-fn a_paused_deployment_gets_its_template_and_is_then_resumed() {
+fn a_paused_deployment_is_resumed_after_its_template_is_back_and_only_once_somebody_agreed() {
     let place = Place::new("paused");
     place.platform("");
     place.bad_release("api", 2);
     place.kubectl(&["rollout", "pause", "deployment/api"]);
-    let done = place.roll_back(&[]).expect(0);
+    refused(
+        &place,
+        &[
+            "AST0221",
+            "by field manager kubectl-rollout at 20",
+            "--resume-paused api",
+        ],
+        |place| place.roll_back(&[]),
+    );
+    let done = place.roll_back(&["--resume-paused", "api"]).expect(0);
     let template = done.err.find("done: put deployment/api back").unwrap();
     let resumed = done
         .err

@@ -202,6 +202,7 @@ fn crashing(kind: WorkloadKind, name: &str) -> Workload {
         autoscaler: None,
         owners: Vec::new(),
         template_manager: None,
+        paused_manager: None,
         template: bad,
     }
 }

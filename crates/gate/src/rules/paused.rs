@@ -1,12 +1,13 @@
 //! AST0221: a paused workload is resumed by the plan, after its template is back and before its rollout is awaited;
-//! and a person is told, since somebody paused it for a reason.
+//! and a person is asked, since somebody paused it for a reason. `--yes` asks nobody, so it must name the workload.
 
 use super::{NOT_OURS, refuse, warn};
 use crate::context::{Context, Write, spec};
 use astern_model::choice::clock;
 use astern_model::finding::Finding;
+use astern_model::policy::Acceptor;
 use astern_model::step::workload::Spec;
-use astern_model::workload::Workload;
+use astern_model::workload::{FieldManager, Workload};
 
 pub(crate) const CODE: &str = "AST0221";
 
@@ -54,11 +55,32 @@ fn judge(context: &Context<'_>, write: &Write<'_>, workload: &Workload) -> Findi
         write.target,
         traces(workload)
     );
-    let hint = "ask whoever paused it before you say yes; the step that resumes it can be taken back";
-    warn(CODE, target, message, hint)
+    let named = |name: &String| *name == write.target.name || *name == write.target.to_string();
+    let agreed = context.allow.resume_paused.iter().any(named);
+    match context.allow.acceptor {
+        Acceptor::Yes if !agreed => {
+            let hint = format!(
+                "ask whoever paused it, then say so: `--resume-paused {}`; without --yes you are asked",
+                write.target.name
+            );
+            refuse(CODE, target, message, hint)
+        }
+        Acceptor::Yes => warn(
+            CODE,
+            target,
+            message,
+            "accepted beforehand; the step that resumes it can be taken back",
+        ),
+        Acceptor::Person => warn(
+            CODE,
+            target,
+            message,
+            "ask whoever paused it before you say yes; the step that resumes it can be taken back",
+        ),
+    }
 }
 
-/// What the object tells of who paused it. Kubernetes itself keeps nothing.
+/// What the object tells of who paused it and when.
 fn traces(workload: &Workload) -> String {
     let notes: Vec<String> = workload
         .annotations
@@ -66,26 +88,62 @@ fn traces(workload: &Workload) -> String {
         .filter(|(key, _)| key.to_ascii_lowercase().contains("paused"))
         .map(|(key, value)| format!("annotation {key}: {value}"))
         .collect();
-    if !notes.is_empty() {
-        return notes.join(", ");
+    let paused = workload
+        .paused_manager
+        .as_ref()
+        .map(|manager| format!("by field manager {}", by(manager)));
+    let told: Vec<String> = paused.into_iter().chain(notes).collect();
+    if !told.is_empty() {
+        return told.join(", ");
     }
     match &workload.template_manager {
         None => "who did it is not recorded".to_owned(),
-        Some(manager) => {
-            let at = manager
-                .at
-                .map_or_else(String::new, |at| format!(" at {}", clock(at)));
-            format!(
-                "who did it is not recorded; its template was last written by {}{at}",
-                manager.name
-            )
-        }
+        Some(manager) => format!(
+            "who did it is not recorded; its template was last written by {}",
+            by(manager)
+        ),
     }
+}
+
+fn by(manager: &FieldManager) -> String {
+    let at = manager
+        .at
+        .map_or_else(String::new, |at| format!(" at {}", clock(at)));
+    format!("{}{at}", manager.name)
 }
 
 #[cfg(test)]
 mod tests {
     use crate::fixture::Fixture;
+    use astern_model::policy::Acceptor;
+    use astern_model::workload::FieldManager;
+
+    #[test]
+    fn yes_resumes_no_paused_workload_that_it_does_not_name() {
+        let check = |named: Option<&str>, expected: &str| {
+            let mut fixture = Fixture::paused();
+            fixture.workload().paused_manager = Some(FieldManager {
+                name: "kubectl-rollout".to_owned(),
+                operation: "Update".to_owned(),
+                at: "2026-11-23T14:05:00Z".parse().ok(),
+            });
+            fixture.allow.acceptor = Acceptor::Yes;
+            fixture.allow.resume_paused = named.map(str::to_owned).into_iter().collect();
+            assert_eq!(fixture.full(super::check), expected);
+        };
+        let message = "deployment/api-gateway is paused (by field manager kubectl-rollout at 2026-11-23 14:05:00 UTC), \
+                       and the plan resumes it";
+        let refused = format!(
+            "refuse: {message}\n  ask whoever paused it, then say so: `--resume-paused api-gateway`; without --yes you \
+             are asked"
+        );
+        let accepted =
+            format!("warn: {message}\n  accepted beforehand; the step that resumes it can be taken back");
+        check(None, &refused);
+        check(Some("web"), &refused);
+        check(Some("api-gateway"), &accepted);
+        check(Some("deployment/api-gateway"), &accepted);
+    }
 
     #[test]
     fn a_paused_workload_is_resumed_after_its_template_and_whoever_paused_it_is_named() {

@@ -93,6 +93,7 @@ pub(crate) fn of_kind(target: Target) -> Build {
             autoscaler: None,
             owners: Vec::new(),
             template_manager: None,
+            paused_manager: None,
             target,
         },
     }
