@@ -14,6 +14,7 @@ mod order;
 mod quantity;
 mod reference;
 mod rules;
+mod scope;
 
 #[cfg(test)]
 mod fixture;

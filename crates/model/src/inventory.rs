@@ -47,6 +47,22 @@ pub struct Quota {
     pub hard: BTreeMap<String, String>,
     /// The same → what is used.
     pub used: BTreeMap<String, String>,
+    /// Which pods it counts: those that all of these take; with none, all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scopes: Vec<Scope>,
+}
+
+/// One scope of a ResourceQuota, as the API writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scope {
+    /// `BestEffort`, `NotTerminating`, `PriorityClass`, …
+    pub name: String,
+    /// `Exists`, `In`, …
+    pub operator: String,
+    /// What the operator compares with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
 }
 
 mod by_target {

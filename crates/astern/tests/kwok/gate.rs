@@ -34,8 +34,8 @@ fn a_pruned_configmap_that_the_old_template_refers_to_is_named_before_anything_i
 }
 
 /// api, of whose two pods none may be missing while it rolls.
-fn strict(version: &str) -> Value {
-    let mut object = deployment("api", 2, pod("api", version));
+fn strict(template: Value) -> Value {
+    let mut object = deployment("api", 2, template);
     object["spec"]["strategy"] =
         json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
     object
@@ -53,8 +53,8 @@ fn tight_quota(place: &Place) {
 fn a_quota_without_room_for_the_rollout_is_refused_with_its_name() {
     let place = Place::new("quota");
     place.platform("");
-    place.roll_out(&strict("v1"));
-    place.roll_out(&strict("v2"));
+    place.roll_out(&strict(pod("api", "v1")));
+    place.roll_out(&strict(pod("api", "v2")));
     place.kubectl(&["label", "pods", "--all", &format!("{CRASHES}=true")]);
     place.until_it_crashes();
     place.until("v1 to be gone", 30, |place| place.pods().len() == 2);
@@ -66,10 +66,10 @@ fn a_quota_without_room_for_the_rollout_is_refused_with_its_name() {
 fn a_release_that_a_quota_itself_blocks_is_taken_back() {
     let place = Place::new("blocked");
     place.platform("");
-    place.roll_out(&strict("v1"));
+    place.roll_out(&strict(pod("api", "v1")));
     tight_quota(&place);
     let before = place.pods();
-    place.put(&strict("v2"));
+    place.put(&strict(pod("api", "v2")));
     place.until("the quota to say no", 30, |place| {
         place.get("deployment/api")["status"]["conditions"]
             .as_array()
@@ -79,6 +79,23 @@ fn a_release_that_a_quota_itself_blocks_is_taken_back() {
     says(&done, &["exceeded quota: tight"]);
     assert_eq!(place.image("api"), "api:v1");
     assert_eq!(place.pods(), before, "pods that served were touched");
+}
+
+#[test]
+fn a_full_quota_for_other_pods_is_no_obstacle() {
+    let place = Place::new("scoped");
+    place.platform("");
+    place.roll_out(&strict(pod("api", "v1")));
+    place.put(&strict(crashing("api", "v2")));
+    place.until_it_crashes();
+    place.kubectl(&["create", "quota", "jobs", "--hard=pods=0", "--scopes=Terminating"]);
+    place.until("the quota to be counted", 30, |place| {
+        place.get("resourcequota/jobs")["status"]["used"]["pods"] == "0"
+    });
+    let done = place.astern(&["plan"]).expect(0);
+    assert!(!(done.out + &done.err).contains("quota"));
+    place.roll_back(&[]).expect(0);
+    assert_eq!(place.image("api"), "api:v1");
 }
 
 #[test]

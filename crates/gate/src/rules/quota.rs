@@ -4,6 +4,7 @@ use super::{refuse, warn};
 use crate::context::{Context, Write};
 use crate::demand::{Resource, Rolling, of_pod};
 use crate::quantity::Quantity;
+use crate::scope::counts;
 use astern_model::finding::Finding;
 use astern_model::inventory::Quota;
 use astern_model::workload::Workload;
@@ -17,6 +18,13 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
         .collect();
     let mut findings = Vec::new();
     for quota in &context.inventory.quotas {
+        let rollouts: Vec<&Rollout<'_>> = rollouts
+            .iter()
+            .filter(|rollout| counts(quota, rollout.template))
+            .collect();
+        if rollouts.is_empty() {
+            continue;
+        }
         for (key, hard) in &quota.hard {
             let Some(resource) = Resource::parse(key) else {
                 continue;
@@ -67,9 +75,13 @@ impl<'a> Rollout<'a> {
         })
     }
 
-    /// The most that it uses beyond what is used now: the pods above the count, and what larger pods add.
-    fn need(&self, resource: Resource<'_>) -> Quantity {
+    /// The most that it uses of a quota beyond what is used now: the pods above the count, and what larger pods add. A
+    /// quota that does not count the pods that stand now has all of the new ones to count.
+    fn need(&self, quota: &Quota, resource: Resource<'_>) -> Quantity {
         let pod = of_pod(self.template, resource);
+        if !counts(quota, &self.workload.template) {
+            return pod.times(self.workload.desired);
+        }
         let growth = pod
             .minus(of_pod(&self.workload.template, resource))
             .max(Quantity::ZERO);
@@ -87,7 +99,7 @@ fn over(
     key: &str,
     resource: Resource<'_>,
     free: Quantity,
-    rollouts: &[Rollout<'_>],
+    rollouts: &[&Rollout<'_>],
 ) -> Vec<Finding> {
     let bytes = resource.is_bytes();
     let left = free.max(Quantity::ZERO).text(bytes);
@@ -111,15 +123,15 @@ fn over(
     if !stuck.is_empty() {
         return stuck;
     }
-    let need = rollouts
-        .iter()
-        .fold(Quantity::ZERO, |sum, rollout| sum.plus(rollout.need(resource)));
+    let need = rollouts.iter().fold(Quantity::ZERO, |sum, rollout| {
+        sum.plus(rollout.need(quota, resource))
+    });
     let Some(first) = rollouts.first().filter(|_| need > Quantity::ZERO && need > free) else {
         return Vec::new();
     };
     let names: Vec<_> = rollouts
         .iter()
-        .filter(|rollout| rollout.need(resource) > Quantity::ZERO)
+        .filter(|rollout| rollout.need(quota, resource) > Quantity::ZERO)
         .map(|rollout| rollout.write.target)
         .collect();
     let message = format!(
@@ -160,6 +172,7 @@ fn hint(quota: &Quota, namespace: &str) -> String {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, pod};
+    use astern_model::inventory::Scope;
     use astern_model::workload::Strategy;
 
     /// Three pods of 250m and 64Mi stand.
@@ -174,6 +187,7 @@ mod tests {
             name: "team".to_owned(),
             hard: of(hard),
             used: of(used),
+            scopes: Vec::new(),
         }];
         fixture
     }
@@ -216,6 +230,23 @@ mod tests {
             "0",
             "quota team has a memory that cannot be read, so whether pods fit was not checked",
         );
+    }
+
+    #[test]
+    fn a_full_quota_for_other_pods_is_no_obstacle() {
+        let check = |scope: &str, refused: bool| {
+            let mut fixture = fixture("pods", "3", "3");
+            fixture.inventory.quotas[0].scopes = vec![Scope {
+                name: scope.to_owned(),
+                operator: "Exists".to_owned(),
+                values: Vec::new(),
+            }];
+            assert_eq!(!fixture.told(super::check).is_empty(), refused, "{scope}");
+        };
+        check("BestEffort", false);
+        check("Terminating", false);
+        check("NotBestEffort", true);
+        check("NotTerminating", true);
     }
 
     #[test]

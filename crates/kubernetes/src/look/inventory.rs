@@ -8,7 +8,7 @@ use super::revisions::{Kept, Remembered, count, revision_of};
 use super::round::Round;
 use super::warnings::Warnings;
 use super::workload::{autoscaler, target, workload};
-use astern_model::inventory::{Inventory, Quota};
+use astern_model::inventory::{Inventory, Quota, Scope};
 use astern_model::target::Target;
 use astern_model::workload::Pod;
 use jiff::Timestamp;
@@ -121,10 +121,35 @@ fn quotas(all: &[ResourceQuota]) -> Vec<Quota> {
             name: quota.metadata.name.clone().unwrap_or_default(),
             hard: texts(quota.status.as_ref().and_then(|status| status.hard.as_ref())),
             used: texts(quota.status.as_ref().and_then(|status| status.used.as_ref())),
+            scopes: scopes(quota),
         })
         .collect();
     quotas.sort_by(|a, b| a.name.cmp(&b.name));
     quotas
+}
+
+/// Both ways in which a quota names its scopes; a bare name means that it exists.
+fn scopes(quota: &ResourceQuota) -> Vec<Scope> {
+    let spec = quota.spec.as_ref();
+    let bare = spec
+        .and_then(|spec| spec.scopes.as_deref())
+        .unwrap_or_default()
+        .iter()
+        .map(|name| Scope {
+            name: name.clone(),
+            operator: "Exists".to_owned(),
+            values: Vec::new(),
+        });
+    let selected = spec
+        .and_then(|spec| spec.scope_selector.as_ref()?.match_expressions.as_deref())
+        .unwrap_or_default()
+        .iter()
+        .map(|scope| Scope {
+            name: scope.scope_name.clone(),
+            operator: scope.operator.clone(),
+            values: scope.values.clone().unwrap_or_default(),
+        });
+    bare.chain(selected).collect()
 }
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {
@@ -319,6 +344,27 @@ mod tests {
             message: "timed out".to_owned(),
         };
         assert!(facts.contains(&(Side::Live, deadline)), "{facts:?}");
+    }
+
+    #[test]
+    fn a_quota_is_read_with_the_scopes_that_bound_it() {
+        let mut round = round();
+        round.quotas = serde_json::from_value(json!([{
+            "metadata": {"name": "batch"},
+            "spec": {
+                "scopes": ["NotTerminating"],
+                "scopeSelector": {"matchExpressions": [
+                    {"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]},
+            },
+            "status": {"hard": {"pods": "3"}, "used": {"pods": "1"}},
+        }]))
+        .unwrap();
+        let told: Vec<String> = inventory(&round).quotas[0]
+            .scopes
+            .iter()
+            .map(|scope| format!("{} {} {:?}", scope.name, scope.operator, scope.values))
+            .collect();
+        assert_eq!(told, ["NotTerminating Exists []", r#"PriorityClass In ["high"]"#]);
     }
 
     #[test]
