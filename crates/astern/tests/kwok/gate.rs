@@ -3,6 +3,7 @@
 use crate::manifest::{CRASHES, YES, crashing, deployment, pod, refused, says, workload};
 use crate::support::{Place, kubeconfig};
 use serde_json::{Value, json};
+use std::process::Command;
 
 fn with_config(mut template: Value, name: &str) -> Value {
     template["spec"]["containers"][0]["envFrom"] = json!([{ "configMapRef": { "name": name } }]);
@@ -96,6 +97,78 @@ fn a_full_quota_for_other_pods_is_no_obstacle() {
     assert!(!(done.out + &done.err).contains("quota"));
     place.roll_back(&[]).expect(0);
     assert_eq!(place.image("api"), "api:v1");
+}
+
+/// A policy against pods without an owner, in one namespace. It belongs to none, so it goes with the test.
+struct NoNakedPods(String);
+
+impl NoNakedPods {
+    fn new(place: &Place) -> Self {
+        let name = format!("no-naked-pods.{}", place.namespace);
+        place.put(&json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": { "name": name },
+            "spec": {
+                "matchConstraints": { "resourceRules": [
+                    { "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] },
+                ] },
+                "validations": [{
+                    "expression": "has(object.metadata.ownerReferences)",
+                    "message": "naked pods are not allowed",
+                }],
+            },
+        }));
+        place.put(&json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": { "name": name },
+            "spec": {
+                "policyName": name,
+                "validationActions": ["Deny"],
+                "matchResources": { "namespaceSelector": {
+                    "matchLabels": { "kubernetes.io/metadata.name": place.namespace },
+                } },
+            },
+        }));
+        place.until("the policy to hold", 60, |place| {
+            let tried = Command::new("kubectl")
+                .args([
+                    "-n",
+                    &place.namespace,
+                    "run",
+                    "naked",
+                    "--image=naked",
+                    "--dry-run=server",
+                ])
+                .env("KUBECONFIG", kubeconfig())
+                .output()
+                .unwrap();
+            !tried.status.success()
+        });
+        Self(name)
+    }
+}
+
+impl Drop for NoNakedPods {
+    fn drop(&mut self) {
+        for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
+            let _ = Command::new("kubectl")
+                .args(["delete", kind, &self.0, "--wait=false"])
+                .env("KUBECONFIG", kubeconfig())
+                .output();
+        }
+    }
+}
+
+#[test]
+fn a_policy_against_naked_pods_does_not_stand_in_the_way() {
+    let place = Place::new("naked");
+    place.platform("");
+    place.bad_release("api", 1);
+    let _policy = NoNakedPods::new(&place);
+    let done = place.astern(&["plan"]).expect(0);
+    assert!(!(done.out + &done.err).contains("AST0217"));
 }
 
 #[test]

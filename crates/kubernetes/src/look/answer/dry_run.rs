@@ -2,6 +2,7 @@
 //! stored.
 
 use super::super::fetch::{Part, get, post, try_replace};
+use super::super::workload::texts;
 use super::Around;
 use crate::effects::object::{Object, collection};
 use crate::failure::{Attempt, Verb, is_missing_right};
@@ -9,13 +10,15 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::question::{Answer, RevisionKey};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
+use astern_model::workload::{Revision, Workload};
 use serde_json::{Value, json};
 
 /// Tries the write of the template on the workload as it stands.
 pub(super) async fn write(around: &Around<'_>, target: &Target, revision: &RevisionKey) -> Answer {
-    let Some(template) = template(around, target, revision) else {
+    let Some(kept) = remembered(around, target, revision) else {
         return forgotten(revision);
     };
+    let template = &kept.template;
     // The object of the inventory is mostly still the newest, which saves a read; where it is not, the server says so.
     if let Some(object) = around.seen.objects.get(target) {
         match replace(around, target, object.clone(), template).await {
@@ -41,10 +44,15 @@ pub(super) async fn write(around: &Around<'_>, target: &Target, revision: &Revis
 /// Tries a pod made from the template. The controller makes the real one, so the right to create pods says nothing
 /// about it, and a quota that is full now may be free once old pods have gone.
 pub(super) async fn pod(around: &Around<'_>, target: &Target, revision: &RevisionKey) -> Answer {
-    let Some(template) = template(around, target, revision) else {
+    let Some((workload, kept)) = around
+        .inventory
+        .workloads
+        .get(target)
+        .zip(remembered(around, target, revision))
+    else {
         return forgotten(revision);
     };
-    let body = pod_from(template, target, around.seen.objects.get(target));
+    let body = pod_from(workload, kept, around.seen.objects.get(target));
     let operation = format!("try a pod of {target} as {}", revision.name);
     let attempt = Attempt::new(Verb::Create, "pods", operation).without_effect();
     let path = format!("/api/v1/namespaces/{}/pods", target.namespace);
@@ -90,13 +98,12 @@ fn accepted(tried: Result<Value, Failure>) -> Answer {
     }
 }
 
-fn template<'a>(around: &Around<'a>, target: &Target, revision: &RevisionKey) -> Option<&'a Template> {
+fn remembered<'a>(around: &Around<'a>, target: &Target, revision: &RevisionKey) -> Option<&'a Revision> {
     let workload = around.inventory.workloads.get(target)?;
-    let found = workload
+    workload
         .revisions
         .iter()
-        .find(|kept| kept.hash == revision.template)?;
-    Some(&found.template)
+        .find(|kept| kept.hash == revision.template)
 }
 
 fn forgotten(revision: &RevisionKey) -> Answer {
@@ -105,26 +112,66 @@ fn forgotten(revision: &RevisionKey) -> Answer {
     }
 }
 
-/// The pod that the workload's controller would make, as far as admission looks at it.
-fn pod_from(template: &Template, target: &Target, object: Option<&Object>) -> Value {
+/// The pod that the workload's controller would make, as far as admission looks at it: with its owner, since policies
+/// refuse pods that nobody owns, and with the labels that the controller adds.
+fn pod_from(workload: &Workload, revision: &Revision, object: Option<&Object>) -> Value {
+    let target = &workload.target;
     let empty = json!({});
-    let template = template.json();
+    let template = revision.template.json();
     let metadata = template.get("metadata").unwrap_or(&empty);
     let mut spec = template.get("spec").cloned().unwrap_or_else(|| json!({}));
     if let Some(object) = object.filter(|_| target.kind == WorkloadKind::StatefulSet) {
         add_claims(&mut spec, object);
     }
+    let mut labels = texts(metadata.get("labels"));
+    labels.extend(added_labels(target, revision));
+    let (kind, name, uid) = owner(workload, revision);
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "generateName": format!("{}-", target.name),
+            "generateName": format!("{name}-"),
             "namespace": target.namespace,
-            "labels": metadata.get("labels").unwrap_or(&empty),
+            "labels": labels,
             "annotations": metadata.get("annotations").unwrap_or(&empty),
+            // Without `blockOwnerDeletion`, for which the API server may ask for a right that only controllers have.
+            "ownerReferences": [
+                {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true},
+            ],
         },
         "spec": spec,
     })
+}
+
+/// Whose pod it would be. A Deployment brings its old ReplicaSet back.
+fn owner<'a>(workload: &'a Workload, revision: &'a Revision) -> (&'static str, &'a str, &'a str) {
+    let own = |kind| (kind, workload.target.name.as_str(), workload.uid.as_str());
+    match workload.target.kind {
+        WorkloadKind::Deployment => ("ReplicaSet", &revision.name, revision.uid.as_str()),
+        WorkloadKind::StatefulSet => own("StatefulSet"),
+        WorkloadKind::DaemonSet => own("DaemonSet"),
+    }
+}
+
+/// The labels that the controllers put on a pod. Sources: `apps/v1`'s `DefaultDeploymentUniqueLabelKey`,
+/// `ControllerRevisionHashLabelKey` and `StatefulSetPodNameLabel`.
+fn added_labels(target: &Target, revision: &Revision) -> Vec<(String, String)> {
+    let hash = revision
+        .name
+        .strip_prefix(&format!("{}-", target.name))
+        .unwrap_or(&revision.name)
+        .to_owned();
+    match target.kind {
+        WorkloadKind::Deployment => vec![("pod-template-hash".to_owned(), hash)],
+        WorkloadKind::DaemonSet => vec![("controller-revision-hash".to_owned(), hash)],
+        WorkloadKind::StatefulSet => vec![
+            ("controller-revision-hash".to_owned(), revision.name.clone()),
+            (
+                "statefulset.kubernetes.io/pod-name".to_owned(),
+                format!("{}-0", target.name),
+            ),
+        ],
+    }
 }
 
 /// A StatefulSet's claims are volumes that its controller adds; without them a mount would name nothing.
@@ -158,26 +205,90 @@ fn add_claims(spec: &mut Value, object: &Object) {
 mod tests {
     use super::*;
 
+    fn workload(kind: WorkloadKind, name: &str, revision: &str, template: Value) -> Workload {
+        let template = Template::clean(template);
+        serde_json::from_value(json!({
+            "target": {"kind": kind, "namespace": "shop", "name": name},
+            "uid": "w-1",
+            "createdAt": "2026-01-01T00:00:00Z",
+            "template": template,
+            "strategy": {"type": "onDelete"},
+            "paused": false,
+            "desired": 1,
+            "status": astern_model::workload::Status::default(),
+            "minReady": "PT0S",
+            "historyLimit": 10,
+            "annotations": {},
+            "labels": {},
+            "hasLastApplied": false,
+            "revisions": [{
+                "number": 1, "formerNumbers": [], "kind": "ReplicaSet", "name": revision, "uid": "r-1",
+                "createdAt": "2026-01-01T00:00:00Z", "template": template, "hash": template.hash(),
+                "marks": {}, "pods": 0, "ready": 0,
+            }],
+            "pods": [],
+            "owners": [],
+        }))
+        .unwrap()
+    }
+
+    fn tried(workload: &Workload, object: Option<&Object>) -> Value {
+        pod_from(workload, &workload.revisions[0], object)
+    }
+
     #[test]
     fn a_pod_is_tried_with_the_claims_of_its_statefulset() {
-        let target = Target {
-            kind: WorkloadKind::StatefulSet,
-            namespace: "shop".to_owned(),
-            name: "db".to_owned(),
-        };
         let object = Object::new(
             WorkloadKind::StatefulSet,
             json!({"metadata": {"name": "db"}, "spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}}),
         );
-        let template = Template::clean(json!({
+        let template = json!({
             "metadata": {"labels": {"app": "db"}},
             "spec": {"containers": [{"name": "db", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]},
-        }));
-        let pod = pod_from(&template, &target, Some(&object));
+        });
+        let set = workload(WorkloadKind::StatefulSet, "db", "db-ccc", template);
+        let pod = tried(&set, Some(&object));
         assert_eq!(pod["metadata"]["generateName"], json!("db-"));
         assert_eq!(
             pod["spec"]["volumes"],
             json!([{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}])
+        );
+    }
+
+    #[test]
+    fn a_pod_is_tried_as_its_controllers_own_and_not_as_a_naked_one() {
+        let check = |kind: WorkloadKind, revision: &str, owner: Value, labels: Value| {
+            let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": {}});
+            let pod = tried(&workload(kind, "web", revision, template), None);
+            let mut expected = json!({"apiVersion": "apps/v1", "controller": true});
+            expected
+                .as_object_mut()
+                .unwrap()
+                .extend(owner.as_object().unwrap().clone());
+            assert_eq!(pod["metadata"]["ownerReferences"], json!([expected]));
+            assert_eq!(pod["metadata"]["labels"], labels);
+        };
+        check(
+            WorkloadKind::Deployment,
+            "web-5f2k8",
+            json!({"kind": "ReplicaSet", "name": "web-5f2k8", "uid": "r-1"}),
+            json!({"app": "web", "pod-template-hash": "5f2k8"}),
+        );
+        check(
+            WorkloadKind::DaemonSet,
+            "web-7m4t6",
+            json!({"kind": "DaemonSet", "name": "web", "uid": "w-1"}),
+            json!({"app": "web", "controller-revision-hash": "7m4t6"}),
+        );
+        check(
+            WorkloadKind::StatefulSet,
+            "web-7m4t6",
+            json!({"kind": "StatefulSet", "name": "web", "uid": "w-1"}),
+            json!({
+                "app": "web",
+                "controller-revision-hash": "web-7m4t6",
+                "statefulset.kubernetes.io/pod-name": "web-0",
+            }),
         );
     }
 }
