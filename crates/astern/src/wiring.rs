@@ -131,3 +131,14 @@ impl Clock for SystemClock {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use astern_kubernetes::connect::READ_TIMEOUT;
+    use astern_plan::WRITE_DEADLINE;
+
+    #[test]
+    fn a_write_that_is_not_answered_fails_by_the_connection_before_its_deadline() {
+        assert!(WRITE_DEADLINE.unsigned_abs() > READ_TIMEOUT);
+    }
+}

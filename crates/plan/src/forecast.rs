@@ -11,8 +11,9 @@ use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// A write is one read and one update; an API server that does not answer within this is not going to.
-pub const WRITE_DEADLINE: SignedDuration = SignedDuration::from_secs(30);
+/// A write is one read and one update, and admission alone may take 30 s for that. Longer than the connection waits for
+/// an answer, so that the connection says what went wrong, and not a deadline that knows nothing.
+pub const WRITE_DEADLINE: SignedDuration = SignedDuration::from_secs(45);
 /// No rollout is waited for longer than this, whatever its probes promise: four application RTOs.
 pub const ROLLOUT_DEADLINE_MAX: SignedDuration = SignedDuration::from_mins(60);
 /// What a Deployment that says nothing allows itself, taken for the kinds that cannot say it.

@@ -58,14 +58,14 @@ fn services_go_back_in_waves_of_what_depends_on_what_and_side_by_side_inside_a_w
     let plan = plan(&request(), &inventory(workloads), &platform).unwrap();
     insta::assert_snapshot!(steps(&plan), @r"
     wave 1
-      template:deployment/calculation-engine: put deployment/calculation-engine back to v1.2.3 (revision 1) (1s, at most 30s)
-      template:deployment/data-ingestion: put deployment/data-ingestion back to v1.2.3 (revision 1) (1s, at most 30s)
+      template:deployment/calculation-engine: put deployment/calculation-engine back to v1.2.3 (revision 1) (1s, at most 45s)
+      template:deployment/data-ingestion: put deployment/data-ingestion back to v1.2.3 (revision 1) (1s, at most 45s)
     wave 2
       rollout:deployment/calculation-engine: wait until deployment/calculation-engine serves v1.2.3 (41s, at most 10m 10s)
       rollout:deployment/data-ingestion: wait until deployment/data-ingestion serves v1.2.3 (41s, at most 10m 10s)
     wave 3
-      template:deployment/api-gateway: put deployment/api-gateway back to v1.2.3 (revision 1) (1s, at most 30s)
-      template:deployment/reporting-service: put deployment/reporting-service back to v1.2.3 (revision 1) (1s, at most 30s)
+      template:deployment/api-gateway: put deployment/api-gateway back to v1.2.3 (revision 1) (1s, at most 45s)
+      template:deployment/reporting-service: put deployment/reporting-service back to v1.2.3 (revision 1) (1s, at most 45s)
     wave 4
       rollout:deployment/api-gateway: wait until deployment/api-gateway serves v1.2.3 (17s, at most 10m 10s)
       rollout:deployment/reporting-service: wait until deployment/reporting-service serves v1.2.3 (41s, at most 10m 10s)
@@ -240,9 +240,9 @@ fn a_paused_deployment_is_written_first_and_resumed_after() {
     let plan = rollback(vec![crashing("api").with(|workload| workload.paused = true)]);
     insta::assert_snapshot!(steps(&plan), @r"
     wave 1
-      template:deployment/api: put deployment/api back to v1.2.3 (revision 1) (1s, at most 30s)
+      template:deployment/api: put deployment/api back to v1.2.3 (revision 1) (1s, at most 45s)
     wave 2
-      resume:deployment/api: resume deployment/api (1s, at most 30s)
+      resume:deployment/api: resume deployment/api (1s, at most 45s)
     wave 3
       rollout:deployment/api: wait until deployment/api serves v1.2.3 (17s, at most 10m 10s)
     ");
@@ -282,7 +282,7 @@ fn a_stuck_ordered_stateful_set_is_unblocked_from_the_highest_ordinal_on() {
     let plan = rollback(vec![stateful(rolling(0, true))]);
     insta::assert_snapshot!(steps(&plan), @r"
     wave 1
-      template:statefulset/db: put statefulset/db back to v1.2.3 (revision 1) (1s, at most 30s)
+      template:statefulset/db: put statefulset/db back to v1.2.3 (revision 1) (1s, at most 45s)
     wave 2
       delete:statefulset/db/db-2: delete pod/db-2, which cannot recover (CrashLoopBackOff, exit 1, 4 restarts) (1s, at most 1m 5s)
     wave 3
@@ -345,7 +345,7 @@ fn an_on_delete_workload_has_a_step_for_each_pod_that_is_not_of_the_target() {
     let plan = rollback(vec![stateful(Strategy::OnDelete)]);
     insta::assert_snapshot!(steps(&plan), @r"
     wave 1
-      template:statefulset/db: put statefulset/db back to v1.2.3 (revision 1) (1s, at most 30s)
+      template:statefulset/db: put statefulset/db back to v1.2.3 (revision 1) (1s, at most 45s)
     wave 2
       delete:statefulset/db/db-2: delete pod/db-2, so that it is made anew (OnDelete) (6s, at most 1m 5s)
     wave 3
