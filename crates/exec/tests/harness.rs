@@ -12,7 +12,7 @@ use astern_exec::driver::ExecError;
 use astern_model::failure::FailureClass;
 use astern_model::id::{Direction, EffectKey, RunId, StepId};
 use astern_model::policy::OnFailure;
-use astern_model::record::{Event, Outcome};
+use astern_model::record::{Event, Outcome, Request};
 use astern_model::template::Template;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,12 @@ async fn every_plan_is_carried_out_and_restored() {
 
 #[tokio::test(start_paused = true)]
 async fn every_step_repeats_without_a_second_effect() {
-    for fault in [Fault::LostAnswer, Fault::LostRequest, Fault::Transient] {
+    for fault in [
+        Fault::LostAnswer,
+        Fault::LostRequest,
+        Fault::ArrivesLater,
+        Fault::Transient,
+    ] {
         for place in 0.. {
             let mut ran = false;
             for case in cases(OnFailure::Hold) {
@@ -131,6 +136,35 @@ async fn every_step_fails_and_unwinds_to_the_state_before() {
             );
             assert_eq!(rig.twin.standing(), before, "{}: not as before", rig.case.name);
             each_effect_once(&rig);
+        }
+        if !ran {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_arrives_late_is_refused_once_the_run_was_called_taken_back() {
+    for place in 0.. {
+        let mut ran = false;
+        for case in cases(OnFailure::Hold) {
+            let rig = Rig::new(case);
+            let before = rig.twin.standing();
+            let steps = writing_steps(&rig);
+            let Some((step, phrase)) = steps.get(place) else {
+                continue;
+            };
+            ran = true;
+            rig.twin.fail(phrase, Fault::ArrivesLater);
+            let (ended, ()) = tokio::join!(rig.start(), rig.ask_once_stumbled(Request::Abort));
+            let run = ended.unwrap().book.run;
+            assert!(
+                matches!(run.phase, Phase::Finished(Outcome::Unwound { .. })),
+                "{}: {step}: {:?}",
+                rig.case.name,
+                run.phase
+            );
+            assert_eq!(rig.twin.standing(), before, "{}: {step} arrived", rig.case.name);
         }
         if !ran {
             break;

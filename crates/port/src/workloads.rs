@@ -10,7 +10,7 @@ use async_trait::async_trait;
 pub enum Settled<A> {
     /// The effect is there, and it is ours (its key is on the object).
     Applied(A),
-    /// It is not there.
+    /// It is not there, and cannot arrive any more: a write whose answer was lost is refused from now on.
     NotApplied,
     /// It cannot be told yet.
     Unknown(Failure),
@@ -37,7 +37,8 @@ pub trait Workloads: Send + Sync {
     /// Carries the step out.
     async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
 
-    /// Finds out whether the effect with this key is there.
+    /// Finds out whether the effect with this key is there. Where it is not, moves the object on before it says so, so
+    /// that a write which is still on its way meets another resourceVersion than the one that it carries.
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
 
     /// Takes the step back.

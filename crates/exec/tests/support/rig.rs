@@ -14,7 +14,7 @@ use astern_model::id::{PlanHash, RunId, Seq};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Answers};
-use astern_model::record::{Holder, Record};
+use astern_model::record::{Event, Holder, Record, Request};
 use astern_model::verdict::Verdict;
 use astern_port::Failure;
 use astern_port::clock::Clock;
@@ -109,6 +109,23 @@ impl Rig {
         let mut driver = Driver::resume(self.ports(), approved, book, holder("second")).await?;
         driver.answer(take_back, "somebody").await?;
         driver.carry_out().await
+    }
+
+    /// Somebody asks for something while the run is carried out, as soon as it has stumbled.
+    pub(crate) async fn ask_once_stumbled(&self, request: Request) {
+        self.twin.stumbled.notified().await;
+        let by = "somebody".to_owned();
+        loop {
+            let mut book = Book::open(&self.journal, &self.run).await.unwrap();
+            let event = Event::Requested {
+                request,
+                by: by.clone(),
+            };
+            match book.request(&self.journal, event, now()).await {
+                Err(AppendError::Conflict { .. }) => {}
+                asked => return asked.unwrap(),
+            }
+        }
     }
 
     fn admit(&self, book: &Book) -> ApprovedPlan {

@@ -8,6 +8,7 @@ use astern_model::inventory::Inventory;
 use astern_model::step::workload::{After, Before, Pin, Spec, Stamp};
 use astern_model::target::Target;
 use astern_model::template::Template;
+use astern_model::workload::Workload;
 use astern_port::workloads::{Settled, Workloads};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -26,6 +27,9 @@ pub(crate) enum Fault {
     LostAnswer,
     /// Neither it nor an answer happens.
     LostRequest,
+    /// No answer comes, and it arrives once somebody has looked and not found it: under the version that it was made
+    /// from, like every write.
+    ArrivesLater,
 }
 
 /// A cluster that is not one. A clone is another handle on it.
@@ -34,8 +38,11 @@ pub(crate) struct Twin {
     state: Arc<Mutex<State>>,
     /// Where every call passes: a harness stops a process here.
     pub(crate) points: Arc<Points>,
+    /// Told when a fault that was asked for happened.
+    pub(crate) stumbled: Arc<Notify>,
 }
 
+#[derive(Clone)]
 struct State {
     inventory: Inventory,
     versions: BTreeMap<Target, u64>,
@@ -43,6 +50,15 @@ struct State {
     kept: BTreeMap<String, Template>,
     faults: BTreeMap<String, Fault>,
     writes: Vec<(EffectKey, Epoch)>,
+    on_the_way: Vec<Late>,
+}
+
+/// A write that has not arrived yet: the whole object as it shall be, and the version that it was made from.
+#[derive(Clone)]
+struct Late {
+    workload: Workload,
+    stamp: Stamp,
+    version: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,10 +134,12 @@ impl Twin {
             kept: BTreeMap::new(),
             faults: BTreeMap::new(),
             writes: Vec::new(),
+            on_the_way: Vec::new(),
         };
         Self {
             state: Arc::new(Mutex::new(state)),
             points: Arc::default(),
+            stumbled: Arc::default(),
         }
     }
 
@@ -158,7 +176,11 @@ impl Twin {
     }
 
     fn fault(&self, phrase: &str) -> Option<Fault> {
-        self.state.lock().unwrap().faults.remove(phrase)
+        let fault = self.state.lock().unwrap().faults.remove(phrase);
+        if fault.is_some() {
+            self.stumbled.notify_one();
+        }
+        fault
     }
 
     /// Read, check, and write under the version that was read; a harness may stop the process in between.
@@ -174,9 +196,7 @@ impl Twin {
         let target = spec.target();
         let read = {
             let state = self.state.lock().unwrap();
-            if state.marks.get(target).and_then(|mark| mark.key.clone()).as_ref() == Some(&stamp.key)
-                && there(&state)
-            {
+            if state.ours(target, stamp) && there(&state) {
                 return Ok(state.written(target));
             }
             check(&state)?;
@@ -188,6 +208,19 @@ impl Twin {
             Some(Fault::Permanent) => return Err(Failure::new(FailureClass::Permanent, name, "injected")),
             Some(Fault::Transient) => return Err(Failure::new(TRANSIENT, name, "injected")),
             Some(Fault::LostRequest) => return Err(Failure::new(FailureClass::Unknown, name, "injected")),
+            Some(Fault::ArrivesLater) => {
+                let mut state = self.state.lock().unwrap();
+                let mut then = state.clone();
+                change(&mut then);
+                let workload = then.inventory.workloads[target].clone();
+                let (stamp, version) = (stamp.clone(), read);
+                state.on_the_way.push(Late {
+                    workload,
+                    stamp,
+                    version,
+                });
+                return Err(Failure::new(FailureClass::Unknown, name, "injected"));
+            }
             Some(Fault::LostAnswer) | None => {}
         }
         self.points.pass(&format!("before {name}")).await;
@@ -242,6 +275,10 @@ impl State {
         }
     }
 
+    fn ours(&self, target: &Target, stamp: &Stamp) -> bool {
+        self.marks.get(target).and_then(|mark| mark.key.as_ref()) == Some(&stamp.key)
+    }
+
     fn mark(&mut self, target: &Target, stamp: &Stamp) {
         let mark = Mark {
             key: Some(stamp.key.clone()),
@@ -250,6 +287,28 @@ impl State {
         self.marks.insert(target.clone(), mark);
         *self.versions.get_mut(target).unwrap() += 1;
         self.writes.push((stamp.key.clone(), stamp.epoch));
+    }
+
+    /// What a look answers that did not find the effect: from then on it cannot arrive any more.
+    fn not_applied<A>(&mut self, target: &Target) -> Settled<A> {
+        *self.versions.get_mut(target).unwrap() += 1;
+        Settled::NotApplied
+    }
+
+    /// Whatever is on the way arrives: the version that it was made from decides.
+    fn arrive(&mut self) {
+        for Late {
+            workload,
+            stamp,
+            version,
+        } in std::mem::take(&mut self.on_the_way)
+        {
+            let target = workload.target.clone();
+            if self.versions[&target] == version {
+                self.inventory.workloads.insert(target.clone(), workload);
+                self.mark(&target, &stamp);
+            }
+        }
     }
 
     fn written(&self, target: &Target) -> After {
@@ -391,15 +450,15 @@ impl Workloads for Twin {
 
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
         self.points.pass(&format!("settle {}", spec.phrase())).await;
-        let state = self.state.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let target = spec.target();
-        let ours = state.marks.get(target).and_then(|mark| mark.key.clone()).as_ref() == Some(&stamp.key);
+        let ours = state.ours(target, stamp);
         let workload = &state.inventory.workloads[target];
-        match (spec, before) {
+        let found = match (spec, before) {
             (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
             (Spec::DeletePod { pod_uid, .. }, _) => {
                 if workload.pods.iter().any(|pod| &pod.uid == pod_uid) {
-                    Settled::NotApplied
+                    state.not_applied(target)
                 } else {
                     Settled::Applied(After::Deleted { uid: pod_uid.clone() })
                 }
@@ -408,17 +467,19 @@ impl Workloads for Twin {
             (Spec::WriteTemplate { .. }, Before::Template { hash, .. })
                 if &workload.template.hash() == hash =>
             {
-                Settled::NotApplied
+                state.not_applied(target)
             }
             (Spec::SetPaused { .. }, Before::Paused { paused }) if workload.paused == *paused => {
-                Settled::NotApplied
+                state.not_applied(target)
             }
             _ => Settled::Unknown(Failure::new(
                 FailureClass::Unknown,
                 "settle",
                 "somebody else wrote it",
             )),
-        }
+        };
+        state.arrive();
+        found
     }
 
     async fn reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
@@ -444,17 +505,19 @@ impl Workloads for Twin {
     }
 
     async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
-        let state = self.state.lock().unwrap();
+        self.points.pass(&format!("settle back {}", spec.phrase())).await;
+        let mut state = self.state.lock().unwrap();
         let target = spec.target();
         if let Before::Pod { uid, .. } = before {
             return Settled::Applied(After::Deleted { uid: uid.clone() });
         }
-        let ours = state.marks.get(target).and_then(|mark| mark.key.clone()).as_ref() == Some(&stamp.key);
-        if ours {
+        let found = if state.ours(target, stamp) {
             Settled::Applied(state.written(target))
         } else {
-            Settled::NotApplied
-        }
+            state.not_applied(target)
+        };
+        state.arrive();
+        found
     }
 
     async fn fence(&self, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure> {

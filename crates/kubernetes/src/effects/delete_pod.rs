@@ -4,6 +4,7 @@
 use super::access::Access;
 use super::await_rollout;
 use super::mask::{self, Masks};
+use super::fence;
 use super::object::{Object, writer_phrase};
 use super::pin;
 use super::pod::{node, trouble_with};
@@ -102,7 +103,7 @@ pub(crate) async fn settle(
 ) -> Settled<After> {
     match access.pod(&target.namespace, pod, operation).await {
         Ok(Some(found)) if is_it(&found, pod_uid) && found.metadata.deletion_timestamp.is_none() => {
-            Settled::NotApplied
+            fence::settle_pod(access, &found, &target.namespace, operation).await
         }
         Ok(_) => Settled::Applied(After::Deleted { uid: pod_uid.clone() }),
         Err(failure) => Settled::Unknown(failure),

@@ -1,12 +1,16 @@
-//! After a takeover: the new epoch on what the step writes, so that a write of the predecessor, which was made from
-//! an older read, is refused by the API server.
+//! Moving an object on, so that a write which was made from an older read is refused by the API server: after a
+//! takeover (the predecessor's write), and before an outcome is called "not there" (our own, whose answer was lost).
 
 use super::access::{Access, gone};
 use super::delete_pod::epoch_on;
-use super::stamp::{EPOCH, RUN, epoch_of, unexpected};
+use super::object::Object;
+use super::stamp::{EPOCH, RUN, SETTLED, epoch_of, fenced, unexpected};
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::id::{Epoch, RunId};
-use astern_model::step::workload::Spec;
+use astern_model::id::{Epoch, RunId, Uid};
+use astern_model::step::workload::{Spec, Stamp};
+use astern_model::target::Target;
+use astern_port::workloads::Settled;
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -72,5 +76,51 @@ pub(crate) async fn stamp(
                 .annotate(&pod, &target.namespace, &annotations, &operation)
                 .await
         }
+    }
+}
+
+/// Looks whether a write on the workload `uid` is there, as `judge` reads it. "Not there" is only said of an object that
+/// was moved on after that look: a write is refused then that is still on its way.
+pub(crate) async fn settle<A>(
+    access: &Access,
+    target: &Target,
+    uid: &Uid,
+    stamp: &Stamp,
+    operation: &str,
+    judge: impl FnOnce(&Object) -> Settled<A>,
+) -> Settled<A> {
+    let now = match access.find(target, operation).await {
+        Ok(Some(now)) if &now.uid() == uid => now,
+        // A write carries the uid: where the object is gone, or another one, it is not there and cannot arrive. The
+        // next attempt says so.
+        Ok(_) => return Settled::NotApplied,
+        Err(failure) => return Settled::Unknown(failure),
+    };
+    match judge(&now) {
+        Settled::NotApplied => {}
+        found => return found,
+    }
+    if let Some(message) = fenced(epoch_of(&now, &stamp.run), stamp.epoch) {
+        return Settled::Unknown(Failure::new(FailureClass::Unknown, operation, message));
+    }
+    let version = now.resource_version().to_owned();
+    let moved_on = now.with_annotations(BTreeMap::from([(SETTLED, Some(version))]));
+    match access.replace(target, &moved_on, operation).await {
+        Ok(_) => Settled::NotApplied,
+        Err(failure) => Settled::Unknown(failure),
+    }
+}
+
+/// The same for a pod that is still there: a deletion that is on its way is refused.
+pub(crate) async fn settle_pod<A>(
+    access: &Access,
+    pod: &Pod,
+    namespace: &str,
+    operation: &str,
+) -> Settled<A> {
+    let annotations = json!({SETTLED: pod.metadata.resource_version});
+    match access.annotate(pod, namespace, &annotations, operation).await {
+        Ok(()) => Settled::NotApplied,
+        Err(failure) => Settled::Unknown(failure),
     }
 }

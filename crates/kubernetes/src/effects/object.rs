@@ -38,6 +38,11 @@ impl Object {
         Uid(self.text("/metadata/uid").unwrap_or_default().to_owned())
     }
 
+    /// `metadata.resourceVersion`.
+    pub(crate) fn resource_version(&self) -> &str {
+        self.text("/metadata/resourceVersion").unwrap_or_default()
+    }
+
     /// `metadata.generation`.
     pub(crate) fn generation(&self) -> u64 {
         self.number("/metadata/generation").unwrap_or(0)

@@ -1,6 +1,7 @@
 //! Pausing and resuming a Deployment, and taking that back. Owns what is read, decided and written for this step.
 
 use super::access::Access;
+use super::fence;
 use super::object::{Object, writer_phrase};
 use super::pin;
 use super::stamp::{epoch_of, fenced, is_ours, marks};
@@ -91,17 +92,13 @@ pub(crate) async fn settle(
     stamp: &Stamp,
     operation: &str,
 ) -> Settled<After> {
-    match access.find(target, operation).await {
-        Ok(Some(now)) => settled(effect, stamp, &now, operation),
-        Ok(None) => Settled::NotApplied,
-        Err(failure) => Settled::Unknown(failure),
-    }
+    fence::settle(access, target, effect.uid, stamp, operation, |now| {
+        settled(effect, stamp, now, operation)
+    })
+    .await
 }
 
 fn settled(effect: &Effect<'_>, stamp: &Stamp, now: &Object, operation: &str) -> Settled<After> {
-    if &now.uid() != effect.uid {
-        return Settled::NotApplied;
-    }
     if let Some(after) = already(effect, stamp, now) {
         return Settled::Applied(after);
     }

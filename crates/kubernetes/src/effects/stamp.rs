@@ -12,6 +12,9 @@ pub(crate) const EFFECT: &str = "astern.dev/effect";
 pub(crate) const EPOCH: &str = "astern.dev/epoch";
 /// The run that wrote it.
 pub(crate) const RUN: &str = "astern.dev/run";
+/// The resourceVersion at which a look did not find an effect: a write made from it, or from an older one, is refused
+/// from then on. It differs at each look, so that the API server stores it as a change.
+pub(crate) const SETTLED: &str = "astern.dev/settled";
 /// Why the template is what it is. `kubectl rollout history` prints it.
 pub(crate) const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 

@@ -6,7 +6,7 @@ use super::last_applied::{LAST_APPLIED, carried_over, with_template_of};
 use super::object::{Object, writer_phrase};
 use super::revision::{self, Origin, Remembered};
 use super::stamp::{CHANGE_CAUSE, OVERWRITTEN, change_cause, epoch_of, fenced, is_ours, marks};
-use super::{Seen, pin};
+use super::{Seen, fence, pin};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::failure::{Failure, FailureClass};
@@ -162,19 +162,14 @@ pub(crate) async fn settle(
     stamp: &Stamp,
     operation: &str,
 ) -> Settled<After> {
-    match access.find(target, operation).await {
-        Ok(Some(now)) => settled(effect, stamp, &now, operation),
-        // Without the object, its write is not there either; the next attempt says that it is gone.
-        Ok(None) => Settled::NotApplied,
-        Err(failure) => Settled::Unknown(failure),
-    }
+    fence::settle(access, target, effect.uid, stamp, operation, |now| {
+        settled(effect, stamp, now, operation)
+    })
+    .await
 }
 
 /// What the object says about the effect.
 fn settled(effect: &Effect<'_>, stamp: &Stamp, now: &Object, operation: &str) -> Settled<After> {
-    if &now.uid() != effect.uid {
-        return Settled::NotApplied;
-    }
     if let Some(after) = already(effect, stamp, now) {
         return Settled::Applied(after);
     }

@@ -1,0 +1,259 @@
+//! What the workload port promises and only a real API server can hold: which late writes it refuses. Runs when
+//! `ASTERN_TEST_KUBECONFIG` names one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on panics, and tells its runner on stdout"
+)]
+
+use astern_kubernetes::effects::KubernetesWorkloads;
+use astern_model::choice::RevisionRef;
+use astern_model::content::ContentRef;
+use astern_model::failure::Failure;
+use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId, Uid};
+use astern_model::step::workload::{Before, DeleteWhy, Pin, Spec, Stamp};
+use astern_model::target::{Target, WorkloadKind};
+use astern_model::template::Template;
+use astern_model::workload::{RevisionKind, Strategy};
+use astern_port::vault::Vault;
+use astern_port::workloads::{Settled, Workloads};
+use async_trait::async_trait;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::ResourceExt;
+use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const KUBECONFIG: &str = "ASTERN_TEST_KUBECONFIG";
+
+/// A namespace with a Deployment `web` and a pod of nobody, `web-0`.
+struct Place {
+    client: kube::Client,
+    namespace: String,
+    port: KubernetesWorkloads,
+}
+
+impl Place {
+    async fn fresh(word: &str) -> Option<Self> {
+        let Some(path) = std::env::var_os(KUBECONFIG) else {
+            println!("skipped: {KUBECONFIG} is not set");
+            return None;
+        };
+        let file = Kubeconfig::read_from(path).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+        let client = kube::Client::try_from(config.unwrap()).unwrap();
+        let namespace = format!("astern-{word}-{}", std::process::id());
+        let all: Api<Namespace> = Api::all(client.clone());
+        create(&all, json!({"metadata": {"name": namespace}})).await;
+        let spec = json!({"containers": [{"name": "web", "image": "web:v1"}]});
+        let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": spec});
+        let place = Self {
+            port: KubernetesWorkloads::new(client.clone(), Arc::new(Untouched)),
+            client,
+            namespace,
+        };
+        let selector = json!({"matchLabels": {"app": "web"}});
+        create(
+            &place.deployments(),
+            json!({"metadata": {"name": "web"}, "spec": {"replicas": 0, "selector": selector, "template": template}}),
+        )
+        .await;
+        create(
+            &place.pods(),
+            json!({"metadata": {"name": "web-0"}, "spec": spec}),
+        )
+        .await;
+        Some(place)
+    }
+
+    fn deployments(&self) -> Api<Deployment> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn target(&self) -> Target {
+        Target {
+            kind: WorkloadKind::Deployment,
+            namespace: self.namespace.clone(),
+            name: "web".to_owned(),
+        }
+    }
+
+    fn pin(&self, now: &Deployment) -> Pin {
+        Pin {
+            uid: uid(now),
+            template: template(now).hash(),
+            strategy: Strategy::Recreate,
+            paused: false,
+        }
+    }
+
+    async fn look(&self, spec: &Spec, before: &Before) -> Settled<astern_model::step::workload::After> {
+        let run = RunId::from("r1");
+        let stamp = Stamp {
+            key: EffectKey::of(&run, &StepId("s1".to_owned()), Direction::Forward),
+            epoch: Epoch(2),
+            run,
+            reason: "it crashes".to_owned(),
+        };
+        self.port.settle(spec, before, &stamp).await
+    }
+
+    async fn end(self) {
+        let all: Api<Namespace> = Api::all(self.client.clone());
+        all.delete(&self.namespace, &DeleteParams::default())
+            .await
+            .unwrap();
+    }
+}
+
+async fn create<K>(api: &Api<K>, object: Value)
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
+{
+    let object = serde_json::from_value(object).unwrap();
+    api.create(&PostParams::default(), &object).await.unwrap();
+}
+
+fn uid(object: &impl ResourceExt) -> Uid {
+    Uid(object.uid().unwrap())
+}
+
+fn template(now: &Deployment) -> Template {
+    let spec = now.spec.as_ref().unwrap();
+    Template::clean(serde_json::to_value(&spec.template).unwrap())
+}
+
+/// Whether the API server refuses a write of this object as one that was made from an old read.
+fn refused<T: std::fmt::Debug>(answer: Result<T, kube::Error>) {
+    match answer {
+        Err(kube::Error::Api(status)) if status.code == 409 => {}
+        other => panic!("the late write was not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_was_looked_for_and_not_found_is_refused_when_it_arrives_late() {
+    let Some(place) = Place::fresh("late-write").await else {
+        return;
+    };
+    let made_from = place.deployments().get("web").await.unwrap();
+    let pin = place.pin(&made_from);
+    let writes = [
+        (
+            Spec::WriteTemplate {
+                target: place.target(),
+                pin: pin.clone(),
+                to: RevisionRef {
+                    number: 1,
+                    kind: RevisionKind::ReplicaSet,
+                    name: "web-1".to_owned(),
+                    uid: Uid("web-1".to_owned()),
+                    template: Template::clean(json!({"spec": {}})).hash(),
+                    version: "v0".to_owned(),
+                    images: Vec::new(),
+                },
+                kept: None,
+            },
+            Before::Template {
+                template: ContentRef {
+                    name: "template".to_owned(),
+                    keyed_hash: "template".to_owned(),
+                    size: 1,
+                },
+                hash: pin.template.clone(),
+                last_applied: None,
+                annotations: BTreeMap::new(),
+            },
+        ),
+        (
+            Spec::SetPaused {
+                target: place.target(),
+                pin,
+                paused: true,
+            },
+            Before::Paused { paused: false },
+        ),
+    ];
+    for (spec, before) in writes {
+        let mut late = place.deployments().get("web").await.unwrap();
+        // A second look at the same write moves the object on once more.
+        for _ in 0..2 {
+            assert_eq!(place.look(&spec, &before).await, Settled::NotApplied);
+            late.spec.as_mut().unwrap().paused = Some(true);
+            refused(
+                place
+                    .deployments()
+                    .replace("web", &PostParams::default(), &late)
+                    .await,
+            );
+            late = place.deployments().get("web").await.unwrap();
+        }
+    }
+    assert_eq!(
+        template(&place.deployments().get("web").await.unwrap()),
+        template(&made_from)
+    );
+    place.end().await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_looked_for_and_not_found_is_refused_when_it_arrives_late() {
+    let Some(place) = Place::fresh("late-delete").await else {
+        return;
+    };
+    let (workload, pod) = (
+        place.deployments().get("web").await.unwrap(),
+        place.pods().get("web-0").await.unwrap(),
+    );
+    let spec = Spec::DeletePod {
+        target: place.target(),
+        uid: uid(&workload),
+        pod: "web-0".to_owned(),
+        pod_uid: uid(&pod),
+        template: template(&workload).hash(),
+        why: DeleteWhy::OnDelete,
+    };
+    let before = Before::Pod {
+        uid: uid(&pod),
+        trouble: None,
+    };
+    let mut late = pod;
+    for _ in 0..2 {
+        // The pod's status moves it as well; the newest read is the one that a late deletion may carry.
+        late = place.pods().get(&late.name_any()).await.unwrap();
+        assert_eq!(place.look(&spec, &before).await, Settled::NotApplied);
+        let preconditions = Preconditions {
+            uid: late.uid(),
+            resource_version: late.resource_version(),
+        };
+        let parameters = DeleteParams {
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
+        refused(place.pods().delete("web-0", &parameters).await);
+    }
+    place.end().await;
+}
+
+/// A look needs nothing of the vault.
+struct Untouched;
+
+#[async_trait]
+impl Vault for Untouched {
+    async fn put(&self, name: &str, _: &[u8]) -> Result<ContentRef, Failure> {
+        panic!("{name} was kept")
+    }
+
+    async fn get(&self, content: &ContentRef) -> Result<Vec<u8>, Failure> {
+        panic!("{} was read", content.name)
+    }
+}
