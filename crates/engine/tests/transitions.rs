@@ -29,7 +29,10 @@ fn attempt() -> Attempt {
 }
 
 fn before() -> Before {
-    Before::Workload(workload::Before::Paused { paused: false })
+    Before::Workload(workload::Before::Paused {
+        paused: false,
+        annotations: Default::default(),
+    })
 }
 
 fn after() -> After {

@@ -9,18 +9,18 @@ use astern_model::id::{Direction, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Holder, Outcome, Record, Request};
 use astern_model::reversal::Reversal;
-use astern_model::step::After;
+use astern_model::step::{After, Before, Spec};
 use astern_model::verdict::Verdict;
 use astern_port::clock::Clock;
 use astern_port::journal::{AppendError, Journal};
-use astern_port::lock::{Holding, Lock, Taking};
+use astern_port::lock::{Holding, Lock, RENEWALS, Taking};
 use astern_port::sense::Saved;
 use astern_port::workloads::Settled;
 use astern_port::{Failure, FailureClass};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Finished runs that a journal keeps. Fifty bad nights are a year's memory; more belongs into an archive.
@@ -31,6 +31,8 @@ const JOURNAL_AWAY: SignedDuration = SignedDuration::from_mins(5);
 /// A lock this many of its durations old, of a run that no journal knows, is nobody's: its holder would have written
 /// its plan down within one, and looks again before its first effect when that took long.
 const LONG_DEAD: i32 = 3;
+/// How soon a run looks again whether its lapsed lock was renewed.
+const LAPSED: SignedDuration = SignedDuration::from_secs(1);
 /// How long one wait on the journal for requests lasts before it is asked again.
 const REQUEST_WAIT: SignedDuration = SignedDuration::from_secs(30);
 
@@ -118,6 +120,7 @@ pub struct Driver {
     in_flight: BTreeMap<StepId, AbortHandle>,
     judging: Option<AbortHandle>,
     facts: Vec<Event>,
+    locked_at: Timestamp,
 }
 
 /// What a task brought back.
@@ -160,7 +163,7 @@ impl Driver {
             evidence: saved.evidence,
             missed: saved.missed,
         }];
-        let driver = Self::take(ports, approved, book, holder, facts).await?;
+        let driver = Self::take(ports, approved, book, holder, facts, locked_at).await?;
         driver.still_locked(locked_at).await?;
         Ok(driver)
     }
@@ -188,7 +191,8 @@ impl Driver {
         holder: Holder,
     ) -> Result<Self, ExecError> {
         lock(&ports, &book.plan, &book.id, &holder).await?;
-        Self::take(ports, approved, book, holder, Vec::new()).await
+        let locked_at = ports.clock.now();
+        Self::take(ports, approved, book, holder, Vec::new(), locked_at).await
     }
 
     async fn take(
@@ -197,6 +201,7 @@ impl Driver {
         mut book: Book,
         holder: Holder,
         facts: Vec<Event>,
+        locked_at: Timestamp,
     ) -> Result<Self, ExecError> {
         let epoch = loop {
             match book.take_over(&*ports.journal, &holder, ports.clock.now()).await {
@@ -221,6 +226,7 @@ impl Driver {
             in_flight: BTreeMap::new(),
             judging: None,
             facts,
+            locked_at,
         };
         driver.show_all();
         Ok(driver)
@@ -253,7 +259,13 @@ impl Driver {
     /// # Errors
     /// [`ExecError`]: taken over, or the journal is gone. What had begun is settled by whoever resumes.
     pub async fn carry_out(mut self) -> Result<Ended, ExecError> {
-        let beat = Heartbeat::start(&self.ports, self.namespaces(), &self.book.id, &self.holder);
+        let beat = Heartbeat::start(
+            &self.ports,
+            self.namespaces(),
+            &self.book.id,
+            &self.holder,
+            self.locked_at,
+        );
         let result = self.fence_and_run(&beat).await;
         self.tasks.shutdown().await;
         drop(beat);
@@ -279,7 +291,7 @@ impl Driver {
             }
             let flying: BTreeSet<StepId> = self.in_flight.keys().cloned().collect();
             let commands = next(&self.book.run, &self.book.graph, &flying, self.ports.clock.now());
-            let (events, wake) = self.begin(commands);
+            let (events, wake) = self.begin(commands, beat);
             if !events.is_empty() {
                 self.append(events).await?;
                 continue;
@@ -292,11 +304,23 @@ impl Driver {
     }
 
     /// Starts what can be started; returns what is to be appended, and when to ask again.
-    fn begin(&mut self, commands: Vec<Command>) -> (Vec<Event>, Option<Timestamp>) {
+    fn begin(&mut self, commands: Vec<Command>, beat: &Heartbeat) -> (Vec<Event>, Option<Timestamp>) {
         let mut events = Vec::new();
         let mut wake: Option<Timestamp> = None;
+        let now = self.ports.clock.now();
+        let lapsed = beat.lapsed(now);
         for command in commands {
             match command {
+                // Whoever slept past its lease may have been replaced: it hears of that before it touches anything.
+                Command::Prepare { .. }
+                | Command::Apply { .. }
+                | Command::PrepareReverse { .. }
+                | Command::Reverse { .. }
+                    if lapsed =>
+                {
+                    let at = now.saturating_add(LAPSED).unwrap_or(Timestamp::MAX);
+                    wake = Some(wake.map_or(at, |earlier| earlier.min(at)));
+                }
                 Command::Append(event) => events.push(event),
                 Command::WaitUntil(at) => wake = Some(wake.map_or(at, |earlier| earlier.min(at))),
                 Command::Judge => self.judge(),
@@ -645,31 +669,30 @@ impl Driver {
     /// After a takeover: the predecessor's open writes are fenced before anything is settled. An object that somebody
     /// else has written since ends the way back, and holds the way forward.
     async fn fence(&mut self) -> Result<(), ExecError> {
-        let open: Vec<StepId> = self
+        let open: Vec<(StepId, Before)> = self
             .book
             .run
             .steps
             .iter()
-            .filter(|(_, status)| match status {
+            .filter_map(|(step, status)| match status {
                 Status::Intended(attempt)
                 | Status::Unsettled(attempt, _)
                 | Status::Reversing(attempt)
-                | Status::ReverseUnsettled(attempt, _) => attempt.epoch < self.epoch,
-                Status::Pending
-                | Status::Done { .. }
-                | Status::Failed(_)
-                | Status::ReverseFailed(..)
-                | Status::Reversed => false,
+                | Status::ReverseUnsettled(attempt, _)
+                    if attempt.epoch < self.epoch =>
+                {
+                    Some((step.clone(), attempt.before.clone()))
+                }
+                _ => None,
             })
-            .map(|(step, _)| step.clone())
             .collect();
-        for step in open {
+        for (step, before) in open {
             let spec = perform::spec(&self.book.plan, &step);
             if spec.only_reads() {
                 continue;
             }
             let from = perform::last_write(&self.book, &spec);
-            if let Err(failure) = self.fence_one(&spec, from).await {
+            if let Err(failure) = self.fence_one(&spec, &before, from).await {
                 let why = format!("step {step} cannot be taken over: {failure}");
                 let event = match self.book.run.phase {
                     Phase::Unwinding { .. } => Event::Finished {
@@ -683,11 +706,18 @@ impl Driver {
         Ok(())
     }
 
-    async fn fence_one(&self, spec: &astern_model::step::Spec, from: Epoch) -> Result<(), Failure> {
+    async fn fence_one(&self, spec: &Spec, before: &Before, from: Epoch) -> Result<(), Failure> {
         let since = self.ports.clock.now();
         for attempt in 1.. {
-            let Err(failure) =
-                perform::fence(&self.ports.providers, spec, &self.book.id, from, self.epoch).await
+            let Err(failure) = perform::fence(
+                &self.ports.providers,
+                spec,
+                before,
+                &self.book.id,
+                from,
+                self.epoch,
+            )
+            .await
             else {
                 return Ok(());
             };
@@ -703,7 +733,7 @@ impl Driver {
         Ok(())
     }
 
-    fn before(&self, step: &StepId) -> Option<astern_model::step::Before> {
+    fn before(&self, step: &StepId) -> Option<Before> {
         match self.book.run.status(step) {
             Status::Intended(attempt)
             | Status::Unsettled(attempt, _)
@@ -857,23 +887,35 @@ impl Ended {
 struct Heartbeat {
     task: tokio::task::JoinHandle<()>,
     lost: Arc<tokio::sync::Notify>,
+    renewed_at: Arc<Mutex<Timestamp>>,
+    good_for: SignedDuration,
 }
 
 impl Heartbeat {
-    fn start(ports: &Ports, namespaces: Vec<String>, run: &RunId, holder: &Holder) -> Self {
+    fn start(
+        ports: &Ports,
+        namespaces: Vec<String>,
+        run: &RunId,
+        holder: &Holder,
+        locked_at: Timestamp,
+    ) -> Self {
+        let renewed_at = Arc::new(Mutex::new(locked_at));
+        let good_for = ports.lock.renew_every() * RENEWALS;
+        let newest = renewed_at.clone();
         let lost = Arc::new(tokio::sync::Notify::new());
         let (lock, clock) = (ports.lock.clone(), ports.clock.clone());
         let (run, holder, tell) = (run.clone(), holder.clone(), lost.clone());
         let task = tokio::spawn(async move {
             loop {
                 clock.sleep(lock.renew_every()).await;
+                let asked_at = clock.now();
                 let renewed = tokio::select! {
                     biased;
                     renewed = lock.renew(&namespaces, &run, &holder) => renewed,
                     () = clock.sleep(lock.renew_every()) => Err(no_answer()),
                 };
                 match renewed {
-                    Ok(()) => {}
+                    Ok(()) => *newest.lock().unwrap_or_else(PoisonError::into_inner) = asked_at,
                     Err(failure) if failure.class == FailureClass::Conflict => break,
                     Err(failure) => {
                         tracing::warn!(%failure, "the run lock could not be renewed; trying again")
@@ -882,7 +924,18 @@ impl Heartbeat {
             }
             tell.notify_one();
         });
-        Self { task, lost }
+        Self {
+            task,
+            lost,
+            renewed_at,
+            good_for,
+        }
+    }
+
+    /// Whether the lock may be somebody else's by now, by the wall clock: a machine that slept counts that time too.
+    fn lapsed(&self, now: Timestamp) -> bool {
+        let renewed_at = *self.renewed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        now.duration_since(renewed_at) > self.good_for
     }
 
     async fn lost(&self) {

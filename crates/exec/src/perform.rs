@@ -97,12 +97,15 @@ pub(crate) async fn settle_reverse(
 pub(crate) async fn fence(
     providers: &Providers,
     spec: &Spec,
+    before: &Before,
     run: &RunId,
     from: Epoch,
     to: Epoch,
 ) -> Result<(), Failure> {
-    match spec {
-        Spec::Workload(spec) => providers.workloads.fence(spec, run, from, to).await,
+    match (spec, before) {
+        (Spec::Workload(spec), Before::Workload(before)) => {
+            providers.workloads.fence(spec, before, run, from, to).await
+        }
     }
 }
 

@@ -16,6 +16,8 @@ use astern_model::record::{Event, Outcome, Request};
 use astern_model::template::Template;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use support::plans::cases;
 use support::rig::Rig;
 use support::twin::Fault;
@@ -323,6 +325,68 @@ async fn a_predecessor_that_wakes_up_writes_nothing_after_the_takeover() {
         if !slept {
             break;
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_predecessor_that_wakes_up_after_another_run_put_everything_back_writes_nothing() {
+    for place in 1.. {
+        let mut slept = false;
+        for case in cases(OnFailure::Hold) {
+            let rig = Rig::new(case);
+            let before = rig.twin.inventory();
+            rig.twin.points.arm(Some(place));
+            let first = rig.start();
+            tokio::pin!(first);
+            tokio::select! {
+                biased;
+                () = rig.twin.points.reached.notified() => {}
+                ended = &mut first => { restored(&rig, &ended.unwrap().book.run.phase); continue; }
+            }
+            slept = true;
+            rig.twin.points.arm(None);
+            if !rig.is_open().await {
+                continue;
+            }
+            let ended = rig.resume(false).await.unwrap();
+            restored(&rig, &ended.book.run.phase);
+            rig.twin.put_back_by_another_run(&before);
+            let (standing, written) = (rig.twin.standing(), rig.twin.writes());
+            rig.twin.points.release.notify_one();
+            // What it was about to do runs before it looks at the journal.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert!(first.await.is_err(), "{}: it ended its run again", rig.case.name);
+            assert_eq!(rig.twin.writes(), written, "{}: {place}", rig.case.name);
+            assert_eq!(rig.twin.standing(), standing, "{}: {place}", rig.case.name);
+        }
+        if !slept {
+            break;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_begun_while_the_lock_has_not_been_renewed_for_its_duration() {
+    for case in cases(OnFailure::Hold) {
+        let rig = Rig::new(case);
+        rig.lock.away.store(true, Ordering::SeqCst);
+        // Stopped before its first intent, for longer than the lock is good for.
+        rig.twin.points.arm(Some(3));
+        let run = rig.start();
+        tokio::pin!(run);
+        let past = |seconds| tokio::time::sleep(Duration::from_secs(seconds));
+        tokio::select! {
+            biased;
+            _ = &mut run => panic!("{}: it was not stopped", rig.case.name),
+            () = past(16) => rig.twin.points.release.notify_one(),
+        }
+        tokio::select! {
+            biased;
+            _ = &mut run => panic!("{}: it went on without its lock", rig.case.name),
+            () = past(20) => assert_eq!(rig.twin.writes(), [], "{}", rig.case.name),
+        }
+        rig.lock.away.store(false, Ordering::SeqCst);
+        restored(&rig, &run.await.unwrap().book.run.phase);
     }
 }
 

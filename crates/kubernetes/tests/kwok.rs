@@ -7,10 +7,10 @@
     reason = "a test that cannot go on panics, and tells its runner on stdout"
 )]
 
-use astern_kubernetes::effects::KubernetesWorkloads;
+use astern_kubernetes::effects::{FIELD_MANAGER, KubernetesWorkloads};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
-use astern_model::failure::Failure;
+use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId, Uid};
 use astern_model::step::workload::{Before, DeleteWhy, Pin, Spec, Stamp};
 use astern_model::target::{Target, WorkloadKind};
@@ -21,8 +21,9 @@ use astern_port::workloads::{Settled, Workloads};
 use async_trait::async_trait;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -60,7 +61,9 @@ impl Place {
         let selector = json!({"matchLabels": {"app": "web"}});
         create(
             &place.deployments(),
-            json!({"metadata": {"name": "web"}, "spec": {"replicas": 0, "selector": selector, "template": template}}),
+            json!({"metadata": {"name": "web"}, "spec": {
+                "replicas": 0, "strategy": {"type": "Recreate"}, "selector": selector, "template": template,
+            }}),
         )
         .await;
         create(
@@ -96,15 +99,55 @@ impl Place {
         }
     }
 
-    async fn look(&self, spec: &Spec, before: &Before) -> Settled<astern_model::step::workload::After> {
-        let run = RunId::from("r1");
-        let stamp = Stamp {
-            key: EffectKey::of(&run, &StepId("s1".to_owned()), Direction::Forward),
-            epoch: Epoch(2),
-            run,
-            reason: "it crashes".to_owned(),
+    /// The steps that write the workload, with what is there before them.
+    fn writes(&self, now: &Deployment) -> [(Spec, Before); 2] {
+        let pin = self.pin(now);
+        let to = RevisionRef {
+            number: 1,
+            kind: RevisionKind::ReplicaSet,
+            name: "web-1".to_owned(),
+            uid: Uid("web-1".to_owned()),
+            template: Template::clean(json!({"spec": {}})).hash(),
+            version: "v0".to_owned(),
+            images: Vec::new(),
         };
-        self.port.settle(spec, before, &stamp).await
+        let kept = ContentRef {
+            name: "template".to_owned(),
+            keyed_hash: "template".to_owned(),
+            size: 1,
+        };
+        let annotations = BTreeMap::new();
+        [
+            (
+                Spec::WriteTemplate {
+                    target: self.target(),
+                    pin: pin.clone(),
+                    to,
+                    kept: None,
+                },
+                Before::Template {
+                    template: kept,
+                    hash: pin.template.clone(),
+                    last_applied: None,
+                    annotations: annotations.clone(),
+                },
+            ),
+            (
+                Spec::SetPaused {
+                    target: self.target(),
+                    pin,
+                    paused: true,
+                },
+                Before::Paused {
+                    paused: false,
+                    annotations,
+                },
+            ),
+        ]
+    }
+
+    async fn look(&self, spec: &Spec, before: &Before) -> Settled<astern_model::step::workload::After> {
+        self.port.settle(spec, before, &stamp()).await
     }
 
     async fn end(self) {
@@ -132,6 +175,16 @@ fn template(now: &Deployment) -> Template {
     Template::clean(serde_json::to_value(&spec.template).unwrap())
 }
 
+fn stamp() -> Stamp {
+    let run = RunId::from("r1");
+    Stamp {
+        key: EffectKey::of(&run, &StepId("s1".to_owned()), Direction::Forward),
+        epoch: Epoch(2),
+        run,
+        reason: "it crashes".to_owned(),
+    }
+}
+
 /// Whether the API server refuses a write of this object as one that was made from an old read.
 fn refused<T: std::fmt::Debug>(answer: Result<T, kube::Error>) {
     match answer {
@@ -146,43 +199,7 @@ async fn a_write_that_was_looked_for_and_not_found_is_refused_when_it_arrives_la
         return;
     };
     let made_from = place.deployments().get("web").await.unwrap();
-    let pin = place.pin(&made_from);
-    let writes = [
-        (
-            Spec::WriteTemplate {
-                target: place.target(),
-                pin: pin.clone(),
-                to: RevisionRef {
-                    number: 1,
-                    kind: RevisionKind::ReplicaSet,
-                    name: "web-1".to_owned(),
-                    uid: Uid("web-1".to_owned()),
-                    template: Template::clean(json!({"spec": {}})).hash(),
-                    version: "v0".to_owned(),
-                    images: Vec::new(),
-                },
-                kept: None,
-            },
-            Before::Template {
-                template: ContentRef {
-                    name: "template".to_owned(),
-                    keyed_hash: "template".to_owned(),
-                    size: 1,
-                },
-                hash: pin.template.clone(),
-                last_applied: None,
-                annotations: BTreeMap::new(),
-            },
-        ),
-        (
-            Spec::SetPaused {
-                target: place.target(),
-                pin,
-                paused: true,
-            },
-            Before::Paused { paused: false },
-        ),
-    ];
+    let writes = place.writes(&made_from);
     for (spec, before) in writes {
         let mut late = place.deployments().get("web").await.unwrap();
         // A second look at the same write moves the object on once more.
@@ -225,6 +242,7 @@ async fn a_deletion_that_was_looked_for_and_not_found_is_refused_when_it_arrives
     let before = Before::Pod {
         uid: uid(&pod),
         trouble: None,
+        annotations: BTreeMap::new(),
     };
     let mut late = pod;
     for _ in 0..2 {
@@ -241,6 +259,54 @@ async fn a_deletion_that_was_looked_for_and_not_found_is_refused_when_it_arrives
         };
         refused(place.pods().delete("web-0", &parameters).await);
     }
+    place.end().await;
+}
+
+#[tokio::test]
+async fn a_write_begun_before_another_run_marked_the_object_is_refused() {
+    let Some(place) = Place::fresh("marked").await else {
+        return;
+    };
+    let now = place.deployments().get("web").await.unwrap();
+    let annotations = json!({"astern.dev/run": "r2", "astern.dev/epoch": "7", "astern.dev/effect": "k"});
+    let patch = Patch::Merge(json!({"metadata": {"annotations": annotations}}));
+    place
+        .deployments()
+        .patch("web", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    let pod = place.pods().get("web-0").await.unwrap();
+    let deletion = Spec::DeletePod {
+        target: place.target(),
+        uid: uid(&now),
+        pod: "web-0".to_owned(),
+        pod_uid: uid(&pod),
+        template: template(&now).hash(),
+        why: DeleteWhy::OnDelete,
+    };
+    let before = Before::Pod {
+        uid: uid(&pod),
+        trouble: None,
+        annotations: BTreeMap::new(),
+    };
+    let begun = place.writes(&now).into_iter().chain([(deletion, before)]);
+    for (spec, before) in begun {
+        let failure = place.port.apply(&spec, &before, &stamp()).await.unwrap_err();
+        assert_eq!(failure.class, FailureClass::Conflict, "{failure}");
+        assert!(failure.message.contains("run r2 has written it"), "{failure}");
+        let fenced = place
+            .port
+            .fence(&spec, &before, &stamp().run, Epoch(0), Epoch(2))
+            .await;
+        assert_eq!(fenced.unwrap_err().class, FailureClass::Conflict);
+    }
+    let after = place.deployments().get("web").await.unwrap();
+    let wrote = |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(FIELD_MANAGER);
+    assert!(!after.managed_fields().iter().any(wrote), "{after:?}");
+    // Whoever begins now has seen the marks.
+    let [_, (pause, _)] = place.writes(&now);
+    let before = place.port.prepare(&pause).await.unwrap();
+    place.port.apply(&pause, &before, &stamp()).await.unwrap();
     place.end().await;
 }
 

@@ -7,6 +7,9 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+/// How many renewals a Lease is good for: two may be lost on the way.
+pub const RENEWALS: i32 = 3;
+
 /// Who holds a namespace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,6 +60,6 @@ pub trait Lock: Send + Sync {
     /// Who holds this namespace, if anybody.
     async fn holding(&self, namespace: &str) -> Result<Option<Holding>, Failure>;
 
-    /// How often a holder renews; a Lease is good for three times this.
+    /// How often a holder renews; a Lease is good for [`RENEWALS`] times this.
     fn renew_every(&self) -> SignedDuration;
 }

@@ -20,8 +20,8 @@ pub enum Settled<A> {
 ///
 /// # Flow
 /// `prepare` reads what is there and checks the pins; the caller makes that durable with the intent; `apply` reads
-/// again, checks the pins and that no epoch above the stamp's is on the object, and writes under the
-/// resourceVersion it has just read. A crash in between is settled from the intent alone.
+/// again, checks the pins, that no epoch above the stamp's is on the object and no mark of another run that was not
+/// there before, and writes under the resourceVersion it has just read. A crash in between is settled from the intent alone.
 ///
 /// # Guarantees
 /// - `apply` with a stamp whose key is already on the object, with the effect there, writes nothing and answers as
@@ -56,6 +56,13 @@ pub trait Workloads: Send + Sync {
 
     /// After a takeover: writes the new epoch on the step's object, so that the predecessor's write is refused.
     /// `Conflict` when the object carries an epoch of this run that is lower than `from`, or none where one was
-    /// left: somebody else wrote it.
-    async fn fence(&self, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure>;
+    /// left, or marks of another run that [`Before`] does not know: somebody else wrote it.
+    async fn fence(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        run: &RunId,
+        from: Epoch,
+        to: Epoch,
+    ) -> Result<(), Failure>;
 }

@@ -16,15 +16,16 @@ use astern_model::plan::Plan;
 use astern_model::question::{Answer, Answers};
 use astern_model::record::{Event, Holder, Record, Request};
 use astern_model::verdict::Verdict;
-use astern_port::Failure;
 use astern_port::clock::Clock;
 use astern_port::journal::{AppendError, Author, Entry, Journal};
 use astern_port::lock::{Holding, Lock, Taking};
 use astern_port::sense::Saved;
+use astern_port::{Failure, FailureClass};
 use astern_wire::envelope;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Everything behind one run.
@@ -33,6 +34,7 @@ pub(crate) struct Rig {
     pub(crate) twin: Twin,
     pub(crate) journal: MemoryJournal,
     pub(crate) run: RunId,
+    pub(crate) lock: Arc<OpenLock>,
     started: tokio::time::Instant,
 }
 
@@ -44,6 +46,7 @@ impl Rig {
             twin,
             journal: MemoryJournal::default(),
             run: RunId::from("r1"),
+            lock: Arc::default(),
             started: tokio::time::Instant::now(),
         }
     }
@@ -57,7 +60,7 @@ impl Rig {
                 journal: self.journal.clone(),
                 twin: self.twin.clone(),
             }),
-            lock: Arc::new(OpenLock),
+            lock: self.lock.clone(),
             providers: Providers {
                 workloads: Arc::new(self.twin.clone()),
             },
@@ -268,7 +271,11 @@ impl Journal for Watched {
 }
 
 /// Everybody may have the lock: the journal and the epochs must hold alone.
-struct OpenLock;
+#[derive(Default)]
+pub(crate) struct OpenLock {
+    /// Whether no renewal comes through.
+    pub(crate) away: AtomicBool,
+}
 
 #[async_trait]
 impl Lock for OpenLock {
@@ -278,6 +285,10 @@ impl Lock for OpenLock {
     }
 
     async fn renew(&self, _: &[String], _: &RunId, _: &Holder) -> Result<(), Failure> {
+        if self.away.load(Ordering::SeqCst) {
+            let away = FailureClass::Transient { retry_after_ms: None };
+            return Err(Failure::new(away, "renew the run lock", "the API server is away"));
+        }
         Ok(())
     }
 

@@ -175,6 +175,17 @@ impl Twin {
         *state.versions.get_mut(target).unwrap() += 1;
     }
 
+    /// Another run puts every workload back to what it was, and marks it.
+    pub(crate) fn put_back_by_another_run(&self, standing: &Inventory) {
+        let mut state = self.state.lock().unwrap();
+        for (target, workload) in &standing.workloads {
+            state.inventory.workloads.insert(target.clone(), workload.clone());
+            let mark = state.marks.entry(target.clone()).or_default();
+            mark.epoch = Some((RunId::from("r2"), Epoch(2)));
+            *state.versions.get_mut(target).unwrap() += 1;
+        }
+    }
+
     fn fault(&self, phrase: &str) -> Option<Fault> {
         let fault = self.state.lock().unwrap().faults.remove(phrase);
         if fault.is_some() {
@@ -187,6 +198,7 @@ impl Twin {
     async fn write(
         &self,
         spec: &Spec,
+        before: &Before,
         stamp: &Stamp,
         check: impl Fn(&State) -> Result<(), Failure>,
         there: impl Fn(&State) -> bool,
@@ -194,6 +206,7 @@ impl Twin {
         name: &str,
     ) -> Result<After, Failure> {
         let target = spec.target();
+        self.points.pass(&format!("read for {name}")).await;
         let read = {
             let state = self.state.lock().unwrap();
             if state.ours(target, stamp) && there(&state) {
@@ -201,6 +214,7 @@ impl Twin {
             }
             check(&state)?;
             state.epoch_allows(target, stamp)?;
+            state.known_mark(target, before, &stamp.run)?;
             state.versions[target]
         };
         let fault = self.fault(name);
@@ -272,6 +286,33 @@ impl State {
                 "a newer epoch is on the object",
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// The mark as it is recorded with an intent.
+    fn marked(&self, target: &Target) -> BTreeMap<String, String> {
+        let epoch = self.marks.get(target).and_then(|mark| mark.epoch.as_ref());
+        epoch
+            .into_iter()
+            .flat_map(|(run, epoch)| [("run", run.to_string()), ("epoch", epoch.to_string())])
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect()
+    }
+
+    fn known_mark(&self, target: &Target, before: &Before, run: &RunId) -> Result<(), Failure> {
+        let now = self.marked(target);
+        let known = ["run", "epoch"]
+            .iter()
+            .all(|name| now.get(*name).map(String::as_str) == before.annotation(name));
+        let mine = now.get("run").is_none_or(|theirs| theirs == run.as_str());
+        if known || mine {
+            Ok(())
+        } else {
+            Err(Failure::new(
+                FailureClass::Conflict,
+                "write",
+                "another run has written the object",
+            ))
         }
     }
 
@@ -353,13 +394,14 @@ impl Workloads for Twin {
                     template: content,
                     hash,
                     last_applied: None,
-                    annotations: BTreeMap::new(),
+                    annotations: state.marked(&target),
                 })
             }
             Spec::SetPaused { pin, .. } => {
                 state.check_pin(&target, pin)?;
                 Ok(Before::Paused {
                     paused: state.inventory.workloads[&target].paused,
+                    annotations: state.marked(&target),
                 })
             }
             Spec::AwaitRollout { .. } => Ok(Before::Waiting {
@@ -368,11 +410,12 @@ impl Workloads for Twin {
             Spec::DeletePod { pod_uid, .. } => Ok(Before::Pod {
                 uid: pod_uid.clone(),
                 trouble: None,
+                annotations: state.marked(&target),
             }),
         }
     }
 
-    async fn apply(&self, spec: &Spec, _: &Before, stamp: &Stamp) -> Result<After, Failure> {
+    async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
         let (target, name) = (spec.target().clone(), spec.phrase());
         match spec {
             Spec::WriteTemplate { pin, to, .. } => {
@@ -385,6 +428,7 @@ impl Workloads for Twin {
                 let there = |state: &State| state.inventory.workloads[&target].template.hash() == to.template;
                 self.write(
                     spec,
+                    before,
                     stamp,
                     |state| state.check_pin(&target, pin),
                     there,
@@ -399,6 +443,7 @@ impl Workloads for Twin {
                 let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
                 self.write(
                     spec,
+                    before,
                     stamp,
                     |state| state.check_pin(&target, pin),
                     there,
@@ -442,7 +487,8 @@ impl Workloads for Twin {
                         .pods
                         .retain(|known| &known.name != pod);
                 };
-                self.write(spec, stamp, |_| Ok(()), gone, change, &name).await?;
+                self.write(spec, before, stamp, |_| Ok(()), gone, change, &name)
+                    .await?;
                 Ok(After::Deleted { uid: pod_uid.clone() })
             }
         }
@@ -469,7 +515,7 @@ impl Workloads for Twin {
             {
                 state.not_applied(target)
             }
-            (Spec::SetPaused { .. }, Before::Paused { paused }) if workload.paused == *paused => {
+            (Spec::SetPaused { .. }, Before::Paused { paused, .. }) if workload.paused == *paused => {
                 state.not_applied(target)
             }
             _ => Settled::Unknown(Failure::new(
@@ -491,13 +537,15 @@ impl Workloads for Twin {
                     state.set_template(&target, &kept);
                 };
                 let there = |state: &State| &state.inventory.workloads[&target].template.hash() == hash;
-                self.write(spec, stamp, |_| Ok(()), there, change, &name).await
+                self.write(spec, before, stamp, |_| Ok(()), there, change, &name)
+                    .await
             }
-            Before::Paused { paused } => {
+            Before::Paused { paused, .. } => {
                 let change =
                     |state: &mut State| state.inventory.workloads.get_mut(&target).unwrap().paused = *paused;
                 let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
-                self.write(spec, stamp, |_| Ok(()), there, change, &name).await
+                self.write(spec, before, stamp, |_| Ok(()), there, change, &name)
+                    .await
             }
             Before::Waiting { .. } => panic!("a wait is never taken back"),
             Before::Pod { uid, .. } => Ok(After::Deleted { uid: uid.clone() }),
@@ -520,7 +568,14 @@ impl Workloads for Twin {
         found
     }
 
-    async fn fence(&self, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure> {
+    async fn fence(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        run: &RunId,
+        from: Epoch,
+        to: Epoch,
+    ) -> Result<(), Failure> {
         self.points.pass(&format!("fence {}", spec.phrase())).await;
         let mut state = self.state.lock().unwrap();
         let target = spec.target().clone();
@@ -537,6 +592,7 @@ impl Workloads for Twin {
                 "somebody else wrote it",
             ));
         }
+        state.known_mark(&target, before, run)?;
         state.marks.entry(target.clone()).or_default().epoch = Some((run.clone(), to));
         *state.versions.get_mut(&target).unwrap() += 1;
         Ok(())

@@ -8,13 +8,13 @@ use super::fence;
 use super::object::{Object, writer_phrase};
 use super::pin;
 use super::pod::{node, trouble_with};
-use super::stamp::{EPOCH, RUN, epoch_in, epoch_of, fenced};
+use super::stamp::{Claim, EPOCH, MARKS, RUN, epoch_in, fenced, found as marks_on};
 use super::watch::{Followed, one, watching};
 use astern_model::choice::human;
 use astern_model::evidence::Trouble;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
-use astern_model::step::workload::{After, Before, DeleteWhy, Stamp};
+use astern_model::step::workload::{After, Before, DeleteWhy};
 use astern_model::target::Target;
 use astern_port::workloads::Settled;
 use jiff::{SignedDuration, Timestamp};
@@ -59,12 +59,17 @@ pub(crate) async fn prepare(access: &Access, deletion: &Deletion<'_>) -> Result<
     Ok(Before::Pod {
         uid: pod_uid.clone(),
         trouble,
+        annotations: marks_on(&now, &MARKS),
     })
 }
 
 /// Deletes the pod with its own grace period, once the controller has taken the template in. A pod that is gone, or
 /// on its way out, needs no deletion.
-pub(crate) async fn apply(access: &Access, deletion: &Deletion<'_>, stamp: &Stamp) -> Result<After, Failure> {
+pub(crate) async fn apply(
+    access: &Access,
+    deletion: &Deletion<'_>,
+    claim: &Claim<'_>,
+) -> Result<After, Failure> {
     let Deletion {
         target,
         pod,
@@ -72,7 +77,7 @@ pub(crate) async fn apply(access: &Access, deletion: &Deletion<'_>, stamp: &Stam
         operation,
         ..
     } = *deletion;
-    observed(access, deletion, stamp).await?;
+    observed(access, deletion, claim).await?;
     let gone = After::Deleted { uid: pod_uid.clone() };
     let Some(found) = access.pod(&target.namespace, pod, operation).await? else {
         return Ok(gone);
@@ -80,7 +85,7 @@ pub(crate) async fn apply(access: &Access, deletion: &Deletion<'_>, stamp: &Stam
     if !is_it(&found, pod_uid) || found.metadata.deletion_timestamp.is_some() {
         return Ok(gone);
     }
-    if let Some(message) = fenced(epoch_on(&found, &stamp.run), stamp.epoch) {
+    if let Some(message) = fenced(epoch_on(&found, &claim.stamp.run), claim.stamp.epoch) {
         return Err(moved(operation, &message));
     }
     if let Some(message) = need_not_go(deletion.why, troubled(access, deletion, &found).await) {
@@ -101,13 +106,19 @@ pub(crate) async fn settle(
     pod_uid: &Uid,
     operation: &str,
 ) -> Settled<After> {
-    match access.pod(&target.namespace, pod, operation).await {
-        Ok(Some(found)) if is_it(&found, pod_uid) && found.metadata.deletion_timestamp.is_none() => {
-            fence::settle_pod(access, &found, &target.namespace, operation).await
+    for look in 1.. {
+        let found = match access.pod(&target.namespace, pod, operation).await {
+            Ok(Some(found)) if is_it(&found, pod_uid) && found.metadata.deletion_timestamp.is_none() => found,
+            Ok(_) => return Settled::Applied(After::Deleted { uid: pod_uid.clone() }),
+            Err(failure) => return Settled::Unknown(failure),
+        };
+        match fence::settle_pod(access, &found, &target.namespace, operation).await {
+            Ok(()) => break,
+            Err(failure) if failure.class == FailureClass::Conflict && look < fence::LOOKS => {}
+            Err(failure) => return Settled::Unknown(failure),
         }
-        Ok(_) => Settled::Applied(After::Deleted { uid: pod_uid.clone() }),
-        Err(failure) => Settled::Unknown(failure),
     }
+    Settled::NotApplied
 }
 
 /// The epoch that `run` left on a pod.
@@ -118,12 +129,12 @@ pub(crate) fn epoch_on(pod: &Pod, run: &RunId) -> Option<Epoch> {
 }
 
 /// Waits until the controller has taken in the template that the pod is to be made anew from.
-async fn observed(access: &Access, deletion: &Deletion<'_>, stamp: &Stamp) -> Result<(), Failure> {
+async fn observed(access: &Access, deletion: &Deletion<'_>, claim: &Claim<'_>) -> Result<(), Failure> {
     let Deletion {
         target, operation, ..
     } = *deletion;
     let now = access.workload(target, operation).await?;
-    if is_observed(deletion, stamp, &now)? {
+    if is_observed(deletion, claim, &now)? {
         return Ok(());
     }
     let mut watched = one(
@@ -136,7 +147,7 @@ async fn observed(access: &Access, deletion: &Deletion<'_>, stamp: &Stamp) -> Re
             let Followed::Is(object) = watched.next().await? else {
                 return Err(super::access::gone(target, operation));
             };
-            if is_observed(deletion, stamp, &await_rollout::read(object, target, operation)?)? {
+            if is_observed(deletion, claim, &await_rollout::read(object, target, operation)?)? {
                 return Ok(());
             }
         }
@@ -152,8 +163,8 @@ async fn observed(access: &Access, deletion: &Deletion<'_>, stamp: &Stamp) -> Re
     })
 }
 
-fn is_observed(deletion: &Deletion<'_>, stamp: &Stamp, now: &Object) -> Result<bool, Failure> {
-    let refused = not_asked_for(deletion, now).or_else(|| fenced(epoch_of(now, &stamp.run), stamp.epoch));
+fn is_observed(deletion: &Deletion<'_>, claim: &Claim<'_>, now: &Object) -> Result<bool, Failure> {
+    let refused = not_asked_for(deletion, now).or_else(|| claim.refused(now));
     match refused {
         Some(message) => Err(moved(deletion.operation, &message)),
         None => Ok(now.observed()),

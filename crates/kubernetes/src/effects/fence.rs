@@ -4,10 +4,10 @@
 use super::access::{Access, gone};
 use super::delete_pod::epoch_on;
 use super::object::Object;
-use super::stamp::{EPOCH, RUN, SETTLED, epoch_of, fenced, unexpected};
+use super::stamp::{Claim, EPOCH, RUN, SETTLED, epoch_of, strange, unexpected};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, Uid};
-use astern_model::step::workload::{Spec, Stamp};
+use astern_model::step::workload::{Before, Spec};
 use astern_model::target::Target;
 use astern_port::workloads::Settled;
 use k8s_openapi::api::core::v1::Pod;
@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 pub(crate) async fn stamp(
     access: &Access,
     spec: &Spec,
+    before: &Before,
     run: &RunId,
     from: Epoch,
     to: Epoch,
@@ -49,7 +50,7 @@ pub(crate) async fn stamp(
         return Err(refused(&message));
     }
     let found = epoch_of(&now, run);
-    if let Some(message) = unexpected(found, from, to) {
+    if let Some(message) = unexpected(found, from, to).or_else(|| strange(&now, before, run)) {
         return Err(refused(&message));
     }
     if found != Some(to) {
@@ -79,48 +80,53 @@ pub(crate) async fn stamp(
     }
 }
 
+/// How often an object is looked at that moves between a look and the write after it: a rollout's status does that now
+/// and then, and never so often in a row.
+pub(crate) const LOOKS: u32 = 5;
+
 /// Looks whether a write on the workload `uid` is there, as `judge` reads it. "Not there" is only said of an object that
 /// was moved on after that look: a write is refused then that is still on its way.
 pub(crate) async fn settle<A>(
     access: &Access,
     target: &Target,
     uid: &Uid,
-    stamp: &Stamp,
+    claim: &Claim<'_>,
     operation: &str,
-    judge: impl FnOnce(&Object) -> Settled<A>,
+    judge: impl Fn(&Object) -> Settled<A>,
 ) -> Settled<A> {
-    let now = match access.find(target, operation).await {
-        Ok(Some(now)) if &now.uid() == uid => now,
-        // A write carries the uid: where the object is gone, or another one, it is not there and cannot arrive. The
-        // next attempt says so.
-        Ok(_) => return Settled::NotApplied,
-        Err(failure) => return Settled::Unknown(failure),
-    };
-    match judge(&now) {
-        Settled::NotApplied => {}
-        found => return found,
+    for look in 1.. {
+        let now = match access.find(target, operation).await {
+            Ok(Some(now)) if &now.uid() == uid => now,
+            // A write carries the uid: where the object is gone, or another one, it is not there and cannot arrive. The
+            // next attempt says so.
+            Ok(_) => break,
+            Err(failure) => return Settled::Unknown(failure),
+        };
+        match judge(&now) {
+            Settled::NotApplied => {}
+            found => return found,
+        }
+        if let Some(message) = claim.refused(&now) {
+            return Settled::Unknown(Failure::new(FailureClass::Unknown, operation, message));
+        }
+        let version = now.resource_version().to_owned();
+        let moved_on = now.with_annotations(BTreeMap::from([(SETTLED, Some(version))]));
+        match access.replace(target, &moved_on, operation).await {
+            Ok(_) => break,
+            Err(failure) if failure.class == FailureClass::Conflict && look < LOOKS => {}
+            Err(failure) => return Settled::Unknown(failure),
+        }
     }
-    if let Some(message) = fenced(epoch_of(&now, &stamp.run), stamp.epoch) {
-        return Settled::Unknown(Failure::new(FailureClass::Unknown, operation, message));
-    }
-    let version = now.resource_version().to_owned();
-    let moved_on = now.with_annotations(BTreeMap::from([(SETTLED, Some(version))]));
-    match access.replace(target, &moved_on, operation).await {
-        Ok(_) => Settled::NotApplied,
-        Err(failure) => Settled::Unknown(failure),
-    }
+    Settled::NotApplied
 }
 
-/// The same for a pod that is still there: a deletion that is on its way is refused.
-pub(crate) async fn settle_pod<A>(
+/// The same for a pod that is still there: a deletion that is on its way is refused from then on.
+pub(crate) async fn settle_pod(
     access: &Access,
     pod: &Pod,
     namespace: &str,
     operation: &str,
-) -> Settled<A> {
+) -> Result<(), Failure> {
     let annotations = json!({SETTLED: pod.metadata.resource_version});
-    match access.annotate(pod, namespace, &annotations, operation).await {
-        Ok(()) => Settled::NotApplied,
-        Err(failure) => Settled::Unknown(failure),
-    }
+    access.annotate(pod, namespace, &annotations, operation).await
 }

@@ -33,6 +33,7 @@ use astern_port::vault::Vault;
 use astern_port::workloads::{Settled, Workloads};
 use async_trait::async_trait;
 use jiff::Timestamp;
+use stamp::Claim;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -128,6 +129,7 @@ impl Workloads for KubernetesWorkloads {
 
     async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
         let operation = &spec.phrase();
+        let claim = &Claim { stamp, before };
         match (spec, before) {
             (
                 Spec::WriteTemplate {
@@ -145,7 +147,7 @@ impl Workloads for KubernetesWorkloads {
                     kept: kept.as_ref(),
                     operation,
                 };
-                write_template::apply(&self.access, &*self.vault, &self.seen, &write, stamp).await
+                write_template::apply(&self.access, &*self.vault, &self.seen, &write, claim).await
             }
             (
                 Spec::AwaitRollout {
@@ -165,7 +167,7 @@ impl Workloads for KubernetesWorkloads {
                 await_rollout::apply(&self.access, &self.seen, &wait, *since).await
             }
             (Spec::SetPaused { target, pin, paused }, Before::Paused { .. }) => {
-                set_paused::apply(&self.access, target, pin, *paused, stamp, operation).await
+                set_paused::apply(&self.access, target, pin, *paused, claim, operation).await
             }
             (
                 Spec::DeletePod {
@@ -187,7 +189,7 @@ impl Workloads for KubernetesWorkloads {
                     why,
                     operation,
                 };
-                delete_pod::apply(&self.access, &deletion, stamp).await
+                delete_pod::apply(&self.access, &deletion, claim).await
             }
             (
                 _,
@@ -197,6 +199,7 @@ impl Workloads for KubernetesWorkloads {
     }
 
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+        let claim = &Claim { stamp, before };
         match (spec, before) {
             (Spec::WriteTemplate { target, pin, to, .. }, Before::Template { hash, .. }) => {
                 let effect = write_template::Effect {
@@ -204,17 +207,17 @@ impl Workloads for KubernetesWorkloads {
                     former: hash,
                     wanted: &to.template,
                 };
-                write_template::settle(&self.access, target, &effect, stamp, &look_for(&spec.phrase())).await
+                write_template::settle(&self.access, target, &effect, claim, &look_for(&spec.phrase())).await
             }
             // A wait leaves nothing behind: it begins again.
             (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
-            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former }) => {
+            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former, .. }) => {
                 let effect = set_paused::Effect {
                     uid: &pin.uid,
                     former: *former,
                     wanted: *paused,
                 };
-                set_paused::settle(&self.access, target, &effect, stamp, &look_for(&spec.phrase())).await
+                set_paused::settle(&self.access, target, &effect, claim, &look_for(&spec.phrase())).await
             }
             (
                 Spec::DeletePod {
@@ -228,6 +231,7 @@ impl Workloads for KubernetesWorkloads {
 
     async fn reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
         let operation = take_back(spec);
+        let claim = &Claim { stamp, before };
         match (spec, before) {
             (
                 Spec::WriteTemplate { target, pin, to, .. },
@@ -254,18 +258,18 @@ impl Workloads for KubernetesWorkloads {
                     target,
                     &effect,
                     &kept,
-                    stamp,
+                    claim,
                     &operation,
                 )
                 .await
             }
-            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former }) => {
+            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former, .. }) => {
                 let effect = set_paused::Effect {
                     uid: &pin.uid,
                     former: *paused,
                     wanted: *former,
                 };
-                set_paused::reverse(&self.access, target, &effect, stamp, &operation).await
+                set_paused::reverse(&self.access, target, &effect, claim, &operation).await
             }
             // The controller has made another pod in its place; there is nothing to put back.
             (Spec::DeletePod { pod_uid, .. }, _) => Ok(After::Deleted { uid: pod_uid.clone() }),
@@ -279,6 +283,7 @@ impl Workloads for KubernetesWorkloads {
 
     async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
         let operation = look_for(&take_back(spec));
+        let claim = &Claim { stamp, before };
         match (spec, before) {
             (Spec::WriteTemplate { target, pin, to, .. }, Before::Template { hash, .. }) => {
                 let effect = write_template::Effect {
@@ -286,15 +291,15 @@ impl Workloads for KubernetesWorkloads {
                     former: &to.template,
                     wanted: hash,
                 };
-                write_template::settle(&self.access, target, &effect, stamp, &operation).await
+                write_template::settle(&self.access, target, &effect, claim, &operation).await
             }
-            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former }) => {
+            (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former, .. }) => {
                 let effect = set_paused::Effect {
                     uid: &pin.uid,
                     former: *paused,
                     wanted: *former,
                 };
-                set_paused::settle(&self.access, target, &effect, stamp, &operation).await
+                set_paused::settle(&self.access, target, &effect, claim, &operation).await
             }
             (Spec::DeletePod { pod_uid, .. }, _) => Settled::Applied(After::Deleted { uid: pod_uid.clone() }),
             (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
@@ -323,8 +328,15 @@ impl Workloads for KubernetesWorkloads {
         await_rollout::explain(&self.access, &self.seen, &wait).await
     }
 
-    async fn fence(&self, spec: &Spec, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure> {
-        fence::stamp(&self.access, spec, run, from, to).await
+    async fn fence(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        run: &RunId,
+        from: Epoch,
+        to: Epoch,
+    ) -> Result<(), Failure> {
+        fence::stamp(&self.access, spec, before, run, from, to).await
     }
 }
 

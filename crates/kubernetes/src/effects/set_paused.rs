@@ -4,7 +4,7 @@ use super::access::Access;
 use super::fence;
 use super::object::{Object, writer_phrase};
 use super::pin;
-use super::stamp::{epoch_of, fenced, is_ours, marks};
+use super::stamp::{Claim, MARKS, found, is_ours, marks};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::step::workload::{After, Before, Pin, Stamp};
@@ -29,7 +29,10 @@ pub(crate) async fn prepare(
     let now = access.workload(target, operation).await?;
     match pin::broken(pin, &now) {
         Some(message) => Err(moved(operation, &message)),
-        None => Ok(Before::Paused { paused: now.paused() }),
+        None => Ok(Before::Paused {
+            paused: now.paused(),
+            annotations: found(&now, &MARKS),
+        }),
     }
 }
 
@@ -39,7 +42,7 @@ pub(crate) async fn apply(
     target: &Target,
     pin: &Pin,
     wanted: bool,
-    stamp: &Stamp,
+    claim: &Claim<'_>,
     operation: &str,
 ) -> Result<After, Failure> {
     only_deployments(target, operation)?;
@@ -49,13 +52,13 @@ pub(crate) async fn apply(
         former: pin.paused,
         wanted,
     };
-    if let Some(after) = already(&effect, stamp, &now) {
+    if let Some(after) = already(&effect, claim.stamp, &now) {
         return Ok(after);
     }
     if let Some(message) = pin::broken(pin, &now) {
         return Err(moved(operation, &message));
     }
-    write(access, target, now, wanted, stamp, operation).await
+    write(access, target, now, wanted, claim, operation).await
 }
 
 /// Sets `spec.paused` back, if it is still as this run set it.
@@ -63,11 +66,11 @@ pub(crate) async fn reverse(
     access: &Access,
     target: &Target,
     effect: &Effect<'_>,
-    stamp: &Stamp,
+    claim: &Claim<'_>,
     operation: &str,
 ) -> Result<After, Failure> {
     let now = access.workload(target, operation).await?;
-    if let Some(after) = already(effect, stamp, &now) {
+    if let Some(after) = already(effect, claim.stamp, &now) {
         return Ok(after);
     }
     if let Some(message) = pin::another(effect.uid, &now) {
@@ -81,7 +84,7 @@ pub(crate) async fn reverse(
         );
         return Err(moved(operation, &message));
     }
-    write(access, target, now, effect.wanted, stamp, operation).await
+    write(access, target, now, effect.wanted, claim, operation).await
 }
 
 /// Finds out whether the effect with this key is there, in either direction.
@@ -89,11 +92,11 @@ pub(crate) async fn settle(
     access: &Access,
     target: &Target,
     effect: &Effect<'_>,
-    stamp: &Stamp,
+    claim: &Claim<'_>,
     operation: &str,
 ) -> Settled<After> {
-    fence::settle(access, target, effect.uid, stamp, operation, |now| {
-        settled(effect, stamp, now, operation)
+    fence::settle(access, target, effect.uid, claim, operation, |now| {
+        settled(effect, claim.stamp, now, operation)
     })
     .await
 }
@@ -126,13 +129,13 @@ async fn write(
     target: &Target,
     now: Object,
     paused: bool,
-    stamp: &Stamp,
+    claim: &Claim<'_>,
     operation: &str,
 ) -> Result<After, Failure> {
-    if let Some(message) = fenced(epoch_of(&now, &stamp.run), stamp.epoch) {
+    if let Some(message) = claim.refused(&now) {
         return Err(moved(operation, &message));
     }
-    let object = now.with_paused(paused).with_annotations(marks(stamp));
+    let object = now.with_paused(paused).with_annotations(marks(claim.stamp));
     let written = access.replace(target, &object, operation).await?;
     Ok(After::Written {
         template: written.template_hash(),

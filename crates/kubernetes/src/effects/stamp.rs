@@ -3,7 +3,7 @@
 
 use super::object::Object;
 use astern_model::id::{Epoch, RunId};
-use astern_model::step::workload::Stamp;
+use astern_model::step::workload::{Before, Stamp};
 use std::collections::BTreeMap;
 
 /// The key of the effect that wrote the object last.
@@ -18,8 +18,43 @@ pub(crate) const SETTLED: &str = "astern.dev/settled";
 /// Why the template is what it is. `kubectl rollout history` prints it.
 pub(crate) const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
+/// The annotations that every write of ours sets.
+pub(crate) const MARKS: [&str; 3] = [EFFECT, EPOCH, RUN];
 /// The annotations that writing a template overwrites, last-applied apart.
 pub(crate) const OVERWRITTEN: [&str; 4] = [EFFECT, EPOCH, RUN, CHANGE_CAUSE];
+
+/// A write that wants to be made: its stamp, beside what was there when its intent was recorded.
+#[derive(Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    pub(crate) stamp: &'a Stamp,
+    pub(crate) before: &'a Before,
+}
+
+impl Claim<'_> {
+    /// Why it may not be made on the object as it is now, if it may not: a newer holder of the same run has been here,
+    /// or another run has.
+    pub(crate) fn refused(&self, now: &Object) -> Option<String> {
+        fenced(epoch_of(now, &self.stamp.run), self.stamp.epoch)
+            .or_else(|| strange(now, self.before, &self.stamp.run))
+    }
+}
+
+/// Those of these annotations that are on the object.
+pub(crate) fn found(object: &Object, names: &[&str]) -> BTreeMap<String, String> {
+    let value = |name: &&str| Some(((*name).to_owned(), object.annotation(name)?.to_owned()));
+    names.iter().filter_map(value).collect()
+}
+
+/// What speaks against a write by `run`, if anything does: marks of another run that were not there when its intent was
+/// recorded. Whoever slept that long has lost its lock, and the run may be over.
+pub(crate) fn strange(now: &Object, before: &Before, run: &RunId) -> Option<String> {
+    let another = now.annotation(RUN).filter(|theirs| *theirs != run.as_str())?;
+    let moved = |name: &&str| now.annotation(name) != before.annotation(name);
+    MARKS
+        .iter()
+        .any(|name| moved(name))
+        .then(|| format!("run {another} has written it since this step was begun"))
+}
 
 /// The annotations that every write of this stamp sets.
 pub(crate) fn marks(stamp: &Stamp) -> BTreeMap<&'static str, Option<String>> {

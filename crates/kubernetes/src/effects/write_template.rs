@@ -5,7 +5,7 @@ use super::access::Access;
 use super::last_applied::{LAST_APPLIED, carried_over, with_template_of};
 use super::object::{Object, writer_phrase};
 use super::revision::{self, Origin, Remembered};
-use super::stamp::{CHANGE_CAUSE, OVERWRITTEN, change_cause, epoch_of, fenced, is_ours, marks};
+use super::stamp::{CHANGE_CAUSE, Claim, OVERWRITTEN, change_cause, found, is_ours, marks};
 use super::{Seen, fence, pin};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
@@ -63,18 +63,11 @@ pub(crate) async fn prepare(
         }
     };
     let (kept, last_applied) = futures::try_join!(vault.put("template", text.as_bytes()), keep_last_applied)?;
-    let annotations = OVERWRITTEN
-        .into_iter()
-        .filter_map(|name| {
-            now.annotation(name)
-                .map(|value| (name.to_owned(), value.to_owned()))
-        })
-        .collect();
     Ok(Before::Template {
         template: kept,
         hash: template.hash(),
         last_applied,
-        annotations,
+        annotations: found(&now, &OVERWRITTEN),
     })
 }
 
@@ -85,7 +78,7 @@ pub(crate) async fn apply(
     vault: &dyn Vault,
     seen: &Seen,
     write: &Write<'_>,
-    stamp: &Stamp,
+    claim: &Claim<'_>,
 ) -> Result<After, Failure> {
     let Write {
         target,
@@ -104,13 +97,13 @@ pub(crate) async fn apply(
         former: &pin.template,
         wanted: &to.template,
     };
-    if let Some(after) = already(&effect, stamp, &now) {
+    if let Some(after) = already(&effect, claim.stamp, &now) {
         return Ok(after);
     }
-    if let Some(message) = overwritten(&effect, stamp, &now).or_else(|| pin::broken(pin, &now)) {
-        return Err(moved(operation, &message));
-    }
-    if let Some(message) = fenced(epoch_of(&now, &stamp.run), stamp.epoch) {
+    let refused = overwritten(&effect, claim.stamp, &now)
+        .or_else(|| pin::broken(pin, &now))
+        .or_else(|| claim.refused(&now));
+    if let Some(message) = refused {
         return Err(moved(operation, &message));
     }
     let remembered = remembered?;
@@ -118,7 +111,7 @@ pub(crate) async fn apply(
         seen.insert(&pin.uid, &to.name, to.template.clone());
     }
     let written = access
-        .replace(target, &forward(now, &remembered, stamp), operation)
+        .replace(target, &forward(now, &remembered, claim.stamp), operation)
         .await?;
     confirmed(&effect, &written, operation)
 }
@@ -131,14 +124,14 @@ pub(crate) async fn reverse(
     target: &Target,
     effect: &Effect<'_>,
     kept: &Kept<'_>,
-    stamp: &Stamp,
+    claim: &Claim<'_>,
     operation: &str,
 ) -> Result<After, Failure> {
     let now = access.workload(target, operation).await?;
-    if let Some(after) = already(effect, stamp, &now) {
+    if let Some(after) = already(effect, claim.stamp, &now) {
         return Ok(after);
     }
-    if let Some(message) = not_as_written(effect, stamp, &now) {
+    if let Some(message) = not_as_written(effect, claim, &now) {
         return Err(moved(operation, &message));
     }
     let template = revision::from_vault(vault, kept.template, effect.wanted, operation).await?;
@@ -146,7 +139,7 @@ pub(crate) async fn reverse(
         Some(reference) => Some(text(vault.get(reference).await?, operation)?),
         None => None,
     };
-    let mut annotations = marks(stamp);
+    let mut annotations = marks(claim.stamp);
     annotations.insert(CHANGE_CAUSE, kept.annotations.get(CHANGE_CAUSE).cloned());
     annotations.insert(LAST_APPLIED, last_applied);
     let object = now.with_template(&template).with_annotations(annotations);
@@ -159,11 +152,11 @@ pub(crate) async fn settle(
     access: &Access,
     target: &Target,
     effect: &Effect<'_>,
-    stamp: &Stamp,
+    claim: &Claim<'_>,
     operation: &str,
 ) -> Settled<After> {
-    fence::settle(access, target, effect.uid, stamp, operation, |now| {
-        settled(effect, stamp, now, operation)
+    fence::settle(access, target, effect.uid, claim, operation, |now| {
+        settled(effect, claim.stamp, now, operation)
     })
     .await
 }
@@ -213,7 +206,7 @@ fn overwritten(effect: &Effect<'_>, stamp: &Stamp, now: &Object) -> Option<Strin
 }
 
 /// Why a reversal may not write, if it may not: it takes back what this run wrote and nothing else.
-fn not_as_written(effect: &Effect<'_>, stamp: &Stamp, now: &Object) -> Option<String> {
+fn not_as_written(effect: &Effect<'_>, claim: &Claim<'_>, now: &Object) -> Option<String> {
     if let Some(message) = pin::another(effect.uid, now) {
         return Some(message);
     }
@@ -225,7 +218,7 @@ fn not_as_written(effect: &Effect<'_>, stamp: &Stamp, now: &Object) -> Option<St
             writer_phrase(now.template_manager().as_ref())
         ));
     }
-    fenced(epoch_of(now, &stamp.run), stamp.epoch)
+    claim.refused(now)
 }
 
 /// The whole object as it shall be: only the template, last-applied inside it, and our annotations differ.

@@ -230,6 +230,9 @@ pub enum Before {
     Paused {
         /// What it was.
         paused: bool,
+        /// astern's own annotations of the workload, as they were.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        annotations: BTreeMap<String, String>,
     },
     /// Before a pod was deleted.
     Pod {
@@ -238,7 +241,22 @@ pub enum Before {
         /// Why it did not serve then.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trouble: Option<Trouble>,
+        /// astern's own annotations of the workload, as they were.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        annotations: BTreeMap<String, String>,
     },
+}
+
+impl Before {
+    /// The annotations of the workload that were recorded; none before a wait.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        match self {
+            Self::Template { annotations, .. }
+            | Self::Paused { annotations, .. }
+            | Self::Pod { annotations, .. } => annotations.get(name).map(String::as_str),
+            Self::Waiting { .. } => None,
+        }
+    }
 }
 
 /// What is there after.

@@ -240,7 +240,10 @@ pub(crate) fn held() -> Vec<Record> {
     journal.write("api-gateway", "14:16:00.1", "14:16:00.4", 1);
     journal.wait("api-gateway", "14:16:00.5");
     let write = write_id("reporting-service");
-    let before = workload::Before::Paused { paused: false };
+    let before = workload::Before::Paused {
+        paused: false,
+        annotations: Default::default(),
+    };
     journal.intend(&write, "14:16:00.6", 1, before);
     let lost = Failure::new(
         FailureClass::Unknown,
