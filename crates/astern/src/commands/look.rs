@@ -11,7 +11,6 @@ use astern_app::{judging, survey};
 use astern_model::choice::human;
 use astern_model::finding::Allowances;
 use astern_model::plan::Criteria;
-use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure};
 use astern_model::verdict::{CheckResult, Verdict};
 use astern_port::lock::Holding;

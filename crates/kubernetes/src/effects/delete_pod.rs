@@ -3,8 +3,8 @@
 
 use super::access::Access;
 use super::await_rollout;
-use super::mask::{self, Masks};
 use super::fence;
+use super::mask::{self, Masks};
 use super::object::{Object, writer_phrase};
 use super::pin;
 use super::pod::{node, trouble_with};
