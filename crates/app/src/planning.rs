@@ -343,7 +343,7 @@ fn request(asked: &Asked, platform: &Platform, inventory: &Inventory) -> Result<
         .map(|target| {
             (
                 format!("{target} (named in astern.yaml)"),
-                nearest(&target.name, inventory),
+                astern_plan::near(&target.name, inventory.workloads.keys()),
             )
         })
         .collect();
@@ -377,7 +377,10 @@ pub fn resolve(names: &[Name], inventory: &Inventory) -> Result<Vec<Target>, NoP
         let fitting: Vec<&Target> = inventory.workloads.keys().filter(fits).collect();
         match fitting.as_slice() {
             [only] => found.push((*only).clone()),
-            [] => lost.push((name.name.clone(), nearest(&name.name, inventory))),
+            [] => lost.push((
+                name.name.clone(),
+                astern_plan::near(&name.name, inventory.workloads.keys()),
+            )),
             several => lost.push((
                 name.name.clone(),
                 several.iter().map(ToString::to_string).collect(),
@@ -388,46 +391,5 @@ pub fn resolve(names: &[Name], inventory: &Inventory) -> Result<Vec<Target>, NoP
         Ok(found)
     } else {
         Err(NoPlan::Unknown(lost))
-    }
-}
-
-/// The names nearest to a wrong one, best first, at most three.
-pub fn nearest(name: &str, inventory: &Inventory) -> Vec<String> {
-    let mut ranked: Vec<(usize, String)> = inventory
-        .workloads
-        .keys()
-        .map(|known| (distance(name, &known.name), known.to_string()))
-        .filter(|(distance, _)| *distance <= name.len().max(3) / 2)
-        .collect();
-    ranked.sort();
-    ranked.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// Levenshtein's distance in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::distance;
-
-    #[test]
-    fn the_distance_of_two_names_counts_insertions_deletions_and_replacements() {
-        assert_eq!(distance("api-gatway", "api-gateway"), 1);
-        assert_eq!(distance("api", "api"), 0);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
     }
 }

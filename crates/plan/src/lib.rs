@@ -31,7 +31,7 @@ pub use diff::diff;
 pub use forecast::{History, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE};
 pub use judge::{Baseline, verdict};
 pub use planner::{Request, plan};
-pub use refuse::code;
+pub use refuse::{code, near};
 pub use scope::RELEASE_WINDOW;
 pub use selector::{Selector, SelectorError};
 pub use undo::{Taken, undo};

@@ -131,16 +131,11 @@ fn may_be_named(why: &str) -> bool {
         .any(|bad| why.starts_with(bad))
 }
 
-/// A name that the namespace does not hold, with the names nearest to it.
-pub(crate) fn unknown_workload<'a>(
-    unknown: &Target,
-    namespace: &str,
-    known: impl Iterator<Item = &'a Target>,
-) -> Refusal {
+/// The workloads whose names are nearest to a mistyped one, best first, at most three names.
+pub fn near<'a>(name: &str, known: impl Iterator<Item = &'a Target>) -> Vec<String> {
     let known: Vec<&Target> = known.collect();
     let names: BTreeSet<&str> = known.iter().map(|target| target.name.as_str()).collect();
     let names: Vec<&str> = names.into_iter().collect();
-    let alike = similar::get_close_matches(unknown.name.as_str(), &names, NEAR_NAMES, NEAR_ENOUGH);
     let of_name = |name: &&str| {
         known
             .iter()
@@ -148,7 +143,19 @@ pub(crate) fn unknown_workload<'a>(
             .map(|target| target.to_string())
             .collect::<Vec<_>>()
     };
-    let near: Vec<String> = alike.iter().flat_map(of_name).collect();
+    similar::get_close_matches(name, &names, NEAR_NAMES, NEAR_ENOUGH)
+        .iter()
+        .flat_map(of_name)
+        .collect()
+}
+
+/// A name that the namespace does not hold, with the names nearest to it.
+pub(crate) fn unknown_workload<'a>(
+    unknown: &Target,
+    namespace: &str,
+    known: impl Iterator<Item = &'a Target>,
+) -> Refusal {
+    let near = near(&unknown.name, known);
     let mut refusal = refusal(
         code::UNKNOWN_WORKLOAD,
         format!("{unknown} does not exist in namespace {namespace}"),
