@@ -12,5 +12,6 @@ mod durability;
 mod effects;
 mod gate;
 mod input;
+mod obstacles;
 mod owners;
 mod proof;
