@@ -105,7 +105,7 @@ pub(crate) fn state_tone(state: StepState) -> Tone {
     }
 }
 
-/// How far a choice is believed, in a word. Only what was observed, and is well, is called good.
+/// How far a choice is believed, in a word. Only what was seen to serve, and is well, is called good.
 pub(crate) fn believed(because: &Because) -> (Tone, &'static str) {
     match because {
         Because::Observed { unwell: None, .. } => (Tone::Good, "✓ good"),
