@@ -121,6 +121,24 @@ fn what_a_rollback_went_back_to_is_good_when_the_next_release_fails_too() {
     assert_eq!(place.image("api"), "api:v1");
 }
 
+#[test]
+fn what_serves_although_a_run_took_it_back_is_gone_back_to_with_a_warning_where_nothing_else_is_good() {
+    let place = Place::new("twice");
+    place.platform("");
+    place.roll_out(&deployment("api", 1, pod("api", "v1")));
+    place.kubectl(&["annotate", "replicasets", "--all", "astern.dev/bad=loses orders"]);
+    place.roll_out(&deployment("api", 1, pod("api", "v2")));
+    place.roll_back(&["--to", "api=1"]).expect(0);
+    place.roll_out(&deployment("api", 1, pod("api", "v2")));
+    place.put(&deployment("api", 1, crashing("api", "v3")));
+    place.until_it_crashes();
+    says(
+        &place.roll_back(&[]).expect(0),
+        &["AST0230", "pods of it serve now"],
+    );
+    assert_eq!(place.image("api"), "api:v2");
+}
+
 /// Makes a Deployment's template look as if it had been written long ago: the only time of it that a client can set, and
 /// that only beside another change.
 fn written_long_ago(place: &Place, name: &str) {

@@ -162,6 +162,17 @@ fn what_is_only_presumed_good_is_refused_to_whom_the_policy_does_not_allow_it() 
 }
 
 #[test]
+fn a_tag_that_the_owners_say_moves_is_said() {
+    let place = Place::new("tags");
+    place.platform("");
+    replaced(&place);
+    let said = |place: &Place| place.astern(&["plan"]).expect(0).out.contains("AST0216");
+    assert!(!said(&place));
+    place.policy("mutableTags: [v1]");
+    assert!(said(&place));
+}
+
+#[test]
 fn a_digest_names_the_revision_whose_pods_run_it_or_whose_template_pins_it() {
     let place = Place::new("digest");
     place.platform("");
