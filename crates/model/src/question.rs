@@ -54,6 +54,25 @@ pub enum Question {
         /// The revision.
         revision: RevisionKey,
     },
+    /// Would the API server take this pausing or resuming of a Deployment? (dry run)
+    PauseAccepted {
+        /// The Deployment.
+        target: Target,
+        /// What is set.
+        paused: bool,
+        /// The revision whose template it asks for by then; none for the one that it asks for now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<RevisionKey>,
+    },
+    /// Would the API server take the deletion of this pod? (dry run)
+    DeleteAccepted {
+        /// The namespace.
+        namespace: String,
+        /// The pod's name.
+        pod: String,
+        /// The pod's uid.
+        uid: crate::id::Uid,
+    },
     /// Does somebody else hold the run lock of this namespace?
     LockFree {
         /// The namespace.

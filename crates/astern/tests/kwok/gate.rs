@@ -99,24 +99,23 @@ fn a_full_quota_for_other_pods_is_no_obstacle() {
     assert_eq!(place.image("api"), "api:v1");
 }
 
-/// A policy against pods without an owner, in one namespace. It belongs to none, so it goes with the test.
-struct NoNakedPods(String);
+/// An admission policy for one namespace. It belongs to none, so it goes with the test.
+struct Policy(String);
 
-impl NoNakedPods {
-    fn new(place: &Place) -> Self {
-        let name = format!("no-naked-pods.{}", place.namespace);
+impl Policy {
+    /// Only what `expression` holds of passes; `rule` is `GROUP/RESOURCE/OPERATION`. It holds once `tried` is refused.
+    fn new(place: &Place, name: &str, rule: [&str; 3], expression: &str, tried: &[&str]) -> Self {
+        let name = format!("{name}.{}", place.namespace);
+        let [group, resource, operation] = rule;
         place.put(&json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "ValidatingAdmissionPolicy",
             "metadata": { "name": name },
             "spec": {
-                "matchConstraints": { "resourceRules": [
-                    { "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"] },
-                ] },
-                "validations": [{
-                    "expression": "has(object.metadata.ownerReferences)",
-                    "message": "naked pods are not allowed",
-                }],
+                "matchConstraints": { "resourceRules": [{
+                    "apiGroups": [group], "apiVersions": ["v1"], "operations": [operation], "resources": [resource],
+                }] },
+                "validations": [{ "expression": expression, "message": "the platform team forbids it" }],
             },
         }));
         place.put(&json!({
@@ -133,14 +132,9 @@ impl NoNakedPods {
         }));
         place.until("the policy to hold", 60, |place| {
             let tried = Command::new("kubectl")
-                .args([
-                    "-n",
-                    &place.namespace,
-                    "run",
-                    "naked",
-                    "--image=naked",
-                    "--dry-run=server",
-                ])
+                .args(["-n", &place.namespace])
+                .args(tried)
+                .arg("--dry-run=server")
                 .env("KUBECONFIG", kubeconfig())
                 .output()
                 .unwrap();
@@ -150,7 +144,7 @@ impl NoNakedPods {
     }
 }
 
-impl Drop for NoNakedPods {
+impl Drop for Policy {
     fn drop(&mut self) {
         for kind in ["validatingadmissionpolicybinding", "validatingadmissionpolicy"] {
             let _ = Command::new("kubectl")
@@ -166,9 +160,76 @@ fn a_policy_against_naked_pods_does_not_stand_in_the_way() {
     let place = Place::new("naked");
     place.platform("");
     place.bad_release("api", 1);
-    let _policy = NoNakedPods::new(&place);
+    let _policy = Policy::new(
+        &place,
+        "no-naked-pods",
+        ["", "pods", "CREATE"],
+        "has(object.metadata.ownerReferences)",
+        &["run", "naked", "--image=naked"],
+    );
     let done = place.astern(&["plan"]).expect(0);
     assert!(!(done.out + &done.err).contains("AST0217"));
+}
+
+#[test]
+fn a_policy_against_resuming_refuses_before_the_template_is_written() {
+    let place = Place::new("no-resume");
+    place.platform("");
+    place.bad_release("api", 1);
+    place.kubectl(&["rollout", "pause", "deployment/api"]);
+    let _policy = Policy::new(
+        &place,
+        "no-resume",
+        ["apps", "deployments", "UPDATE"],
+        "has(object.spec.paused) && object.spec.paused",
+        &["patch", "deployment/api", "-p", r#"{"spec":{"paused":false}}"#],
+    );
+    refused(
+        &place,
+        &[
+            "AST0217",
+            "the resuming of deployment/api",
+            "the platform team forbids it",
+        ],
+        |place| place.roll_back(&["--resume-paused", "api"]),
+    );
+}
+
+#[test]
+fn a_policy_against_deleting_pods_refuses_before_the_template_is_written() {
+    let place = Place::new("no-delete");
+    place.platform("");
+    let set = |template: Value| {
+        workload(
+            "StatefulSet",
+            "db",
+            template,
+            json!({ "replicas": 2, "serviceName": "db" }),
+        )
+    };
+    place.roll_out(&set(pod("db", "v1")));
+    place.put(&set(crashing("db", "v2")));
+    place.until_it_crashes();
+    let before = place.pods();
+    place.astern(&["plan"]).expect(0);
+    assert_eq!(place.pods(), before, "a trial deleted something");
+    let _policy = Policy::new(
+        &place,
+        "no-delete",
+        ["", "pods", "DELETE"],
+        "false",
+        &["delete", "pod/db-0"],
+    );
+    refused(
+        &place,
+        &[
+            "AST0217",
+            "the deletion of pod/db-1",
+            "the platform team forbids it",
+        ],
+        |place| place.roll_back(&[]),
+    );
+    assert_eq!(place.pods(), before);
 }
 
 #[test]

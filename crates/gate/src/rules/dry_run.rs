@@ -1,30 +1,81 @@
-//! AST0217: the API server would take each write, and a pod made from each template: admission, Pod Security, and
-//! policies newer than the old version.
+//! AST0217: the API server would take each write and each deletion, and a pod made from each template: admission, Pod
+//! Security, and policies newer than the old version.
 
 use super::{refuse, warn};
-use crate::context::{Context, Write};
+use crate::context::{Context, Write, spec};
 use astern_model::finding::Finding;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Question, RevisionKey};
+use astern_model::step::Step;
+use astern_model::step::workload::Spec;
+use astern_model::target::Target;
 
 pub(crate) const CODE: &str = "AST0217";
 
-pub(crate) fn ask(_: &Plan, writes: &[Write<'_>]) -> Vec<Question> {
-    writes
-        .iter()
-        .flat_map(asked)
-        .map(|(_, question)| question)
-        .collect()
+pub(crate) fn ask(plan: &Plan, writes: &[Write<'_>]) -> Vec<Question> {
+    let templates = writes.iter().flat_map(asked).map(|(_, question)| question);
+    let others = plan.steps.iter().filter_map(|step| other(plan, step));
+    templates.chain(others).collect()
 }
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for write in context.writes_ahead() {
         for (what, question) in asked(&write) {
-            findings.extend(judge(&write, what, context.answers.get(&question)));
+            let answer = context.answers.get(&question);
+            findings.extend(judge(
+                write.target,
+                &format!("{what} of {}", write.label()),
+                answer,
+            ));
+        }
+    }
+    for step in context.ahead() {
+        if let Some(question) = other(context.plan, step) {
+            let answer = context.answers.get(&question);
+            findings.extend(judge(spec(step).target(), &deed(step), answer));
         }
     }
     findings
+}
+
+/// The trial of a step that writes no template.
+fn other(plan: &Plan, step: &Step) -> Option<Question> {
+    match spec(step) {
+        Spec::SetPaused { target, paused, .. } => Some(Question::PauseAccepted {
+            target: target.clone(),
+            paused: *paused,
+            revision: written(plan, target),
+        }),
+        Spec::DeletePod {
+            target, pod, pod_uid, ..
+        } => Some(Question::DeleteAccepted {
+            namespace: target.namespace.clone(),
+            pod: pod.clone(),
+            uid: pod_uid.clone(),
+        }),
+        Spec::WriteTemplate { .. } | Spec::AwaitRollout { .. } => None,
+    }
+}
+
+/// The template that the plan writes into a workload before it is paused or resumed.
+fn written(plan: &Plan, of: &Target) -> Option<RevisionKey> {
+    plan.steps.iter().find_map(|step| match spec(step) {
+        Spec::WriteTemplate { target, to, .. } if target == of => Some(RevisionKey::from(to)),
+        _ => None,
+    })
+}
+
+/// A step that writes no template, as the object of a sentence.
+fn deed(step: &Step) -> String {
+    match spec(step) {
+        Spec::SetPaused {
+            target, paused: true, ..
+        } => format!("the pausing of {target}"),
+        Spec::SetPaused { target, .. } => format!("the resuming of {target}"),
+        Spec::DeletePod { pod, target, .. } => format!("the deletion of pod/{pod} of {target}"),
+        Spec::WriteTemplate { target, .. } | Spec::AwaitRollout { target, .. } => target.to_string(),
+    }
 }
 
 /// Each trial with its name. Without the revision in the cluster there is no template to try.
@@ -52,21 +103,20 @@ fn asked(write: &Write<'_>) -> Vec<(&'static str, Question)> {
     ]
 }
 
-fn judge(write: &Write<'_>, what: &str, answer: Answer) -> Option<Finding> {
-    let label = write.label();
+fn judge(target: &Target, what: &str, answer: Answer) -> Option<Finding> {
     match answer {
         Answer::Yes => None,
         Answer::No { why } => {
-            let message = format!("the API server refuses {what} of {label}: {why}");
+            let message = format!("the API server refuses {what}: {why}");
             let hint = "a policy newer than that version stands in the way: have it allow the version, or choose \
                         another revision: `--to`";
-            Some(refuse(CODE, Some(write.target), message, hint))
+            Some(refuse(CODE, Some(target), message, hint))
         }
         Answer::Unknown { why } => {
-            let message = format!("whether the API server takes {what} of {label} could not be tried: {why}");
+            let message = format!("whether the API server takes {what} could not be tried: {why}");
             let hint =
                 "the run tries it for real and holds if it is refused; nothing else is changed by that";
-            Some(warn(CODE, Some(write.target), message, hint))
+            Some(warn(CODE, Some(target), message, hint))
         }
     }
 }
@@ -75,6 +125,23 @@ fn judge(write: &Write<'_>, what: &str, answer: Answer) -> Option<Finding> {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, no, unknown};
+
+    #[test]
+    fn resuming_and_deleting_are_tried_like_the_writes() {
+        let check = |mut fixture: Fixture, expected: &str| {
+            let question = fixture.asked(super::ask).pop().unwrap();
+            fixture.answers.insert(question, no("denied by policy"));
+            assert_eq!(fixture.told(super::check), expected);
+        };
+        check(
+            Fixture::paused(),
+            "the API server refuses the resuming of deployment/api-gateway: denied by policy",
+        );
+        check(
+            Fixture::stuck_statefulset(),
+            "the API server refuses the deletion of pod/store-0 of statefulset/store: denied by policy",
+        );
+    }
 
     #[test]
     fn what_the_server_refuses_in_a_dry_run_is_refused_in_its_words() {

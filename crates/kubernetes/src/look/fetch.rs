@@ -3,8 +3,9 @@
 
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
+use astern_model::id::Uid;
 use kube::Client;
-use kube::core::params::{GetParams, ListParams, PostParams};
+use kube::core::params::{DeleteParams, GetParams, ListParams, PostParams, Preconditions};
 use kube::core::request::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -211,6 +212,30 @@ pub(super) async fn try_replace(
         path.replace(name, &parameters(true), bytes.clone())
     })
     .await
+}
+
+/// Deletes the object of this name and uid as a dry run: all of admission, nothing is gone.
+///
+/// # Errors
+/// The server's, `Permanent` when it is gone, `Conflict` when it is another one.
+pub(super) async fn try_delete(
+    client: &Client,
+    collection: &str,
+    name: &str,
+    uid: &Uid,
+    attempt: &Attempt,
+) -> Result<Value, Failure> {
+    let path = Request::new(collection);
+    let preconditions = Preconditions {
+        uid: Some(uid.as_str().to_owned()),
+        resource_version: None,
+    };
+    let parameters = DeleteParams {
+        dry_run: true,
+        preconditions: Some(preconditions),
+        ..DeleteParams::default()
+    };
+    patiently(client, attempt, || path.delete(name, &parameters)).await
 }
 
 fn parameters(dry_run: bool) -> PostParams {

@@ -1,16 +1,17 @@
 //! Whether the API server would take a write, or a pod, made from a revision's template: all of admission, nothing
 //! stored.
 
-use super::super::fetch::{Part, get, post, try_replace};
+use super::super::fetch::{Part, get, post, try_delete, try_replace};
 use super::super::workload::texts;
 use super::Around;
 use crate::effects::object::{Object, collection};
 use crate::failure::{Attempt, Verb, is_missing_right};
 use astern_model::failure::{Failure, FailureClass};
+use astern_model::id::Uid;
 use astern_model::question::{Answer, RevisionKey};
 use astern_model::target::{Target, WorkloadKind};
-use astern_model::template::Template;
 use astern_model::workload::{Revision, Workload};
+use kube::Client;
 use serde_json::{Value, json};
 
 /// Tries the write of the template on the workload as it stands.
@@ -18,10 +19,50 @@ pub(super) async fn write(around: &Around<'_>, target: &Target, revision: &Revis
     let Some(kept) = remembered(around, target, revision) else {
         return forgotten(revision);
     };
-    let template = &kept.template;
+    update(around, target, &|object| object.with_template(&kept.template)).await
+}
+
+/// Tries to pause or resume the Deployment with the template that it asks for by then.
+pub(super) async fn pause(
+    around: &Around<'_>,
+    target: &Target,
+    paused: bool,
+    revision: Option<&RevisionKey>,
+) -> Answer {
+    let template = match revision {
+        None => None,
+        Some(key) => match remembered(around, target, key) {
+            Some(kept) => Some(&kept.template),
+            None => return forgotten(key),
+        },
+    };
+    let change = |object: Object| match template {
+        Some(template) => object.with_template(template).with_paused(paused),
+        None => object.with_paused(paused),
+    };
+    update(around, target, &change).await
+}
+
+/// Tries the deletion of a pod. One that is gone, or another one of that name, is nothing to refuse.
+pub(super) async fn delete(client: &Client, namespace: &str, pod: &str, uid: &Uid) -> Answer {
+    let operation = format!("try the deletion of pod/{pod}");
+    let attempt = Attempt::new(Verb::Delete, "pods", operation).without_effect();
+    let path = format!("/api/v1/namespaces/{namespace}/pods");
+    match try_delete(client, &path, pod, uid, &attempt).await {
+        Err(failure) if matches!(failure.class, FailureClass::Permanent | FailureClass::Conflict) => {
+            Answer::Yes
+        }
+        tried => accepted(tried),
+    }
+}
+
+type Change<'a> = dyn Fn(Object) -> Object + Sync + 'a;
+
+/// Tries a change of the workload as it stands.
+async fn update(around: &Around<'_>, target: &Target, change: &Change<'_>) -> Answer {
     // The object of the inventory is mostly still the newest, which saves a read; where it is not, the server says so.
     if let Some(object) = around.seen.objects.get(target) {
-        match replace(around, target, object.clone(), template).await {
+        match replace(around, target, &change(object.clone())).await {
             Err(failure) if failure.class == FailureClass::Conflict => {}
             tried => return accepted(tried),
         }
@@ -36,7 +77,10 @@ pub(super) async fn write(around: &Around<'_>, target: &Target, revision: &Revis
     )
     .await
     {
-        Ok(json) => accepted(replace(around, target, Object::new(target.kind, json), template).await),
+        Ok(json) => {
+            let object = Object::new(target.kind, json);
+            accepted(replace(around, target, &change(object)).await)
+        }
         Err(failure) => Answer::Unknown { why: failure.message },
     }
 }
@@ -67,20 +111,14 @@ pub(super) async fn pod(around: &Around<'_>, target: &Target, revision: &Revisio
     }
 }
 
-async fn replace(
-    around: &Around<'_>,
-    target: &Target,
-    object: Object,
-    template: &Template,
-) -> Result<Value, Failure> {
+async fn replace(around: &Around<'_>, target: &Target, object: &Object) -> Result<Value, Failure> {
     let operation = format!("try the write of {target}");
     let attempt = Attempt::new(Verb::Update, target.kind.plural(), operation).without_effect();
-    let body = object.with_template(template);
     try_replace(
         around.client,
         &collection(target),
         &target.name,
-        body.json(),
+        object.json(),
         &attempt,
     )
     .await
@@ -204,6 +242,7 @@ fn add_claims(spec: &mut Value, object: &Object) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use astern_model::template::Template;
 
     fn workload(kind: WorkloadKind, name: &str, revision: &str, template: Value) -> Workload {
         let template = Template::clean(template);

@@ -126,6 +126,14 @@ async fn answer(around: &Around<'_>, shared: &Shared, question: &Question) -> An
         },
         Question::WriteAccepted { target, revision } => dry_run::write(around, target, revision).await,
         Question::PodAccepted { target, revision } => dry_run::pod(around, target, revision).await,
+        Question::PauseAccepted {
+            target,
+            paused,
+            revision,
+        } => dry_run::pause(around, target, *paused, revision.as_ref()).await,
+        Question::DeleteAccepted { namespace, pod, uid } => {
+            dry_run::delete(around.client, namespace, pod, uid).await
+        }
         Question::LockFree { namespace } => access::lock_free(around.client, namespace).await,
     }
 }
