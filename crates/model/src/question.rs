@@ -35,8 +35,10 @@ pub enum Question {
     ImageListed {
         /// The reference as the template names it.
         image: String,
-        /// The template's `nodeSelector`.
-        node_selector: BTreeMap<String, String>,
+        /// The workload.
+        target: Target,
+        /// The revision, whose template says where its pods may go.
+        revision: RevisionKey,
         /// Whether a container with it is started only where a node has the image (`imagePullPolicy: Never`).
         never_pulled: bool,
     },

@@ -5,11 +5,10 @@ use crate::context::{Context, Write};
 use astern_model::finding::Finding;
 use astern_model::image::Image;
 use astern_model::plan::Plan;
-use astern_model::question::{Answer, Question};
+use astern_model::question::{Answer, Question, RevisionKey};
 use astern_model::template::Template;
 use astern_model::workload::Workload;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 pub(crate) const CODE: &str = "AST0215";
 
@@ -35,11 +34,11 @@ fn asked(write: &Write<'_>) -> Vec<(Image, Question)> {
     let Some(revision) = write.revision else {
         return Vec::new();
     };
-    let node_selector = node_selector(&revision.template);
     let question = |image: Image| {
         let question = Question::ImageListed {
             image: image.reference.clone(),
-            node_selector: node_selector.clone(),
+            target: write.target.clone(),
+            revision: RevisionKey::from(write.to),
             never_pulled: never_pulled(&revision.template, &image),
         };
         (image, question)
@@ -53,18 +52,6 @@ fn never_pulled(template: &Template, image: &Image) -> bool {
         let policy = container.json.get("imagePullPolicy").and_then(Value::as_str);
         container.image().as_ref() == Some(image) && policy == Some("Never")
     })
-}
-
-fn node_selector(template: &Template) -> BTreeMap<String, String> {
-    let selector = template
-        .json()
-        .pointer("/spec/nodeSelector")
-        .and_then(Value::as_object);
-    selector
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
 }
 
 fn judge(write: &Write<'_>, workload: &Workload, image: &Image, answer: Answer) -> Option<Finding> {
@@ -99,16 +86,11 @@ fn serves(workload: &Workload, write: &Write<'_>, image: &Image) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::fixture::{Fixture, no, pod, unknown};
 
     #[test]
     fn an_image_that_cannot_be_had_refuses_and_one_that_nobody_lists_warns() {
-        let listed = Question::ImageListed {
-            image: "registry.test/api:v1.2.3".to_owned(),
-            node_selector: BTreeMap::new(),
-            never_pulled: false,
-        };
+        let listed = Fixture::sound().asked(super::ask).swap_remove(0);
         let check = |change: &dyn Fn(&mut Fixture), expected: &str| {
             assert_eq!(Fixture::messages(super::check, change), expected);
         };

@@ -13,6 +13,7 @@ mod inventory;
 mod masked;
 mod nodes;
 mod owners;
+mod placement;
 mod pods;
 mod revisions;
 mod round;

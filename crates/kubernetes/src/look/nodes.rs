@@ -1,11 +1,12 @@
 //! Nodes: whether one answers, and which images it has. Reading nodes is a cluster-wide right that many do not have.
 
 use super::fetch::{Collection, Part, get, list};
+use super::placement::{Ground, Placement};
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use k8s_openapi::api::core::v1::Node;
 use kube::Client;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// So many images a kubelet tells at most. Source: kubelet's `nodeStatusMaxImages`.
 const MAX_IMAGES: usize = 50;
@@ -63,20 +64,19 @@ fn is_lost(node: &Node) -> bool {
 }
 
 /// What a node tells of its images.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct NodeImages {
-    labels: BTreeMap<String, String>,
-    cordoned: bool,
+    ground: Ground,
     names: BTreeSet<String>,
     images: usize,
 }
 
 impl NodeImages {
     fn of(node: Node) -> Self {
+        let ground = Ground::of(&node);
         let listed = node.status.and_then(|status| status.images).unwrap_or_default();
         Self {
-            labels: node.metadata.labels.unwrap_or_default(),
-            cordoned: node.spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+            ground,
             images: listed.len(),
             names: listed
                 .into_iter()
@@ -106,21 +106,18 @@ pub(super) enum Listed {
     Unknown(String),
 }
 
-/// Looks for an image on the nodes that pods with this selector may go to.
-pub(super) fn listed(nodes: &[NodeImages], image: &str, selector: &BTreeMap<String, String>) -> Listed {
+/// Looks for an image on the nodes that the pods may go to.
+pub(super) fn listed(nodes: &[NodeImages], image: &str, placement: &Placement) -> Listed {
     let wanted = canonical(image);
-    let may_go = |node: &&NodeImages| {
-        !node.cordoned
-            && selector
-                .iter()
-                .all(|(name, value)| node.labels.get(name) == Some(value))
-    };
+    let may_go = |node: &&NodeImages| placement.allows(&node.ground);
     let candidates: Vec<&NodeImages> = nodes.iter().filter(may_go).collect();
     if candidates.iter().any(|node| node.names.contains(&wanted)) {
         return Listed::Yes;
     }
     if candidates.is_empty() {
-        return Listed::Unknown("no schedulable node matches the template's nodeSelector".to_owned());
+        return Listed::Unknown(
+            "no schedulable node matches the template's node selector, affinity and tolerations".to_owned(),
+        );
     }
     let full = candidates.iter().filter(|node| node.images >= MAX_IMAGES).count();
     if full == 0 {
@@ -157,6 +154,9 @@ fn canonical(image: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use astern_model::target::WorkloadKind;
+    use astern_model::template::Template;
+    use serde_json::{Value, json};
 
     #[test]
     fn an_image_is_looked_for_under_the_name_that_nodes_use() {
@@ -170,15 +170,32 @@ mod tests {
 
     #[test]
     fn an_image_is_nowhere_only_where_each_node_that_may_have_it_told_of_all_its_images() {
+        let ground = |json: Value| Ground::of(&serde_json::from_value(json).unwrap());
         let node = |zone: &str, names: &[&str], images: usize| NodeImages {
-            labels: BTreeMap::from([("zone".to_owned(), zone.to_owned())]),
-            cordoned: false,
+            ground: ground(json!({"metadata": {"labels": {"zone": zone}}})),
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             images,
         };
-        let in_zone = |zone: &str| BTreeMap::from([("zone".to_owned(), zone.to_owned())]);
+        let placed = |spec: Value| {
+            let template = Template::clean(json!({"spec": spec}));
+            Placement::of(&template, WorkloadKind::Deployment).unwrap()
+        };
+        let in_zone = |zone: &str| placed(json!({"containers": [], "nodeSelector": {"zone": zone}}));
+        let anywhere = placed(json!({"containers": []}));
         let nodes = [node("a", &["docker.io/library/api:v1"], 3), node("b", &[], 50)];
-        assert_eq!(listed(&nodes, "api:v1", &BTreeMap::new()), Listed::Yes);
+        assert_eq!(listed(&nodes, "api:v1", &anywhere), Listed::Yes);
+        let tainted = [NodeImages {
+            ground: ground(json!({"spec": {"taints": [{"key": "gpu", "effect": "NoSchedule"}]}})),
+            ..nodes[0].clone()
+        }];
+        assert_eq!(
+            listed(
+                &[&tainted[..], &[node("a", &[], 3)]].concat(),
+                "api:v1",
+                &anywhere
+            ),
+            Listed::Nowhere
+        );
         let check = |image: &str, zone: &str, why: &str| match listed(&nodes, image, &in_zone(zone)) {
             Listed::Unknown(told) => assert!(told.contains(why), "{told}"),
             other => panic!("{image} in {zone}: {other:?}"),

@@ -136,7 +136,11 @@ fn accepted(tried: Result<Value, Failure>) -> Answer {
     }
 }
 
-fn remembered<'a>(around: &Around<'a>, target: &Target, revision: &RevisionKey) -> Option<&'a Revision> {
+pub(super) fn remembered<'a>(
+    around: &Around<'a>,
+    target: &Target,
+    revision: &RevisionKey,
+) -> Option<&'a Revision> {
     let workload = around.inventory.workloads.get(target)?;
     workload
         .revisions
@@ -144,7 +148,7 @@ fn remembered<'a>(around: &Around<'a>, target: &Target, revision: &RevisionKey) 
         .find(|kept| kept.hash == revision.template)
 }
 
-fn forgotten(revision: &RevisionKey) -> Answer {
+pub(super) fn forgotten(revision: &RevisionKey) -> Answer {
     Answer::Unknown {
         why: format!("the inventory holds no template of revision {}", revision.name),
     }

@@ -6,6 +6,7 @@ mod dry_run;
 mod exists;
 
 use super::nodes::{self, Listed, NodeImages};
+use super::placement::Placement;
 use super::{IN_FLIGHT, Seen};
 use access::Rights;
 use astern_model::failure::Failure;
@@ -107,23 +108,21 @@ async fn answer(around: &Around<'_>, shared: &Shared, question: &Question) -> An
         } => exists::exists(around.client, *kind, namespace, name, keys).await,
         Question::ImageListed {
             image,
-            node_selector,
+            target,
+            revision,
             never_pulled,
-        } => match shared.nodes.get_or_init(|| nodes::images(around.client)).await {
-            Ok(nodes) => match nodes::listed(nodes, image, node_selector) {
-                Listed::Nowhere if *never_pulled => Answer::No {
-                    why: "imagePullPolicy is Never and no node has it".to_owned(),
-                },
-                Listed::Nowhere => Answer::Unknown {
-                    why: "no node lists it; the registry was not asked".to_owned(),
-                },
-                Listed::Yes => Answer::Yes,
-                Listed::Unknown(why) => Answer::Unknown { why },
-            },
-            Err(failure) => Answer::Unknown {
-                why: format!("nodes could not be read: {}", failure.message),
-            },
-        },
+        } => {
+            let Some(kept) = dry_run::remembered(around, target, revision) else {
+                return dry_run::forgotten(revision);
+            };
+            let nodes = shared.nodes.get_or_init(|| nodes::images(around.client)).await;
+            image_listed(
+                nodes,
+                image,
+                Placement::of(&kept.template, target.kind),
+                *never_pulled,
+            )
+        }
         Question::WriteAccepted { target, revision } => dry_run::write(around, target, revision).await,
         Question::PodAccepted { target, revision } => dry_run::pod(around, target, revision).await,
         Question::PauseAccepted {
@@ -135,5 +134,29 @@ async fn answer(around: &Around<'_>, shared: &Shared, question: &Question) -> An
             dry_run::delete(around.client, namespace, pod, uid).await
         }
         Question::LockFree { namespace } => access::lock_free(around.client, namespace).await,
+    }
+}
+
+fn image_listed(
+    nodes: &Result<Vec<NodeImages>, Failure>,
+    image: &str,
+    placement: Option<Placement>,
+    never_pulled: bool,
+) -> Answer {
+    let unknown = |why: String| Answer::Unknown { why };
+    let (nodes, placement) = match (nodes, placement) {
+        (Ok(nodes), Some(placement)) => (nodes, placement),
+        (Err(failure), _) => return unknown(format!("nodes could not be read: {}", failure.message)),
+        (_, None) => return unknown("where its pods may go was not understood".to_owned()),
+    };
+    match nodes::listed(nodes, image, &placement) {
+        Listed::Nowhere if never_pulled => Answer::No {
+            why: "imagePullPolicy is Never and no node has it that its pods may go to".to_owned(),
+        },
+        Listed::Nowhere => {
+            unknown("no node lists it that its pods may go to; the registry was not asked".to_owned())
+        }
+        Listed::Yes => Answer::Yes,
+        Listed::Unknown(why) => unknown(why),
     }
 }
