@@ -2,7 +2,7 @@
 //! the lock's heartbeat, and what happens when somebody else takes the run over.
 
 use crate::book::{Book, BookError};
-use crate::perform::{self, Providers};
+use crate::perform::{self, Providers, Receipt};
 use astern_engine::{Command, Phase, Run, Status, next};
 use astern_gate::ApprovedPlan;
 use astern_model::id::{Direction, Epoch, RunId, StepId};
@@ -410,7 +410,9 @@ impl Driver {
     }
 
     fn reverse(&mut self, step: StepId, until: Timestamp) {
-        let Some(before) = self.before(&step) else { return };
+        let Some(receipt) = self.receipt(&step) else {
+            return;
+        };
         let (providers, clock) = (self.ports.providers.clone(), self.ports.clock.clone());
         let spec = perform::spec(&self.book.plan, &step);
         let stamp = perform::stamp(&self.book.id, &step, Direction::Back, self.epoch, self.reason());
@@ -418,7 +420,7 @@ impl Driver {
             let left = until.duration_since(clock.now());
             let result = tokio::select! {
                 biased;
-                result = perform::reverse(&providers, &spec, &before, &stamp) => result,
+                result = perform::reverse(&providers, &spec, &receipt, &stamp) => result,
                 () = clock.sleep(left) => Err(overdue(&format!("take back: {}", spec.phrase()), false)),
             };
             perform::reversed(step, result)
@@ -426,12 +428,14 @@ impl Driver {
     }
 
     fn settle_reverse(&mut self, step: StepId) {
-        let Some(before) = self.before(&step) else { return };
+        let Some(receipt) = self.receipt(&step) else {
+            return;
+        };
         let providers = self.ports.providers.clone();
         let spec = perform::spec(&self.book.plan, &step);
         let stamp = perform::stamp(&self.book.id, &step, Direction::Back, self.epoch, self.reason());
         self.fly(step.clone(), async move {
-            let result = perform::settle_reverse(&providers, &spec, &before, &stamp).await;
+            let result = perform::settle_reverse(&providers, &spec, &receipt, &stamp).await;
             perform::settled_reverse(step, result)
         });
     }
@@ -743,6 +747,10 @@ impl Driver {
             Status::Done { before, .. } => Some(before.clone()),
             Status::Pending | Status::Failed(_) | Status::Reversed => None,
         }
+    }
+
+    fn receipt(&self, step: &StepId) -> Option<Receipt> {
+        perform::receipt(&self.book, step, self.before(step)?)
     }
 
     fn reason(&self) -> &str {

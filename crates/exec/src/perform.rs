@@ -62,17 +62,23 @@ pub(crate) async fn settle(
     }
 }
 
+/// What a step found and what it left behind: all that taking it back needs.
+pub(crate) struct Receipt {
+    pub(crate) before: Before,
+    pub(crate) after: After,
+}
+
 /// Takes a step back.
 pub(crate) async fn reverse(
     providers: &Providers,
     spec: &Spec,
-    before: &Before,
+    Receipt { before, after }: &Receipt,
     stamp: &Stamp,
 ) -> Result<After, Failure> {
-    match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => providers
+    match (spec, before, after) {
+        (Spec::Workload(spec), Before::Workload(before), After::Workload(after)) => providers
             .workloads
-            .reverse(spec, before, stamp)
+            .reverse(spec, before, after, stamp)
             .await
             .map(After::Workload),
     }
@@ -82,12 +88,15 @@ pub(crate) async fn reverse(
 pub(crate) async fn settle_reverse(
     providers: &Providers,
     spec: &Spec,
-    before: &Before,
+    Receipt { before, after }: &Receipt,
     stamp: &Stamp,
 ) -> Settled<After> {
-    match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => map(
-            providers.workloads.settle_reverse(spec, before, stamp).await,
+    match (spec, before, after) {
+        (Spec::Workload(spec), Before::Workload(before), After::Workload(after)) => map(
+            providers
+                .workloads
+                .settle_reverse(spec, before, after, stamp)
+                .await,
             After::Workload,
         ),
     }
@@ -202,6 +211,15 @@ pub(crate) fn last_write(book: &Book, spec: &Spec) -> Epoch {
         _ => None,
     });
     written.unwrap_or(Epoch(0))
+}
+
+/// What the journal says that a step found and left behind; none of a step that was never known as done.
+pub(crate) fn receipt(book: &Book, step: &StepId, before: Before) -> Option<Receipt> {
+    let after = book.records.iter().rev().find_map(|record| match &record.event {
+        Event::Applied { step: named, after } if named == step => Some(after.clone()),
+        _ => None,
+    })?;
+    Some(Receipt { before, after })
 }
 
 fn same_object(one: &Spec, other: &Spec) -> bool {

@@ -1,4 +1,4 @@
-//! What the workload port promises and only a real API server can hold: which late writes it refuses. Runs when
+//! What the workload port promises and only a real API server can hold: which late writes it refuses, and what it stores. Runs when
 //! `ASTERN_TEST_KUBECONFIG` names one.
 
 #![expect(
@@ -12,7 +12,7 @@ use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId, Uid};
-use astern_model::step::workload::{Before, DeleteWhy, Pin, Spec, Stamp};
+use astern_model::step::workload::{After, Before, DeleteWhy, Pin, Spec, Stamp};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
 use astern_model::workload::{RevisionKind, Strategy};
@@ -28,7 +28,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const KUBECONFIG: &str = "ASTERN_TEST_KUBECONFIG";
 
@@ -36,6 +36,7 @@ const KUBECONFIG: &str = "ASTERN_TEST_KUBECONFIG";
 struct Place {
     client: kube::Client,
     namespace: String,
+    vault: Arc<Kept>,
     port: KubernetesWorkloads,
 }
 
@@ -53,8 +54,10 @@ impl Place {
         create(&all, json!({"metadata": {"name": namespace}})).await;
         let spec = json!({"containers": [{"name": "web", "image": "web:v1"}]});
         let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": spec});
+        let vault = Arc::new(Kept::default());
         let place = Self {
-            port: KubernetesWorkloads::new(client.clone(), Arc::new(Untouched)),
+            port: KubernetesWorkloads::new(client.clone(), vault.clone()),
+            vault,
             client,
             namespace,
         };
@@ -146,7 +149,7 @@ impl Place {
         ]
     }
 
-    async fn look(&self, spec: &Spec, before: &Before) -> Settled<astern_model::step::workload::After> {
+    async fn look(&self, spec: &Spec, before: &Before) -> Settled<After> {
         self.port.settle(spec, before, &stamp()).await
     }
 
@@ -310,16 +313,59 @@ async fn a_write_begun_before_another_run_marked_the_object_is_refused() {
     place.end().await;
 }
 
-/// A look needs nothing of the vault.
-struct Untouched;
+#[tokio::test]
+async fn a_template_that_was_changed_on_the_way_is_told_as_it_is_and_taken_back() {
+    let Some(place) = Place::fresh("changed").await else {
+        return;
+    };
+    let now = place.deployments().get("web").await.unwrap();
+    // Without defaults, as an older server kept it: the server adds them, like a webhook would.
+    let planned = Template::clean(json!({
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "web", "image": "web:v0"}]},
+    }));
+    let [(mut spec, _), _] = place.writes(&now);
+    if let Spec::WriteTemplate { to, kept, .. } = &mut spec {
+        to.template = planned.hash();
+        let text = planned.json().to_string();
+        *kept = Some(place.vault.put("template", text.as_bytes()).await.unwrap());
+    }
+    let before = place.port.prepare(&spec).await.unwrap();
+    let after = place.port.apply(&spec, &before, &stamp()).await.unwrap();
+    let stored = template(&place.deployments().get("web").await.unwrap());
+    assert_eq!(stored.images()[0].reference, "web:v0");
+    assert_ne!(stored.hash(), planned.hash());
+    assert!(matches!(&after, After::Written { template, .. } if template == &stored.hash()));
+    let back = Stamp {
+        key: EffectKey::of(&stamp().run, &StepId("s1".to_owned()), Direction::Back),
+        ..stamp()
+    };
+    place.port.reverse(&spec, &before, &after, &back).await.unwrap();
+    let put_back = place.deployments().get("web").await.unwrap();
+    assert_eq!(template(&put_back), template(&now));
+    let settled = place.port.settle_reverse(&spec, &before, &after, &back).await;
+    assert!(matches!(settled, Settled::Applied(_)), "{settled:?}");
+    place.end().await;
+}
+
+/// Keeps what it is given, under its place.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Vec<u8>>>);
 
 #[async_trait]
-impl Vault for Untouched {
-    async fn put(&self, name: &str, _: &[u8]) -> Result<ContentRef, Failure> {
-        panic!("{name} was kept")
+impl Vault for Kept {
+    async fn put(&self, label: &str, bytes: &[u8]) -> Result<ContentRef, Failure> {
+        let mut kept = self.0.lock().unwrap();
+        kept.push(bytes.to_vec());
+        Ok(ContentRef {
+            name: (kept.len() - 1).to_string(),
+            keyed_hash: label.to_owned(),
+            size: 1,
+        })
     }
 
-    async fn get(&self, content: &ContentRef) -> Result<Vec<u8>, Failure> {
-        panic!("{} was read", content.name)
+    async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
+        let place: usize = reference.name.parse().unwrap();
+        Ok(self.0.lock().unwrap()[place].clone())
     }
 }

@@ -26,6 +26,8 @@ pub enum Settled<A> {
 /// # Guarantees
 /// - `apply` with a stamp whose key is already on the object, with the effect there, writes nothing and answers as
 ///   if it had just written.
+/// - A template that admission changed on the way is written all the same: [`After`] says which it is, and `reverse`
+///   takes that one back.
 /// - A pin that does not hold is `Conflict`, and nothing was written; the message says which, from what to what.
 /// - `reverse` restores what [`Before`] recorded and nothing else; an object that is gone is `Permanent`.
 /// - A wait (`AwaitRollout`) watches; it ends with `Permanent` and evidence as soon as the rollout cannot succeed.
@@ -41,11 +43,23 @@ pub trait Workloads: Send + Sync {
     /// that a write which is still on its way meets another resourceVersion than the one that it carries.
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
 
-    /// Takes the step back.
-    async fn reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
+    /// Takes back what the step left behind (`after`).
+    async fn reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Result<After, Failure>;
 
     /// Finds out whether the reversal with this key is there.
-    async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
+    async fn settle_reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Settled<After>;
 
     /// Says what a wait still waits for, in lines for a person, when its deadline has passed. Bounded by itself, and
     /// empty where nothing can be told: it only adds to a failure that stands already.

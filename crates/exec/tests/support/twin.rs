@@ -528,7 +528,13 @@ impl Workloads for Twin {
         found
     }
 
-    async fn reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+    async fn reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        _: &After,
+        stamp: &Stamp,
+    ) -> Result<After, Failure> {
         let (target, name) = (spec.target().clone(), format!("back {}", spec.phrase()));
         match before {
             Before::Template { template, hash, .. } => {
@@ -552,7 +558,7 @@ impl Workloads for Twin {
         }
     }
 
-    async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+    async fn settle_reverse(&self, spec: &Spec, before: &Before, _: &After, stamp: &Stamp) -> Settled<After> {
         self.points.pass(&format!("settle back {}", spec.phrase())).await;
         let mut state = self.state.lock().unwrap();
         let target = spec.target();

@@ -107,7 +107,7 @@ fn judge(target: &Target, what: &str, answer: Answer) -> Option<Finding> {
     match answer {
         Answer::Yes => None,
         Answer::No { why } => {
-            let message = format!("the API server refuses {what}: {why}");
+            let message = format!("the API server would not take {what} as planned: {why}");
             let hint = "a policy newer than that version stands in the way: have it allow the version, or choose \
                         another revision: `--to`";
             Some(refuse(CODE, Some(target), message, hint))
@@ -155,14 +155,14 @@ mod tests {
         check(
             0,
             no("spec.template.spec.containers[0].image: Forbidden"),
-            "the API server refuses the write of deployment/api-gateway at v1.2.3: \
+            "the API server would not take the write of deployment/api-gateway at v1.2.3 as planned: \
              spec.template.spec.containers[0].image: Forbidden",
         );
         check(
             1,
             no("violates PodSecurity \"restricted:latest\""),
-            "the API server refuses a pod of deployment/api-gateway at v1.2.3: violates PodSecurity \
-             \"restricted:latest\"",
+            "the API server would not take a pod of deployment/api-gateway at v1.2.3 as planned: violates \
+             PodSecurity \"restricted:latest\"",
         );
         check(
             1,

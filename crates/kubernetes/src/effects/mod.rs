@@ -26,6 +26,7 @@ mod watch;
 mod write_template;
 
 use access::Access;
+use astern_model::choice::RevisionRef;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
 use astern_model::step::workload::{After, Before, Spec, Stamp};
@@ -229,7 +230,13 @@ impl Workloads for KubernetesWorkloads {
         }
     }
 
-    async fn reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+    async fn reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Result<After, Failure> {
         let operation = take_back(spec);
         let claim = &Claim { stamp, before };
         match (spec, before) {
@@ -244,7 +251,7 @@ impl Workloads for KubernetesWorkloads {
             ) => {
                 let effect = write_template::Effect {
                     uid: &pin.uid,
-                    former: &to.template,
+                    former: left(after, to),
                     wanted: hash,
                 };
                 let kept = write_template::Kept {
@@ -281,14 +288,20 @@ impl Workloads for KubernetesWorkloads {
         }
     }
 
-    async fn settle_reverse(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+    async fn settle_reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Settled<After> {
         let operation = look_for(&take_back(spec));
         let claim = &Claim { stamp, before };
         match (spec, before) {
             (Spec::WriteTemplate { target, pin, to, .. }, Before::Template { hash, .. }) => {
                 let effect = write_template::Effect {
                     uid: &pin.uid,
-                    former: &to.template,
+                    former: left(after, to),
                     wanted: hash,
                 };
                 write_template::settle(&self.access, target, &effect, claim, &operation).await
@@ -337,6 +350,14 @@ impl Workloads for KubernetesWorkloads {
         to: Epoch,
     ) -> Result<(), Failure> {
         fence::stamp(&self.access, spec, before, run, from, to).await
+    }
+}
+
+/// The template that the step left: mostly the planned one, unless admission changed it on the way.
+fn left<'a>(after: &'a After, to: &'a RevisionRef) -> &'a TemplateHash {
+    match after {
+        After::Written { template, .. } => template,
+        After::Serving { .. } | After::Deleted { .. } => &to.template,
     }
 }
 

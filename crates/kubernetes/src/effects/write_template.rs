@@ -113,7 +113,7 @@ pub(crate) async fn apply(
     let written = access
         .replace(target, &forward(now, &remembered, claim.stamp), operation)
         .await?;
-    confirmed(&effect, &written, operation)
+    Ok(after(&effect, &written))
 }
 
 /// Puts back what [`prepare`] kept: the template, last-applied and the change cause. The marks are this reversal's
@@ -144,7 +144,7 @@ pub(crate) async fn reverse(
     annotations.insert(LAST_APPLIED, last_applied);
     let object = now.with_template(&template).with_annotations(annotations);
     let written = access.replace(target, &object, operation).await?;
-    confirmed(effect, &written, operation)
+    Ok(after(effect, &written))
 }
 
 /// Finds out whether the effect with this key is there, in either direction.
@@ -243,22 +243,17 @@ fn forward(now: Object, remembered: &Remembered, stamp: &Stamp) -> Object {
         .with_annotations(annotations)
 }
 
-/// Whether what the server stored is what was sent. Admission may have changed it, and then nothing that was
-/// planned for this template holds.
-fn confirmed(effect: &Effect<'_>, written: &Object, operation: &str) -> Result<After, Failure> {
+/// What the server stored. Where admission changed the template, the effect is there, and it is not the planned one: the
+/// wait for its rollout says so, and taking it back takes back what was stored.
+fn after(effect: &Effect<'_>, written: &Object) -> After {
     let template = written.template_hash();
-    if &template == effect.wanted {
-        return Ok(After::Written {
-            template,
-            generation: written.generation(),
-        });
+    if &template != effect.wanted {
+        tracing::warn!(%template, wanted = %effect.wanted, "admission changed the template on the way");
     }
-    let message = format!(
-        "the template was written, and admission changed it on the way: it is {template} instead of {}",
-        effect.wanted
-    );
-    Err(Failure::new(FailureClass::Unknown, operation, message)
-        .hint("find the webhook that changes pod templates: kubectl get mutatingwebhookconfigurations"))
+    After::Written {
+        template,
+        generation: written.generation(),
+    }
 }
 
 fn moved(operation: &str, message: &str) -> Failure {

@@ -10,9 +10,14 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::question::{Answer, RevisionKey};
 use astern_model::target::{Target, WorkloadKind};
+use astern_model::template::Template;
 use astern_model::workload::{Revision, Workload};
 use kube::Client;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// More places than these say no more about who changes a template.
+const PLACES: usize = 5;
 
 /// Tries the write of the template on the workload as it stands.
 pub(super) async fn write(around: &Around<'_>, target: &Target, revision: &RevisionKey) -> Answer {
@@ -62,9 +67,10 @@ type Change<'a> = dyn Fn(Object) -> Object + Sync + 'a;
 async fn update(around: &Around<'_>, target: &Target, change: &Change<'_>) -> Answer {
     // The object of the inventory is mostly still the newest, which saves a read; where it is not, the server says so.
     if let Some(object) = around.seen.objects.get(target) {
-        match replace(around, target, &change(object.clone())).await {
+        let wanted = change(object.clone());
+        match replace(around, target, &wanted).await {
             Err(failure) if failure.class == FailureClass::Conflict => {}
-            tried => return accepted(tried),
+            tried => return as_planned(tried, &template_of(wanted.json())),
         }
     }
     let attempt = Attempt::new(Verb::Get, target.kind.plural(), format!("read {target}"));
@@ -78,11 +84,15 @@ async fn update(around: &Around<'_>, target: &Target, change: &Change<'_>) -> An
     .await
     {
         Ok(json) => {
-            let object = Object::new(target.kind, json);
-            accepted(replace(around, target, &change(object)).await)
+            let wanted = change(Object::new(target.kind, json));
+            as_planned(replace(around, target, &wanted).await, &template_of(wanted.json()))
         }
         Err(failure) => Answer::Unknown { why: failure.message },
     }
+}
+
+fn template_of(workload: &Value) -> Template {
+    Template::clean(workload.pointer("/spec/template").cloned().unwrap_or(Value::Null))
 }
 
 /// Tries a pod made from the template. The controller makes the real one, so the right to create pods says nothing
@@ -122,6 +132,57 @@ async fn replace(around: &Around<'_>, target: &Target, object: &Object) -> Resul
         &attempt,
     )
     .await
+}
+
+/// Whether the write is taken, and stored as it was sent. A template that admission changes on the way, or to which a
+/// newer server adds, is not the version that was chosen, and its rollout would be waited for in vain.
+fn as_planned(tried: Result<Value, Failure>, template: &Template) -> Answer {
+    let stored = match &tried {
+        Ok(json) => template_of(json),
+        Err(_) => return accepted(tried),
+    };
+    let mut places = Vec::new();
+    differences("", template.json(), stored.json(), &mut places);
+    if places.is_empty() {
+        return Answer::Yes;
+    }
+    let more = places.len().saturating_sub(PLACES);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    places.truncate(PLACES);
+    Answer::No {
+        why: format!(
+            "it would be stored with another {}{more} (a mutating webhook or policy, or a newer server's defaults)",
+            places.join(", ")
+        ),
+    }
+}
+
+/// The paths at which two JSON documents differ, without the values: a template may hold secret ones.
+fn differences(path: &str, one: &Value, other: &Value, places: &mut Vec<String>) {
+    match (one, other) {
+        (Value::Object(a), Value::Object(b)) => {
+            let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for name in names {
+                let dot = if path.is_empty() { "" } else { "." };
+                let path = format!("{path}{dot}{name}");
+                match (a.get(name), b.get(name)) {
+                    (Some(a), Some(b)) => differences(&path, a, b, places),
+                    _ => places.push(path),
+                }
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (place, (a, b)) in a.iter().zip(b).enumerate() {
+                differences(&format!("{path}[{place}]"), a, b, places);
+            }
+        }
+        (one, other) if one == other => {}
+        _ => places.push(path.to_owned()),
+    }
 }
 
 fn accepted(tried: Result<Value, Failure>) -> Answer {
@@ -246,7 +307,6 @@ fn add_claims(spec: &mut Value, object: &Object) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use astern_model::template::Template;
 
     fn workload(kind: WorkloadKind, name: &str, revision: &str, template: Value) -> Workload {
         let template = Template::clean(template);
@@ -277,6 +337,48 @@ mod tests {
 
     fn tried(workload: &Workload, object: Option<&Object>) -> Value {
         pod_from(workload, &workload.revisions[0], object)
+    }
+
+    #[test]
+    fn a_template_that_would_be_stored_otherwise_is_told_by_its_places_and_never_its_values() {
+        let sent = Template::clean(json!({
+            "metadata": {"labels": {"app": "db"}},
+            "spec": {"containers": [{"name": "db", "image": "db:v1", "env": [{"name": "PASSWORD", "value": "hunter2"}]}]},
+        }));
+        let check = |stored: Value, why: &str| {
+            let answer = as_planned(Ok(json!({"spec": {"template": stored}})), &sent);
+            let expected = match why {
+                "" => Answer::Yes,
+                why => Answer::No {
+                    why: format!(
+                        "it would be stored with another {why} (a mutating webhook or policy, or a newer server's defaults)"
+                    ),
+                },
+            };
+            assert_eq!(answer, expected);
+        };
+        let with = |pointer: &str, value: Value| {
+            let mut stored = sent.json().clone();
+            *stored.pointer_mut(pointer).unwrap() = value;
+            stored
+        };
+        check(sent.json().clone(), "");
+        check(
+            with("/spec/containers/0/image", json!("mirror/db:v1")),
+            "spec.containers[0].image",
+        );
+        check(
+            with("/spec/containers/0/env/0/value", json!("hunter3")),
+            "spec.containers[0].env[0].value",
+        );
+        check(
+            with("/spec/containers", json!([{"name": "db"}, {"name": "sidecar"}])),
+            "spec.containers",
+        );
+        check(
+            json!({"a": 1, "b": 1, "c": 1, "d": 1, "e": 1}),
+            "a, b, c, d, e and 2 more",
+        );
     }
 
     #[test]
