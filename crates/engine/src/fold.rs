@@ -38,8 +38,8 @@ pub struct Run {
     pub head: Seq,
     /// When the first holder took it.
     pub started_at: Option<Timestamp>,
-    /// When the last record was written.
-    pub last_at: Option<Timestamp>,
+    /// When a holder wrote its last record: by its own clock, which is not that of whoever made a request since.
+    pub held_at: Option<Timestamp>,
 }
 
 /// Where a run stands.
@@ -144,7 +144,7 @@ impl Run {
             verdict: None,
             head: Seq(1),
             started_at: None,
-            last_at: None,
+            held_at: None,
         }
     }
 
@@ -211,7 +211,9 @@ impl Run {
             | Event::ReverseFailed { step, .. } => self.step(step, record)?,
         }
         self.head = Seq(seq.0 + 1);
-        self.last_at = Some(record.at);
+        if record.epoch.is_some() {
+            self.held_at = Some(record.at);
+        }
         Ok(self)
     }
 
@@ -245,7 +247,7 @@ impl Run {
         self.epoch = Some(Epoch(seq.0));
         self.holder = Some(holder.clone());
         self.started_at.get_or_insert(at);
-        let Some(last) = self.last_at else { return };
+        let Some(last) = self.held_at else { return };
         let gap = at.duration_since(last);
         for status in self.steps.values_mut() {
             match status {
@@ -253,29 +255,25 @@ impl Run {
                 | Status::Unsettled(attempt, _)
                 | Status::Reversing(attempt)
                 | Status::ReverseUnsettled(attempt, _)
-                | Status::ReverseFailed(attempt, _) => {
-                    attempt.since = later(attempt.since, gap);
-                    attempt.failing_since = attempt.failing_since.map(|since| later(since, gap));
-                }
-                Status::Failed(failing) => {
-                    failing.since = later(failing.since, gap);
-                    failing.failing_since = later(failing.failing_since, gap);
-                }
+                | Status::ReverseFailed(attempt, _) => attempt.moved_on(gap),
+                Status::Failed(failing) => failing.moved_on(gap),
                 Status::Pending | Status::Done { .. } | Status::Reversed => {}
             }
         }
     }
 
-    /// A held run goes on: steps that had failed for good may be tried again, since a person has looked.
+    /// A held run goes on, and a request that nobody has acted on is void: steps that had failed for good may be tried
+    /// again, since a person has looked.
     fn resumed(&mut self, at: Timestamp) {
-        let unwinding = matches!(self.phase, Phase::Held { unwinding: true, .. });
-        self.phase = if unwinding {
-            Phase::Unwinding {
-                why: "resumed".to_owned(),
+        match self.phase {
+            Phase::Held { unwinding: true, .. } => {
+                self.phase = Phase::Unwinding {
+                    why: "resumed".to_owned(),
+                }
             }
-        } else {
-            Phase::Running
-        };
+            Phase::Held { unwinding: false, .. } => self.phase = Phase::Running,
+            Phase::Running | Phase::Unwinding { .. } | Phase::Finished(_) => {}
+        }
         self.request = None;
         for status in self.steps.values_mut() {
             match status {
@@ -301,6 +299,7 @@ impl Run {
             | Status::ReverseFailed(attempt, _) = status
             {
                 attempt.since = at;
+                attempt.unknown_since = attempt.unknown_since.map(|_| at);
                 attempt.number = 1;
             }
         }
@@ -322,10 +321,6 @@ impl Run {
             })?;
         Ok(())
     }
-}
-
-fn later(at: Timestamp, gap: jiff::SignedDuration) -> Timestamp {
-    at.saturating_add(gap).unwrap_or(Timestamp::MAX)
 }
 
 /// What may still be written once a run is finished: a verdict that was being formed, or somebody's late request.

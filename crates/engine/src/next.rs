@@ -245,6 +245,10 @@ impl View<'_> {
     }
 
     fn back(&self, why: &str) -> Vec<Command> {
+        // An abort is what is being done already.
+        if let Some((Request::Pause, by)) = &self.run.request {
+            return self.pause_unwinding(by);
+        }
         let clear: Vec<bool> = self.graph.nodes.iter().map(|node| self.is_clear(node)).collect();
         if clear.iter().all(|clear| *clear) {
             let outcome = Outcome::Unwound { why: why.to_owned() };
@@ -274,6 +278,33 @@ impl View<'_> {
             return vec![stops.swap_remove(0)];
         }
         goes_on
+    }
+
+    /// Nothing more is taken back; what may be is settled first.
+    fn pause_unwinding(&self, by: &str) -> Vec<Command> {
+        let free = self
+            .graph
+            .nodes
+            .iter()
+            .filter(|node| !self.in_flight.contains(&node.id));
+        let settling: Vec<Command> = free
+            .filter(|node| node.role != Role::Observes)
+            .filter_map(|node| match self.run.status(&node.id) {
+                Status::Reversing(_) => Some(Command::SettleReverse {
+                    step: node.id.clone(),
+                }),
+                Status::Intended(_) | Status::Unsettled(..) | Status::ReverseUnsettled(..) => self
+                    .take_back(node)
+                    .filter(|command| !matches!(command, Command::Append(_))),
+                _ => None,
+            })
+            .collect();
+        if settling.is_empty() && self.in_flight.is_empty() {
+            let why = format!("paused by {by}");
+            vec![Command::Append(Event::Held { why })]
+        } else {
+            settling
+        }
     }
 
     /// Whether nothing of the step is in the world, or it only looked.
@@ -350,7 +381,7 @@ impl View<'_> {
         let pause = backoff::pause(attempt.number, node.id.as_str(), failure);
         let due = plus(
             attempt.at,
-            pause.max(backoff::slower(attempt.at.duration_since(attempt.since))),
+            pause.max(backoff::slower(attempt.open_for(attempt.at))),
         );
         if due > self.now {
             Command::WaitUntil(due)
@@ -371,7 +402,7 @@ impl View<'_> {
     }
 
     fn unknown_too_long(&self, attempt: &Attempt) -> bool {
-        self.now.duration_since(attempt.since) > UNKNOWN_UNTIL
+        attempt.open_for(self.now) > UNKNOWN_UNTIL
     }
 }
 

@@ -4,7 +4,7 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Epoch;
 use astern_model::record::Event;
 use astern_model::step::{After, Before};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// What the journal means for one step.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,8 +51,34 @@ pub struct Attempt {
     pub since: Timestamp,
     /// The first failure of the attempts before it, if there were any.
     pub failing_since: Option<Timestamp>,
+    /// Since when its outcome is not known, if it is not.
+    pub unknown_since: Option<Timestamp>,
     /// When the last record about it was written.
     pub at: Timestamp,
+}
+
+impl Attempt {
+    /// The same after a look that could not tell.
+    fn unknown(self, at: Timestamp) -> Self {
+        Self {
+            unknown_since: self.unknown_since.or(Some(at)),
+            at,
+            ..self
+        }
+    }
+
+    /// How long its outcome has been open: since it became unknown, or since the first attempt.
+    pub fn open_for(&self, now: Timestamp) -> SignedDuration {
+        now.duration_since(self.unknown_since.unwrap_or(self.since))
+    }
+
+    /// The same by the clock of a holder that took over after `gap`: what was waited for goes on from where it was.
+    pub fn moved_on(&mut self, gap: SignedDuration) {
+        self.since = later(self.since, gap);
+        self.failing_since = self.failing_since.map(|since| later(since, gap));
+        self.unknown_since = self.unknown_since.map(|since| later(since, gap));
+        self.at = later(self.at, gap);
+    }
 }
 
 /// A step whose effect is not there.
@@ -72,6 +98,19 @@ pub struct Failing {
     pub failing_since: Timestamp,
     /// When it failed last.
     pub at: Timestamp,
+}
+
+impl Failing {
+    /// As [`Attempt::moved_on`].
+    pub fn moved_on(&mut self, gap: SignedDuration) {
+        self.since = later(self.since, gap);
+        self.failing_since = later(self.failing_since, gap);
+        self.at = later(self.at, gap);
+    }
+}
+
+fn later(at: Timestamp, gap: SignedDuration) -> Timestamp {
+    at.saturating_add(gap).unwrap_or(Timestamp::MAX)
 }
 
 /// A record that cannot follow what came before: the journal is not ours, or damaged.
@@ -121,6 +160,7 @@ impl Status {
                 before: before.clone(),
                 since: at,
                 failing_since: None,
+                unknown_since: None,
                 at,
             }),
             (S::Failed(failing), Event::Intended { attempt, before, .. }) => S::Intended(Attempt {
@@ -129,6 +169,7 @@ impl Status {
                 before: before.clone(),
                 since: failing.since,
                 failing_since: Some(failing.failing_since),
+                unknown_since: None,
                 at,
             }),
             (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Applied { after, .. }) => S::Done {
@@ -138,7 +179,7 @@ impl Status {
                 at,
             },
             (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Unsettled { failure, .. }) => {
-                S::Unsettled(Attempt { at, ..attempt }, failure.clone())
+                S::Unsettled(attempt.unknown(at), failure.clone())
             }
             (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Failed { failure, .. }) => {
                 S::Failed(Failing {
@@ -175,6 +216,7 @@ impl Status {
                 before,
                 since: at,
                 failing_since: None,
+                unknown_since: None,
                 at,
             }),
             (S::ReverseFailed(last, _), Event::ReverseIntended { attempt, .. }) => S::Reversing(Attempt {
@@ -185,12 +227,19 @@ impl Status {
             }),
             (S::Reversing(_) | S::ReverseUnsettled(..), Event::Reversed { .. }) => S::Reversed,
             (S::Reversing(attempt) | S::ReverseUnsettled(attempt, _), Event::Unsettled { failure, .. }) => {
-                S::ReverseUnsettled(Attempt { at, ..attempt }, failure.clone())
+                S::ReverseUnsettled(attempt.unknown(at), failure.clone())
             }
             (
                 S::Reversing(attempt) | S::ReverseUnsettled(attempt, _),
                 Event::ReverseFailed { failure, .. },
-            ) => S::ReverseFailed(Attempt { at, ..attempt }, failure.clone()),
+            ) => S::ReverseFailed(
+                Attempt {
+                    unknown_since: None,
+                    at,
+                    ..attempt
+                },
+                failure.clone(),
+            ),
             (status, _) => return Err(illegal(&status)),
         })
     }

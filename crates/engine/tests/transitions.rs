@@ -24,6 +24,7 @@ fn attempt() -> Attempt {
         before: before(),
         since: at(1),
         failing_since: None,
+        unknown_since: None,
         at: at(1),
     }
 }
