@@ -9,6 +9,7 @@ use astern_model::id::{Direction, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Holder, Outcome, Record, Request};
 use astern_model::reversal::Reversal;
+use astern_model::step::workload::Stamp;
 use astern_model::step::{After, Before, Spec};
 use astern_model::verdict::Verdict;
 use astern_port::clock::Clock;
@@ -204,6 +205,10 @@ impl Driver {
         locked_at: Timestamp,
     ) -> Result<Self, ExecError> {
         let epoch = loop {
+            // Its holder brought it to its end while this one waited for the lock: there is nothing to take over.
+            if let (Phase::Finished(_), Some(last)) = (&book.run.phase, book.run.epoch) {
+                break last;
+            }
             match book.take_over(&*ports.journal, &holder, ports.clock.now()).await {
                 Ok(epoch) => break epoch,
                 Err(AppendError::Conflict { .. }) => {
@@ -232,17 +237,22 @@ impl Driver {
         Ok(driver)
     }
 
-    /// Writes down what a person wants of a run that was held or left alone: go on, or take back what was done.
+    /// Writes down what a person wants of a run that was held or left alone: go on, or take back what was done. A run
+    /// that has come to its end meanwhile stays as it is.
     ///
     /// # Errors
     /// As [`Self::carry_out`].
     pub async fn answer(&mut self, take_back: bool, by: &str) -> Result<(), ExecError> {
-        let held = matches!(self.book.run.phase, Phase::Held { .. });
-        let event = if take_back {
+        let run = &self.book.run;
+        let held = matches!(run.phase, Phase::Held { .. });
+        let event = if matches!(run.phase, Phase::Finished(_)) {
+            return Ok(());
+        } else if take_back {
             Event::Unwinding {
                 why: format!("aborted by {by}"),
             }
-        } else if held {
+        } else if held || run.request.is_some() {
+            // A request that found nobody at work is older than this wish.
             Event::Resumed { by: by.to_owned() }
         } else {
             return Ok(());
@@ -383,9 +393,9 @@ impl Driver {
             let result = tokio::select! {
                 biased;
                 result = perform::apply(&providers, &spec, &before, &stamp) => result,
-                () = clock.sleep(left) => {
-                    let lines = perform::explain(&providers, &spec).await;
-                    Err(overdue(&spec.phrase(), only_reads).evidence(lines))
+                () = clock.sleep(left) => match only_reads {
+                    true => last_look(&providers, &spec, &before, &stamp).await,
+                    false => Err(unanswered(&spec.phrase())),
                 }
             };
             perform::applied(step, result)
@@ -421,7 +431,7 @@ impl Driver {
             let result = tokio::select! {
                 biased;
                 result = perform::reverse(&providers, &spec, &receipt, &stamp) => result,
-                () = clock.sleep(left) => Err(overdue(&format!("take back: {}", spec.phrase()), false)),
+                () = clock.sleep(left) => Err(unanswered(&format!("take back: {}", spec.phrase()))),
             };
             perform::reversed(step, result)
         });
@@ -670,8 +680,9 @@ impl Driver {
         }
     }
 
-    /// After a takeover: the predecessor's open writes are fenced before anything is settled. An object that somebody
-    /// else has written since ends the way back, and holds the way forward.
+    /// After a takeover: the predecessor's open writes are fenced before anything is settled. What stands in the way
+    /// of that holds the run, so that it goes on once the cause has passed or a person has dealt with it; only an object
+    /// that is gone ends the way back.
     async fn fence(&mut self) -> Result<(), ExecError> {
         let open: Vec<(StepId, Before)> = self
             .book
@@ -698,11 +709,12 @@ impl Driver {
             let from = perform::last_write(&self.book, &spec);
             if let Err(failure) = self.fence_one(&spec, &before, from).await {
                 let why = format!("step {step} cannot be taken over: {failure}");
-                let event = match self.book.run.phase {
-                    Phase::Unwinding { .. } => Event::Finished {
-                        outcome: Outcome::Stuck { step, why },
-                    },
-                    Phase::Running | Phase::Held { .. } | Phase::Finished(_) => Event::Held { why },
+                let unwinding = matches!(self.book.run.phase, Phase::Unwinding { .. });
+                let event = if unwinding && failure.class == FailureClass::Permanent {
+                    let outcome = Outcome::Stuck { step, why };
+                    Event::Finished { outcome }
+                } else {
+                    Event::Held { why }
                 };
                 return self.append(vec![event]).await;
             }
@@ -846,17 +858,40 @@ async fn unlock(ports: &Ports, namespaces: &[String], run: &RunId, holder: &Hold
     }
 }
 
-fn overdue(phrase: &str, only_reads: bool) -> Failure {
-    if only_reads {
-        Failure::new(FailureClass::Permanent, phrase, "its deadline passed")
-            .hint("look with `astern status`; then `astern resume RUN` waits again, `astern abort RUN` takes back what was done")
-    } else {
-        Failure::new(
-            FailureClass::Unknown,
-            phrase,
-            "no answer came before its deadline",
-        )
+/// A wait's deadline has passed: one look decides, for what was waited for may have come while nothing could be seen.
+async fn last_look(
+    providers: &Providers,
+    spec: &Spec,
+    before: &Before,
+    stamp: &Stamp,
+) -> Result<After, Failure> {
+    match perform::settle(providers, spec, before, stamp).await {
+        Settled::Applied(after) => Ok(after),
+        Settled::NotApplied => {
+            let lines = perform::explain(providers, spec).await;
+            Err(
+                Failure::new(FailureClass::Permanent, spec.phrase(), "its deadline passed")
+                    .hint("look with `astern status`; then `astern resume RUN` waits again, `astern abort RUN` takes back what was done")
+                    .evidence(lines),
+            )
+        }
+        Settled::Unknown(failure) => {
+            let class = FailureClass::Transient { retry_after_ms: None };
+            let message = format!("its deadline passed, and it cannot be seen: {}", failure.message);
+            Err(Failure {
+                hint: failure.hint,
+                ..Failure::new(class, spec.phrase(), message)
+            })
+        }
     }
+}
+
+fn unanswered(phrase: &str) -> Failure {
+    Failure::new(
+        FailureClass::Unknown,
+        phrase,
+        "no answer came before its deadline",
+    )
 }
 
 impl ExecError {

@@ -391,6 +391,98 @@ async fn nothing_is_begun_while_the_lock_has_not_been_renewed_for_its_duration()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_whose_deadline_passes_while_nothing_can_be_seen_is_looked_at_before_it_is_called_failed() {
+    for case in cases(OnFailure::Hold) {
+        let rig = Rig::new(case);
+        let (wait, phrase) = all_steps(&rig).pop().unwrap();
+        rig.twin.fail(&phrase, Fault::Unseen);
+        let ended = rig.start().await.unwrap();
+        let stumbled = ended.book.records.iter().any(|record| {
+            matches!(&record.event, Event::Failed { step, failure } if step == &wait
+                && matches!(failure.class, FailureClass::Transient { .. }))
+        });
+        assert!(stumbled, "{}: {wait} was seen in time", rig.case.name);
+        restored(&rig, &ended.book.run.phase);
+    }
+}
+
+/// Whoever carried the run out died after its first write, and nobody knows how that ended.
+async fn died_in_a_write(rig: &Rig) {
+    let (_, phrase) = &writing_steps(rig)[0];
+    rig.twin.points.arm_named(&format!("after {phrase}"));
+    assert!(rig.start_and_maybe_die().await.is_none(), "{}", rig.case.name);
+    rig.twin.points.arm(None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_is_away_at_a_takeover_holds_the_way_back_and_ends_it_not() {
+    for case in cases(OnFailure::Hold) {
+        let rig = Rig::new(case);
+        let before = rig.twin.standing();
+        died_in_a_write(&rig).await;
+        // The one who takes it back dies as well, before anything was settled.
+        rig.twin
+            .points
+            .arm_named(&format!("fence {}", writing_steps(&rig)[0].1));
+        assert!(rig.take_back_and_maybe_die().await.is_none());
+        rig.twin.points.arm(None);
+        rig.twin.bar_fences(true);
+        let held = rig.resume(false).await.unwrap().book.run.phase;
+        assert!(
+            matches!(held, Phase::Held { unwinding: true, .. }),
+            "{}: {held:?}",
+            rig.case.name
+        );
+        rig.twin.bar_fences(false);
+        let ended = rig.resume(false).await.unwrap().book.run.phase;
+        assert!(
+            matches!(ended, Phase::Finished(Outcome::Unwound { .. })),
+            "{ended:?}"
+        );
+        assert_eq!(rig.twin.standing(), before, "{}", rig.case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_found_nobody_at_work_is_void_once_somebody_resumes() {
+    for request in [Request::Abort, Request::Pause] {
+        for case in cases(OnFailure::Hold) {
+            let rig = Rig::new(case);
+            died_in_a_write(&rig).await;
+            rig.ask(request).await;
+            let ended = rig.resume(false).await.unwrap();
+            restored(&rig, &ended.book.run.phase);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ended_while_somebody_waited_to_resume_it_stays_as_it_ended() {
+    for take_back in [false, true] {
+        for case in cases(OnFailure::Hold) {
+            let rig = Rig::new(case);
+            rig.twin
+                .points
+                .arm_named(&format!("after {}", writing_steps(&rig)[0].1));
+            let first = rig.start();
+            tokio::pin!(first);
+            tokio::select! {
+                biased;
+                () = rig.twin.points.reached.notified() => {}
+                _ = &mut first => panic!("{}: it was not stopped", rig.case.name),
+            }
+            let waiting = rig.read().await;
+            rig.twin.points.arm(None);
+            rig.twin.points.release.notify_one();
+            let ended = first.await.unwrap();
+            restored(&rig, &ended.book.run.phase);
+            let late = rig.resume_from(waiting, take_back).await.unwrap();
+            assert_eq!(late.book.records, ended.book.records, "{}", rig.case.name);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_edit_by_somebody_else_stops_the_run_instead_of_being_overwritten() {
     for case in cases(OnFailure::Hold) {
         let rig = Rig::new(case);

@@ -107,8 +107,23 @@ impl Rig {
 
     /// Another holder goes on with the run, or takes it back.
     pub(crate) async fn resume(&self, take_back: bool) -> Result<Ended, ExecError> {
-        let book = Book::open(&self.journal, &self.run).await?;
+        let admitted = self.read().await;
+        self.resume_from(admitted, take_back).await
+    }
+
+    /// What a holder reads of the run, and the gate admits.
+    pub(crate) async fn read(&self) -> (Book, ApprovedPlan) {
+        let book = Book::open(&self.journal, &self.run).await.unwrap();
         let approved = self.admit(&book);
+        (book, approved)
+    }
+
+    /// Goes on from what was read.
+    pub(crate) async fn resume_from(
+        &self,
+        (book, approved): (Book, ApprovedPlan),
+        take_back: bool,
+    ) -> Result<Ended, ExecError> {
         let mut driver = Driver::resume(self.ports(), approved, book, holder("second")).await?;
         driver.answer(take_back, "somebody").await?;
         driver.carry_out().await
@@ -117,6 +132,11 @@ impl Rig {
     /// Somebody asks for something while the run is carried out, as soon as it has stumbled.
     pub(crate) async fn ask_once_stumbled(&self, request: Request) {
         self.twin.stumbled.notified().await;
+        self.ask(request).await;
+    }
+
+    /// Somebody asks for something.
+    pub(crate) async fn ask(&self, request: Request) {
         let by = "somebody".to_owned();
         loop {
             let mut book = Book::open(&self.journal, &self.run).await.unwrap();
@@ -168,6 +188,15 @@ impl Rig {
             biased;
             () = self.twin.points.reached.notified() => None,
             ended = self.resume(false) => Some(ended),
+        }
+    }
+
+    /// The same for taking it back.
+    pub(crate) async fn take_back_and_maybe_die(&self) -> Option<Result<Ended, ExecError>> {
+        tokio::select! {
+            biased;
+            () = self.twin.points.reached.notified() => None,
+            ended = self.resume(true) => Some(ended),
         }
     }
 

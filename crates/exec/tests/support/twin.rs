@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     /// No answer comes, and it arrives once somebody has looked and not found it: under the version that it was made
     /// from, like every write.
     ArrivesLater,
+    /// Nothing of a wait can be seen until after its deadline, and once more.
+    Unseen,
 }
 
 /// A cluster that is not one. A clone is another handle on it.
@@ -51,6 +53,7 @@ struct State {
     faults: BTreeMap<String, Fault>,
     writes: Vec<(EffectKey, Epoch)>,
     on_the_way: Vec<Late>,
+    barred: bool,
 }
 
 /// A write that has not arrived yet: the whole object as it shall be, and the version that it was made from.
@@ -81,6 +84,7 @@ pub(crate) struct Points {
 struct Counting {
     passed: u32,
     stop_at: Option<u32>,
+    stop_named: Option<String>,
     name: String,
 }
 
@@ -88,9 +92,16 @@ impl Points {
     /// From now on, count from 1 and stop whoever reaches `stop_at`.
     pub(crate) fn arm(&self, stop_at: Option<u32>) {
         *self.inner.lock().unwrap() = Counting {
-            passed: 0,
             stop_at,
-            name: String::new(),
+            ..Counting::default()
+        };
+    }
+
+    /// From now on, stop whoever reaches the place of this name.
+    pub(crate) fn arm_named(&self, name: &str) {
+        *self.inner.lock().unwrap() = Counting {
+            stop_named: Some(name.to_owned()),
+            ..Counting::default()
         };
     }
 
@@ -107,7 +118,7 @@ impl Points {
         let stop = {
             let mut inner = self.inner.lock().unwrap();
             inner.passed += 1;
-            let stop = inner.stop_at == Some(inner.passed);
+            let stop = inner.stop_at == Some(inner.passed) || inner.stop_named.as_deref() == Some(name);
             if stop {
                 inner.name = name.to_owned();
             }
@@ -135,6 +146,7 @@ impl Twin {
             faults: BTreeMap::new(),
             writes: Vec::new(),
             on_the_way: Vec::new(),
+            barred: false,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -166,6 +178,11 @@ impl Twin {
     /// The next effect of the step with this phrase fails so.
     pub(crate) fn fail(&self, phrase: &str, fault: Fault) {
         self.state.lock().unwrap().faults.insert(phrase.to_owned(), fault);
+    }
+
+    /// While this is so, no object can be marked by whoever took over.
+    pub(crate) fn bar_fences(&self, barred: bool) {
+        self.state.lock().unwrap().barred = barred;
     }
 
     /// A person edits a workload: another template, no mark of ours touched.
@@ -235,7 +252,7 @@ impl Twin {
                 });
                 return Err(Failure::new(FailureClass::Unknown, name, "injected"));
             }
-            Some(Fault::LostAnswer) | None => {}
+            Some(Fault::LostAnswer | Fault::Unseen) | None => {}
         }
         self.points.pass(&format!("before {name}")).await;
         let after = {
@@ -256,6 +273,15 @@ impl Twin {
             return Err(Failure::new(FailureClass::Unknown, name, "injected"));
         }
         Ok(after)
+    }
+}
+
+fn serving() -> After {
+    After::Serving {
+        ready: 1,
+        desired: 1,
+        digests: BTreeMap::new(),
+        took: SignedDuration::from_secs(3),
     }
 }
 
@@ -458,15 +484,14 @@ impl Workloads for Twin {
                     Some(Fault::Permanent) => {
                         return Err(Failure::new(FailureClass::Permanent, name, "injected"));
                     }
+                    Some(Fault::Unseen) => {
+                        self.fail(&name, Fault::Unseen);
+                        std::future::pending::<()>().await;
+                    }
                     Some(_) => return Err(Failure::new(TRANSIENT, name, "injected")),
                     None => {}
                 }
-                Ok(After::Serving {
-                    ready: 1,
-                    desired: 1,
-                    digests: BTreeMap::new(),
-                    took: SignedDuration::from_secs(3),
-                })
+                Ok(serving())
             }
             Spec::DeletePod { pod, pod_uid, .. } => {
                 let gone = |state: &State| {
@@ -496,12 +521,16 @@ impl Workloads for Twin {
 
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
         self.points.pass(&format!("settle {}", spec.phrase())).await;
+        let unseen = spec.only_reads() && self.fault(&spec.phrase()) == Some(Fault::Unseen);
         let mut state = self.state.lock().unwrap();
         let target = spec.target();
         let ours = state.ours(target, stamp);
         let workload = &state.inventory.workloads[target];
         let found = match (spec, before) {
-            (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
+            (Spec::AwaitRollout { .. }, _) if unseen => {
+                Settled::Unknown(Failure::new(TRANSIENT, "look", "away"))
+            }
+            (Spec::AwaitRollout { .. }, _) => Settled::Applied(serving()),
             (Spec::DeletePod { pod_uid, .. }, _) => {
                 if workload.pods.iter().any(|pod| &pod.uid == pod_uid) {
                     state.not_applied(target)
@@ -582,7 +611,11 @@ impl Workloads for Twin {
         from: Epoch,
         to: Epoch,
     ) -> Result<(), Failure> {
-        self.points.pass(&format!("fence {}", spec.phrase())).await;
+        let name = format!("fence {}", spec.phrase());
+        self.points.pass(&name).await;
+        if self.state.lock().unwrap().barred {
+            return Err(Failure::new(TRANSIENT, name, "away"));
+        }
         let mut state = self.state.lock().unwrap();
         let target = spec.target().clone();
         let found = state

@@ -14,6 +14,7 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::workload::After;
 use astern_model::target::{Target, WorkloadKind};
+use astern_port::workloads::Settled;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -29,6 +30,9 @@ const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// A deadline has passed: a person waits for the failure, and it does not wait long for its explanation.
 const EXPLAINED_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// What stands is seen within two requests; a server that needs longer than this is away.
+const LOOKED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The step, as its spec says it.
 pub(crate) struct Wait<'a> {
@@ -74,12 +78,11 @@ pub(crate) async fn apply(
                 desired,
                 digests,
             } => {
-                let took = Timestamp::now().duration_since(since).max(SignedDuration::ZERO);
                 return Ok(After::Serving {
                     ready,
                     desired,
                     digests,
-                    took,
+                    took: elapsed_since(since),
                 });
             }
             Next::Watch { again } => again,
@@ -90,6 +93,81 @@ pub(crate) async fn apply(
             change = pods.changed() => change?,
             () = changed(&mut refused) => {}
             () = sleep(again) => {}
+        }
+    }
+}
+
+fn elapsed_since(since: Timestamp) -> SignedDuration {
+    Timestamp::now().duration_since(since).max(SignedDuration::ZERO)
+}
+
+/// One look, as consistent as a list: whether the template's pods serve. Unknown where nothing can be seen in time.
+pub(crate) async fn settle(
+    access: &Access,
+    seen: &Seen,
+    wait: &Wait<'_>,
+    since: Timestamp,
+) -> Settled<After> {
+    let looked = tokio::time::timeout(LOOKED_WITHIN, looked(access, seen, wait)).await;
+    match looked {
+        Ok(Ok(Some((ready, desired, digests)))) => Settled::Applied(After::Serving {
+            ready,
+            desired,
+            digests,
+            took: elapsed_since(since),
+        }),
+        // The workload asks for something else, or it cannot succeed: it does not serve.
+        Ok(Ok(None)) => Settled::NotApplied,
+        Ok(Err(failure)) => match failure.class {
+            FailureClass::Transient { .. } | FailureClass::Unknown => Settled::Unknown(failure),
+            FailureClass::Conflict | FailureClass::Refused | FailureClass::Permanent => Settled::NotApplied,
+        },
+        Err(_) => Settled::Unknown(Failure::new(
+            FailureClass::Unknown,
+            wait.operation,
+            format!(
+                "the API server did not answer within {} s",
+                LOOKED_WITHIN.as_secs()
+            ),
+        )),
+    }
+}
+
+type Served = (u32, u32, std::collections::BTreeMap<String, String>);
+
+async fn looked(access: &Access, seen: &Seen, wait: &Wait<'_>) -> Result<Option<Served>, Failure> {
+    let mut workload = one(
+        workloads(access, wait.target),
+        &wait.target.name,
+        watching(wait.target.kind.plural(), wait.operation),
+    );
+    let now = is_there(workload.next().await?, wait)?;
+    let mut pods = pods(access, wait, &now)?;
+    while pods.known().is_none() {
+        pods.changed().await?;
+    }
+    let mut watch = Watched::new(access, seen, wait);
+    loop {
+        match rollout(&now, wait.uid, wait.template, &watch.members(pods.known())) {
+            Rollout::Serving {
+                ready,
+                desired,
+                digests,
+            } => return Ok(Some((ready, desired, digests))),
+            Rollout::Moved { .. } => return Ok(None),
+            Rollout::Unclear { revisions } => match watch.read(revisions).await? {
+                Reading::Later => tokio::time::sleep(READ_AGAIN.unsigned_abs()).await,
+                Reading::Done | Reading::Nothing => {}
+            },
+            Rollout::Waiting { .. } => {
+                let unresolved = needed(&now, &watch.members(pods.known()));
+                if unresolved.is_empty() {
+                    return Ok(None);
+                }
+                if matches!(watch.read(unresolved).await?, Reading::Later) {
+                    tokio::time::sleep(READ_AGAIN.unsigned_abs()).await;
+                }
+            }
         }
     }
 }

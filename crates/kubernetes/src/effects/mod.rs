@@ -210,8 +210,23 @@ impl Workloads for KubernetesWorkloads {
                 };
                 write_template::settle(&self.access, target, &effect, claim, &look_for(&spec.phrase())).await
             }
-            // A wait leaves nothing behind: it begins again.
-            (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
+            (
+                Spec::AwaitRollout {
+                    target,
+                    uid,
+                    template,
+                    ..
+                },
+                Before::Waiting { since },
+            ) => {
+                let wait = await_rollout::Wait {
+                    target,
+                    uid,
+                    template,
+                    operation: &look_for(&spec.phrase()),
+                };
+                await_rollout::settle(&self.access, &self.seen, &wait, *since).await
+            }
             (Spec::SetPaused { target, pin, paused }, Before::Paused { paused: former, .. }) => {
                 let effect = set_paused::Effect {
                     uid: &pin.uid,
