@@ -64,7 +64,7 @@ pub(crate) async fn prepare(access: &Access, deletion: &Deletion<'_>) -> Result<
 }
 
 /// Deletes the pod with its own grace period, once the controller has taken the template in. A pod that is gone, or
-/// on its way out, needs no deletion.
+/// on its way out, needs no deletion, and one that serves by now stands in nobody's way.
 pub(crate) async fn apply(
     access: &Access,
     deletion: &Deletion<'_>,
@@ -88,8 +88,10 @@ pub(crate) async fn apply(
     if let Some(message) = fenced(epoch_on(&found, &claim.stamp.run), claim.stamp.epoch) {
         return Err(moved(operation, &message));
     }
-    if let Some(message) = need_not_go(deletion.why, troubled(access, deletion, &found).await) {
-        return Err(moved(operation, &message));
+    match need(deletion.why, troubled(access, deletion, &found).await) {
+        Need::MustGo => {}
+        Need::Serves => return Ok(After::Kept { uid: pod_uid.clone() }),
+        Need::Unclear(message) => return Err(moved(operation, &message)),
     }
     if let Some(name) = node(&found) {
         reachable(access, name, operation).await?;
@@ -207,22 +209,31 @@ async fn troubled(access: &Access, deletion: &Deletion<'_>, pod: &Pod) -> Option
     Some(trouble)
 }
 
-/// Why the pod may stay, if it may.
-fn need_not_go(why: &DeleteWhy, now: Option<Trouble>) -> Option<String> {
+/// Whether a pod must go, as it is now.
+#[derive(Debug, PartialEq, Eq)]
+enum Need {
+    MustGo,
+    /// It stands in nobody's way: its controller goes on with it.
+    Serves,
+    /// It may yet recover, or cannot be seen.
+    Unclear(String),
+}
+
+fn need(why: &DeleteWhy, now: Option<Trouble>) -> Need {
     let DeleteWhy::Stuck { trouble: planned } = why else {
-        return None;
+        return Need::MustGo;
     };
     match now {
-        Some(now) if now.cannot_pass() => None,
-        Some(Trouble::NodeLost { node }) => Some(format!(
+        None => Need::Serves,
+        Some(now) if now.cannot_pass() => Need::MustGo,
+        Some(Trouble::NodeLost { node }) => Need::Unclear(format!(
             "node {node} does not answer, and nothing is deleted by force"
         )),
-        Some(now) => Some(format!(
+        Some(now) => Need::Unclear(format!(
             "it is not stuck any more: it was {}, and now: {}",
             planned.phrase(),
             now.phrase()
         )),
-        None => Some(format!("it serves now; it was {}", planned.phrase())),
     }
 }
 
@@ -286,7 +297,12 @@ mod tests {
             let pod: Pod =
                 serde_json::from_value(json!({"metadata": {"name": "web-2"}, "status": status})).unwrap();
             let now = trouble_with(&pod, &[], Timestamp::UNIX_EPOCH);
-            assert_eq!(need_not_go(why, now).unwrap_or_default(), says);
+            let told = match need(why, now) {
+                Need::MustGo => String::new(),
+                Need::Serves => "it serves now".to_owned(),
+                Need::Unclear(message) => message,
+            };
+            assert_eq!(told, says);
         };
         let container = |state: Value| {
             json!({"containerStatuses": [{"name": "a", "image": "a:v2", "imageID": "", "ready": false,
@@ -303,7 +319,7 @@ mod tests {
         check(
             &planned,
             json!({"conditions": [{"type": "Ready", "status": "True"}]}),
-            "it serves now; it was ImagePullBackOff a:v2",
+            "it serves now",
         );
         check(
             &planned,

@@ -294,7 +294,7 @@ impl Workloads for KubernetesWorkloads {
                 set_paused::reverse(&self.access, target, &effect, claim, &operation).await
             }
             // The controller has made another pod in its place; there is nothing to put back.
-            (Spec::DeletePod { pod_uid, .. }, _) => Ok(After::Deleted { uid: pod_uid.clone() }),
+            (Spec::DeletePod { .. }, _) => Ok(after.clone()),
             (Spec::AwaitRollout { .. }, _) => {
                 let message = "a wait changes nothing, so there is nothing to take back";
                 Err(Failure::new(FailureClass::Permanent, operation, message))
@@ -329,7 +329,7 @@ impl Workloads for KubernetesWorkloads {
                 };
                 set_paused::settle(&self.access, target, &effect, claim, &operation).await
             }
-            (Spec::DeletePod { pod_uid, .. }, _) => Settled::Applied(After::Deleted { uid: pod_uid.clone() }),
+            (Spec::DeletePod { .. }, _) => Settled::Applied(after.clone()),
             (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
             (Spec::WriteTemplate { .. } | Spec::SetPaused { .. }, _) => {
                 Settled::Unknown(mismatch(&operation))
@@ -372,7 +372,7 @@ impl Workloads for KubernetesWorkloads {
 fn left<'a>(after: &'a After, to: &'a RevisionRef) -> &'a TemplateHash {
     match after {
         After::Written { template, .. } => template,
-        After::Serving { .. } | After::Deleted { .. } => &to.template,
+        After::Serving { .. } | After::Deleted { .. } | After::Kept { .. } => &to.template,
     }
 }
 

@@ -286,6 +286,11 @@ pub enum After {
         /// The pod that is gone.
         uid: Uid,
     },
+    /// After a pod was found to serve by now, and left.
+    Kept {
+        /// The pod.
+        uid: Uid,
+    },
 }
 
 /// What a write says about itself on the object.

@@ -122,6 +122,7 @@ fn seen(after: &After) -> String {
         After::Workload(workload::After::Serving { ready, desired, .. }) => {
             format!(" ({ready} of {desired} ready)")
         }
+        After::Workload(workload::After::Kept { .. }) => " (it serves by now, and was left)".to_owned(),
         After::Workload(workload::After::Written { .. } | workload::After::Deleted { .. }) => String::new(),
     }
 }
