@@ -135,11 +135,11 @@ mod tests {
         };
         check(
             Fixture::paused(),
-            "the API server refuses the resuming of deployment/api-gateway: denied by policy",
+            "the API server would not take the resuming of deployment/api-gateway as planned: denied by policy",
         );
         check(
             Fixture::stuck_statefulset(),
-            "the API server refuses the deletion of pod/store-0 of statefulset/store: denied by policy",
+            "the API server would not take the deletion of pod/store-0 of statefulset/store as planned: denied by policy",
         );
     }
 

@@ -209,7 +209,11 @@ fn a_platform_that_never_had_another_version_has_nothing_to_take_back() {
 
 #[test]
 fn a_mistyped_name_is_answered_with_the_workloads_it_may_mean() {
-    let known = [deployment("web"), target(WorkloadKind::StatefulSet, "web"), deployment("cart")];
+    let known = [
+        deployment("web"),
+        target(WorkloadKind::StatefulSet, "web"),
+        deployment("cart"),
+    ];
     let near = |typed| astern_plan::near(typed, known.iter());
     assert_eq!(near("wbe"), ["deployment/web", "statefulset/web"]);
     assert_eq!(near("crat"), ["deployment/cart"]);

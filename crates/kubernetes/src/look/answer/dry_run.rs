@@ -85,7 +85,10 @@ async fn update(around: &Around<'_>, target: &Target, change: &Change<'_>) -> An
     {
         Ok(json) => {
             let wanted = change(Object::new(target.kind, json));
-            as_planned(replace(around, target, &wanted).await, &template_of(wanted.json()))
+            as_planned(
+                replace(around, target, &wanted).await,
+                &template_of(wanted.json()),
+            )
         }
         Err(failure) => Answer::Unknown { why: failure.message },
     }
