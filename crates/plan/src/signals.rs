@@ -240,8 +240,11 @@ fn counts_against(view: &View<'_>, pod: &Pod, trouble: &Trouble, at: Timestamp) 
     let age = at.duration_since(pod.created_at);
     match trouble {
         Trouble::Unschedulable { .. } => age > MAY_PASS_FOR,
-        // A kubelet that backs off has asked more than once.
-        Trouble::ImagePull { message, .. } => age > MAY_PASS_FOR || message.starts_with("Back-off"),
+        // A kubelet that backs off has asked more than once, and one that may not ask will not.
+        Trouble::ImagePull { message, .. } => {
+            let is_certain = message.starts_with("Back-off") || message.contains("pull policy of Never");
+            is_certain || age > MAY_PASS_FOR
+        }
         Trouble::NotReady { .. } => age > ready_grace(&view.workload.template),
         Trouble::Starting => age > view.workload.progress_deadline.unwrap_or(PROGRESS_DEADLINE),
         _ => trouble.cannot_pass(),

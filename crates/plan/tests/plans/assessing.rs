@@ -136,13 +136,12 @@ fn one_pull_that_failed_or_a_node_that_is_full_for_a_moment_is_no_trouble_yet() 
         |since: &str, trouble: Trouble| one(released("api").troubled(2, 1, since, trouble), quiet()).holds;
     assert_eq!(holds("14:11:46", pull("i/o timeout")), [When::AllHealthy]);
     assert_eq!(holds("14:11:44", pull("i/o timeout")), [When::PodsNotStarting]);
-    assert_eq!(
-        holds(
-            "14:11:59",
-            pull("Back-off pulling image \"registry.test/api:v1.2.4\"")
-        ),
-        [When::PodsNotStarting]
-    );
+    for certain in [
+        "Back-off pulling image \"registry.test/api:v1.2.4\"",
+        "Container image \"registry.test/api:v1.2.4\" is not present with pull policy of Never",
+    ] {
+        assert_eq!(holds("14:11:59", pull(certain)), [When::PodsNotStarting]);
+    }
     assert_eq!(holds("14:11:46", unschedulable()), [When::AllHealthy]);
     assert_eq!(holds("14:11:44", unschedulable()), [When::PodsNotStarting]);
 }
