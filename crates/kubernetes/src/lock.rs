@@ -28,6 +28,9 @@ pub const GOOD_FOR: SignedDuration = SignedDuration::from_secs(15);
 /// A Lease that by the clocks ran out this many durations ago is watched for one renewal only, instead of its whole
 /// duration: then both clocks and our own watching say that its holder is dead.
 const LONG_DEAD: i32 = 3;
+/// The pause after a write whose answer was lost, before the Lease is asked what came of it: long enough for a dropped
+/// connection or a new leader of etcd.
+const AFTER_A_LOST_ANSWER: Duration = Duration::from_millis(500);
 /// How often a taking that somebody else's write came in between is tried again; each loser has then seen a winner.
 const TRIES: u32 = 5;
 
@@ -107,11 +110,12 @@ impl Lock for LeaseLock {
         let mut taken = Vec::new();
         for (namespace, lease) in claims {
             let outcome = self.take_one(namespace, claim, lease).await;
+            taken.push(namespace.to_owned());
             if let Ok(Taking::Taken) = outcome {
-                taken.push(namespace.to_owned());
                 continue;
             }
-            // All or none. What cannot be given back now lapses by itself.
+            // All or none, this one too: its taking may only not have been answered. What cannot be given back now
+            // lapses by itself.
             if let Err(failure) = self.release(&taken, run, holder).await {
                 tracing::warn!("{failure}");
             }
@@ -154,6 +158,7 @@ impl LeaseLock {
         mut lease: Option<Box<Lease>>,
     ) -> Result<Taking, Failure> {
         let operation = taking(namespace);
+        let mut unanswered = None;
         for _ in 0..TRIES {
             let wanted = claimed(lease.map(|lease| *lease), namespace, claim, Timestamp::now());
             match self.write(namespace, &wanted, &operation).await {
@@ -165,6 +170,12 @@ impl LeaseLock {
                     class: FailureClass::Conflict,
                     ..
                 }) => {}
+                // It may have come through, and then the Lease bears our name: were it left so, nobody but this process
+                // could take the namespace before it lapses.
+                Err(failure) if failure.class == FailureClass::Unknown => {
+                    unanswered = Some(failure);
+                    tokio::time::sleep(AFTER_A_LOST_ANSWER).await;
+                }
                 Err(failure) => return Err(failure),
             }
             match self.look(namespace, claim).await? {
@@ -172,7 +183,7 @@ impl LeaseLock {
                 Found::Claimable(found) => lease = found,
             }
         }
-        Err(contended(operation))
+        Err(unanswered.unwrap_or_else(|| contended(operation)))
     }
 
     /// Whether the namespace may be taken; that of a silent holder of the same run only after it was watched.
