@@ -127,13 +127,15 @@ pub async fn resume(
             how: history::word(&book.run.phase),
         });
     }
-    if let Some(holding) = renewed(world, &book).await? {
+    // What is still being changed need not be admissible, so the holder's life is told first.
+    let (alive, approved) = futures::join!(alive(world, &book), admit(world, &book, wish, allow));
+    if let Some(holding) = alive? {
         return Err(RunError::Alive {
             run: run.clone(),
             holding: Box::new(holding),
         });
     }
-    let approved = admit(world, &book, wish, allow).await?;
+    let approved = approved?;
     let by = runner.holder.user.clone();
     let ports = world.ports(judge(world, &runner), observer);
     let mut driver = Driver::resume(ports, approved, book, runner.holder).await?;
@@ -172,44 +174,30 @@ pub async fn request(world: &World, run: &RunId, request: Request, by: &str) -> 
     }
 }
 
-/// Whoever holds the run's lock and has renewed it lately.
+/// Whoever holds the run's lock, alive or not.
+///
+/// # Errors
+/// When the lock cannot be read.
+pub async fn holding(world: &World, book: &Book) -> Result<Option<Holding>, RunError> {
+    let holding = world.lock.holding(&book.plan.namespace).await;
+    Ok(holding
+        .map_err(RunError::Look)?
+        .filter(|holding| holding.run == book.id))
+}
+
+/// Whoever carries the run out: they renew its lock while we look, which takes some seconds where anybody holds it.
 ///
 /// # Errors
 /// When the lock cannot be read.
 pub async fn alive(world: &World, book: &Book) -> Result<Option<Holding>, RunError> {
-    let holding = world
-        .lock
-        .holding(&book.plan.namespace)
-        .await
-        .map_err(RunError::Look)?;
-    let now = world.clock.now();
-    Ok(holding.filter(|holding| {
-        holding.run == book.id && now.duration_since(holding.renewed_at) <= holding.duration
-    }))
-}
-
-/// Whoever renews the run's lock while we look. A runner that was killed a moment ago leaves a fresh lock too; whether
-/// that lapses is then watched when it is taken.
-async fn renewed(world: &World, book: &Book) -> Result<Option<Holding>, RunError> {
-    let Some(first) = alive(world, book).await? else {
+    if holding(world, book).await?.is_none() {
         return Ok(None);
-    };
-    let until = world.clock.now() + world.lock.renew_every() + RENEWAL_SLACK;
-    while world.clock.now() < until {
-        world.clock.sleep(LOOK_FOR_RENEWAL_EVERY).await;
-        match alive(world, book).await? {
-            None => return Ok(None),
-            Some(now) if now != first => return Ok(Some(now)),
-            Some(_) => {}
-        }
     }
-    Ok(None)
+    let living = world.lock.living(&book.plan.namespace).await;
+    Ok(living
+        .map_err(RunError::Look)?
+        .filter(|holding| holding.run == book.id))
 }
-
-/// A renewal on its way through a slow API server.
-const RENEWAL_SLACK: SignedDuration = SignedDuration::from_secs(2);
-/// Often enough that nobody notices, seldom enough for an API server that has other work.
-const LOOK_FOR_RENEWAL_EVERY: SignedDuration = SignedDuration::from_millis(500);
 
 /// Shows a run's records as they come until it rests: finished, held, or without a holder for longer than a lease.
 ///
@@ -274,10 +262,14 @@ async fn news(world: &World, book: &mut Book, quiet_since: Timestamp) -> Result<
     waited.map_err(|source| BookError::Store { run, source })?;
     let came = book.catch_up(&*world.journal).await?;
     let quiet = world.clock.now().duration_since(quiet_since);
-    if came == 0 && quiet > ABANDONED_AFTER && alive(world, book).await?.is_none() {
-        return Ok(News::Abandoned);
+    if came > 0 || quiet <= ABANDONED_AFTER || alive(world, book).await?.is_some() {
+        return Ok(News::GoesOn);
     }
-    Ok(News::GoesOn)
+    // Whoever ended the run while we looked has given its lock back too.
+    match book.catch_up(&*world.journal).await? {
+        0 => Ok(News::Abandoned),
+        _ => Ok(News::GoesOn),
+    }
 }
 
 /// Whether looking again may help: the run goes on without whoever watches it, also while its journal is away.

@@ -25,9 +25,11 @@ pub const RENEW_EVERY: SignedDuration = SignedDuration::from_secs(5);
 /// over a dead run waits no longer than it takes to read why. The same ratio as kubelet's node Leases (10 s, 40 s)
 /// rounded down, for a run has a person waiting.
 pub const GOOD_FOR: SignedDuration = SignedDuration::from_secs(15);
-/// A Lease that by the clocks ran out this many durations ago is watched for one renewal only, instead of its whole
-/// duration: then both clocks and our own watching say that its holder is dead.
+/// A Lease that by the clocks ran out this many durations ago is watched for one renewal and a little only, instead of
+/// its whole duration: then both clocks and our own watching say that its holder is dead.
 const LONG_DEAD: i32 = 3;
+/// A renewal on its way through a slow API server.
+const RENEWAL_SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// The pause after a write whose answer was lost, before the Lease is asked what came of it: long enough for a dropped
 /// connection or a new leader of etcd.
 const AFTER_A_LOST_ANSWER: Duration = Duration::from_millis(500);
@@ -142,6 +144,19 @@ impl Lock for LeaseLock {
     async fn holding(&self, namespace: &str) -> Result<Option<Holding>, Failure> {
         let operation = format!("read who holds namespace {namespace}");
         Ok(self.read(namespace, &operation).await?.as_ref().and_then(holding))
+    }
+
+    async fn living(&self, namespace: &str) -> Result<Option<Holding>, Failure> {
+        let operation = format!("look whether whoever holds namespace {namespace} lives");
+        let Some(lease) = self.read(namespace, &operation).await? else {
+            return Ok(None);
+        };
+        if holding(&lease).is_none() {
+            return Ok(None);
+        }
+        let span = RENEW_EVERY + RENEWAL_SLACK;
+        let changed = self.unchanged(namespace, &lease, span, &operation).await?;
+        Ok(changed.flatten().as_ref().and_then(holding))
     }
 
     fn renew_every(&self) -> SignedDuration {
@@ -380,7 +395,7 @@ fn standing(lease: &Lease, claim: Claim<'_>, now: Timestamp) -> Standing {
         .checked_mul(LONG_DEAD)
         .is_some_and(|limit| silent > limit);
     let after = if long_dead {
-        RENEW_EVERY.min(holding.duration)
+        (RENEW_EVERY + RENEWAL_SLACK).min(holding.duration)
     } else {
         holding.duration
     };
@@ -494,11 +509,6 @@ pub(crate) fn told(holding: &Holding) -> String {
     )
 }
 
-/// Who holds a Lease that was read untyped.
-pub(crate) fn holding_in(lease: &serde_json::Value) -> Option<Holding> {
-    holding(&serde_json::from_value(lease.clone()).ok()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -579,7 +589,7 @@ mod tests {
         // Another machine's clock alone proves nothing, so an hour back is as fresh as a second ago.
         check(0, GOOD_FOR);
         check(1045, GOOD_FOR);
-        check(1046, RENEW_EVERY);
+        check(1046, RENEW_EVERY + RENEWAL_SLACK);
     }
 
     #[test]

@@ -60,6 +60,11 @@ pub trait Lock: Send + Sync {
     /// Who holds this namespace, if anybody.
     async fn holding(&self, namespace: &str) -> Result<Option<Holding>, Failure>;
 
+    /// Whoever renews this namespace's lock while we look, for a little longer than a renewal takes to come round. No
+    /// clock but our own is asked: another machine's may be wrong, and a holder that was killed a moment ago leaves a
+    /// fresh lock too.
+    async fn living(&self, namespace: &str) -> Result<Option<Holding>, Failure>;
+
     /// How often a holder renews; a Lease is good for [`RENEWALS`] times this.
     fn renew_every(&self) -> SignedDuration;
 }

@@ -66,7 +66,8 @@ pub(crate) async fn abort(
     {
         return Ok(Exit::NeedsPerson);
     }
-    if running::alive(&wired.world, &book).await?.is_some() && !matches!(book.run.phase, Phase::Held { .. }) {
+    let rests = matches!(book.run.phase, Phase::Held { .. });
+    if !rests && lives(wired, &book, console).await? {
         let user = wired.world.look.identify(&book.plan.namespace).await?.user;
         running::request(&wired.world, &run, Request::Abort, &user).await?;
         let progress = Progress::new(console.clone(), book.plan.clone());
@@ -92,6 +93,14 @@ async fn open(wired: &Wired, run: &RunId) -> Result<Book, CliError> {
     })
 }
 
+/// Whether somebody carries the run out.
+async fn lives(wired: &Wired, book: &Book, console: &Console) -> Result<bool, CliError> {
+    if running::holding(&wired.world, book).await?.is_some() {
+        console.say("its lock is held: looking for some seconds whether its runner lives");
+    }
+    Ok(running::alive(&wired.world, book).await?.is_some())
+}
+
 async fn go_on(
     global: &Global,
     wired: &Wired,
@@ -104,9 +113,9 @@ async fn go_on(
     let cluster = wired.world.look.identify(&book.plan.namespace).await?;
     let allow = allowances(wired, &arguments.accept_revert);
     let progress = Arc::new(Progress::new(console.clone(), book.plan.clone()));
-    if let Some(holding) = running::alive(&wired.world, book).await? {
+    if let Some(holding) = running::holding(&wired.world, book).await? {
         console.say(&format!(
-            "its lock is fresh ({} on {}): looking for up to half a minute whether that runner lives",
+            "its lock is held ({} on {}): looking for up to half a minute whether that runner lives",
             holding.holder.user, holding.holder.host
         ));
     }

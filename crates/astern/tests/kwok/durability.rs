@@ -88,6 +88,48 @@ spec: {{holderIdentity: gone, leaseDurationSeconds: 15, renewTime: 2020-01-01T00
     place.assert_restored(&["shop"]);
 }
 
+/// A Lease as a holder elsewhere leaves it, who says that it is this time now.
+fn held_elsewhere(place: &Place, renewed_at: &str) {
+    let holder = r#"{"id":"other","user":"first@example.test","host":"elsewhere","pid":1}"#;
+    place.apply(&format!(
+        "apiVersion: coordination.k8s.io/v1
+kind: Lease
+metadata:
+  name: astern
+  annotations:
+    astern.dev/run: r20200101-000000-0000
+    astern.dev/journal: Secrets in namespace another
+    astern.dev/holder: '{holder}'
+spec: {{holderIdentity: other, leaseDurationSeconds: 15, renewTime: {renewed_at}}}
+"
+    ));
+}
+
+#[test]
+fn a_holder_lives_as_long_as_it_is_seen_to_renew_whatever_its_clock_says() {
+    let place = Place::new("clocks");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 1);
+    held_elsewhere(&place, "2020-01-01T00:00:00.000000Z");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut second = 0;
+            while !done.load(std::sync::atomic::Ordering::SeqCst) {
+                second = (second + 1) % 60;
+                held_elsewhere(&place, &format!("2020-01-01T00:01:{second:02}.000000Z"));
+                std::thread::sleep(Duration::from_secs(2));
+            }
+        });
+        let refused = place.astern(&["plan"]);
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        refused.expect(3)
+    });
+    assert!(refused.err.contains("AST0220"), "{}", refused.err);
+    held_elsewhere(&place, "2099-01-01T00:00:00.000000Z");
+    place.astern(&["plan"]).expect(0);
+}
+
 #[test]
 fn closing_the_terminal_ends_the_watching_and_not_the_run() {
     let place = Place::new("terminal");

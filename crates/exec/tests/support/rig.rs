@@ -329,6 +329,10 @@ impl Lock for OpenLock {
         Ok(None)
     }
 
+    async fn living(&self, _: &str) -> Result<Option<Holding>, Failure> {
+        Ok(None)
+    }
+
     fn renew_every(&self) -> SignedDuration {
         SignedDuration::from_secs(5)
     }

@@ -1,13 +1,10 @@
 //! Whether the user may do something, and whether somebody else is at work: the two questions about people.
 
-use super::super::fetch::{Part, get, post};
-use super::super::workload::time;
+use super::super::fetch::post;
 use crate::failure::{Attempt, Verb};
-use crate::lock::LEASE;
-use astern_model::choice::clock;
-use astern_model::failure::FailureClass;
+use crate::lock::{LeaseLock, told};
 use astern_model::question::Answer;
-use jiff::{SignedDuration, Timestamp};
+use astern_port::lock::Lock as _;
 use kube::Client;
 use serde_json::{Value, json};
 
@@ -116,59 +113,21 @@ fn allowed(answer: &Value, wish: &Wish<'_>) -> Answer {
     }
 }
 
-/// Looks at the run lock of a namespace. A look only: taking it is what decides.
+/// Looks at the run lock of a namespace, for the time of a renewal where somebody holds it. A look only: taking it is
+/// what decides.
 pub(super) async fn lock_free(client: &Client, namespace: &str) -> Answer {
-    let operation = format!("read lease/{LEASE} in namespace {namespace}");
-    let attempt = Attempt::new(Verb::Get, "leases", operation);
-    let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
-    match get::<Value>(client, &path, LEASE, Part::Whole, &attempt).await {
-        Ok(lease) => free(&lease, Timestamp::now()),
-        Err(failure) if failure.class == FailureClass::Permanent => Answer::Yes,
+    match LeaseLock::new(client.clone()).living(namespace).await {
+        Ok(None) => Answer::Yes,
+        Ok(Some(holding)) => Answer::No {
+            why: format!("{}; it is renewed", told(&holding)),
+        },
         Err(failure) => Answer::Unknown { why: failure.message },
-    }
-}
-
-fn free(lease: &Value, now: Timestamp) -> Answer {
-    let holder = lease
-        .pointer("/spec/holderIdentity")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let renewed = time(lease.pointer("/spec/renewTime"));
-    let seconds = lease
-        .pointer("/spec/leaseDurationSeconds")
-        .and_then(Value::as_i64)
-        .unwrap_or(0);
-    let lasts = |at: Timestamp| now.duration_since(at) <= SignedDuration::from_secs(seconds);
-    match renewed {
-        _ if holder.is_empty() => Answer::Yes,
-        Some(at) if lasts(at) => {
-            let holding = crate::lock::holding_in(lease);
-            let told = holding.map_or_else(|| holder.to_owned(), |holding| crate::lock::told(&holding));
-            Answer::No {
-                why: format!("{told}; renewed {}", clock(at)),
-            }
-        }
-        _ => Answer::Yes,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_lease_is_free_once_nobody_renews_it() {
-        let check = |spec: Value, free_now: bool| {
-            let answer = free(&json!({"spec": spec}), "2026-01-01T00:01:00Z".parse().unwrap());
-            assert_eq!(answer == Answer::Yes, free_now, "{spec}: {answer:?}");
-        };
-        let held =
-            |renewed: &str| json!({"holderIdentity": "h", "leaseDurationSeconds": 15, "renewTime": renewed});
-        check(json!({}), true);
-        check(json!({"holderIdentity": ""}), true);
-        check(held("2026-01-01T00:00:50.000000Z"), false);
-        check(held("2026-01-01T00:00:40.000000Z"), true);
-    }
 
     #[test]
     fn a_right_is_taken_from_the_list_of_rights_only_where_it_holds_for_every_object() {
