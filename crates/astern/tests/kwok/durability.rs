@@ -131,6 +131,39 @@ fn a_holder_lives_as_long_as_it_is_seen_to_renew_whatever_its_clock_says() {
 }
 
 #[test]
+fn a_run_whose_journal_is_damaged_in_the_cluster_is_not_resumed_and_says_which_record() {
+    let place = Place::new("damaged");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 8);
+    let mut watcher = place.rollback();
+    let run = place.run_under_way("shop");
+    signal("-KILL", &place.runner());
+    watcher.kill().unwrap();
+    watcher.wait().unwrap();
+    // Its Secrets are immutable: whoever edits one makes it anew.
+    let name = format!("secret/astern-run-{run}-000002");
+    let mut secret = place.get(&name);
+    let metadata = secret["metadata"].as_object_mut().unwrap();
+    metadata.retain(|key, _| ["name", "namespace", "labels"].contains(&key.as_str()));
+    secret["data"]["records.gz"] = serde_json::json!("bm8gcmVjb3Jkcw==");
+    place.kubectl(&["delete", &name]);
+    place.put(&secret);
+    let writers = place.writers();
+    for words in [
+        &["resume", &run, "--yes"][..],
+        &["abort", &run, "--yes"],
+        &["attach", &run],
+    ] {
+        let refused = place.astern(words).expect(6);
+        for word in ["AST0402", "record 2", "astern status"] {
+            assert!(refused.err.contains(word), "{words:?}: {}", refused.err);
+        }
+    }
+    assert_eq!(place.writers(), writers);
+    place.astern(&["status"]).expect(0);
+}
+
+#[test]
 fn closing_the_terminal_ends_the_watching_and_not_the_run() {
     let place = Place::new("terminal");
     place.platform("");
