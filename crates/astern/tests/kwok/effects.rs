@@ -1,6 +1,6 @@
 //! What a rollback leaves on the objects: all of the good version, nothing of the bad one, and everything of others.
 
-use crate::manifest::{crashing, deployment, pod, workload};
+use crate::manifest::{crashing, deployment, pod, says, workload};
 use crate::support::Place;
 use serde_json::{Value, json};
 
@@ -156,4 +156,102 @@ fn every_kind_and_strategy_of_workload_goes_back_in_one_run() {
         "jsonpath={.items[*].spec.containers[0].image}",
     ]);
     assert!(!images.contains("v2"), "{images}");
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+fn applied_by_the_server(place: &Place, object: &Value, more: &[&str]) -> bool {
+    let file = place.file("server-side.json");
+    std::fs::write(&file, object.to_string()).unwrap();
+    let words = [
+        "apply",
+        "--server-side",
+        "--field-manager=pipeline",
+        "-f",
+        file.to_str().unwrap(),
+    ];
+    let tried = std::process::Command::new("kubectl")
+        .args(["-n", &place.namespace])
+        .args([&words[..], more].concat())
+        .env("KUBECONFIG", crate::support::kubeconfig())
+        .output()
+        .unwrap();
+    tried.status.success()
+}
+
+#[test]
+fn after_server_side_apply_nothing_is_remembered_and_the_next_apply_takes_its_fields_back_by_force() {
+    let place = Place::new("server-side");
+    place.platform("  workloads: [{name: api}]\n");
+    for name in ["api", "twin"] {
+        assert!(applied_by_the_server(&place, &first(name), &[]));
+        place.kubectl(&[
+            "rollout",
+            "status",
+            &format!("deployment/{name}"),
+            "--timeout=60s",
+        ]);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    for name in ["api", "twin"] {
+        assert!(applied_by_the_server(&place, &second(name), &[]));
+    }
+    place.until_it_crashes();
+    let done = place.roll_back(&[]).expect(0);
+    says(&done, &["AST0229", "managed by pipeline", "--force-conflicts"]);
+    let annotations = place.get("deployment/api")["metadata"]["annotations"].clone();
+    assert_eq!(annotations[LAST_APPLIED], Value::Null);
+    // The release that mends v2 has v1's fields.
+    let mended = |name: &str| {
+        let text = first(name).to_string().replace(":v1", ":v3");
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    assert!(
+        !applied_by_the_server(&place, &mended("api"), &[]),
+        "it was said to conflict"
+    );
+    for name in ["api", "twin"] {
+        assert!(applied_by_the_server(
+            &place,
+            &mended(name),
+            &["--force-conflicts"]
+        ));
+    }
+    let expected = template(&place, "twin").to_string().replace("twin", "api");
+    assert_eq!(template(&place, "api").to_string(), expected);
+}
+
+#[test]
+fn of_a_stateful_set_last_applied_comes_back_as_its_revision_remembers_it() {
+    let place = Place::new("set-applied");
+    place.platform("  workloads: [{name: db, kind: StatefulSet}]\n");
+    let set = |object: Value, name: &str| {
+        workload(
+            "StatefulSet",
+            name,
+            object["spec"]["template"].clone(),
+            json!({ "replicas": 1, "serviceName": name, "podManagementPolicy": "Parallel" }),
+        )
+    };
+    for name in ["db", "twin"] {
+        place.roll_out(&set(first(name), name));
+        place.put(&set(second(name), name));
+    }
+    place.until("the crash loops", 60, |place| {
+        place
+            .kubectl(&["get", "pods"])
+            .matches("CrashLoopBackOff")
+            .count()
+            == 2
+    });
+    place.roll_back(&[]).expect(0);
+    let annotations = place.get("statefulset/db")["metadata"]["annotations"].clone();
+    let remembered: Value = serde_json::from_str(annotations[LAST_APPLIED].as_str().unwrap()).unwrap();
+    assert_eq!(remembered["spec"]["template"], first("db")["spec"]["template"]);
+    for name in ["db", "twin"] {
+        place.put(&set(third(name), name));
+    }
+    let template = |name: &str| place.get(&format!("statefulset/{name}"))["spec"]["template"].clone();
+    let expected = template("twin").to_string().replace("twin", "db");
+    assert_eq!(template("db").to_string(), expected);
 }
