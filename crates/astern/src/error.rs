@@ -223,7 +223,23 @@ impl From<ExecError> for CliError {
                 "astern resume {}   takes it over once its runner is gone",
                 holding.run
             )),
-            ExecError::Lock(_) => converted.code("AST0407"),
+            ExecError::Lock(_) => Self {
+                exit: Exit::Refused,
+                ..converted
+            }
+            .code("AST0407"),
+            ExecError::LockLost { run, .. } => converted
+                .code("AST0407")
+                .hint(format!(
+                    "astern attach {run}   shows whether somebody goes on with it"
+                ))
+                .hint(format!("astern resume {run}   goes on where nobody does")),
+            ExecError::NotBegun { .. } => Self {
+                exit: Exit::Input,
+                ..converted
+            }
+            .code("AST0409")
+            .hint("start it again once the journal can be written"),
             ExecError::Superseded { run, .. } => converted
                 .code("AST0408")
                 .hint(format!("astern attach {run}   shows how it goes on")),
@@ -288,5 +304,35 @@ pub(crate) fn no_plan(no_plan: NoPlan) -> CliError {
             error.hint("astern status   lists the workloads of the namespace")
         }
         NoPlan::Failed(failure) => failure.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use astern_model::id::RunId;
+    use astern_port::FailureClass;
+
+    #[test]
+    fn what_was_never_begun_needs_no_person_and_what_was_left_does() {
+        let source = || Failure::new(FailureClass::Refused, "write the journal", "the disk is full");
+        let run = || RunId::from("r1");
+        let check = |error: ExecError, exit: Exit, code: &str| {
+            let told = CliError::from(error);
+            assert_eq!((told.exit, told.code.as_deref()), (exit, Some(code)));
+        };
+        check(ExecError::Lock(source()), Exit::Refused, "AST0407");
+        let (run, source) = (run(), source());
+        let not_begun = ExecError::NotBegun {
+            run: run.clone(),
+            source: source.clone(),
+        };
+        check(not_begun, Exit::Input, "AST0409");
+        let lost = ExecError::LockLost {
+            run: run.clone(),
+            source: source.clone(),
+        };
+        check(lost, Exit::NeedsPerson, "AST0407");
+        check(ExecError::Journal { run, source }, Exit::NeedsPerson, "AST0409");
     }
 }

@@ -85,9 +85,27 @@ pub enum ExecError {
         /// Who.
         holding: Box<Holding>,
     },
-    /// The lock could not be taken.
-    #[error("the run lock could not be taken")]
+    /// The lock could not be taken: nothing was begun.
+    #[error("the run lock could not be taken; nothing was begun")]
     Lock(#[source] Failure),
+    /// The lock was lost on the way.
+    #[error("the run lock was lost; {run} stopped here")]
+    LockLost {
+        /// The run.
+        run: RunId,
+        /// How.
+        #[source]
+        source: Failure,
+    },
+    /// The plan could not be written down: there is no run.
+    #[error("run {run} could not be written down, so it was not begun: nothing was changed")]
+    NotBegun {
+        /// The run that there would be.
+        run: RunId,
+        /// What the store said.
+        #[source]
+        source: Failure,
+    },
     /// The run was taken over by another holder: this one has written nothing since.
     #[error("run {run} was taken over by another holder (epoch {by}); this one wrote nothing after that")]
     Superseded {
@@ -157,7 +175,7 @@ impl Driver {
             Err(error) => {
                 // Nobody could resume what is not written down; the lock must not outlive it.
                 unlock(&ports, &namespaces(approved.plan()), &run, &holder).await;
-                return Err(ExecError::from_append(&run, error));
+                return Err(ExecError::not_begun(&run, error));
             }
         };
         let facts = vec![Event::Saved {
@@ -573,12 +591,11 @@ impl Driver {
     async fn lost(&mut self) -> Result<(), ExecError> {
         self.tasks.shutdown().await;
         self.fold_in_others().await?;
-        let why = "the run lock was lost: it could not be renewed in time";
-        Err(ExecError::Lock(Failure::new(
-            FailureClass::Conflict,
-            "keep the run lock",
-            why,
-        )))
+        let why = "somebody else has it, since it could not be renewed in time";
+        Err(ExecError::LockLost {
+            run: self.book.id.clone(),
+            source: Failure::new(FailureClass::Conflict, "keep the run lock", why),
+        })
     }
 
     /// Appends what is known and what was decided, as one batch. Facts survive a conflict; decisions are made again
@@ -895,6 +912,13 @@ fn unanswered(phrase: &str) -> Failure {
 }
 
 impl ExecError {
+    fn not_begun(run: &RunId, error: AppendError) -> Self {
+        match Self::from_append(run, error) {
+            Self::Journal { run, source } => Self::NotBegun { run, source },
+            other => other,
+        }
+    }
+
     fn from_append(run: &RunId, error: AppendError) -> Self {
         match error {
             AppendError::Fenced { by } => Self::Superseded { run: run.clone(), by },

@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::runner::{self, Handover, Task};
 use crate::wiring::{Wired, holder};
 use astern_app::history;
-use astern_app::running::{self, Rest, Runner, Wish};
+use astern_app::running::{self, Rest, RunError, Runner, Wish};
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
 use astern_model::choice::human;
@@ -154,7 +154,10 @@ pub(crate) async fn watch(
     let mut every = tokio::time::interval(std::time::Duration::from_millis(500));
     loop {
         tokio::select! {
-            book = &mut watching => return rest(wired, &book?, format, console),
+            book = &mut watching => {
+                let book = book.map_err(|error| out_of_sight(run, error))?;
+                return rest(wired, &book, format, console);
+            }
             _ = every.tick() => progress.tick(),
             _ = tokio::signal::ctrl_c() => {
                 if let Some(exit) = interrupted(wired, run, console).await? {
@@ -162,6 +165,20 @@ pub(crate) async fn watch(
                 }
             }
         }
+    }
+}
+
+/// A journal that cannot be read any more ends the watching, and says nothing of the run.
+fn out_of_sight(run: &RunId, error: RunError) -> CliError {
+    match &error {
+        RunError::Book(BookError::Store { .. }) | RunError::Look(_) => CliError {
+            exit: Exit::Interrupted,
+            ..CliError::from(error)
+        }
+        .hint(format!(
+            "astern attach {run}   shows whether it goes on, once the journal can be read"
+        )),
+        _ => error.into(),
     }
 }
 
