@@ -90,9 +90,14 @@ pub(crate) fn rollout_deadline(view: &View<'_>, forecast: &Forecast) -> SignedDu
     patience.max(tripled).min(ROLLOUT_DEADLINE_MAX)
 }
 
-/// The deletion of a running pod of `template`: it may use its whole grace period.
-pub(crate) fn deletion(template: &Template) -> Forecast {
-    let expected = SignedDuration::from_secs(grace(template).saturating_add(REQUEST_SECONDS));
+/// The deletion of a running pod of `template`: it may use its whole grace period. Where the service has one less
+/// without it, the pod before it must serve `anew` first.
+pub(crate) fn deletion(template: &Template, anew: Option<&Template>) -> Forecast {
+    let renewal = anew.map_or(0, ready_seconds);
+    let expected = grace(template)
+        .saturating_add(REQUEST_SECONDS)
+        .saturating_add(renewal);
+    let expected = SignedDuration::from_secs(expected);
     Forecast {
         expected,
         basis: Basis::Probes,
@@ -102,6 +107,12 @@ pub(crate) fn deletion(template: &Template) -> Forecast {
 /// How long the deletion of a pod of `template` may take, the controller's taking in of the template with it.
 pub(crate) fn deletion_deadline(template: &Template) -> SignedDuration {
     SignedDuration::from_secs(grace(template).saturating_add(DELETE_SLACK_SECONDS)).min(ROLLOUT_DEADLINE_MAX)
+}
+
+/// The same where only deletions replace pods, with the wait for those before it. The effect bounds that wait by
+/// itself, within this.
+pub(crate) fn renewal_deadline(template: &Template) -> SignedDuration {
+    (deletion_deadline(template) + PROGRESS_DEADLINE + PROGRESS_SLACK).min(ROLLOUT_DEADLINE_MAX)
 }
 
 /// How old a pod of `template` may be before not being ready counts against it: what its own probes allow.

@@ -224,7 +224,7 @@ fn of_pods(one: &Move<'_>) -> Vec<String> {
     if !old.is_empty() {
         let serving = old.iter().filter(|pod| pod.ready).count();
         remarks.push(format!(
-            "{target} is OnDelete: {} deleted one after the other, which is irreversible; {serving} of them ready now, and no step waits for one to serve before the next goes",
+            "{target} is OnDelete: {} deleted one after the other, which is irreversible; {serving} of them ready now, and one that is goes only once those before it serve again",
             match old.len() {
                 1 => "1 pod is".to_owned(),
                 many => format!("{many} pods are"),

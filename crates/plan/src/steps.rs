@@ -248,13 +248,17 @@ fn deletions(one: &Move<'_>) -> Vec<Step> {
             )
         });
     let (old, _) = on_delete(one.view, &one.to.template);
-    let replaced = old.into_iter().map(|pod| {
-        delete(
-            one,
-            pod,
-            DeleteWhy::OnDelete,
-            forecast::deletion(&one.view.workload.template),
-        )
+    let replaced = old.into_iter().enumerate().map(|(place, pod)| {
+        let anew = (pod.ready && place > 0).then(|| one.expected_template());
+        Step {
+            deadline: forecast::renewal_deadline(&one.view.workload.template),
+            ..delete(
+                one,
+                pod,
+                DeleteWhy::OnDelete,
+                forecast::deletion(&one.view.workload.template, anew),
+            )
+        }
     });
     stuck.chain(replaced).collect()
 }

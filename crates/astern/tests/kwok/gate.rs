@@ -368,6 +368,53 @@ fn ordered(template: Value) -> Value {
 }
 
 #[test]
+fn pods_that_serve_and_that_only_a_deletion_replaces_go_one_by_one_as_those_before_them_serve_again() {
+    let place = Place::new("one-by-one");
+    place.platform("");
+    let set = |version: &str| {
+        let mut template = pod("db", version);
+        template["metadata"]["annotations"] = json!({ "kwok.astern.dev/ready-after": "3s" });
+        let spec = json!({ "replicas": 3, "serviceName": "db", "updateStrategy": { "type": "OnDelete" },
+            "podManagementPolicy": "Parallel" });
+        workload("StatefulSet", "db", template, spec)
+    };
+    let ready = |place: &Place| {
+        let ready = "jsonpath={range .items[*]}{.status.conditions[?(@.type==\"Ready\")].status} {end}";
+        let said = place.kubectl(&["get", "pods", "-o", ready]);
+        said.split_whitespace().filter(|word| *word == "True").count()
+    };
+    place.put(&set("v1"));
+    place.until("pods of v1", 60, |place| ready(place) == 3);
+    place.put(&set("v2"));
+    place.kubectl(&["delete", "pods", "--all"]);
+    place.until("pods of v2", 60, |place| ready(place) == 3);
+    let words = [
+        "rollback",
+        "--to",
+        "db=image:v1",
+        "--yes",
+        "--reason",
+        "customers complain",
+    ];
+    let mut run = place.start(&words);
+    let mut least = 3;
+    while run.try_wait().unwrap().is_none() {
+        least = least.min(ready(&place));
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    let done = crate::support::Done::from(run.wait_with_output().unwrap());
+    assert!(matches!(done.code, 0 | 5), "{done:?}");
+    let images = [
+        "get",
+        "pods",
+        "-o",
+        "jsonpath={.items[*].spec.containers[0].image}",
+    ];
+    assert_eq!(place.kubectl(&images), "db:v1 db:v1 db:v1");
+    assert_eq!(least, 2, "so many served at the worst moment");
+}
+
+#[test]
 fn a_stateful_set_stuck_on_its_broken_pod_is_unblocked() {
     unblocked("ordered", &["v2"]);
 }

@@ -7,9 +7,10 @@ use super::evidence;
 use super::object::Object;
 use super::pod::PodView;
 use super::revision::template_in;
-use super::rollout::{Belongs, Member, Rollout, rollout};
+use super::rollout::{Belongs, Lack, Member, Rollout, not_renewed, rollout};
 use super::standing::{Finding, Outlook, Sight, Standing, Suspect, told};
 use super::watch::{Followed, Many, many, one, watching};
+use astern_model::choice::human;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::workload::After;
@@ -30,6 +31,10 @@ const READ_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// A deadline has passed: a person waits for the failure, and it does not wait long for its explanation.
 const EXPLAINED_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// How long a pod of an `OnDelete` workload may take to come back and serve before the next is left alone: what a
+/// Deployment that says nothing allows itself.
+const RENEWED_WITHIN: std::time::Duration = std::time::Duration::from_secs(600);
 
 /// What stands is seen within two requests; a server that needs longer than this is away.
 const LOOKED_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
@@ -170,6 +175,74 @@ async fn looked(access: &Access, seen: &Seen, wait: &Wait<'_>) -> Result<Option<
             }
         }
     }
+}
+
+/// Returns once the pods of an `OnDelete` workload that were deleted before are there again and serve.
+///
+/// # Errors
+/// `Permanent` when they cannot, or do not within [`RENEWED_WITHIN`]: then whoever asks deletes nothing.
+pub(crate) async fn renewed(access: &Access, seen: &Seen, wait: &Wait<'_>) -> Result<(), Failure> {
+    let mut lack = None;
+    let until_renewed = until_renewed(access, seen, wait, &mut lack);
+    match tokio::time::timeout(RENEWED_WITHIN, until_renewed).await {
+        Ok(done) => done,
+        Err(_) => {
+            let why: String =
+                lack.map_or_else(|| "its pods cannot be seen".to_owned(), |lack: Lack| lack.why);
+            let after = SignedDuration::try_from(RENEWED_WITHIN).unwrap_or(SignedDuration::MAX);
+            Err(not_renewed_in(wait, &format!("{why} after {}", human(after))))
+        }
+    }
+}
+
+async fn until_renewed(
+    access: &Access,
+    seen: &Seen,
+    wait: &Wait<'_>,
+    lack: &mut Option<Lack>,
+) -> Result<(), Failure> {
+    let mut workload = one(
+        workloads(access, wait.target),
+        &wait.target.name,
+        watching(wait.target.kind.plural(), wait.operation),
+    );
+    let mut now = is_there(workload.next().await?, wait)?;
+    let mut pods = pods(access, wait, &now)?;
+    let mut watch = Watched::new(access, seen, wait);
+    loop {
+        let mut again = None;
+        if pods.known().is_some() {
+            let members = watch.members(pods.known());
+            let unresolved = needed(&now, &members);
+            if unresolved.is_empty() {
+                *lack = not_renewed(&now, &members);
+                match lack {
+                    None => return Ok(()),
+                    Some(Lack { why, for_good: true }) => return Err(not_renewed_in(wait, why)),
+                    Some(_) => {}
+                }
+            } else {
+                match watch.read(unresolved).await? {
+                    Reading::Later => again = Some(READ_AGAIN),
+                    Reading::Done | Reading::Nothing => continue,
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            next = workload.next() => now = is_there(next?, wait)?,
+            change = pods.changed() => change?,
+            () = sleep(again) => {}
+        }
+    }
+}
+
+fn not_renewed_in(wait: &Wait<'_>, why: &str) -> Failure {
+    let message = format!("{why}; this pod was not deleted, so that no more of the service is missing");
+    Failure::new(FailureClass::Permanent, wait.operation, message).hint(format!(
+        "kubectl get pods -n {} shows them; once they serve, `astern resume RUN` goes on with the next",
+        wait.target.namespace
+    ))
 }
 
 /// Which pod of the template does not serve, and why: its trouble, its last warning, its last lines. Nothing where it

@@ -1,13 +1,14 @@
 //! Deleting one pod that stands in the way. Owns what is read, what is decided and the deletion; the pod that comes
 //! in its place is the controller's.
 
+use super::Seen;
 use super::access::Access;
 use super::await_rollout;
 use super::fence;
 use super::mask::{self, Masks};
 use super::object::{Object, writer_phrase};
 use super::pin;
-use super::pod::{node, trouble_with};
+use super::pod::{is_ready as serves, node, trouble_with};
 use super::stamp::{Claim, EPOCH, MARKS, RUN, epoch_in, fenced, found as marks_on};
 use super::watch::{Followed, one, watching};
 use astern_model::choice::human;
@@ -63,10 +64,12 @@ pub(crate) async fn prepare(access: &Access, deletion: &Deletion<'_>) -> Result<
     })
 }
 
-/// Deletes the pod with its own grace period, once the controller has taken the template in. A pod that is gone, or
+/// Deletes the pod with its own grace period, once the controller has taken the template in; and one that serves and
+/// that only a deletion replaces, once those before it serve again. A pod that is gone, or
 /// on its way out, needs no deletion, and one that serves by now stands in nobody's way.
 pub(crate) async fn apply(
     access: &Access,
+    seen: &Seen,
     deletion: &Deletion<'_>,
     claim: &Claim<'_>,
 ) -> Result<After, Failure> {
@@ -77,6 +80,15 @@ pub(crate) async fn apply(
         operation,
         ..
     } = *deletion;
+    if deletion.why == &DeleteWhy::OnDelete && is_missed(access, deletion).await? {
+        let wait = await_rollout::Wait {
+            target,
+            uid: deletion.uid,
+            template: deletion.template,
+            operation,
+        };
+        await_rollout::renewed(access, seen, &wait).await?;
+    }
     observed(access, deletion, claim).await?;
     let gone = After::Deleted { uid: pod_uid.clone() };
     let Some(found) = access.pod(&target.namespace, pod, operation).await? else {
@@ -98,6 +110,14 @@ pub(crate) async fn apply(
     }
     access.delete(&found, &target.namespace, operation).await?;
     Ok(gone)
+}
+
+/// Whether the pod serves now, so that the service has one less without it.
+async fn is_missed(access: &Access, deletion: &Deletion<'_>) -> Result<bool, Failure> {
+    let found = access
+        .pod(&deletion.target.namespace, deletion.pod, deletion.operation)
+        .await?;
+    Ok(found.is_some_and(|found| is_it(&found, deletion.pod_uid) && serves(&found)))
 }
 
 /// Finds out whether the pod is gone or on its way out. A deletion leaves no key; whoever asked for it, it is there.

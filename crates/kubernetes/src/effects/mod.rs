@@ -190,7 +190,7 @@ impl Workloads for KubernetesWorkloads {
                     why,
                     operation,
                 };
-                delete_pod::apply(&self.access, &deletion, claim).await
+                delete_pod::apply(&self.access, &self.seen, &deletion, claim).await
             }
             (
                 _,

@@ -158,7 +158,7 @@ fn revision(target: &Target, workload: &Uid, pod: &Pod) -> Option<String> {
     }
 }
 
-fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
 }
 

@@ -4,6 +4,7 @@
 use super::object::{Object, writer_phrase};
 use super::pin;
 use super::pod::PodView;
+use astern_model::evidence::Trouble;
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::target::WorkloadKind;
 use astern_model::workload::Strategy;
@@ -96,6 +97,41 @@ pub(crate) fn rollout(now: &Object, uid: &Uid, template: &TemplateHash, members:
         desired: asked.desired,
         digests,
     }
+}
+
+/// Why the next pod of an `OnDelete` workload stays for now, if it does: a pod that was deleted before it has not come
+/// back yet, or does not serve.
+pub(crate) fn not_renewed(now: &Object, members: &[Member]) -> Option<Lack> {
+    let lacking = members
+        .iter()
+        .find(|member| is_target(member) && member.stands() && !member.pod.ready);
+    if let Some(Member { pod, .. }) = lacking {
+        return Some(Lack {
+            why: match &pod.trouble {
+                Some(trouble) => format!(
+                    "pod/{} of the new template does not serve ({})",
+                    pod.name,
+                    trouble.phrase()
+                ),
+                None => format!("pod/{} of the new template does not serve yet", pod.name),
+            },
+            for_good: pod.trouble.as_ref().is_some_and(Trouble::cannot_pass),
+        });
+    }
+    let desired = asked(now).desired;
+    let there = members.iter().filter(|member| member.stands()).count();
+    (there < usize::try_from(desired).unwrap_or(usize::MAX)).then(|| Lack {
+        why: format!("{there} of {desired} pods are there"),
+        for_good: false,
+    })
+}
+
+/// What a workload lacks before its next pod may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lack {
+    pub(crate) why: String,
+    /// Whether waiting does not mend it.
+    pub(crate) for_good: bool,
 }
 
 /// What the workload asks for.
@@ -277,6 +313,32 @@ mod tests {
             Rollout::Moved { message } => message,
         };
         assert!(told.starts_with(expected), "{row} {changes}: {told}");
+    }
+
+    #[test]
+    fn the_next_pod_of_an_on_delete_workload_goes_once_those_before_it_serve() {
+        let check = |row: &str, trouble: Option<Trouble>, expected: Option<(&str, bool)>| {
+            let mut members = pods(row);
+            let lacking = members.iter_mut().filter(|member| !member.pod.ready);
+            lacking.for_each(|member| member.pod.trouble.clone_from(&trouble));
+            let lack = not_renewed(&workload(WorkloadKind::StatefulSet, &json!({})), &members);
+            let told = lack.as_ref().map(|lack| (lack.why.as_str(), lack.for_good));
+            assert_eq!(told, expected, "{row}");
+        };
+        let crashes = Trouble::CrashLoop {
+            container: "a".to_owned(),
+            exit_code: None,
+            restarts: 3,
+            last_line: None,
+        };
+        check("ooo", None, None);
+        check("oot", None, None);
+        check("oo", None, Some(("2 of 3 pods are there", false)));
+        check("ooO", None, Some(("2 of 3 pods are there", false)));
+        let starts = "pod/web-2 of the new template does not serve yet";
+        check("ooT", None, Some((starts, false)));
+        let fails = "pod/web-2 of the new template does not serve (CrashLoopBackOff, 3 restarts)";
+        check("ooT", Some(crashes), Some((fails, true)));
     }
 
     #[test]

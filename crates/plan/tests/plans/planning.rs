@@ -347,16 +347,16 @@ fn an_on_delete_workload_has_a_step_for_each_pod_that_is_not_of_the_target() {
     wave 1
       template:statefulset/db: put statefulset/db back to v1.2.3 (revision 1) (1s, at most 45s)
     wave 2
-      delete:statefulset/db/db-2: delete pod/db-2, so that it is made anew (OnDelete) (6s, at most 1m 5s)
+      delete:statefulset/db/db-2: delete pod/db-2, so that it is made anew (OnDelete) (6s, at most 11m 15s)
     wave 3
-      delete:statefulset/db/db-1: delete pod/db-1, so that it is made anew (OnDelete) (6s, at most 1m 5s)
+      delete:statefulset/db/db-1: delete pod/db-1, so that it is made anew (OnDelete) (6s, at most 11m 15s)
     wave 4
       rollout:statefulset/db: wait until statefulset/db serves v1.2.3 (12s, at most 10m)
     ");
     insta::assert_snapshot!(plan.warnings.join("\n"), @r"
     evidence is missing (statefulset/db: logs were not read): graver rows decide without it
     1 pod of v1.2.3 still serves statefulset/db: 1 of 3 ready in all
-    statefulset/db is OnDelete: 2 pods are deleted one after the other, which is irreversible; 0 of them ready now, and no step waits for one to serve before the next goes
+    statefulset/db is OnDelete: 2 pods are deleted one after the other, which is irreversible; 0 of them ready now, and one that is goes only once those before it serve again
     ");
 }
 
