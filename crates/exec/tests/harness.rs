@@ -175,6 +175,73 @@ async fn a_write_that_arrives_late_is_refused_once_the_run_was_called_taken_back
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_reversal_repeats_without_a_second_effect() {
+    for fault in [
+        Fault::LostAnswer,
+        Fault::LostRequest,
+        Fault::ArrivesLater,
+        Fault::Transient,
+    ] {
+        for case in cases(OnFailure::Unwind) {
+            for place in 0.. {
+                let rig = Rig::new(case.clone());
+                let before = rig.twin.standing();
+                let Some((_, phrase)) = writing_steps(&rig).get(place).cloned() else {
+                    break;
+                };
+                let (_, last) = all_steps(&rig).pop().unwrap();
+                rig.twin.fail(&last, Fault::Permanent);
+                rig.twin.fail(&format!("back {phrase}"), fault);
+                let phase = rig.start().await.unwrap().book.run.phase;
+                assert!(
+                    matches!(phase, Phase::Finished(Outcome::Unwound { .. })),
+                    "{}: {phrase}: {fault:?}: {phase:?}",
+                    rig.case.name
+                );
+                assert_eq!(
+                    rig.twin.standing(),
+                    before,
+                    "{}: {phrase}: {fault:?}",
+                    rig.case.name
+                );
+                each_effect_once(&rig);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_crash_point_is_recovered_in_time_by_a_holder_whose_clock_is_an_hour_off() {
+    for ahead in [-3600, 3600] {
+        for case in cases(OnFailure::Hold) {
+            for place in 1.. {
+                let rig = Rig::new(case.clone());
+                let (_, phrase) = &writing_steps(&rig)[0];
+                rig.twin.fail(phrase, Fault::LostRequest);
+                rig.twin.points.arm(Some(place));
+                if rig.start_and_maybe_die().await.is_some() {
+                    break;
+                }
+                rig.twin.points.arm(None);
+                if !rig.begun().await {
+                    continue;
+                }
+                rig.ahead.store(ahead, Ordering::SeqCst);
+                let since = tokio::time::Instant::now();
+                let ended = rig.resume(false).await.unwrap();
+                restored(&rig, &ended.book.run.phase);
+                let took = since.elapsed();
+                assert!(
+                    took < Duration::from_secs(60),
+                    "{}: {place}: {took:?}",
+                    rig.case.name
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_step_holds_by_default_and_goes_on_when_resumed() {
     for case in cases(OnFailure::Hold) {
         let rig = Rig::new(case);

@@ -21,6 +21,7 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// A plan and the inventory it was made from.
+#[derive(Clone)]
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) inventory: Inventory,
@@ -41,6 +42,8 @@ pub(crate) fn cases(on_failure: OnFailure) -> Vec<Case> {
     };
     let mut on_delete = crashing(WorkloadKind::DaemonSet, "agent");
     on_delete.strategy = Strategy::OnDelete;
+    let mut many = on_delete.clone();
+    many.pods = (0..3).map(|place| nth(&many.pods[0], place)).collect();
     let waves = vec![
         crashing(WorkloadKind::Deployment, "web"),
         deployment(),
@@ -51,6 +54,7 @@ pub(crate) fn cases(on_failure: OnFailure) -> Vec<Case> {
         ("a paused Deployment", vec![paused], vec![]),
         ("a stuck StatefulSet", vec![stuck], vec![]),
         ("a DaemonSet with OnDelete", vec![on_delete], vec![]),
+        ("a DaemonSet with OnDelete and three pods", vec![many], vec![]),
         (
             "three Deployments in two waves",
             waves,
@@ -131,6 +135,16 @@ fn template(name: &str, version: &str) -> Template {
         "metadata": {"labels": {"app": name}},
         "spec": {"containers": [{"name": name, "image": format!("{name}:{version}")}]},
     }))
+}
+
+/// Another pod like this one, on another node.
+fn nth(pod: &Pod, place: usize) -> Pod {
+    Pod {
+        name: format!("{}{place}", pod.name),
+        uid: Uid(format!("{}-{place}", pod.uid)),
+        node: Some(format!("node-{place}")),
+        ..pod.clone()
+    }
 }
 
 /// A workload whose newest version crashes; the version before it served for hours.

@@ -25,7 +25,7 @@ use astern_wire::envelope;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 /// Everything behind one run.
@@ -35,6 +35,8 @@ pub(crate) struct Rig {
     pub(crate) journal: MemoryJournal,
     pub(crate) run: RunId,
     pub(crate) lock: Arc<OpenLock>,
+    /// By how many seconds the clock of whoever comes next is ahead.
+    pub(crate) ahead: AtomicI64,
     started: tokio::time::Instant,
 }
 
@@ -47,6 +49,7 @@ impl Rig {
             journal: MemoryJournal::default(),
             run: RunId::from("r1"),
             lock: Arc::default(),
+            ahead: AtomicI64::new(0),
             started: tokio::time::Instant::now(),
         }
     }
@@ -55,6 +58,7 @@ impl Rig {
         Ports {
             clock: Arc::new(PausedClock {
                 started: self.started,
+                ahead: SignedDuration::from_secs(self.ahead.load(Ordering::SeqCst)),
             }),
             journal: Arc::new(Watched {
                 journal: self.journal.clone(),
@@ -242,12 +246,13 @@ fn holder(id: &str) -> Holder {
 
 struct PausedClock {
     started: tokio::time::Instant,
+    ahead: SignedDuration,
 }
 
 #[async_trait]
 impl Clock for PausedClock {
     fn now(&self) -> Timestamp {
-        now() + SignedDuration::try_from(self.started.elapsed()).unwrap()
+        now() + SignedDuration::try_from(self.started.elapsed()).unwrap() + self.ahead
     }
 
     async fn sleep(&self, span: SignedDuration) {
