@@ -52,7 +52,7 @@ pub(crate) fn strange(now: &Object, before: &Before, run: &RunId) -> Option<Stri
     let moved = |name: &&str| now.annotation(name) != before.annotation(name);
     MARKS
         .iter()
-        .any(|name| moved(name))
+        .any(moved)
         .then(|| format!("run {another} has written it since this step was begun"))
 }
 
