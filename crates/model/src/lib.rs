@@ -18,6 +18,7 @@ pub mod assessment;
 pub mod choice;
 pub mod decision;
 pub mod evidence;
+pub mod mask;
 pub mod policy;
 
 pub mod diff;

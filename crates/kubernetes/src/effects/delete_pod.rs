@@ -5,7 +5,7 @@ use super::Seen;
 use super::access::Access;
 use super::await_rollout;
 use super::fence;
-use super::mask::{self, Masks};
+use super::mask;
 use super::object::{Object, writer_phrase};
 use super::pin;
 use super::pod::{is_ready as serves, node, trouble_with};
@@ -220,7 +220,7 @@ async fn troubled(access: &Access, deletion: &Deletion<'_>, pod: &Pod) -> Option
     let mut trouble = trouble_with(pod, &events.unwrap_or_default(), Timestamp::now())?;
     let quotes = mask::may_quote(&trouble);
     if let Some(words) = mask::words_of(&mut trouble) {
-        match Masks::of(access, pod, &deletion.target.namespace).await {
+        match mask::masks_of(access, pod, &deletion.target.namespace).await {
             Ok(masks) => *words = masks.apply(words),
             Err(failure) if quotes => *words = mask::not_shown(&failure.message),
             Err(_) => {}

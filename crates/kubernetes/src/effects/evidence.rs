@@ -2,9 +2,10 @@
 //! container. Owns reading them within a bound; decides nothing. What could not be had is said in its place.
 
 use super::access::Access;
-use super::mask::{self, Masks};
+use super::mask;
 use super::standing::Suspect;
 use crate::failure::{Attempt, Verb};
+use astern_model::mask::Masks;
 use k8s_openapi::api::core::v1::Event;
 use kube::api::LogParams;
 use std::time::Duration;
@@ -106,8 +107,8 @@ async fn masks(access: &Access, namespace: &str, suspect: &Suspect) -> Result<Ma
     let operation = format!("read pod/{} to mask what is said of it", suspect.name);
     let read = async {
         match access.pod(namespace, &suspect.name, &operation).await? {
-            Some(pod) => Masks::of(access, &pod, namespace).await,
-            None => Ok(Masks::of_secrets(&[])),
+            Some(pod) => mask::masks_of(access, &pod, namespace).await,
+            None => Ok(mask::of_secrets(&[])),
         }
     };
     read.await.map_err(|failure| failure.message)
@@ -218,7 +219,7 @@ mod tests {
             lines: vec!["event Unhealthy: Readiness probe failed: hunter22".to_owned()],
             node_comes: false,
         };
-        let masked = told.masked(&Masks::of_secrets(&[("keys", &secret)]));
+        let masked = told.masked(&mask::of_secrets(&[("keys", &secret)]));
         assert_eq!(
             masked.message,
             "RunContainerError: exec \"serve [masked:keys/token]\""

@@ -4,11 +4,12 @@
 
 use super::IN_FLIGHT;
 use super::fetch::{Part, get};
-use crate::effects::mask::{self, Masks, consumed, not_shown};
+use crate::effects::mask::{self, consumed, not_shown};
 use crate::failure::{Attempt, Verb};
 use astern_model::evidence::{Fact, Trouble};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::inventory::Inventory;
+use astern_model::mask::Masks;
 use astern_model::target::Target;
 use astern_model::workload::Workload;
 use futures::StreamExt as _;
@@ -96,7 +97,7 @@ impl Known {
             }
         }
         Self {
-            masks: Masks::of_secrets(&had),
+            masks: mask::of_secrets(&had),
             unread,
         }
     }

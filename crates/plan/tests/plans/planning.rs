@@ -305,7 +305,7 @@ fn a_stateful_set_that_was_fixed_forward_over_a_broken_pod_is_unblocked_too() {
     ]);
     insta::assert_snapshot!(steps(&plan), @r"
     wave 1
-      template:statefulset/db: put statefulset/db back to v1.2.3 (revision 1) (1s, at most 30s)
+      template:statefulset/db: put statefulset/db back to v1.2.3 (revision 1) (1s, at most 45s)
     wave 2
       delete:statefulset/db/db-2: delete pod/db-2, which cannot recover (CrashLoopBackOff, exit 1, 4 restarts) (1s, at most 1m 5s)
     wave 3
