@@ -215,8 +215,7 @@ impl Twin {
     async fn write(
         &self,
         spec: &Spec,
-        before: &Before,
-        stamp: &Stamp,
+        (before, stamp): (&Before, &Stamp),
         check: impl Fn(&State) -> Result<(), Failure>,
         there: impl Fn(&State) -> bool,
         change: impl Fn(&mut State),
@@ -454,8 +453,7 @@ impl Workloads for Twin {
                 let there = |state: &State| state.inventory.workloads[&target].template.hash() == to.template;
                 self.write(
                     spec,
-                    before,
-                    stamp,
+                    (before, stamp),
                     |state| state.check_pin(&target, pin),
                     there,
                     change,
@@ -469,8 +467,7 @@ impl Workloads for Twin {
                 let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
                 self.write(
                     spec,
-                    before,
-                    stamp,
+                    (before, stamp),
                     |state| state.check_pin(&target, pin),
                     there,
                     change,
@@ -512,7 +509,7 @@ impl Workloads for Twin {
                         .pods
                         .retain(|known| &known.name != pod);
                 };
-                self.write(spec, before, stamp, |_| Ok(()), gone, change, &name)
+                self.write(spec, (before, stamp), |_| Ok(()), gone, change, &name)
                     .await?;
                 Ok(After::Deleted { uid: pod_uid.clone() })
             }
@@ -572,14 +569,14 @@ impl Workloads for Twin {
                     state.set_template(&target, &kept);
                 };
                 let there = |state: &State| &state.inventory.workloads[&target].template.hash() == hash;
-                self.write(spec, before, stamp, |_| Ok(()), there, change, &name)
+                self.write(spec, (before, stamp), |_| Ok(()), there, change, &name)
                     .await
             }
             Before::Paused { paused, .. } => {
                 let change =
                     |state: &mut State| state.inventory.workloads.get_mut(&target).unwrap().paused = *paused;
                 let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
-                self.write(spec, before, stamp, |_| Ok(()), there, change, &name)
+                self.write(spec, (before, stamp), |_| Ok(()), there, change, &name)
                     .await
             }
             Before::Waiting { .. } => panic!("a wait is never taken back"),
