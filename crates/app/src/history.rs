@@ -126,6 +126,7 @@ async fn newest(journal: &dyn Journal, namespace: &str, most: usize) -> Result<V
         for opened in futures::future::join_all(some.iter().map(|run| Book::open(journal, run))).await {
             match opened {
                 Ok(book) if book.plan.namespace == namespace => books.push(book),
+                Err(error) if error.is_damaged() => {}
                 Err(BookError::Store { source, .. }) => return Err(source),
                 Ok(_) | Err(_) => {}
             }

@@ -6,7 +6,7 @@ use astern_app::running::RunError;
 use astern_exec::book::BookError;
 use astern_exec::driver::ExecError;
 use astern_kubernetes::connect::ConnectError;
-use astern_port::{Failure, FailureClass};
+use astern_port::Failure;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -154,7 +154,7 @@ impl From<BookError> for CliError {
             BookError::NoSuchRun { .. } => converted
                 .code("AST0401")
                 .hint("astern runs   lists the runs that this journal knows"),
-            error if damaged(error) => Self {
+            error if error.is_damaged() => Self {
                 exit: Exit::NeedsPerson,
                 ..converted
             }
@@ -164,16 +164,6 @@ impl From<BookError> for CliError {
             BookError::NotApproved { .. } => converted.code("AST0403").hint("start a new rollback"),
             BookError::Damaged { .. } | BookError::Illegal { .. } | BookError::Store { .. } => converted,
         }
-    }
-}
-
-/// Whether the run's records are not what was written: found out here, or by the store, which then cannot read them
-/// however often it is asked.
-fn damaged(error: &BookError) -> bool {
-    match error {
-        BookError::Damaged { .. } | BookError::Illegal { .. } => true,
-        BookError::Store { source, .. } => source.class == FailureClass::Permanent,
-        BookError::NoSuchRun { .. } | BookError::NotApproved { .. } => false,
     }
 }
 

@@ -6,8 +6,8 @@ use astern_model::approval::Approval;
 use astern_model::id::{Epoch, PlanHash, RunId, Seq};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Holder, Record};
-use astern_port::Failure;
 use astern_port::journal::{AppendError, Author, Entry, Journal};
+use astern_port::{Failure, FailureClass};
 use astern_wire::envelope::{self, OpenError};
 use jiff::Timestamp;
 
@@ -74,6 +74,18 @@ pub enum BookError {
         /// The run.
         run: RunId,
     },
+}
+
+impl BookError {
+    /// Whether the run's records are not what was written: found out here, or by the store, which then cannot read them
+    /// however often it is asked. Nobody can go on with such a run.
+    pub fn is_damaged(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Illegal { .. } => true,
+            Self::Store { source, .. } => source.class == FailureClass::Permanent,
+            Self::NoSuchRun { .. } | Self::NotApproved { .. } => false,
+        }
+    }
 }
 
 impl Book {

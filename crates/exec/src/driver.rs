@@ -834,7 +834,7 @@ async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Resul
     let take = || ports.lock.take(&namespaces, run, holder, &place);
     let mut taking = take().await.map_err(ExecError::Lock)?;
     if let Taking::Held(holding) = &taking
-        && is_nobodys(ports, holding, run).await
+        && is_nobodys(ports, &namespaces, holding, run).await
     {
         unlock(ports, &namespaces, &holding.run, &holding.holder).await;
         taking = take().await.map_err(ExecError::Lock)?;
@@ -848,10 +848,10 @@ async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Resul
     }
 }
 
-/// Whether a lock is what is left of a runner that died before it wrote its plan down, or after its run was over: then
-/// there is no run to resume.
-/// Only a journal of the same place can tell, and not by the clocks of two machines alone: it is looked at twice.
-async fn is_nobodys(ports: &Ports, holding: &Holding, run: &RunId) -> bool {
+/// Whether a lock is what is left of a runner that died before it wrote its plan down, or after its run was over, or
+/// whose journal was damaged since: then there is no run to resume.
+/// Only a journal of the same place can tell, and not by the clocks of two machines alone: a renewal is waited for.
+async fn is_nobodys(ports: &Ports, namespaces: &[String], holding: &Holding, run: &RunId) -> bool {
     let silent = ports.clock.now().duration_since(holding.renewed_at);
     let long_dead = holding
         .duration
@@ -861,11 +861,15 @@ async fn is_nobodys(ports: &Ports, holding: &Holding, run: &RunId) -> bool {
     if holding.run == *run || !long_dead || elsewhere {
         return false;
     }
-    ports.clock.sleep(ports.lock.renew_every()).await;
+    let looks = namespaces.iter().map(|namespace| ports.lock.living(namespace));
+    let seen = futures::future::join_all(looks).await;
+    if !seen.iter().all(|living| matches!(living, Ok(None))) {
+        return false;
+    }
     match Book::open(&*ports.journal, &holding.run).await {
         Ok(book) => matches!(book.run.phase, Phase::Finished(_)),
         Err(BookError::NoSuchRun { .. } | BookError::NotApproved { .. }) => true,
-        Err(BookError::Store { .. } | BookError::Damaged { .. } | BookError::Illegal { .. }) => false,
+        Err(error) => error.is_damaged(),
     }
 }
 

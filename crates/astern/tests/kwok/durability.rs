@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// A Lease is good for 15 s; a runner asleep for longer may be replaced.
 const PAST_THE_LEASE: Duration = Duration::from_secs(16);
+/// A Lease that ran out three durations ago is a dead runner's.
+const PAST_A_DEAD_LEASE: Duration = Duration::from_secs(50);
 /// Longer than a runner's renewal takes to come round (5 s).
 const A_RENEWAL: Duration = Duration::from_secs(8);
 
@@ -161,6 +163,21 @@ fn a_run_whose_journal_is_damaged_in_the_cluster_is_not_resumed_and_says_which_r
     }
     assert_eq!(place.writers(), writers);
     place.astern(&["status"]).expect(0);
+    // As its page says: a new rollback starts from what stands, once the dead runner's lock has lapsed.
+    place.available(&["shop"]);
+    place.slow("shop", "v3", 1, ", kwok.astern.dev/crash-loop: \"true\"");
+    place.until_it_crashes();
+    std::thread::sleep(PAST_A_DEAD_LEASE);
+    let again = [
+        "rollback",
+        "--to",
+        "shop=image:v1",
+        "--yes",
+        "--reason",
+        "v3 crashes",
+    ];
+    let done = place.astern(&again);
+    assert!(restored(done.code), "{done:?}");
 }
 
 #[test]
