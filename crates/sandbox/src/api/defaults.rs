@@ -1,0 +1,366 @@
+//! What the API server fills in where an object says nothing. Template hashes depend on it, so it is complete for pod
+//! templates and workloads. Decides nothing else.
+
+use crate::kinds::Kind;
+use crate::object::{default, get, list_mut, remove, same, set, text};
+use serde_json::{Value, json};
+
+/// Fills in what is missing.
+pub(crate) fn apply(kind: &Kind, object: &mut Value) {
+    match &*kind.resource() {
+        "pods" => {
+            pod_spec(object);
+            default(object, "spec.enableServiceLinks", true);
+        }
+        "deployments.apps" => deployment(object),
+        "replicasets.apps" => {
+            default(object, "spec.replicas", 1);
+            labels_from_template(object);
+            template(object);
+        }
+        "statefulsets.apps" => stateful_set(object),
+        "daemonsets.apps" => daemon_set(object),
+        "services" => service(object),
+        "secrets" => {
+            default(object, "type", "Opaque");
+            string_data(object);
+        }
+        "jobs.batch" => job_template(object, "spec"),
+        "cronjobs.batch" => {
+            default(object, "spec.concurrencyPolicy", "Allow");
+            default(object, "spec.suspend", false);
+            default(object, "spec.successfulJobsHistoryLimit", 3);
+            default(object, "spec.failedJobsHistoryLimit", 1);
+            job_template(object, "spec.jobTemplate.spec");
+        }
+        "namespaces" => {
+            default(object, "spec.finalizers", json!(["kubernetes"]));
+            let name = text(object, "metadata.name").to_owned();
+            let labels = crate::object::map_mut(object, "metadata.labels");
+            labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
+        }
+        "persistentvolumeclaims" => default(object, "spec.volumeMode", "Filesystem"),
+        "horizontalpodautoscalers.autoscaling" => default(object, "spec.minReplicas", 1),
+        "customresourcedefinitions.apiextensions.k8s.io" => definition(object),
+        _ => {}
+    }
+}
+
+/// What a new object's status is.
+pub(crate) fn first_status(kind: &Kind, object: &mut Value) {
+    let status = match &*kind.resource() {
+        "pods" => json!({"phase": "Pending", "qosClass": qos(object)}),
+        "namespaces" => json!({"phase": "Active"}),
+        "services" => json!({"loadBalancer": {}}),
+        "persistentvolumeclaims" => json!({"phase": "Pending"}),
+        "replicasets.apps" | "replicationcontrollers" => json!({"replicas": 0}),
+        "statefulsets.apps" => json!({"replicas": 0, "availableReplicas": 0}),
+        "daemonsets.apps" => {
+            json!({"currentNumberScheduled": 0, "numberMisscheduled": 0, "desiredNumberScheduled": 0, "numberReady": 0})
+        }
+        "horizontalpodautoscalers.autoscaling" => json!({"desiredReplicas": 0, "currentMetrics": null}),
+        "poddisruptionbudgets.policy" => {
+            json!({"disruptionsAllowed": 0, "currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0})
+        }
+        "customresourcedefinitions.apiextensions.k8s.io" => definition_status(object),
+        _ if kind.custom => return,
+        _ => json!({}),
+    };
+    object["status"] = status;
+}
+
+/// What an update that says nothing leaves as it was: addresses that were given out.
+pub(crate) fn carry_over(kind: &Kind, old: &Value, object: &mut Value) {
+    if &*kind.resource() == "services" {
+        for field in ["clusterIP", "clusterIPs"] {
+            if let Some(value) = old["spec"].get(field)
+                && same(object["spec"].get(field), None)
+            {
+                object["spec"][field] = value.clone();
+            }
+        }
+    }
+}
+
+fn deployment(object: &mut Value) {
+    default(object, "spec.replicas", 1);
+    default(object, "spec.revisionHistoryLimit", 10);
+    default(object, "spec.progressDeadlineSeconds", 600);
+    default(object, "spec.strategy.type", "RollingUpdate");
+    if text(object, "spec.strategy.type") == "RollingUpdate" {
+        default(object, "spec.strategy.rollingUpdate.maxUnavailable", "25%");
+        default(object, "spec.strategy.rollingUpdate.maxSurge", "25%");
+    }
+    template(object);
+}
+
+fn stateful_set(object: &mut Value) {
+    default(object, "spec.replicas", 1);
+    default(object, "spec.revisionHistoryLimit", 10);
+    default(object, "spec.podManagementPolicy", "OrderedReady");
+    default(object, "spec.updateStrategy.type", "RollingUpdate");
+    if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
+        default(object, "spec.updateStrategy.rollingUpdate.partition", 0);
+    }
+    default(
+        object,
+        "spec.persistentVolumeClaimRetentionPolicy.whenDeleted",
+        "Retain",
+    );
+    default(
+        object,
+        "spec.persistentVolumeClaimRetentionPolicy.whenScaled",
+        "Retain",
+    );
+    for claim in list_mut(object, "spec.volumeClaimTemplates") {
+        default(claim, "apiVersion", "v1");
+        default(claim, "kind", "PersistentVolumeClaim");
+        default(claim, "spec.volumeMode", "Filesystem");
+        default(claim, "status.phase", "Pending");
+    }
+    template(object);
+}
+
+fn daemon_set(object: &mut Value) {
+    default(object, "spec.revisionHistoryLimit", 10);
+    default(object, "spec.updateStrategy.type", "RollingUpdate");
+    if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
+        default(object, "spec.updateStrategy.rollingUpdate.maxUnavailable", 1);
+        default(object, "spec.updateStrategy.rollingUpdate.maxSurge", 0);
+    }
+    template(object);
+}
+
+fn job_template(object: &mut Value, path: &str) {
+    let Some(spec) = path.split('.').try_fold(object, |value, key| value.get_mut(key)) else {
+        return;
+    };
+    default(spec, "completions", 1);
+    default(spec, "parallelism", 1);
+    default(spec, "backoffLimit", 6);
+    default(spec, "completionMode", "NonIndexed");
+    default(spec, "suspend", false);
+    if let Some(template) = spec.get_mut("template") {
+        pod_spec(template);
+    }
+}
+
+fn labels_from_template(object: &mut Value) {
+    if let Some(labels) = get(object, "spec.template.metadata.labels").cloned() {
+        default(object, "metadata.labels", labels);
+    }
+}
+
+fn template(object: &mut Value) {
+    if let Some(template) = object.get_mut("spec").and_then(|spec| spec.get_mut("template")) {
+        pod_spec(template);
+    }
+}
+
+/// The defaults of everything under a `spec` that holds containers.
+fn pod_spec(holder: &mut Value) {
+    default(holder, "spec.restartPolicy", "Always");
+    default(holder, "spec.terminationGracePeriodSeconds", 30);
+    default(holder, "spec.dnsPolicy", "ClusterFirst");
+    default(holder, "spec.securityContext", json!({}));
+    default(holder, "spec.schedulerName", "default-scheduler");
+    match get(holder, "spec.serviceAccountName")
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+    {
+        Some(name) => set(holder, "spec.serviceAccount", name),
+        None => {
+            if let Some(name) = get(holder, "spec.serviceAccount").cloned() {
+                set(holder, "spec.serviceAccountName", name);
+            }
+        }
+    }
+    let host_network = crate::object::flag(holder, "spec.hostNetwork");
+    for field in ["spec.containers", "spec.initContainers"] {
+        for container in list_mut(holder, field) {
+            self::container(container, host_network);
+        }
+    }
+    for volume in list_mut(holder, "spec.volumes") {
+        self::volume(volume);
+    }
+}
+
+fn container(container: &mut Value, host_network: bool) {
+    default(container, "terminationMessagePath", "/dev/termination-log");
+    default(container, "terminationMessagePolicy", "File");
+    default(container, "resources", json!({}));
+    let policy = if pulls_always(text(container, "image")) {
+        "Always"
+    } else {
+        "IfNotPresent"
+    };
+    default(container, "imagePullPolicy", policy);
+    for port in list_mut(container, "ports") {
+        default(port, "protocol", "TCP");
+        if host_network && let Some(number) = port.get("containerPort").cloned() {
+            default(port, "hostPort", number);
+        }
+    }
+    for variable in list_mut(container, "env") {
+        if get(variable, "valueFrom.fieldRef").is_some() {
+            default(variable, "valueFrom.fieldRef.apiVersion", "v1");
+        }
+        if get(variable, "valueFrom.resourceFieldRef").is_some() {
+            default(variable, "valueFrom.resourceFieldRef.divisor", "0");
+        }
+        // An empty value is not written.
+        if get(variable, "value") == Some(&json!("")) {
+            remove(variable, "value");
+        }
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe) = container.get_mut(probe).filter(|probe| probe.is_object()) {
+            self::probe(probe);
+        }
+    }
+    for hook in ["lifecycle.postStart.httpGet", "lifecycle.preStop.httpGet"] {
+        if get(container, hook).is_some() {
+            default(container, &format!("{hook}.path"), "/");
+            default(container, &format!("{hook}.scheme"), "HTTP");
+        }
+    }
+    requests_from_limits(container);
+}
+
+/// A limit without a request is a request as well.
+fn requests_from_limits(container: &mut Value) {
+    let limits = get(container, "resources.limits")
+        .and_then(Value::as_object)
+        .cloned();
+    for (resource, limit) in limits.into_iter().flatten() {
+        let requests = crate::object::map_mut(container, "resources.requests");
+        requests.entry(resource).or_insert(limit);
+    }
+}
+
+fn pulls_always(image: &str) -> bool {
+    if image.contains('@') {
+        return false;
+    }
+    match image.rsplit('/').next().and_then(|last| last.rsplit_once(':')) {
+        Some((_, tag)) => tag == "latest",
+        None => true,
+    }
+}
+
+fn probe(probe: &mut Value) {
+    default(probe, "timeoutSeconds", 1);
+    default(probe, "periodSeconds", 10);
+    default(probe, "successThreshold", 1);
+    default(probe, "failureThreshold", 3);
+    if probe.get("httpGet").is_some() {
+        default(probe, "httpGet.path", "/");
+        default(probe, "httpGet.scheme", "HTTP");
+    }
+    if probe.get("grpc").is_some() {
+        default(probe, "grpc.service", "");
+    }
+}
+
+fn volume(volume: &mut Value) {
+    /// `rw-r--r--`
+    const MODE: i64 = 0o644;
+    for source in ["configMap", "secret", "projected", "downwardAPI"] {
+        if volume.get(source).is_some_and(Value::is_object) {
+            default(volume, &format!("{source}.defaultMode"), MODE);
+        }
+    }
+    if volume.get("hostPath").is_some() {
+        default(volume, "hostPath.type", "");
+    }
+    for item in list_mut(volume, "projected.sources") {
+        if item.get("serviceAccountToken").is_some() {
+            default(item, "serviceAccountToken.expirationSeconds", 3600);
+        }
+    }
+    // A volume that names no source is an empty folder.
+    if volume.as_object().is_some_and(|fields| fields.len() == 1) {
+        set(volume, "emptyDir", json!({}));
+    }
+}
+
+fn service(object: &mut Value) {
+    default(object, "spec.type", "ClusterIP");
+    default(object, "spec.sessionAffinity", "None");
+    default(object, "spec.internalTrafficPolicy", "Cluster");
+    if text(object, "spec.type") != "ExternalName" {
+        default(object, "spec.ipFamilies", json!(["IPv4"]));
+        default(object, "spec.ipFamilyPolicy", "SingleStack");
+    }
+    for port in list_mut(object, "spec.ports") {
+        default(port, "protocol", "TCP");
+        if let Some(number) = port.get("port").cloned() {
+            default(port, "targetPort", number);
+        }
+    }
+}
+
+/// `stringData` is for writing only.
+fn string_data(object: &mut Value) {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let Some(Value::Object(plain)) = remove(object, "stringData") else {
+        return;
+    };
+    for (name, value) in plain {
+        let encoded = STANDARD.encode(value.as_str().unwrap_or_default());
+        crate::object::map_mut(object, "data").insert(name, encoded.into());
+    }
+}
+
+fn definition(object: &mut Value) {
+    let kind = text(object, "spec.names.kind").to_owned();
+    default(object, "spec.names.singular", kind.to_lowercase());
+    default(object, "spec.names.listKind", format!("{kind}List"));
+    default(object, "spec.conversion.strategy", "None");
+}
+
+/// A definition is served from the moment it is stored.
+fn definition_status(object: &Value) -> Value {
+    let at = text(object, "metadata.creationTimestamp");
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "reason": reason, "message": message, "lastTransitionTime": at});
+    let stored = crate::object::list(object, "spec.versions")
+        .iter()
+        .filter(|version| crate::object::flag(version, "storage"))
+        .map(|version| version["name"].clone())
+        .collect::<Value>();
+    json!({
+        "acceptedNames": get(object, "spec.names"),
+        "conditions": [
+            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
+            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
+        ],
+        "storedVersions": stored,
+    })
+}
+
+/// A pod's class by what its containers ask for and may take.
+pub(crate) fn qos(pod: &Value) -> &'static str {
+    let containers = || {
+        ["spec.containers", "spec.initContainers"]
+            .into_iter()
+            .flat_map(|field| crate::object::list(pod, field))
+    };
+    let named = |container: &Value, what: &str, resource: &str| {
+        get(container, &format!("resources.{what}.{resource}")).cloned()
+    };
+    let nothing = containers().all(|container| {
+        same(get(container, "resources.requests"), None) && same(get(container, "resources.limits"), None)
+    });
+    if nothing {
+        return "BestEffort";
+    }
+    let guaranteed = containers().all(|container| {
+        ["cpu", "memory"].into_iter().all(|resource| {
+            let limit = named(container, "limits", resource);
+            limit.is_some() && limit == named(container, "requests", resource)
+        })
+    });
+    if guaranteed { "Guaranteed" } else { "Burstable" }
+}

@@ -1,0 +1,441 @@
+//! The API: from a request to an answer. Owns which verb of which resource is served; each verb's meaning is its own file.
+
+pub(crate) mod admission;
+pub(crate) mod defaults;
+pub(crate) mod delete;
+mod discovery;
+mod logs;
+mod patch;
+mod read;
+mod review;
+mod route;
+mod scale;
+pub(crate) mod status;
+mod strategic;
+mod table;
+mod validate;
+mod view;
+mod watch;
+pub(crate) mod write;
+
+use crate::cluster::Cluster;
+use crate::kinds::Kind;
+use crate::store::Key;
+use bytes::Bytes;
+use delete::Deleted;
+use http::Method;
+use jiff::Timestamp;
+use route::{Place, Query, Route};
+use serde_json::{Value, json};
+use status::{Outcome, Refusal};
+use std::sync::Arc;
+use view::View;
+
+/// What of an HTTP request matters to the API.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The verb.
+    pub method: Method,
+    /// The path, without the query.
+    pub path: String,
+    /// The query, as it was sent; empty without one.
+    pub query: String,
+    /// The Content-Type header; empty without one.
+    pub content_type: String,
+    /// The Accept header; empty without one.
+    pub accept: String,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub enum Answer {
+    /// All at once.
+    Whole(Response),
+    /// Line by line, as things happen: `Cluster::poll` says what comes next.
+    Stream(Stream),
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub code: u16,
+    /// The media type of the body.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// An answer that goes on: a watch, or a log that is followed.
+#[derive(Clone, Debug)]
+pub struct Stream(Flow);
+
+#[derive(Clone, Debug)]
+enum Flow {
+    Watch(Box<watch::Watch>),
+    Log(Box<logs::Follow>),
+}
+
+impl Stream {
+    /// The media type of what comes.
+    pub fn content_type(&self) -> &'static str {
+        match self.0 {
+            Flow::Watch(_) => JSON,
+            Flow::Log(_) => PLAIN,
+        }
+    }
+
+    /// Whether nothing more comes.
+    pub fn ended(&self) -> bool {
+        match &self.0 {
+            Flow::Watch(watch) => watch.ended(),
+            Flow::Log(log) => log.ended(),
+        }
+    }
+
+    /// When there is something to send even if nothing is written until then.
+    pub fn due(&self) -> Timestamp {
+        match &self.0 {
+            Flow::Watch(watch) => watch.due(),
+            Flow::Log(log) => log.due(),
+        }
+    }
+
+    pub(crate) fn poll(&mut self, cluster: &Cluster) -> Vec<u8> {
+        match &mut self.0 {
+            Flow::Watch(watch) => watch.poll(cluster),
+            Flow::Log(log) => log.poll(cluster),
+        }
+    }
+}
+
+const JSON: &str = "application/json";
+const PLAIN: &str = "text/plain";
+
+impl Response {
+    fn json(code: u16, body: Vec<u8>) -> Self {
+        Self {
+            code,
+            content_type: JSON,
+            body,
+        }
+    }
+
+    fn value(code: u16, value: &Value) -> Self {
+        Self::json(code, value.to_string().into_bytes())
+    }
+}
+
+/// Answers a request.
+pub(crate) fn handle(cluster: &mut Cluster, request: &Request) -> Answer {
+    answered(cluster, request)
+        .unwrap_or_else(|refusal| Answer::Whole(Response::value(refusal.code, &refusal.status())))
+}
+
+fn answered(cluster: &mut Cluster, request: &Request) -> Outcome<Answer> {
+    let reading = matches!(request.method, Method::GET | Method::HEAD);
+    match route::route(&request.path)? {
+        Route::Resource(place) => resource(cluster, request, &place),
+        _ if !reading => Err(Refusal::method_not_allowed()),
+        Route::Root(path) => {
+            let plain = |text: &str| Response {
+                code: 200,
+                content_type: PLAIN,
+                body: text.as_bytes().to_vec(),
+            };
+            Ok(Answer::Whole(match path {
+                "/healthz" | "/livez" | "/readyz" => plain("ok"),
+                path => Response::value(200, &discovery::root(cluster, path)?),
+            }))
+        }
+        Route::Group(group) => value(200, &discovery::group(&cluster.kinds, group)?),
+        Route::Version { group, version } => {
+            value(200, &discovery::resources(&cluster.kinds, group, version)?)
+        }
+    }
+}
+
+fn value(code: u16, value: &Value) -> Outcome<Answer> {
+    Ok(Answer::Whole(Response::value(code, value)))
+}
+
+fn resource(cluster: &mut Cluster, request: &Request, place: &Place<'_>) -> Outcome<Answer> {
+    if let Some(review) = review::of(place) {
+        if request.method != Method::POST {
+            return Err(Refusal::method_not_allowed());
+        }
+        return value(201, &review::answer(cluster, review, &body(request)?)?);
+    }
+    let kind = cluster
+        .kinds
+        .served(place.group, place.version, place.plural)
+        .cloned()
+        .ok_or_else(Refusal::no_such_path)?;
+    let misplaced = match (kind.namespaced, place.namespace, place.name) {
+        (true, None, Some(_)) | (false, Some(_), _) => true,
+        (true, None, None) => request.method == Method::POST,
+        _ => false,
+    };
+    if misplaced {
+        return Err(Refusal::no_such_path());
+    }
+    let query = Query::parse(&request.query);
+    allowed(cluster, request, &kind, place, &query)?;
+    match (place.name, place.subresource) {
+        (None, _) => collection(cluster, request, &kind, place, &query),
+        (Some(name), part) => {
+            let key = Key::new(kind.resource(), place.namespace.unwrap_or_default(), name);
+            match part {
+                None => object(cluster, request, &kind, &key, &query),
+                Some("status") if kind.status => status_of(cluster, request, &kind, &key, &query),
+                Some("scale") if kind.scale => scale::handle(cluster, request, &kind, &key, &query),
+                Some("log") if &*key.resource == "pods" && request.method == Method::GET => {
+                    log(cluster, &kind, &key, &query)
+                }
+                Some("finalize") if &*key.resource == "namespaces" && request.method == Method::PUT => {
+                    let options = write_options(&query)?;
+                    let written = write::update(cluster, &kind, &key, body(request)?, options)?;
+                    value(200, &written)
+                }
+                Some(part) => refuse_part(&kind, part),
+            }
+        }
+    }
+}
+
+/// Parts that a real server has and this one does not.
+fn refuse_part(kind: &Kind, part: &str) -> Outcome<Answer> {
+    const REAL: [&str; 10] = [
+        "attach",
+        "binding",
+        "ephemeralcontainers",
+        "eviction",
+        "exec",
+        "portforward",
+        "proxy",
+        "resize",
+        "token",
+        "approval",
+    ];
+    if REAL.contains(&part) {
+        Err(Refusal::not_supported(&format!("{}/{part}", kind.resource())))
+    } else {
+        Err(Refusal::no_such_path())
+    }
+}
+
+fn allowed(
+    cluster: &Cluster,
+    request: &Request,
+    kind: &Kind,
+    place: &Place<'_>,
+    query: &Query,
+) -> Outcome<()> {
+    let verb = match (&request.method, place.name) {
+        (&Method::GET | &Method::HEAD, None) if query.flag("watch") => "watch",
+        (&Method::GET | &Method::HEAD, None) => "list",
+        (&Method::GET | &Method::HEAD, Some(_)) => "get",
+        (&Method::POST, _) => "create",
+        (&Method::PUT, _) => "update",
+        (&Method::PATCH, _) => "patch",
+        (&Method::DELETE, None) => "deletecollection",
+        (&Method::DELETE, Some(_)) => "delete",
+        _ => return Err(Refusal::method_not_allowed()),
+    };
+    let namespace = place.namespace.unwrap_or_default();
+    let resource = match place.subresource {
+        Some(part) => format!("{}/{part}", kind.plural),
+        None => kind.plural.to_string(),
+    };
+    if cluster
+        .options
+        .access
+        .allows(verb, &kind.group, &resource, namespace)
+    {
+        return Ok(());
+    }
+    let scope = if namespace.is_empty() {
+        "at the cluster scope".to_owned()
+    } else {
+        format!("in the namespace {namespace:?}")
+    };
+    let why = format!(
+        "User {:?} cannot {verb} resource {resource:?} in API group {:?} {scope}",
+        cluster.options.user, kind.group
+    );
+    Err(Refusal::not_allowed(kind, place.name.unwrap_or_default(), &why))
+}
+
+fn collection(
+    cluster: &mut Cluster,
+    request: &Request,
+    kind: &Arc<Kind>,
+    place: &Place<'_>,
+    query: &Query,
+) -> Outcome<Answer> {
+    let view = View::chosen(&request.accept)?;
+    match request.method {
+        Method::GET | Method::HEAD if query.flag("watch") => {
+            let watch = watch::Watch::open(cluster, kind, place.namespace, query, view)?;
+            Ok(Answer::Stream(Stream(Flow::Watch(Box::new(watch)))))
+        }
+        Method::GET | Method::HEAD => {
+            let bytes = read::list(cluster, kind, place.namespace, query, view)?;
+            Ok(Answer::Whole(Response::json(200, bytes)))
+        }
+        Method::POST => {
+            let options = write_options(query)?;
+            let namespace = place.namespace.unwrap_or_default();
+            let made = write::create(cluster, kind, namespace, body(request)?, options)?;
+            Ok(Answer::Whole(Response::json(
+                201,
+                view::object(kind, &made, view, cluster.now),
+            )))
+        }
+        Method::DELETE => delete_collection(cluster, request, kind, place, query),
+        _ => Err(Refusal::method_not_allowed()),
+    }
+}
+
+fn delete_collection(
+    cluster: &mut Cluster,
+    request: &Request,
+    kind: &Arc<Kind>,
+    place: &Place<'_>,
+    query: &Query,
+) -> Outcome<Answer> {
+    let options = delete::Options::of(query, &body(request)?)?;
+    let selection = read::Selection::of(kind, place.namespace, query)?;
+    let found = read::selected(cluster, kind, &selection);
+    for (namespace, name, _) in &found {
+        let key = Key::new(kind.resource(), namespace.clone(), name.clone());
+        delete::delete(cluster, kind, &key, &options)?;
+    }
+    let items: Vec<&Value> = found.iter().map(|(_, _, object)| object.as_ref()).collect();
+    let meta = view::ListMeta {
+        version: cluster.store.version(),
+        more: None,
+        remaining: None,
+    };
+    let bytes = view::list(kind, &items, &meta, View::chosen(&request.accept)?, cluster.now);
+    Ok(Answer::Whole(Response::json(200, bytes)))
+}
+
+fn object(
+    cluster: &mut Cluster,
+    request: &Request,
+    kind: &Arc<Kind>,
+    key: &Key,
+    query: &Query,
+) -> Outcome<Answer> {
+    let view = View::chosen(&request.accept)?;
+    let whole = |bytes| Ok(Answer::Whole(Response::json(200, bytes)));
+    match request.method {
+        Method::GET | Method::HEAD => whole(read::get(cluster, kind, key, view)?),
+        Method::PUT => {
+            let written = write::update(cluster, kind, key, body(request)?, write_options(query)?)?;
+            whole(view::object(kind, &written, view, cluster.now))
+        }
+        Method::PATCH => {
+            let written = patch_object(cluster, request, kind, key, write_options(query)?)?;
+            whole(view::object(kind, &written, view, cluster.now))
+        }
+        Method::DELETE => {
+            let options = delete::Options::of(query, &body(request)?)?;
+            match delete::delete(cluster, kind, key, &options)? {
+                Deleted::Gone(object) if !kind.returns_deleted => value(
+                    200,
+                    &status::deleted(kind, &key.name, crate::object::text(&object, "metadata.uid")),
+                ),
+                Deleted::Gone(object) | Deleted::Marked(object) => {
+                    whole(view::object(kind, &object, view, cluster.now))
+                }
+            }
+        }
+        _ => Err(Refusal::method_not_allowed()),
+    }
+}
+
+fn status_of(
+    cluster: &mut Cluster,
+    request: &Request,
+    kind: &Arc<Kind>,
+    key: &Key,
+    query: &Query,
+) -> Outcome<Answer> {
+    let options = write::Options {
+        status: true,
+        ..write_options(query)?
+    };
+    let written = match request.method {
+        Method::GET | Method::HEAD => {
+            let bytes = read::get(cluster, kind, key, View::chosen(&request.accept)?)?;
+            return Ok(Answer::Whole(Response::json(200, bytes)));
+        }
+        Method::PUT => write::update(cluster, kind, key, body(request)?, options)?,
+        Method::PATCH => patch_object(cluster, request, kind, key, options)?,
+        _ => return Err(Refusal::method_not_allowed()),
+    };
+    value(200, &written)
+}
+
+fn patch_object(
+    cluster: &mut Cluster,
+    request: &Request,
+    kind: &Arc<Kind>,
+    key: &Key,
+    options: write::Options,
+) -> Outcome<Arc<Value>> {
+    let old = cluster
+        .store
+        .get(key)
+        .cloned()
+        .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
+    let mut patched = patch::patched(kind, &old, &request.content_type, &request.body)?;
+    // A patch that takes the version away means the newest one.
+    crate::object::default(
+        &mut patched,
+        "metadata.resourceVersion",
+        crate::object::text(&old, "metadata.resourceVersion"),
+    );
+    write::update(cluster, kind, key, patched, options)
+}
+
+fn log(cluster: &Cluster, kind: &Kind, key: &Key, query: &Query) -> Outcome<Answer> {
+    match logs::open(cluster, kind, key, query)? {
+        logs::Log::Whole(body) => Ok(Answer::Whole(Response {
+            code: 200,
+            content_type: PLAIN,
+            body,
+        })),
+        logs::Log::Follow(follow) => Ok(Answer::Stream(Stream(Flow::Log(Box::new(follow))))),
+    }
+}
+
+fn write_options(query: &Query) -> Outcome<write::Options> {
+    match query.get("dryRun") {
+        None => Ok(write::Options::default()),
+        Some("All") => Ok(write::Options {
+            dry_run: true,
+            status: false,
+        }),
+        Some(other) => Err(Refusal::bad_request(format!(
+            "invalid dryRun {other:?}: supported is All"
+        ))),
+    }
+}
+
+/// The body as JSON; an empty one is an empty object.
+fn body(request: &Request) -> Outcome<Value> {
+    let media = request.content_type.split(';').next().unwrap_or_default().trim();
+    if !matches!(media, "" | "application/json" | "*/*") {
+        return Err(Refusal::unsupported_media(&[JSON]));
+    }
+    if request.body.is_empty() {
+        return Ok(json!({}));
+    }
+    serde_json::from_slice(&request.body)
+        .map_err(|error| Refusal::bad_request(format!("the body of the request cannot be read: {error}")))
+}

@@ -1,0 +1,198 @@
+//! Getting and listing. Owns pages, selectors and versions of lists; changes nothing.
+
+use super::route::Query;
+use super::status::{Outcome, Refusal};
+use super::view::{self, ListMeta, View};
+use crate::cluster::Cluster;
+use crate::kinds::Kind;
+use crate::object::Name;
+use crate::selector::{Fields, Labels};
+use crate::store::Key;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What a list or a watch is narrowed to.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    pub(crate) namespace: Option<Name>,
+    pub(crate) labels: Labels,
+    pub(crate) fields: Fields,
+}
+
+impl Selection {
+    pub(crate) fn of(kind: &Kind, namespace: Option<&str>, query: &Query) -> Outcome<Self> {
+        let labels = query.get("labelSelector").unwrap_or_default();
+        let written = query.get("fieldSelector").unwrap_or_default();
+        let labels = Labels::parse(labels).map_err(Refusal::bad_request)?;
+        let fields = Fields::parse(written).map_err(Refusal::bad_request)?;
+        let known = |field: &str| {
+            field == "metadata.name" || field == "metadata.namespace" || kind.fields.contains(&field)
+        };
+        if let Some(unknown) = fields.names().find(|field| !known(field)) {
+            let group = if kind.group.is_empty() {
+                String::new()
+            } else {
+                kind.group.to_string()
+            };
+            let why = if kind.fields.is_empty() {
+                format!(
+                    "{unknown:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+                )
+            } else {
+                format!("field label not supported: {unknown}")
+            };
+            return Err(Refusal::bad_request(format!(
+                "Unable to find \"{group}/{}, Resource={}\" that match label selector {:?}, field selector {written:?}: {why}",
+                kind.version,
+                kind.plural,
+                labels.written(),
+            )));
+        }
+        Ok(Self {
+            namespace: namespace.map(Name::from),
+            labels,
+            fields,
+        })
+    }
+
+    pub(crate) fn matches(&self, object: &Value) -> bool {
+        self.labels.matches(object) && self.fields.matches(object)
+    }
+
+    fn is_whole(&self) -> bool {
+        self.labels.is_empty() && self.fields.is_empty()
+    }
+}
+
+/// One object.
+pub(crate) fn get(cluster: &Cluster, kind: &Kind, key: &Key, view: View) -> Outcome<Vec<u8>> {
+    let found = cluster
+        .store
+        .get(key)
+        .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
+    Ok(view::object(kind, found, view, cluster.now))
+}
+
+/// The objects that a selection matches, now.
+pub(crate) fn selected(
+    cluster: &Cluster,
+    kind: &Kind,
+    selection: &Selection,
+) -> Vec<(Name, Name, Arc<Value>)> {
+    let resource = kind.resource();
+    if let (Some(name), Some(namespace)) = (selection.fields.only_name(), &selection.namespace) {
+        let key = Key::new(resource, namespace.clone(), name);
+        let found = cluster.store.get(&key).filter(|object| selection.matches(object));
+        return found
+            .map(|object| (key.namespace.clone(), key.name.clone(), object.clone()))
+            .into_iter()
+            .collect();
+    }
+    let mut found = cluster
+        .store
+        .at(&resource, selection.namespace.as_deref(), cluster.store.version());
+    found.retain(|(_, _, object)| selection.matches(object));
+    found
+}
+
+/// A list, or one page of it.
+pub(crate) fn list(
+    cluster: &Cluster,
+    kind: &Kind,
+    namespace: Option<&str>,
+    query: &Query,
+    view: View,
+) -> Outcome<Vec<u8>> {
+    let selection = Selection::of(kind, namespace, query)?;
+    let current = cluster.store.version();
+    let limit: Option<usize> = query.number("limit")?.filter(|limit| *limit > 0);
+    let (version, start) = match query.get("continue") {
+        Some(token) => {
+            if query.get("resourceVersion").is_some_and(|version| version != "0") {
+                return Err(Refusal::bad_request(
+                    "specifying resource version is not allowed when using continue",
+                ));
+            }
+            let token = Token::read(token)?;
+            if token.version < cluster.store.compacted() {
+                return Err(Refusal::expired(CONTINUE_EXPIRED));
+            }
+            (token.version, Some(token.start))
+        }
+        None => (listed_version(cluster, query)?, None),
+    };
+    let mut found = if version == current && start.is_none() {
+        selected(cluster, kind, &selection)
+    } else {
+        let mut found = cluster
+            .store
+            .at(&kind.resource(), selection.namespace.as_deref(), version);
+        found.retain(|(_, _, object)| selection.matches(object));
+        found
+    };
+    if let Some(start) = &start {
+        found.retain(|(namespace, name, _)| format!("{namespace}/{name}") > *start);
+    }
+    let total = found.len();
+    found.truncate(limit.unwrap_or(total));
+    let last = found
+        .last()
+        .map(|(namespace, name, _)| format!("{namespace}/{name}"));
+    let more = last
+        .filter(|_| found.len() < total)
+        .map(|start| Token { version, start }.written());
+    let items: Vec<&Value> = found.iter().map(|(_, _, object)| object.as_ref()).collect();
+    let meta = ListMeta {
+        version,
+        remaining: (more.is_some() && selection.is_whole()).then_some(total - items.len()),
+        more,
+    };
+    Ok(view::list(kind, &items, &meta, view, cluster.now))
+}
+
+const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can \
+    start a new list without the continue parameter.";
+
+/// The version that a list without a token is of.
+fn listed_version(cluster: &Cluster, query: &Query) -> Outcome<u64> {
+    let current = cluster.store.version();
+    let wanted: Option<u64> = query.number("resourceVersion").map_err(|_| {
+        Refusal::bad_request(format!(
+            "invalid resource version {:?}",
+            query.get("resourceVersion").unwrap_or_default()
+        ))
+    })?;
+    match (wanted, query.get("resourceVersionMatch")) {
+        (Some(wanted), _) if wanted > current => Err(Refusal::too_large_version(wanted, current)),
+        (Some(wanted), Some("Exact")) if wanted < cluster.store.compacted() => Err(Refusal::expired(
+            format!("The resourceVersion for the provided list is too old: {wanted}."),
+        )),
+        (Some(wanted), Some("Exact")) => Ok(wanted),
+        _ => Ok(current),
+    }
+}
+
+/// Where a list goes on.
+struct Token {
+    version: u64,
+    start: String,
+}
+
+impl Token {
+    fn written(&self) -> String {
+        URL_SAFE_NO_PAD
+            .encode(json!({"v": "meta.k8s.io/v1", "rv": self.version, "start": self.start}).to_string())
+    }
+
+    fn read(text: &str) -> Outcome<Self> {
+        let bad = || Refusal::bad_request("continue key is not valid");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
+        let token: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
+        Ok(Self {
+            version: token["rv"].as_u64().ok_or_else(bad)?,
+            start: token["start"].as_str().ok_or_else(bad)?.to_owned(),
+        })
+    }
+}

@@ -1,0 +1,284 @@
+//! Status objects as the API server words them. Owns the words; when to say them is the callers'.
+
+use crate::kinds::{Kind, qualified};
+use serde_json::{Map, Value, json};
+
+/// A request that was not carried out, and what the client is told.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Refusal {
+    pub(crate) code: u16,
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+    details: Map<String, Value>,
+}
+
+pub(crate) type Outcome<T> = Result<T, Refusal>;
+
+impl Refusal {
+    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: Map::new(),
+        }
+    }
+
+    fn about(mut self, kind: &Kind, name: &str) -> Self {
+        self.detail("name", name);
+        self.detail("group", &kind.group);
+        self.detail("kind", &kind.plural);
+        self
+    }
+
+    fn detail(&mut self, field: &str, value: &str) {
+        if !value.is_empty() {
+            self.details.insert(field.to_owned(), value.into());
+        }
+    }
+
+    /// The Status object.
+    pub(crate) fn status(&self) -> Value {
+        let mut status = json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        });
+        if !self.details.is_empty() || self.code == 422 {
+            status["details"] = Value::Object(self.details.clone());
+        }
+        status
+    }
+
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(400, "BadRequest", message)
+    }
+
+    /// A path that nothing is served under.
+    pub(crate) fn no_such_path() -> Self {
+        Self::new(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        )
+    }
+
+    pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
+        let resource = kind.resource();
+        Self::new(404, "NotFound", format!("{resource} {name:?} not found")).about(kind, name)
+    }
+
+    pub(crate) fn already_exists(kind: &Kind, name: &str) -> Self {
+        let resource = kind.resource();
+        Self::new(
+            409,
+            "AlreadyExists",
+            format!("{resource} {name:?} already exists"),
+        )
+        .about(kind, name)
+    }
+
+    pub(crate) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
+        let resource = kind.resource();
+        let message = format!("Operation cannot be fulfilled on {resource} {name:?}: {why}");
+        Self::new(409, "Conflict", message).about(kind, name)
+    }
+
+    pub(crate) fn modified(kind: &Kind, name: &str) -> Self {
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
+        Self::conflict(kind, name, why)
+    }
+
+    pub(crate) fn forbidden(kind: &Kind, name: &str, why: &str) -> Self {
+        let resource = kind.resource();
+        let message = format!("{resource} {name:?} is forbidden: {why}");
+        Self::new(403, "Forbidden", message).about(kind, name)
+    }
+
+    /// What the user may not do, as the authorizer words it.
+    pub(crate) fn not_allowed(kind: &Kind, name: &str, why: &str) -> Self {
+        let resource = kind.resource();
+        let subject = if name.is_empty() {
+            resource.to_string()
+        } else {
+            format!("{resource} {name:?}")
+        };
+        Self::new(403, "Forbidden", format!("{subject} is forbidden: {why}")).about(kind, name)
+    }
+
+    pub(crate) fn terminating(kind: &Kind, name: &str, namespace: &str) -> Self {
+        let why =
+            format!("unable to create new content in namespace {namespace} because it is being terminated");
+        let mut refusal = Self::forbidden(kind, name, &why);
+        refusal.details.insert(
+            "causes".to_owned(),
+            json!([{
+                "reason": "NamespaceTerminating",
+                "message": format!("namespace {namespace} is being terminated"),
+                "field": "metadata.namespace",
+            }]),
+        );
+        refusal
+    }
+
+    /// An object that breaks rules; each is a field, the API's type of error, and the words.
+    pub(crate) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
+        let told: Vec<String> = causes
+            .iter()
+            .map(|cause| format!("{}: {}", cause.field, cause.words))
+            .collect();
+        let told = match told.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        };
+        let qualified = qualified(&kind.kind, &kind.group);
+        let mut refusal = Self::new(422, "Invalid", format!("{qualified} {name:?} is invalid: {told}"));
+        refusal.detail("name", name);
+        refusal.detail("group", &kind.group);
+        refusal.detail("kind", &kind.kind);
+        let causes = causes
+            .iter()
+            .map(|cause| json!({"reason": cause.reason, "message": cause.words, "field": cause.field}));
+        refusal.details.insert("causes".to_owned(), causes.collect());
+        refusal
+    }
+
+    /// A patch that cannot be applied.
+    pub(crate) fn unprocessable() -> Self {
+        Self::new(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        )
+    }
+
+    pub(crate) fn method_not_allowed() -> Self {
+        Self::new(
+            405,
+            "MethodNotAllowed",
+            "the server does not allow this method on the requested resource",
+        )
+    }
+
+    /// What a real server does and this one does not.
+    pub(crate) fn not_supported(what: &str) -> Self {
+        Self::new(
+            405,
+            "MethodNotAllowed",
+            format!("the sandbox does not support {what}; nothing was changed"),
+        )
+    }
+
+    pub(crate) fn unsupported_media(accepted: &[&str]) -> Self {
+        Self::new(
+            415,
+            "UnsupportedMediaType",
+            format!(
+                "the body of the request was in an unknown format - accepted media types include: {}",
+                accepted.join(", ")
+            ),
+        )
+    }
+
+    pub(crate) fn not_acceptable() -> Self {
+        Self::new(
+            406,
+            "NotAcceptable",
+            "only the following media types are accepted: application/json",
+        )
+    }
+
+    pub(crate) fn expired(message: impl Into<String>) -> Self {
+        Self::new(410, "Expired", message)
+    }
+
+    pub(crate) fn too_large_version(wanted: u64, current: u64) -> Self {
+        let message = format!("Too large resource version: {wanted}, current: {current}");
+        let mut refusal = Self::new(504, "Timeout", format!("Timeout: {message}"));
+        refusal.details.insert(
+            "causes".to_owned(),
+            json!([{"reason": "ResourceVersionTooLarge", "message": message}]),
+        );
+        refusal.details.insert("retryAfterSeconds".to_owned(), json!(1));
+        refusal
+    }
+}
+
+/// One broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cause {
+    reason: &'static str,
+    field: String,
+    words: String,
+}
+
+impl Cause {
+    pub(crate) fn required(field: &str, words: &str) -> Self {
+        let words = if words.is_empty() {
+            "Required value".to_owned()
+        } else {
+            format!("Required value: {words}")
+        };
+        Self {
+            reason: "FieldValueRequired",
+            field: field.to_owned(),
+            words,
+        }
+    }
+
+    pub(crate) fn invalid(field: &str, value: &Value, words: &str) -> Self {
+        Self {
+            reason: "FieldValueInvalid",
+            field: field.to_owned(),
+            words: format!("Invalid value: {value}: {words}"),
+        }
+    }
+
+    pub(crate) fn duplicate(field: &str, value: &Value) -> Self {
+        Self {
+            reason: "FieldValueDuplicate",
+            field: field.to_owned(),
+            words: format!("Duplicate value: {value}"),
+        }
+    }
+
+    pub(crate) fn forbidden(field: &str, words: &str) -> Self {
+        Self {
+            reason: "FieldValueForbidden",
+            field: field.to_owned(),
+            words: format!("Forbidden: {words}"),
+        }
+    }
+
+    pub(crate) fn not_supported(field: &str, value: &Value, supported: &[&str]) -> Self {
+        let supported: Vec<String> = supported.iter().map(|each| format!("{each:?}")).collect();
+        Self {
+            reason: "FieldValueNotSupported",
+            field: field.to_owned(),
+            words: format!(
+                "Unsupported value: {value}: supported values: {}",
+                supported.join(", ")
+            ),
+        }
+    }
+}
+
+/// What a deletion that is done answers.
+pub(crate) fn deleted(kind: &Kind, name: &str, uid: &str) -> Value {
+    let mut details = json!({"name": name, "kind": kind.plural.as_ref(), "uid": uid});
+    if !kind.group.is_empty() {
+        details["group"] = kind.group.as_ref().into();
+    }
+    json!({
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    })
+}

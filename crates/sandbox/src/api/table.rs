@@ -1,0 +1,171 @@
+//! Tables, as `kubectl get` shows them. Owns the columns of the kinds that people look at; others have a name and an age.
+
+use crate::kinds::Kind;
+use crate::object::{condition, flag, get, int, list, terminating, text};
+use crate::time;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// A column: its name, and what it shows of an object.
+type Column = (&'static str, fn(&Value) -> Value);
+
+pub(super) fn of(kind: &Kind, items: &[&Value], version: &str, now: Timestamp) -> Value {
+    let columns = columns(&kind.resource());
+    let described = |name: &str, kind: &str, format: &str| json!({"name": name, "type": kind, "format": format, "description": "", "priority": 0});
+    let mut definitions = vec![described("Name", "string", "name")];
+    definitions.extend(columns.iter().map(|(name, _)| described(name, "string", "")));
+    definitions.push(described("Age", "string", ""));
+    let rows: Vec<Value> = items
+        .iter()
+        .map(|item| {
+            let mut cells = vec![item["metadata"]["name"].clone()];
+            cells.extend(columns.iter().map(|(_, cell)| cell(item)));
+            cells.push(age(item, now).into());
+            json!({
+                "cells": cells,
+                "object": {
+                    "kind": "PartialObjectMetadata",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": item["metadata"],
+                },
+            })
+        })
+        .collect();
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": version},
+        "columnDefinitions": definitions,
+        "rows": rows,
+    })
+}
+
+fn columns(resource: &str) -> &'static [Column] {
+    fn number(item: &Value, path: &str) -> Value {
+        int(item, path).unwrap_or(0).into()
+    }
+    match resource {
+        "pods" => &[
+            ("Ready", pod_ready),
+            ("Status", |pod| pod_status(pod).into()),
+            ("Restarts", |pod| {
+                list(pod, "status.containerStatuses")
+                    .iter()
+                    .filter_map(|status| int(status, "restartCount"))
+                    .sum::<i64>()
+                    .into()
+            }),
+        ],
+        "deployments.apps" => &[
+            ("Ready", |item| ready_of(item, "status.readyReplicas")),
+            ("Up-to-date", |item| number(item, "status.updatedReplicas")),
+            ("Available", |item| number(item, "status.availableReplicas")),
+        ],
+        "replicasets.apps" => &[
+            ("Desired", |item| number(item, "spec.replicas")),
+            ("Current", |item| number(item, "status.replicas")),
+            ("Ready", |item| number(item, "status.readyReplicas")),
+        ],
+        "statefulsets.apps" => &[("Ready", |item| ready_of(item, "status.readyReplicas"))],
+        "daemonsets.apps" => &[
+            ("Desired", |item| number(item, "status.desiredNumberScheduled")),
+            ("Current", |item| number(item, "status.currentNumberScheduled")),
+            ("Ready", |item| number(item, "status.numberReady")),
+            ("Up-to-date", |item| number(item, "status.updatedNumberScheduled")),
+            ("Available", |item| number(item, "status.numberAvailable")),
+        ],
+        "controllerrevisions.apps" => &[
+            ("Controller", |item| {
+                let owner = crate::object::controller(item);
+                let told = owner.map(|owner| {
+                    let kind = text(owner, "kind").to_lowercase();
+                    format!("{kind}.apps/{}", text(owner, "name"))
+                });
+                told.unwrap_or_else(|| "<none>".to_owned()).into()
+            }),
+            ("Revision", |item| number(item, "revision")),
+        ],
+        "services" => &[
+            ("Type", |item| text(item, "spec.type").into()),
+            ("Cluster-IP", |item| text(item, "spec.clusterIP").into()),
+        ],
+        "namespaces" => &[("Status", |item| text(item, "status.phase").into())],
+        "nodes" => &[("Status", |item| node_status(item).into())],
+        "events" => &[
+            ("Type", |item| text(item, "type").into()),
+            ("Reason", |item| text(item, "reason").into()),
+            ("Object", |item| {
+                let about = get(item, "involvedObject").cloned().unwrap_or_default();
+                format!("{}/{}", text(&about, "kind").to_lowercase(), text(&about, "name")).into()
+            }),
+            ("Message", |item| text(item, "message").into()),
+        ],
+        "configmaps" | "secrets" => &[("Data", |item| {
+            get(item, "data")
+                .and_then(Value::as_object)
+                .map_or(0, serde_json::Map::len)
+                .into()
+        })],
+        _ => &[],
+    }
+}
+
+fn ready_of(item: &Value, field: &str) -> Value {
+    let ready = int(item, field).unwrap_or(0);
+    format!("{ready}/{}", int(item, "spec.replicas").unwrap_or(0)).into()
+}
+
+fn pod_ready(pod: &Value) -> Value {
+    let ready = list(pod, "status.containerStatuses")
+        .iter()
+        .filter(|status| flag(status, "ready"))
+        .count();
+    format!("{ready}/{}", list(pod, "spec.containers").len()).into()
+}
+
+fn pod_status(pod: &Value) -> String {
+    if terminating(pod) {
+        return "Terminating".to_owned();
+    }
+    let reason = |status: &Value| {
+        let said = |path: &str| {
+            Some(text(status, path))
+                .filter(|said| !said.is_empty())
+                .map(str::to_owned)
+        };
+        said("state.waiting.reason").or_else(|| said("state.terminated.reason"))
+    };
+    let init = list(pod, "status.initContainerStatuses")
+        .iter()
+        .find(|status| !flag(status, "ready"))
+        .and_then(reason)
+        .map(|reason| format!("Init:{reason}"));
+    let main = || list(pod, "status.containerStatuses").iter().find_map(reason);
+    init.or_else(main)
+        .unwrap_or_else(|| text(pod, "status.phase").to_owned())
+}
+
+fn node_status(node: &Value) -> String {
+    let ready = condition(node, "Ready").is_some_and(|ready| text(ready, "status") == "True");
+    let told = if ready { "Ready" } else { "NotReady" };
+    if flag(node, "spec.unschedulable") {
+        format!("{told},SchedulingDisabled")
+    } else {
+        told.to_owned()
+    }
+}
+
+/// As kubectl writes ages: the largest units that matter.
+fn age(item: &Value, now: Timestamp) -> String {
+    let Some(created) = time::parsed(text(item, "metadata.creationTimestamp")) else {
+        return "<unknown>".to_owned();
+    };
+    let seconds = now.duration_since(created).as_secs().max(0);
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..600 => format!("{}m{}s", seconds / 60, seconds % 60),
+        600..10_800 => format!("{}m", seconds / 60),
+        10_800..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}

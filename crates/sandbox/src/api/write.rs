@@ -1,0 +1,269 @@
+//! Creating and replacing objects, by clients and controllers alike. Owns what a write sets, keeps and refuses; deleting
+//! is `delete`'s, patches are `patch`'s.
+
+use super::status::{Outcome, Refusal};
+use super::{admission, defaults, validate};
+use crate::cluster::Cluster;
+use crate::kinds::{Generation, Kind};
+use crate::object::{get, int, list, map_mut, remove, same, set, terminating, text};
+use crate::store::Key;
+use crate::time;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// How a write is meant.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) dry_run: bool,
+    /// Only the status is written.
+    pub(crate) status: bool,
+}
+
+/// Creates an object; the answer is the object as it is stored.
+pub(crate) fn create(
+    cluster: &mut Cluster,
+    kind: &Arc<Kind>,
+    namespace: &str,
+    mut object: Value,
+    options: Options,
+) -> Outcome<Arc<Value>> {
+    typed(kind, &mut object)?;
+    if !text(&object, "metadata.resourceVersion").is_empty() {
+        return Err(Refusal::bad_request(
+            "resourceVersion should not be set on objects to be created",
+        ));
+    }
+    settle_namespace(kind, namespace, &mut object)?;
+    let prefix = text(&object, "metadata.generateName").to_owned();
+    if text(&object, "metadata.name").is_empty() && !prefix.is_empty() {
+        let name = format!("{prefix}{}", cluster.random.suffix());
+        set(&mut object, "metadata.name", name);
+    }
+    let name = text(&object, "metadata.name").to_owned();
+    admission::namespace(cluster, kind, namespace, &name)?;
+    defaults::apply(kind, &mut object);
+    admission::mutate(cluster, kind, &mut object)?;
+    for field in [
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "managedFields",
+    ] {
+        map_mut(&mut object, "metadata").remove(field);
+    }
+    set(&mut object, "metadata.uid", cluster.random.uid());
+    set(
+        &mut object,
+        "metadata.creationTimestamp",
+        time::seconds(cluster.now),
+    );
+    map_mut(&mut object, "metadata").remove("generation");
+    if kind.generation != Generation::None {
+        set(&mut object, "metadata.generation", 1);
+    }
+    if kind.status {
+        remove(&mut object, "status");
+        defaults::first_status(kind, &mut object);
+    }
+    validate::object(kind, &object)?;
+    admission::quota(cluster, kind, &object)?;
+    let key = Key::new(kind.resource(), namespace, name.as_str());
+    if cluster.store.get(&key).is_some() {
+        return Err(Refusal::already_exists(kind, &name));
+    }
+    if options.dry_run {
+        return Ok(Arc::new(object));
+    }
+    Ok(cluster.put(&key, object))
+}
+
+/// Replaces an object; the answer is the object as it is then.
+pub(crate) fn update(
+    cluster: &mut Cluster,
+    kind: &Arc<Kind>,
+    key: &Key,
+    mut object: Value,
+    options: Options,
+) -> Outcome<Arc<Value>> {
+    typed(kind, &mut object)?;
+    let named = text(&object, "metadata.name");
+    if named != &*key.name {
+        return Err(Refusal::bad_request(if named.is_empty() {
+            "the name of the object (based on URL) was undeterminable: name must be provided".to_owned()
+        } else {
+            format!(
+                "the name of the object ({named}) does not match the name on the URL ({})",
+                key.name
+            )
+        }));
+    }
+    settle_namespace(kind, &key.namespace, &mut object)?;
+    let old = cluster
+        .store
+        .get(key)
+        .cloned()
+        .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
+    still_the_one(kind, &key.name, &old, &object)?;
+    keep(kind, &old, &mut object, options);
+    if !options.status {
+        defaults::apply(kind, &mut object);
+        defaults::carry_over(kind, &old, &mut object);
+    }
+    validate::object(kind, &object)?;
+    validate::update(kind, &old, &object)?;
+    if moves_generation(kind, &old, &object) && !options.status {
+        let next = int(&old, "metadata.generation").unwrap_or(0) + 1;
+        set(&mut object, "metadata.generation", next);
+    }
+    set(
+        &mut object,
+        "metadata.resourceVersion",
+        text(&old, "metadata.resourceVersion"),
+    );
+    if options.dry_run || object == *old {
+        return Ok(Arc::new(object));
+    }
+    if terminating(&object) && list(&object, "metadata.finalizers").is_empty() && done(kind, &object) {
+        cluster.erase(key);
+        return Ok(Arc::new(object));
+    }
+    Ok(cluster.put(key, object))
+}
+
+/// A pod is gone only when its kubelet says so, a namespace when it is empty; others with their last finalizer.
+fn done(kind: &Kind, object: &Value) -> bool {
+    match &*kind.resource() {
+        "pods" => int(object, "metadata.deletionGracePeriodSeconds") == Some(0),
+        "namespaces" => list(object, "spec.finalizers").is_empty(),
+        _ => true,
+    }
+}
+
+/// Fills in or checks the object's type.
+fn typed(kind: &Kind, object: &mut Value) -> Outcome<()> {
+    if !object.is_object() {
+        return Err(Refusal::bad_request("the body of the request is no object"));
+    }
+    let (api_version, said) = (text(object, "apiVersion"), text(object, "kind"));
+    if !said.is_empty() && said != &*kind.kind {
+        return Err(Refusal::bad_request(format!(
+            "{} in version {:?} cannot be handled as a {}: the object says that it is a {said}",
+            kind.kind, kind.version, kind.kind,
+        )));
+    }
+    if !api_version.is_empty() && api_version != kind.api_version() {
+        return Err(Refusal::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({})",
+            kind.api_version(),
+        )));
+    }
+    set(object, "kind", kind.kind.as_ref());
+    set(object, "apiVersion", kind.api_version());
+    Ok(())
+}
+
+fn settle_namespace(kind: &Kind, namespace: &str, object: &mut Value) -> Outcome<()> {
+    let said = text(object, "metadata.namespace");
+    if !said.is_empty() && said != namespace {
+        return Err(Refusal::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    if kind.namespaced {
+        set(object, "metadata.namespace", namespace);
+    }
+    Ok(())
+}
+
+/// Whether the writer has seen the newest one.
+fn still_the_one(kind: &Kind, name: &str, old: &Value, object: &Value) -> Outcome<()> {
+    let (uid, known) = (text(object, "metadata.uid"), text(old, "metadata.uid"));
+    if !uid.is_empty() && uid != known {
+        return Err(Refusal::conflict(
+            kind,
+            name,
+            &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {known}"),
+        ));
+    }
+    let version = text(object, "metadata.resourceVersion");
+    if version.is_empty() || version == "0" {
+        if kind.unconditional {
+            return Ok(());
+        }
+        let cause = super::status::Cause::invalid(
+            "metadata.resourceVersion",
+            &json!(0),
+            "must be specified for an update",
+        );
+        return Err(Refusal::invalid(kind, name, &[cause]));
+    }
+    if version == text(old, "metadata.resourceVersion") {
+        Ok(())
+    } else {
+        Err(Refusal::modified(kind, name))
+    }
+}
+
+/// What a write cannot change: the system's own metadata, and the half that is another resource's.
+fn keep(kind: &Kind, old: &Value, object: &mut Value, options: Options) {
+    if options.status {
+        let status = object.get("status").cloned();
+        let mut metadata = old.get("metadata").cloned().unwrap_or_default();
+        for field in ["annotations", "finalizers", "ownerReferences"] {
+            match get(object, "metadata").and_then(|metadata| metadata.get(field)) {
+                Some(value) => metadata[field] = value.clone(),
+                None => _ = metadata.as_object_mut().map(|metadata| metadata.remove(field)),
+            }
+        }
+        *object = old.clone();
+        object["metadata"] = metadata;
+        match status {
+            Some(status) => object["status"] = status,
+            None => _ = remove(object, "status"),
+        }
+        return;
+    }
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "generation",
+        "generateName",
+        "selfLink",
+        "managedFields",
+    ] {
+        let metadata = map_mut(object, "metadata");
+        match old.get("metadata").and_then(|metadata| metadata.get(field)) {
+            Some(value) => _ = metadata.insert(field.to_owned(), value.clone()),
+            None => _ = metadata.remove(field),
+        }
+    }
+    if let Some(seconds) = get(old, "metadata.deletionGracePeriodSeconds") {
+        set(object, "metadata.deletionGracePeriodSeconds", seconds.clone());
+    }
+    if kind.status {
+        match old.get("status") {
+            Some(status) => object["status"] = status.clone(),
+            None => _ = remove(object, "status"),
+        }
+    }
+}
+
+fn moves_generation(kind: &Kind, old: &Value, object: &Value) -> bool {
+    let changed = |path: &str| !same(get(old, path), get(object, path));
+    match kind.generation {
+        Generation::None => false,
+        Generation::Spec => changed("spec"),
+        Generation::SpecOrAnnotations => changed("spec") || changed("metadata.annotations"),
+        Generation::Everything => {
+            let fields = |value: &Value| {
+                let mut value = value.clone();
+                for field in ["metadata", "status"] {
+                    remove(&mut value, field);
+                }
+                value
+            };
+            fields(old) != fields(object)
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! How the containers of an image behave, as data of the embedder. Owns the lookup; the kubelet stand-in acts on it.
+
+use crate::object::{annotation, get, list, text};
+use jiff::SignedDuration;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Which containers behave how: the first rule that fits.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Behaviours {
+    /// Looked at in their order.
+    pub rules: Vec<BehaviourRule>,
+    /// For what no rule fits.
+    pub otherwise: Behaviour,
+}
+
+/// A behaviour and what has it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BehaviourRule {
+    /// What it fits.
+    pub when: When,
+    /// What then happens.
+    pub behaviour: Behaviour,
+}
+
+/// What a rule fits.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum When {
+    /// Containers of this image, as the template writes it.
+    Image(String),
+    /// Pods with this annotation.
+    Annotation {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Containers with this variable.
+    Env {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+}
+
+/// What a container does.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub struct Behaviour {
+    /// Whether the image can be had.
+    pub image: Image,
+    /// From the pod's being scheduled to the container's start.
+    pub starts_after: SignedDuration,
+    /// When it ends by itself, each time it runs.
+    pub crash: Option<Crash>,
+    /// When it is ready.
+    pub ready: Ready,
+    /// How long it takes to stop when asked; cut by the pod's grace period.
+    pub stops_after: SignedDuration,
+    /// What it writes.
+    pub logs: Option<Logs>,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self {
+            image: Image::Present,
+            starts_after: SignedDuration::from_millis(500),
+            crash: None,
+            ready: Ready::After(SignedDuration::from_millis(500)),
+            stops_after: SignedDuration::from_millis(200),
+            logs: None,
+        }
+    }
+}
+
+/// Whether an image can be had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Image {
+    /// It can.
+    #[default]
+    Present,
+    /// No registry has it.
+    Missing,
+}
+
+/// How a container ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Crash {
+    /// After its start.
+    pub after: SignedDuration,
+    /// The exit code.
+    pub code: i64,
+}
+
+/// When a container is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Ready {
+    /// So long after its start.
+    After(SignedDuration),
+    /// Never.
+    Never,
+    /// While a workload of the same namespace has a ready pod.
+    While {
+        /// The workload's resource: `deployments.apps`.
+        resource: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What a container writes.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logs {
+    /// The time between two lines.
+    pub every: SignedDuration,
+    /// A line. `{latency}` stands for a time in milliseconds around `latency`, `{n}` for the line's number.
+    pub text: String,
+    /// A line that is written instead in a share of cases.
+    #[serde(default)]
+    pub error_text: String,
+    /// How many of the lines are errors, from 0 to 1.
+    #[serde(default)]
+    pub error_share: f64,
+    /// What `{latency}` is around.
+    #[serde(default)]
+    pub latency: SignedDuration,
+}
+
+impl Behaviours {
+    /// How a container of a pod behaves.
+    pub(crate) fn of(&self, pod: &Value, container: &Value) -> &Behaviour {
+        let fits = |when: &When| match when {
+            When::Image(image) => text(container, "image") == image,
+            When::Annotation { name, value } => annotation(pod, name) == Some(value),
+            When::Env { name, value } => list(container, "env").iter().any(|variable| {
+                text(variable, "name") == name
+                    && get(variable, "value").and_then(Value::as_str) == Some(value)
+            }),
+        };
+        self.rules
+            .iter()
+            .find(|rule| fits(&rule.when))
+            .map_or(&self.otherwise, |rule| &rule.behaviour)
+    }
+}

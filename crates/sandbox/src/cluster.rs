@@ -1,0 +1,250 @@
+//! The cluster as a state machine: requests and time in, answers out. Owns the parts and their order; has no clock, no
+//! threads and no randomness but its seed.
+
+use crate::access::Access;
+use crate::api::write::{self, Options as WriteOptions};
+use crate::api::{self, Answer, Request, Stream, delete, status::Outcome};
+use crate::behaviour::Behaviours;
+use crate::controllers::{self, Queue, Task};
+use crate::kinds::Kinds;
+use crate::node::{self, Nodes};
+use crate::object::{set, text};
+use crate::random::Random;
+use crate::store::{Key, Store};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What a cluster is made with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names and uids come from it.
+    pub seed: u64,
+    /// The version that the server says it has.
+    pub version: String,
+    /// The one user.
+    pub user: String,
+    /// What that user may do.
+    pub access: Access,
+    /// The nodes at the beginning.
+    pub nodes: Vec<NodeSpec>,
+    /// How containers behave.
+    pub behaviours: Behaviours,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            version: "v1.34.0".to_owned(),
+            user: "sandbox".to_owned(),
+            access: Access::default(),
+            nodes: (1..=3)
+                .map(|number| NodeSpec::named(format!("node-{number}")))
+                .collect(),
+            behaviours: Behaviours::default(),
+        }
+    }
+}
+
+/// A node at the beginning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// Its name.
+    pub name: String,
+    /// CPUs for pods.
+    pub cpu: String,
+    /// Memory for pods.
+    pub memory: String,
+    /// So many pods at most.
+    pub pods: u32,
+}
+
+impl NodeSpec {
+    /// A node of a usual size.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            cpu: "8".to_owned(),
+            memory: "32Gi".to_owned(),
+            pods: 110,
+        }
+    }
+}
+
+/// An in-memory cluster. A clone is a snapshot that goes its own way from then on.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    pub(crate) store: Store,
+    pub(crate) kinds: Arc<Kinds>,
+    pub(crate) random: Random,
+    pub(crate) queue: Queue,
+    pub(crate) nodes: Nodes,
+    pub(crate) options: Arc<Options>,
+    pub(crate) now: Timestamp,
+    addresses: u32,
+}
+
+impl Cluster {
+    /// A fresh cluster: its nodes and the namespaces that every cluster has.
+    pub fn new(options: Options, now: Timestamp) -> Self {
+        let mut cluster = Self {
+            store: Store::default(),
+            kinds: Arc::new(Kinds::built_in()),
+            random: Random::new(options.seed),
+            queue: Queue::default(),
+            nodes: Nodes::default(),
+            options: Arc::new(options),
+            now,
+            addresses: 0,
+        };
+        for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+            cluster.own("namespaces", json!({"metadata": {"name": name}}));
+        }
+        for spec in cluster.options.clone().nodes.iter() {
+            cluster.own("nodes", node::object(spec, now));
+        }
+        cluster.advance(now);
+        cluster
+    }
+
+    /// Takes objects over as they are, with their uids, status and all, as from another cluster. Controllers and kubelets
+    /// go on from there. What is of no kind that is served is given back.
+    pub fn load(&mut self, objects: impl IntoIterator<Item = Value>) -> Vec<Value> {
+        let mut left = Vec::new();
+        for mut object in objects {
+            let kind = self
+                .kinds
+                .of(text(&object, "apiVersion"), text(&object, "kind"))
+                .cloned();
+            let Some(kind) = kind else {
+                left.push(object);
+                continue;
+            };
+            if text(&object, "metadata.uid").is_empty() {
+                let uid = self.random.uid();
+                set(&mut object, "metadata.uid", uid);
+            }
+            let namespace = if kind.namespaced {
+                text(&object, "metadata.namespace")
+            } else {
+                ""
+            };
+            let key = Key::new(kind.resource(), namespace, text(&object, "metadata.name"));
+            self.put(&key, object);
+        }
+        left
+    }
+
+    /// Answers a request at a time. Time never goes back: an earlier one than was seen counts as that one.
+    pub fn handle(&mut self, now: Timestamp, request: &Request) -> Answer {
+        self.now = self.now.max(now);
+        api::handle(self, request)
+    }
+
+    /// What a stream has to say now.
+    pub fn poll(&self, stream: &mut Stream) -> Vec<u8> {
+        stream.poll(self)
+    }
+
+    /// Lets controllers, scheduler and kubelets do all that is due up to a time, each thing at its own.
+    pub fn advance(&mut self, now: Timestamp) {
+        loop {
+            while let Some(task) = self.queue.pop() {
+                controllers::run(self, &task);
+            }
+            match self.queue.next_timer() {
+                Some(due) if due <= now => {
+                    self.now = self.now.max(due);
+                    self.queue.ring(self.now);
+                }
+                _ => break,
+            }
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// When something happens next without anybody writing; none when nothing does.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        if self.queue.is_empty() {
+            self.queue.next_timer()
+        } else {
+            Some(self.now)
+        }
+    }
+
+    /// The version of the newest change.
+    pub fn version(&self) -> u64 {
+        self.store.version()
+    }
+
+    /// Forgets the history up to a version: older watches and pages then get 410.
+    pub fn compact(&mut self, version: u64) {
+        self.store.compact(version);
+    }
+
+    /// Stores an object and tells whom it concerns.
+    pub(crate) fn put(&mut self, key: &Key, object: Value) -> Arc<Value> {
+        let change = self.store.put(key, object);
+        let stored = change.after.clone().unwrap_or_default();
+        controllers::noticed(self, &change);
+        stored
+    }
+
+    /// Takes an object away and tells whom it concerns.
+    pub(crate) fn erase(&mut self, key: &Key) {
+        if let Some(change) = self.store.remove(key) {
+            controllers::noticed(self, &change);
+        }
+    }
+
+    /// Creates an object as the system's own components do: through the API, past nobody's rights.
+    pub(crate) fn create(&mut self, resource: &str, namespace: &str, object: Value) -> Outcome<Arc<Value>> {
+        let kind = self
+            .kinds
+            .named(resource)
+            .cloned()
+            .ok_or_else(api::status::Refusal::no_such_path)?;
+        write::create(self, &kind, namespace, object, WriteOptions::default())
+    }
+
+    /// Deletes an object as the system's own components do.
+    pub(crate) fn delete(&mut self, key: &Key, uid: &str) {
+        if let Some(kind) = self.kinds.named(&key.resource).cloned() {
+            // Somebody else was faster: then there is nothing to do.
+            let _ = delete::delete(self, &kind, key, &delete::Options::of_uid(uid));
+        }
+    }
+
+    /// Changes the stored object; nothing is written when the change leaves it as it is.
+    pub(crate) fn modify(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Arc<Value>> {
+        let old = self.store.get(key)?.clone();
+        let mut object = Value::clone(&old);
+        change(&mut object);
+        if object == *old {
+            return Some(old);
+        }
+        Some(self.put(key, object))
+    }
+
+    /// Has a task done at a time.
+    pub(crate) fn later(&mut self, at: Timestamp, task: Task) {
+        self.queue.later(at, task);
+    }
+
+    /// The next free address, as a number.
+    pub(crate) fn next_address(&mut self) -> u32 {
+        self.addresses += 1;
+        self.addresses
+    }
+
+    fn own(&mut self, resource: &str, object: Value) {
+        let status = object.get("status").cloned();
+        if let Ok(made) = self.create(resource, "", object)
+            && let Some(status) = status
+        {
+            let key = Key::new(resource, "", text(&made, "metadata.name"));
+            self.modify(&key, |object| object["status"] = status);
+        }
+    }
+}

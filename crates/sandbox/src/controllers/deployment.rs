@@ -1,0 +1,225 @@
+//! Deployments: how a change of the template becomes a change of ReplicaSets. Owns the order of one look; the parts are
+//! below it.
+
+mod progress;
+mod revisions;
+mod rolling;
+mod scaling;
+
+use super::{Controller, Task, pods};
+use crate::cluster::Cluster;
+use crate::events::{self, Level};
+use crate::object::{flag, get, int, set, terminating, text};
+use crate::selector::Labels;
+use crate::store::Key;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+const COMPONENT: &str = "deployment-controller";
+const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
+const MAX: &str = "deployment.kubernetes.io/max-replicas";
+const HASH: &str = "pod-template-hash";
+
+pub(super) fn reconcile(cluster: &mut Cluster, key: &Key) {
+    let Some(deployment) = cluster.store.get(key).cloned() else {
+        return;
+    };
+    if Labels::of(get(&deployment, "spec.selector")).is_empty() {
+        return;
+    }
+    if terminating(&deployment) {
+        let sets = Sets::of(cluster, &deployment);
+        progress::write_status(cluster, key, &sets, false);
+        return;
+    }
+    adopt(cluster, &deployment);
+    progress::note_pause(cluster, key);
+    let Some(deployment) = cluster.store.get(key).cloned() else {
+        return;
+    };
+    let paused = flag(&deployment, "spec.paused");
+    if paused || scaling::was_scaled(cluster, &deployment) {
+        let mut sets = Sets::of(cluster, &deployment);
+        revisions::sync(cluster, key, &mut sets, false);
+        scaling::scale(cluster, key, &sets);
+        if paused {
+            revisions::clean_up(cluster, key, &Sets::of(cluster, &deployment));
+        }
+        progress::write_status(cluster, key, &Sets::of(cluster, &deployment), false);
+        return;
+    }
+    if text(&deployment, "spec.strategy.type") == "Recreate" {
+        recreate(cluster, key, &deployment);
+    } else {
+        rolling::roll(cluster, key, &deployment);
+    }
+    let sets = Sets::of(cluster, &deployment);
+    let complete = progress::write_status(cluster, key, &sets, true);
+    if complete {
+        revisions::clean_up(cluster, key, &sets);
+    }
+}
+
+/// Old pods first go all, then the new ones come.
+fn recreate(cluster: &mut Cluster, key: &Key, deployment: &Value) {
+    let mut sets = Sets::of(cluster, deployment);
+    revisions::sync(cluster, key, &mut sets, false);
+    let mut scaled = false;
+    for old in sets.old.clone() {
+        scaled |= scale_set(cluster, key, &old, 0);
+    }
+    if scaled || old_pods_run(cluster, &sets) {
+        return;
+    }
+    revisions::sync(cluster, key, &mut sets, true);
+    if let Some(new) = &sets.new {
+        scale_set(cluster, key, new, replicas(deployment));
+    }
+}
+
+fn old_pods_run(cluster: &Cluster, sets: &Sets) -> bool {
+    let mut old = sets.old.iter().flat_map(|set| pods::of(cluster, set));
+    old.any(|pod| !pods::is_finished(&pod))
+}
+
+/// A Deployment's ReplicaSets.
+#[derive(Clone, Debug, Default)]
+struct Sets {
+    /// That of the template, if there is one.
+    new: Option<Arc<Value>>,
+    /// The others, oldest first.
+    old: Vec<Arc<Value>>,
+}
+
+impl Sets {
+    fn of(cluster: &Cluster, deployment: &Value) -> Self {
+        let uid = text(deployment, "metadata.uid");
+        let namespace = text(deployment, "metadata.namespace");
+        let mut all: Vec<Arc<Value>> = cluster
+            .store
+            .owned("replicasets.apps", namespace, uid)
+            .map(|(_, set)| set.clone())
+            .collect();
+        all.sort_by_key(|set| {
+            (
+                text(set, "metadata.creationTimestamp").to_owned(),
+                revisions::number(set),
+                text(set, "metadata.name").to_owned(),
+            )
+        });
+        let template = deployment["spec"].get("template").cloned().unwrap_or_default();
+        let new = all.iter().position(|set| same_template(set, &template));
+        Self {
+            new: new.map(|at| all.remove(at)),
+            old: all,
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<Value>> {
+        self.old.iter().chain(&self.new)
+    }
+
+    /// The sum of a field over all.
+    fn sum(&self, field: &str) -> i64 {
+        self.all().filter_map(|set| int(set, field)).sum()
+    }
+}
+
+/// Equal but for the hash that only a ReplicaSet's template has.
+fn same_template(set: &Value, template: &Value) -> bool {
+    let mut own = set["spec"].get("template").cloned().unwrap_or_default();
+    let mut wanted = template.clone();
+    for template in [&mut own, &mut wanted] {
+        if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
+            labels.remove(HASH);
+        }
+        if template["metadata"]["creationTimestamp"].is_null()
+            && let Some(metadata) = template["metadata"].as_object_mut()
+        {
+            metadata.remove("creationTimestamp");
+        }
+    }
+    own == wanted
+}
+
+/// Takes over ReplicaSets that match and that nobody controls.
+fn adopt(cluster: &mut Cluster, deployment: &Value) {
+    let selector = Labels::of(get(deployment, "spec.selector"));
+    let strays: Vec<Key> = cluster
+        .store
+        .owned("replicasets.apps", text(deployment, "metadata.namespace"), "")
+        .filter(|(_, set)| selector.matches(set) && !terminating(set))
+        .map(|(name, set)| Key::new("replicasets.apps", text(set, "metadata.namespace"), name.clone()))
+        .collect();
+    for stray in strays {
+        let owner = pods::owner_reference(deployment);
+        cluster.modify(&stray, |set_| {
+            set(set_, "metadata.ownerReferences", json!([owner]))
+        });
+    }
+}
+
+fn replicas(deployment: &Value) -> i64 {
+    int(deployment, "spec.replicas").unwrap_or(1)
+}
+
+/// How many pods there may be above and how few below what is asked for.
+fn bounds(deployment: &Value) -> (i64, i64) {
+    if text(deployment, "spec.strategy.type") == "Recreate" {
+        return (0, 0);
+    }
+    let total = replicas(deployment);
+    let rolling = "spec.strategy.rollingUpdate";
+    let surge = pods::scaled(get(deployment, &format!("{rolling}.maxSurge")), total, true);
+    let unavailable = pods::scaled(
+        get(deployment, &format!("{rolling}.maxUnavailable")),
+        total,
+        false,
+    );
+    // With neither, nothing could ever move.
+    match (surge, unavailable) {
+        (0, 0) => (0, 1),
+        (surge, unavailable) => (surge, unavailable.min(total.max(1))),
+    }
+}
+
+/// Sets how many replicas a ReplicaSet has, with the annotations that tell what for; whether the number changed.
+fn scale_set(cluster: &mut Cluster, key: &Key, replica_set: &Value, to: i64) -> bool {
+    let Some(deployment) = cluster.store.get(key).cloned() else {
+        return false;
+    };
+    let name = text(replica_set, "metadata.name");
+    let from = int(replica_set, "spec.replicas").unwrap_or(0);
+    let set_key = Key::new("replicasets.apps", key.namespace.clone(), name);
+    let desired = replicas(&deployment);
+    let max = desired + bounds(&deployment).0;
+    cluster.modify(&set_key, |object| {
+        let annotations = crate::object::map_mut(object, "metadata.annotations");
+        annotations.insert(DESIRED.to_owned(), desired.to_string().into());
+        annotations.insert(MAX.to_owned(), max.to_string().into());
+        if from != to {
+            set(object, "spec.replicas", to);
+            let generation = int(object, "metadata.generation").unwrap_or(0) + 1;
+            set(object, "metadata.generation", generation);
+        }
+    });
+    if from == to {
+        return false;
+    }
+    let direction = if from < to { "up" } else { "down" };
+    let message = format!("Scaled {direction} replica set {name} from {from} to {to}");
+    events::record(
+        cluster,
+        COMPONENT,
+        &deployment,
+        Level::Normal,
+        "ScalingReplicaSet",
+        &message,
+    );
+    true
+}
+
+/// Has the Deployment looked at again, as when its deadline runs out.
+fn again(cluster: &mut Cluster, key: &Key, at: jiff::Timestamp) {
+    cluster.later(at, Task::new(Controller::Deployment, key.clone()));
+}
