@@ -142,8 +142,9 @@ impl Cluster {
         api::handle(self, request)
     }
 
-    /// What a stream has to say now.
-    pub fn poll(&self, stream: &mut Stream) -> Vec<u8> {
+    /// What a stream has to say at a time.
+    pub fn poll(&mut self, now: Timestamp, stream: &mut Stream) -> Vec<u8> {
+        self.now = self.now.max(now);
         stream.poll(self)
     }
 

@@ -12,19 +12,24 @@
 mod access;
 mod api;
 mod behaviour;
+mod clock;
 mod cluster;
 mod controllers;
 mod events;
+pub mod http;
 mod kinds;
 mod node;
 mod object;
 mod quantity;
 mod random;
 mod selector;
+mod service;
 mod store;
 mod time;
 
 pub use access::{Access, Rule};
 pub use api::{Answer, Request, Response, Stream};
 pub use behaviour::{Behaviour, BehaviourRule, Behaviours, Crash, Image, Logs, Ready, When};
+pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, NodeSpec, Options};
+pub use service::{Body, BoxError, Service};

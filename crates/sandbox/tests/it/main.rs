@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that finds something missing fails")]
 
 mod api;
+mod client;
 mod rollouts;
 mod support;

@@ -138,7 +138,7 @@ impl Sandbox {
 
     /// What a watch has to say now: types and objects.
     pub(crate) fn events(&mut self, stream: &mut Stream) -> Vec<(String, Value)> {
-        let bytes = self.cluster.poll(stream);
+        let bytes = self.cluster.poll(self.now, stream);
         bytes
             .split(|byte| *byte == b'\n')
             .filter(|line| !line.is_empty())

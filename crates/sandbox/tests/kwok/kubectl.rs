@@ -1,0 +1,140 @@
+//! kubectl on a sandbox over HTTP.
+
+use astern_sandbox::{Cluster, Options, Service, SystemClock, http};
+use jiff::Timestamp;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+/// A sandbox on a port, on a thread of its own, and the kubeconfig that leads there.
+struct Port {
+    folder: tempfile::TempDir,
+    _stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Port {
+    fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("kubeconfig");
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (ready, wait) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async move {
+                let cluster = Cluster::new(Options::default(), Timestamp::now());
+                let service = Service::new(cluster, Arc::new(SystemClock));
+                let listener = http::listen(0).await.unwrap();
+                http::write_kubeconfig(&path, listener.local_addr().unwrap(), "default").unwrap();
+                ready.send(()).unwrap();
+                tokio::select! {
+                    () = service.run() => {}
+                    ended = http::serve(service.clone(), listener) => ended.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
+        wait.recv().unwrap();
+        Self { folder, _stop: stop }
+    }
+
+    fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    /// What kubectl says; it must succeed.
+    fn kubectl(&self, words: &[&str], input: &str) -> String {
+        let mut child = Command::new("kubectl")
+            .args(words)
+            .env("KUBECONFIG", self.kubeconfig())
+            // kubectl keeps what it learnt of a server by its address, and ports are used again.
+            .env("KUBECACHEDIR", self.folder.path().join("cache"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl is on the PATH that the lane sets");
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let done = child.wait_with_output().unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr),
+        );
+        assert!(done.status.success(), "kubectl {}: {out}{err}", words.join(" "));
+        out.into_owned()
+    }
+}
+
+const WEB: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers: [{name: app, image: "web:v1", ports: [{containerPort: 80}]}]
+"#;
+
+#[test]
+fn kubectl_applies_rolls_out_undoes_scales_and_deletes() {
+    let port = Port::open();
+    let kubectl = |words: &str| port.kubectl(&words.split(' ').collect::<Vec<_>>(), "");
+    assert_eq!(
+        port.kubectl(&["apply", "-f", "-"], WEB),
+        "deployment.apps/web created\n"
+    );
+    kubectl("rollout status deployment/web --timeout=30s");
+    assert_eq!(
+        port.kubectl(&["apply", "-f", "-"], WEB),
+        "deployment.apps/web unchanged\n"
+    );
+    kubectl("set image deployment/web app=web:v2");
+    kubectl("rollout status deployment/web --timeout=30s");
+    let history = kubectl("rollout history deployment/web");
+    assert!(history.contains("\n1 ") && history.contains("\n2 "), "{history}");
+    let image = "get deployment web -o jsonpath={.spec.template.spec.containers[0].image}";
+    assert_eq!(kubectl(image), "web:v2");
+    kubectl("rollout undo deployment/web");
+    assert_eq!(kubectl(image), "web:v1");
+    kubectl("scale deployment/web --replicas=3");
+    kubectl("rollout status deployment/web --timeout=30s");
+    kubectl("wait deployment/web --for=condition=Available --timeout=30s");
+    let table = kubectl("get deployment web --no-headers");
+    assert!(table.starts_with("web   3/3   3     3"), "{table}");
+    kubectl("label deployment web team=shop");
+    kubectl("annotate deployment web note=later");
+    kubectl("logs deployment/web");
+    kubectl("describe deployment web");
+    assert!(kubectl("get events").contains("ScalingReplicaSet"));
+    kubectl("delete deployment web --timeout=30s");
+    assert_eq!(kubectl("get replicasets -o name"), "");
+}
+
+#[test]
+fn kubectl_rolls_a_statefulset_and_a_daemonset() {
+    let port = Port::open();
+    let kubectl = |words: &str| port.kubectl(&words.split(' ').collect::<Vec<_>>(), "");
+    let db = WEB.replace("Deployment", "StatefulSet").replace("web", "db");
+    let agent = WEB
+        .replace("Deployment", "DaemonSet")
+        .replace("web", "agent")
+        .replace("  replicas: 2\n", "");
+    for (kind, name, manifest) in [("statefulset", "db", db), ("daemonset", "agent", agent)] {
+        port.kubectl(&["apply", "-f", "-"], &manifest);
+        kubectl(&format!("rollout status {kind}/{name} --timeout=30s"));
+        kubectl(&format!("set image {kind}/{name} app={name}:v2"));
+        kubectl(&format!("rollout status {kind}/{name} --timeout=30s"));
+        kubectl(&format!("rollout undo {kind}/{name}"));
+        kubectl(&format!("rollout status {kind}/{name} --timeout=30s"));
+        let image = kubectl(&format!(
+            "get {kind} {name} -o jsonpath={{.spec.template.spec.containers[0].image}}"
+        ));
+        assert_eq!(image, format!("{name}:v1"));
+    }
+}

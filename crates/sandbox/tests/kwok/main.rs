@@ -1,0 +1,6 @@
+//! What the sandbox claims about Kubernetes, held against a real kube-apiserver; and kubectl on the sandbox alone.
+
+#![expect(clippy::unwrap_used, reason = "a test that finds something missing fails")]
+
+mod kubectl;
+mod replay;

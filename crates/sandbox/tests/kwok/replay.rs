@@ -1,0 +1,517 @@
+//! The same requests to the sandbox and to a real kube-apiserver: codes and bodies must agree but for what each draws or
+//! counts for itself.
+
+use astern_sandbox::{Answer, Cluster, Options, Request};
+use http::Method;
+use jiff::Timestamp;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// One request. `{ns}` in the path stands for the namespace, `{a.b}` in path and body for what the last answer held.
+struct Step {
+    method: Method,
+    path: &'static str,
+    content_type: &'static str,
+    body: Value,
+}
+
+const JSON: &str = "application/json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const PATCH: &str = "application/json-patch+json";
+
+fn get(path: &'static str) -> Step {
+    step(Method::GET, path, "", Value::Null)
+}
+
+fn post(path: &'static str, body: Value) -> Step {
+    step(Method::POST, path, JSON, body)
+}
+
+fn put(path: &'static str, body: Value) -> Step {
+    step(Method::PUT, path, JSON, body)
+}
+
+fn patch(path: &'static str, content_type: &'static str, body: Value) -> Step {
+    step(Method::PATCH, path, content_type, body)
+}
+
+fn delete(path: &'static str, body: Value) -> Step {
+    step(Method::DELETE, path, JSON, body)
+}
+
+fn step(method: Method, path: &'static str, content_type: &'static str, body: Value) -> Step {
+    Step {
+        method,
+        path,
+        content_type,
+        body,
+    }
+}
+
+/// Asks both, and tells where they differ.
+async fn replay(name: &str, steps: Vec<Step>) {
+    let real = Real::connect().await;
+    let namespace = format!("t-sandbox-{name}-{}", std::process::id());
+    let now = Timestamp::now();
+    let mut sandbox = Cluster::new(Options::default(), now);
+    let made = json!({"metadata": {"name": namespace}});
+    let making = post("/api/v1/namespaces", made);
+    real.ask(&making, &namespace).await;
+    ask(&mut sandbox, now, &making, &namespace);
+    // Controllers do not act in between: what is compared is the API alone.
+    sandbox.advance(now);
+    real.account(&namespace).await;
+    let mut differences = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        let (real_code, real_body) = real.ask(step, &namespace).await;
+        let (code, body) = ask(&mut sandbox, now, step, &namespace);
+        let title = format!("step {at}: {} {}", step.method, step.path);
+        if real_code != code {
+            differences.push(format!(
+                "{title}\n  real:    {real_code} {}\n  sandbox: {code} {}",
+                real_body["message"], body["message"]
+            ));
+            continue;
+        }
+        let mut found = Vec::new();
+        compare("", &normal(real_body), &normal(body), &mut found);
+        if !found.is_empty() {
+            differences.push(format!("{title}\n  {}", found.join("\n  ")));
+        }
+    }
+    let ending = delete("/api/v1/namespaces/{ns}", Value::Null);
+    real.ask(&ending, &namespace).await;
+    assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
+}
+
+fn ask(sandbox: &mut Cluster, now: Timestamp, step: &Step, namespace: &str) -> (u16, Value) {
+    let path = step.path.replace("{ns}", namespace);
+    let (path, query) = path.split_once('?').unwrap_or((&path, ""));
+    let request = Request {
+        method: step.method.clone(),
+        path: path.to_owned(),
+        query: query.to_owned(),
+        content_type: step.content_type.to_owned(),
+        accept: JSON.to_owned(),
+        body: bytes(&step.body).into(),
+    };
+    match sandbox.handle(now, &request) {
+        Answer::Whole(response) => {
+            let body = serde_json::from_slice(&response.body).unwrap_or_default();
+            (response.code, body)
+        }
+        Answer::Stream(_) => (200, Value::Null),
+    }
+}
+
+fn bytes(body: &Value) -> Vec<u8> {
+    match body {
+        Value::Null => Vec::new(),
+        body => body.to_string().into_bytes(),
+    }
+}
+
+struct Real {
+    client: kube::Client,
+}
+
+impl Real {
+    async fn connect() -> Self {
+        let path = std::env::var("ASTERN_TEST_KUBECONFIG")
+            .expect("run `cargo xtask test --lane kwok`, which sets ASTERN_TEST_KUBECONFIG");
+        let kubeconfig = Kubeconfig::read_from(path).unwrap();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+            .await
+            .unwrap();
+        config.proxy_url = None;
+        Self {
+            client: kube::Client::try_from(config).unwrap(),
+        }
+    }
+
+    async fn ask(&self, step: &Step, namespace: &str) -> (u16, Value) {
+        let mut request = http::Request::builder()
+            .method(step.method.clone())
+            .uri(step.path.replace("{ns}", namespace))
+            .header("accept", JSON);
+        if !step.content_type.is_empty() {
+            request = request.header("content-type", step.content_type);
+        }
+        let request = request.body(kube::client::Body::from(bytes(&step.body))).unwrap();
+        let response = self.client.send(request).await.unwrap();
+        let code = response.status().as_u16();
+        let body = http_body_util::BodyExt::collect(response.into_body())
+            .await
+            .unwrap()
+            .to_bytes();
+        (code, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// Pods are refused until the namespace has its service account.
+    async fn account(&self, namespace: &str) {
+        let wanted = get("/api/v1/namespaces/{ns}/serviceaccounts/default");
+        for _ in 0..100 {
+            if self.ask(&wanted, namespace).await.0 == 200 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// Without what each server draws, counts or notes for itself, and without what the sandbox says that it has not.
+fn normal(mut body: Value) -> Value {
+    strip(&mut body);
+    body
+}
+
+fn strip(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            for field in [
+                "managedFields",
+                "uid",
+                "resourceVersion",
+                "creationTimestamp",
+                "deletionTimestamp",
+                "clusterIP",
+                "clusterIPs",
+                "continue",
+            ] {
+                map.remove(field);
+            }
+            let drawn = |text: &str| text.starts_with("kube-api-access-");
+            for (_, child) in map.iter_mut() {
+                if child.as_str().is_some_and(drawn) {
+                    *child = "kube-api-access".into();
+                }
+                strip(child);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(strip),
+        _ => {}
+    }
+}
+
+fn compare(path: &str, real: &Value, sandbox: &Value, found: &mut Vec<String>) {
+    match (real, sandbox) {
+        (Value::Object(real), Value::Object(sandbox)) => {
+            let names: BTreeMap<&String, ()> =
+                real.keys().chain(sandbox.keys()).map(|name| (name, ())).collect();
+            for name in names.keys() {
+                let (one, other) = (real.get(*name), sandbox.get(*name));
+                let path = format!("{path}.{name}");
+                match (one, other) {
+                    (Some(one), Some(other)) => compare(&path, one, other, found),
+                    (one, other) => {
+                        found.push(format!("{path}: real {}, sandbox {}", told(one), told(other)))
+                    }
+                }
+            }
+        }
+        (Value::Array(real), Value::Array(sandbox)) if real.len() == sandbox.len() => {
+            for (at, (one, other)) in real.iter().zip(sandbox).enumerate() {
+                compare(&format!("{path}[{at}]"), one, other, found);
+            }
+        }
+        (real, sandbox) if real == sandbox => {}
+        (real, sandbox) => found.push(format!("{path}: real {real}, sandbox {sandbox}")),
+    }
+}
+
+fn told(value: Option<&Value>) -> String {
+    value.map_or_else(|| "nothing".to_owned(), Value::to_string)
+}
+
+const MAPS: &str = "/api/v1/namespaces/{ns}/configmaps";
+const MAP: &str = "/api/v1/namespaces/{ns}/configmaps/a";
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/{ns}/deployments";
+const WEB: &str = "/apis/apps/v1/namespaces/{ns}/deployments/web";
+
+fn map() -> Value {
+    json!({"metadata": {"name": "a"}, "data": {"key": "1"}})
+}
+
+/// Nothing of it runs, so that no controller writes while it is compared.
+fn workload(kind: &str) -> Value {
+    let mut workload = json!({
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": "web"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {
+                    "nodeSelector": {"nowhere": "true"},
+                    "containers": [{"name": "app", "image": "web"}],
+                },
+            },
+        },
+    });
+    if kind != "DaemonSet" {
+        workload["spec"]["replicas"] = 0.into();
+    }
+    workload
+}
+
+#[tokio::test]
+async fn config_maps_are_written_and_refused_alike() {
+    let numbered =
+        |version: &str| json!({"metadata": {"name": "a", "resourceVersion": version}, "data": {"key": "9"}});
+    replay(
+        "maps",
+        vec![
+            get(MAP),
+            post(MAPS, map()),
+            post(MAPS, map()),
+            post(
+                "/api/v1/namespaces/{ns}/configmaps?dryRun=All",
+                json!({"metadata": {"name": "dry"}}),
+            ),
+            get("/api/v1/namespaces/{ns}/configmaps/dry"),
+            post(MAPS, json!({"metadata": {"name": "A_b"}})),
+            post(MAPS, json!({"metadata": {}})),
+            post(MAPS, json!({"metadata": {"name": "b", "namespace": "elsewhere"}})),
+            post(MAPS, json!({"metadata": {"name": "b", "resourceVersion": "1"}})),
+            post("/api/v1/namespaces/nowhere-at-all/configmaps", map()),
+            put(MAP, json!({"metadata": {"name": "b"}})),
+            put(MAP, numbered("1")),
+            put(MAP, json!({"metadata": {"name": "a", "uid": "other"}})),
+            put(
+                "/api/v1/namespaces/{ns}/configmaps/none",
+                json!({"metadata": {"name": "none"}}),
+            ),
+            put(
+                MAP,
+                json!({"metadata": {"name": "a", "labels": {"x": "y"}}, "data": {"key": "2"}}),
+            ),
+            patch(MAP, MERGE, json!({"data": {"more": "3", "key": null}})),
+            patch(MAP, STRATEGIC, json!({"metadata": {"labels": {"x": null}}})),
+            patch(
+                MAP,
+                PATCH,
+                json!([{"op": "add", "path": "/data/third", "value": "4"}]),
+            ),
+            patch(
+                MAP,
+                PATCH,
+                json!([{"op": "test", "path": "/data/third", "value": "5"}]),
+            ),
+            patch(
+                MAP,
+                MERGE,
+                json!({"metadata": {"resourceVersion": "1"}, "data": {"x": "y"}}),
+            ),
+            patch(MAP, "text/plain", json!({})),
+            get("/api/v1/namespaces/{ns}/configmaps?labelSelector=x%3Dy"),
+            get("/api/v1/namespaces/{ns}/configmaps?fieldSelector=metadata.name%3Da"),
+            get("/api/v1/namespaces/{ns}/configmaps?fieldSelector=foo%3Dbar"),
+            get("/api/v1/namespaces/{ns}/configmaps?resourceVersion=99999999999"),
+            delete(MAP, json!({"preconditions": {"resourceVersion": "1"}})),
+            delete(MAP, Value::Null),
+            delete(MAP, Value::Null),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn immutable_config_maps_are_kept_alike() {
+    let kept = json!({"metadata": {"name": "a"}, "immutable": true, "data": {"key": "1"}});
+    replay(
+        "kept",
+        vec![
+            post(MAPS, kept),
+            patch(MAP, MERGE, json!({"data": {"key": "2"}})),
+            patch(MAP, MERGE, json!({"immutable": false})),
+            patch(MAP, MERGE, json!({"metadata": {"labels": {"a": "b"}}})),
+            delete(MAP, Value::Null),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn unknown_paths_and_verbs_are_refused_alike() {
+    replay(
+        "paths",
+        vec![
+            get("/apis/nothing.example/v1"),
+            get("/apis/nothing.example/v1/namespaces/{ns}/widgets"),
+            get("/api/v1/namespaces/{ns}/widgets"),
+            post("/api/v1/configmaps", map()),
+            patch(MAPS, MERGE, json!({})),
+            put(MAPS, map()),
+            post(
+                MAPS,
+                json!({"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "a"}}),
+            ),
+            post(
+                MAPS,
+                json!({"kind": "ConfigMap", "apiVersion": "v2", "metadata": {"name": "a"}}),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn deployments_get_equal_defaults_and_refusals() {
+    let selector = json!({"spec": {
+        "selector": {"matchLabels": {"app": "other"}},
+        "template": {"metadata": {"labels": {"app": "other"}}},
+    }});
+    let mut mismatched = workload("Deployment");
+    mismatched["spec"]["template"]["metadata"]["labels"] = json!({"app": "other"});
+    let mut bare = workload("Deployment");
+    bare["spec"] = json!({"selector": {"matchLabels": {"app": "web"}}, "template": {"metadata": {"labels": {"app": "web"}}}});
+    let mut full = workload("Deployment");
+    full["metadata"]["name"] = "full".into();
+    full["spec"]["template"]["spec"] = json!({
+        "serviceAccountName": "builder",
+        "initContainers": [{"name": "init", "image": "busybox:1"}],
+        "containers": [{
+            "name": "app",
+            "image": "registry:5000/web@sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "ports": [{"containerPort": 80}],
+            "env": [
+                {"name": "A", "value": ""},
+                {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                {"name": "C", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            ],
+            "resources": {"limits": {"cpu": "1", "memory": "1Gi"}},
+            "readinessProbe": {"httpGet": {"port": 80}},
+            "livenessProbe": {"exec": {"command": ["true"]}, "periodSeconds": 3},
+            "lifecycle": {"preStop": {"httpGet": {"port": 80}}},
+        }],
+        "volumes": [
+            {"name": "a", "configMap": {"name": "a"}},
+            {"name": "b", "secret": {"secretName": "b"}},
+            {"name": "c"},
+            {"name": "d", "hostPath": {"path": "/d"}},
+            {"name": "e", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}},
+        ],
+    });
+    replay(
+        "deploy",
+        vec![
+            post(
+                "/apis/apps/v1/namespaces/{ns}/deployments?dryRun=All",
+                workload("Deployment"),
+            ),
+            post("/apis/apps/v1/namespaces/{ns}/deployments?dryRun=All", full),
+            post(DEPLOYMENTS, mismatched),
+            post(DEPLOYMENTS, bare),
+            post(DEPLOYMENTS, workload("Deployment")),
+            post(DEPLOYMENTS, workload("Deployment")),
+            patch(WEB, MERGE, selector),
+            patch(WEB, MERGE, json!({"metadata": {"resourceVersion": "1"}})),
+            patch(WEB, MERGE, json!({"spec": {"replicas": -1}})),
+            patch(
+                WEB,
+                MERGE,
+                json!({"spec": {"template": {"spec": {"restartPolicy": "Never"}}}}),
+            ),
+            get("/apis/apps/v1/namespaces/{ns}/deployments/none"),
+            get("/apis/apps/v1/namespaces/{ns}/deployments/none/scale"),
+            get("/apis/apps/v1/namespaces/{ns}/deployments?fieldSelector=foo%3Dbar"),
+            delete(WEB, json!({"preconditions": {"uid": "other"}})),
+            delete(WEB, json!({"propagationPolicy": "Sideways"})),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn other_workloads_get_equal_defaults() {
+    let mut set = workload("StatefulSet");
+    set["spec"]["volumeClaimTemplates"] = json!([{
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }]);
+    replay(
+        "kinds",
+        vec![
+            post("/apis/apps/v1/namespaces/{ns}/statefulsets?dryRun=All", workload("StatefulSet")),
+            post("/apis/apps/v1/namespaces/{ns}/statefulsets?dryRun=All", set),
+            post("/apis/apps/v1/namespaces/{ns}/daemonsets?dryRun=All", workload("DaemonSet")),
+            post("/apis/apps/v1/namespaces/{ns}/replicasets?dryRun=All", workload("ReplicaSet")),
+            post(
+                "/api/v1/namespaces/{ns}/services?dryRun=All",
+                json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}),
+            ),
+            post(
+                "/api/v1/namespaces/{ns}/secrets?dryRun=All",
+                json!({"metadata": {"name": "s"}, "stringData": {"a": "b"}}),
+            ),
+            post(
+                "/apis/coordination.k8s.io/v1/namespaces/{ns}/leases?dryRun=All",
+                json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "me", "leaseDurationSeconds": 15}}),
+            ),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn pods_get_equal_defaults_and_refusals() {
+    const PODS: &str = "/api/v1/namespaces/{ns}/pods";
+    const POD: &str = "/api/v1/namespaces/{ns}/pods/a";
+    let pod = json!({"metadata": {"name": "a"}, "spec": {
+        "schedulerName": "nobody",
+        "containers": [{"name": "app", "image": "web:v1", "resources": {"requests": {"cpu": "100m"}}}],
+    }});
+    replay(
+        "pods",
+        vec![
+            post(PODS, pod.clone()),
+            post(
+                PODS,
+                json!({"metadata": {"name": "b"}, "spec": {"containers": []}}),
+            ),
+            post(
+                PODS,
+                json!({"metadata": {"name": "b"}, "spec": {"containers": [{"image": "web:v1"}]}}),
+            ),
+            patch(
+                POD,
+                STRATEGIC,
+                json!({"spec": {"containers": [{"name": "app", "image": "web:v2"}]}}),
+            ),
+            patch(POD, MERGE, json!({"spec": {"restartPolicy": "Never"}})),
+            patch(POD, MERGE, json!({"metadata": {"labels": {"a": "b"}}})),
+            get("/api/v1/namespaces/{ns}/pods?fieldSelector=status.phase%3DPending,spec.nodeName%3D"),
+            get("/api/v1/namespaces/{ns}/pods?fieldSelector=foo%3Dbar"),
+            get("/api/v1/namespaces/{ns}/pods/none/log"),
+            delete(POD, json!({"preconditions": {"uid": "other"}})),
+            delete(POD, json!({"preconditions": {"resourceVersion": "1"}})),
+            delete(POD, Value::Null),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn leases_need_a_version_alike() {
+    const LEASE: &str = "/apis/coordination.k8s.io/v1/namespaces/{ns}/leases/l";
+    let lease = json!({"metadata": {"name": "l"}, "spec": {"holderIdentity": "me"}});
+    replay(
+        "lease",
+        vec![
+            post(
+                "/apis/coordination.k8s.io/v1/namespaces/{ns}/leases",
+                lease.clone(),
+            ),
+            put(LEASE, lease),
+            put(
+                LEASE,
+                json!({"metadata": {"name": "l", "resourceVersion": "1"}, "spec": {}}),
+            ),
+            delete(LEASE, Value::Null),
+        ],
+    )
+    .await;
+}
