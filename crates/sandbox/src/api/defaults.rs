@@ -7,15 +7,26 @@ use serde_json::{Value, json};
 
 /// Fills in what is missing.
 pub(crate) fn apply(kind: &Kind, object: &mut Value) {
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        prune(object, &format!("metadata.{field}"));
+    }
+    if matches!(&*kind.resource(), "configmaps" | "secrets") {
+        prune(object, "data");
+        prune(object, "binaryData");
+    }
     match &*kind.resource() {
         "pods" => {
             pod_spec(object);
             default(object, "spec.enableServiceLinks", true);
+            for field in ["spec.containers", "spec.initContainers"] {
+                for container in list_mut(object, field) {
+                    requests_from_limits(container);
+                }
+            }
         }
         "deployments.apps" => deployment(object),
         "replicasets.apps" => {
             default(object, "spec.replicas", 1);
-            labels_from_template(object);
             template(object);
         }
         "statefulsets.apps" => stateful_set(object),
@@ -46,6 +57,13 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
     }
 }
 
+/// Takes away what is empty: of these fields nothing and empty are written alike.
+fn prune(object: &mut Value, path: &str) {
+    if get(object, path).is_some_and(|value| same(Some(value), None)) {
+        remove(object, path);
+    }
+}
+
 /// What a new object's status is.
 pub(crate) fn first_status(kind: &Kind, object: &mut Value) {
     let status = match &*kind.resource() {
@@ -71,6 +89,15 @@ pub(crate) fn first_status(kind: &Kind, object: &mut Value) {
 
 /// What an update that says nothing leaves as it was: addresses that were given out.
 pub(crate) fn carry_over(kind: &Kind, old: &Value, object: &mut Value) {
+    if &*kind.resource() == "daemonsets.apps" {
+        let former = crate::object::annotation(old, TEMPLATE_GENERATION)
+            .and_then(|number| number.parse::<i64>().ok())
+            .unwrap_or(1);
+        let changed = !same(get(old, "spec.template"), get(object, "spec.template"));
+        let number = former + i64::from(changed);
+        crate::object::map_mut(object, "metadata.annotations")
+            .insert(TEMPLATE_GENERATION.to_owned(), number.to_string().into());
+    }
     if &*kind.resource() == "services" {
         for field in ["clusterIP", "clusterIPs"] {
             if let Some(value) = old["spec"].get(field)
@@ -98,6 +125,7 @@ fn stateful_set(object: &mut Value) {
     default(object, "spec.replicas", 1);
     default(object, "spec.revisionHistoryLimit", 10);
     default(object, "spec.podManagementPolicy", "OrderedReady");
+    default(object, "spec.serviceName", "");
     default(object, "spec.updateStrategy.type", "RollingUpdate");
     if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
         default(object, "spec.updateStrategy.rollingUpdate.partition", 0);
@@ -121,8 +149,15 @@ fn stateful_set(object: &mut Value) {
     template(object);
 }
 
+/// How often a DaemonSet's template changed, from before there were revisions.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 fn daemon_set(object: &mut Value) {
     default(object, "spec.revisionHistoryLimit", 10);
+    let annotations = crate::object::map_mut(object, "metadata.annotations");
+    annotations
+        .entry(TEMPLATE_GENERATION)
+        .or_insert_with(|| "1".into());
     default(object, "spec.updateStrategy.type", "RollingUpdate");
     if text(object, "spec.updateStrategy.type") == "RollingUpdate" {
         default(object, "spec.updateStrategy.rollingUpdate.maxUnavailable", 1);
@@ -142,12 +177,6 @@ fn job_template(object: &mut Value, path: &str) {
     default(spec, "suspend", false);
     if let Some(template) = spec.get_mut("template") {
         pod_spec(template);
-    }
-}
-
-fn labels_from_template(object: &mut Value) {
-    if let Some(labels) = get(object, "spec.template.metadata.labels").cloned() {
-        default(object, "metadata.labels", labels);
     }
 }
 
@@ -183,6 +212,18 @@ fn pod_spec(holder: &mut Value) {
     }
     for volume in list_mut(holder, "spec.volumes") {
         self::volume(volume);
+    }
+    for field in [
+        "spec.volumes",
+        "spec.initContainers",
+        "spec.nodeSelector",
+        "spec.tolerations",
+        "spec.imagePullSecrets",
+        "spec.hostAliases",
+        "metadata.labels",
+        "metadata.annotations",
+    ] {
+        prune(holder, field);
     }
 }
 
@@ -225,7 +266,9 @@ fn container(container: &mut Value, host_network: bool) {
             default(container, &format!("{hook}.scheme"), "HTTP");
         }
     }
-    requests_from_limits(container);
+    for field in ["env", "envFrom", "ports", "volumeMounts", "command", "args"] {
+        prune(container, field);
+    }
 }
 
 /// A limit without a request is a request as well.

@@ -1,13 +1,13 @@
 //! Deleting: preconditions, grace, finalizers and what becomes of dependents. The collecting itself is a controller's.
 
 use super::route::Query;
-use super::status::{Outcome, Refusal};
+use super::status::{Cause, Outcome, Refusal};
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
 use crate::object::{get, int, list, set, terminating, text};
 use crate::store::Key;
 use crate::time;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -46,9 +46,12 @@ impl Options {
             Some("Foreground") => Some(Propagation::Foreground),
             Some("Orphan") => Some(Propagation::Orphan),
             Some(other) => {
-                return Err(Refusal::bad_request(format!(
-                    "invalid propagationPolicy {other:?}: supported are Background, Foreground and Orphan"
-                )));
+                let cause = Cause::not_supported(
+                    "propagationPolicy",
+                    &json!(other),
+                    &["Foreground", "Background", "Orphan", "nil"],
+                );
+                return Err(Refusal::invalid_as("DeleteOptions", "meta.k8s.io", "", &[cause]));
             }
         };
         let in_body = !list(body, "dryRun").is_empty();
@@ -125,22 +128,20 @@ pub(crate) fn delete(cluster: &mut Cluster, kind: &Kind, key: &Key, options: &Op
     }
     let held = !finalizers.is_empty() || kind.resource().as_ref() == "namespaces" || grace > 0;
     if !held {
+        if &*kind.resource() == "pods" {
+            mark(&mut object, &old, grace, cluster.now);
+        }
         if !options.dry_run {
             cluster.erase(key);
         }
-        return Ok(Deleted::Gone(old));
+        return Ok(Deleted::Gone(Arc::new(object)));
     }
     if !finalizers.is_empty() || !list(&old, "metadata.finalizers").is_empty() {
         set(&mut object, "metadata.finalizers", finalizers);
     }
     let shorter = int(&old, "metadata.deletionGracePeriodSeconds").is_none_or(|left| grace < left);
     if !terminating(&old) || shorter {
-        let ends = cluster.now + SignedDuration::from_secs(grace);
-        set(&mut object, "metadata.deletionTimestamp", time::seconds(ends));
-        set(&mut object, "metadata.deletionGracePeriodSeconds", grace);
-        if let Some(generation) = int(&old, "metadata.generation").filter(|_| !terminating(&old)) {
-            set(&mut object, "metadata.generation", generation + 1);
-        }
+        mark(&mut object, &old, grace, cluster.now);
     }
     if kind.resource().as_ref() == "namespaces" {
         set(&mut object, "status.phase", "Terminating");
@@ -152,6 +153,16 @@ pub(crate) fn delete(cluster: &mut Cluster, kind: &Kind, key: &Key, options: &Op
         return Ok(Deleted::Marked(Arc::new(object)));
     }
     Ok(Deleted::Marked(cluster.put(key, object)))
+}
+
+/// Writes down that the object is to go, and when.
+fn mark(object: &mut Value, old: &Value, grace: i64, now: Timestamp) {
+    let ends = now + SignedDuration::from_secs(grace);
+    set(object, "metadata.deletionTimestamp", time::seconds(ends));
+    set(object, "metadata.deletionGracePeriodSeconds", grace);
+    if let Some(generation) = int(old, "metadata.generation").filter(|_| !terminating(old)) {
+        set(object, "metadata.generation", generation + 1);
+    }
 }
 
 /// How long a pod has; everything else goes at once.
@@ -180,7 +191,7 @@ fn hold(finalizers: &mut Vec<Value>, with: &str, instead_of: &str) {
 fn preconditions(kind: &Kind, name: &str, old: &Value, options: &Options) -> Outcome<()> {
     let uid = text(old, "metadata.uid");
     if let Some(wanted) = options.uid.as_deref().filter(|wanted| *wanted != uid) {
-        return Err(Refusal::conflict(
+        return Err(Refusal::precondition(
             kind,
             name,
             &format!(
@@ -190,7 +201,7 @@ fn preconditions(kind: &Kind, name: &str, old: &Value, options: &Options) -> Out
     }
     let version = text(old, "metadata.resourceVersion");
     if let Some(wanted) = options.version.as_deref().filter(|wanted| *wanted != version) {
-        return Err(Refusal::conflict(
+        return Err(Refusal::precondition(
             kind,
             name,
             &format!(

@@ -31,14 +31,14 @@ pub(super) fn root(cluster: &Cluster, path: &str) -> Outcome<Value> {
                 .collect::<Value>(),
         })),
         "/version" => Ok(version(&cluster.options.version)),
-        _ => Err(Refusal::no_such_path()),
+        _ => Err(Refusal::no_such_page()),
     }
 }
 
 /// `/apis/GROUP`
 pub(super) fn group(kinds: &Kinds, group: &str) -> Outcome<Value> {
     let found = groups(kinds).into_iter().find(|(each, _)| each == group);
-    let (group, version) = found.ok_or_else(Refusal::no_such_path)?;
+    let (group, version) = found.ok_or_else(Refusal::no_such_page)?;
     let mut described = described(&group, &version);
     described["kind"] = "APIGroup".into();
     described["apiVersion"] = "v1".into();
@@ -54,7 +54,7 @@ pub(super) fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome<Va
         .collect();
     resources.extend(review::resources(group, version));
     if resources.is_empty() {
-        return Err(Refusal::no_such_path());
+        return Err(Refusal::no_such_page());
     }
     let group_version = group_version(group, version);
     Ok(json!({

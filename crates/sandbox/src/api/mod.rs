@@ -123,6 +123,14 @@ impl Response {
         }
     }
 
+    fn plain(code: u16, text: &str) -> Self {
+        Self {
+            code,
+            content_type: PLAIN,
+            body: text.as_bytes().to_vec(),
+        }
+    }
+
     fn value(code: u16, value: &Value) -> Self {
         Self::json(code, value.to_string().into_bytes())
     }
@@ -130,8 +138,13 @@ impl Response {
 
 /// Answers a request.
 pub(crate) fn handle(cluster: &mut Cluster, request: &Request) -> Answer {
-    answered(cluster, request)
-        .unwrap_or_else(|refusal| Answer::Whole(Response::value(refusal.code, &refusal.status())))
+    answered(cluster, request).unwrap_or_else(|refusal| {
+        Answer::Whole(if refusal.is_plain() {
+            Response::plain(refusal.code, &format!("{}\n", refusal.message))
+        } else {
+            Response::value(refusal.code, &refusal.status())
+        })
+    })
 }
 
 fn answered(cluster: &mut Cluster, request: &Request) -> Outcome<Answer> {
@@ -139,17 +152,10 @@ fn answered(cluster: &mut Cluster, request: &Request) -> Outcome<Answer> {
     match route::route(&request.path)? {
         Route::Resource(place) => resource(cluster, request, &place),
         _ if !reading => Err(Refusal::method_not_allowed()),
-        Route::Root(path) => {
-            let plain = |text: &str| Response {
-                code: 200,
-                content_type: PLAIN,
-                body: text.as_bytes().to_vec(),
-            };
-            Ok(Answer::Whole(match path {
-                "/healthz" | "/livez" | "/readyz" => plain("ok"),
-                path => Response::value(200, &discovery::root(cluster, path)?),
-            }))
-        }
+        Route::Root(path) => Ok(Answer::Whole(match path {
+            "/healthz" | "/livez" | "/readyz" => Response::plain(200, "ok"),
+            path => Response::value(200, &discovery::root(cluster, path)?),
+        })),
         Route::Group(group) => value(200, &discovery::group(&cluster.kinds, group)?),
         Route::Version { group, version } => {
             value(200, &discovery::resources(&cluster.kinds, group, version)?)
@@ -172,14 +178,18 @@ fn resource(cluster: &mut Cluster, request: &Request, place: &Place<'_>) -> Outc
         .kinds
         .served(place.group, place.version, place.plural)
         .cloned()
-        .ok_or_else(Refusal::no_such_path)?;
-    let misplaced = match (kind.namespaced, place.namespace, place.name) {
-        (true, None, Some(_)) | (false, Some(_), _) => true,
-        (true, None, None) => request.method == Method::POST,
-        _ => false,
-    };
-    if misplaced {
-        return Err(Refusal::no_such_path());
+        .ok_or_else(
+            || match discovery::resources(&cluster.kinds, place.group, place.version) {
+                Ok(_) => Refusal::no_such_path(),
+                Err(refusal) => refusal,
+            },
+        )?;
+    match (kind.namespaced, place.namespace, place.name) {
+        (true, None, Some(_)) | (false, Some(_), _) => return Err(Refusal::no_such_path()),
+        (true, None, None) if request.method == Method::POST => {
+            return Err(Refusal::method_not_allowed());
+        }
+        _ => {}
     }
     let query = Query::parse(&request.query);
     allowed(cluster, request, &kind, place, &query)?;

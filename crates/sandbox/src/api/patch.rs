@@ -9,6 +9,7 @@ use serde_json::Value;
 const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
 
 /// The object as a patch makes it.
 pub(crate) fn patched(kind: &Kind, object: &Value, content_type: &str, body: &[u8]) -> Outcome<Value> {
@@ -22,8 +23,9 @@ pub(crate) fn patched(kind: &Kind, object: &Value, content_type: &str, body: &[u
         }
         MERGE => json_patch::merge(&mut object, &parsed(body)?),
         STRATEGIC if !kind.custom => strategic::merge(&mut object, &parsed(body)?)?,
-        _ if kind.custom => return Err(Refusal::unsupported_media(&[JSON, MERGE])),
-        _ => return Err(Refusal::unsupported_media(&[JSON, MERGE, STRATEGIC])),
+        APPLY => return Err(Refusal::no_apply()),
+        _ if kind.custom => return Err(Refusal::unsupported_media(&[JSON, MERGE, APPLY])),
+        _ => return Err(Refusal::unknown_patch()),
     }
     Ok(object)
 }

@@ -31,11 +31,6 @@ impl Selection {
             field == "metadata.name" || field == "metadata.namespace" || kind.fields.contains(&field)
         };
         if let Some(unknown) = fields.names().find(|field| !known(field)) {
-            let group = if kind.group.is_empty() {
-                String::new()
-            } else {
-                kind.group.to_string()
-            };
             let why = if kind.fields.is_empty() {
                 format!(
                     "{unknown:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
@@ -43,12 +38,7 @@ impl Selection {
             } else {
                 format!("field label not supported: {unknown}")
             };
-            return Err(Refusal::bad_request(format!(
-                "Unable to find \"{group}/{}, Resource={}\" that match label selector {:?}, field selector {written:?}: {why}",
-                kind.version,
-                kind.plural,
-                labels.written(),
-            )));
+            return Err(Refusal::bad_request(why));
         }
         Ok(Self {
             namespace: namespace.map(Name::from),

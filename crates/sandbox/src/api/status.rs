@@ -9,8 +9,11 @@ pub(crate) struct Refusal {
     pub(crate) code: u16,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
-    details: Map<String, Value>,
+    details: Option<Map<String, Value>>,
 }
+
+/// The reason of what has no Status.
+const PAGE: &str = "page";
 
 pub(crate) type Outcome<T> = Result<T, Refusal>;
 
@@ -20,7 +23,15 @@ impl Refusal {
             code,
             reason,
             message: message.into(),
-            details: Map::new(),
+            details: None,
+        }
+    }
+
+    /// With details that say nothing, as the server's handlers have them.
+    fn bare(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            details: Some(Map::new()),
+            ..Self::new(code, reason, message)
         }
     }
 
@@ -33,8 +44,14 @@ impl Refusal {
 
     fn detail(&mut self, field: &str, value: &str) {
         if !value.is_empty() {
-            self.details.insert(field.to_owned(), value.into());
+            self.insert(field, value.into());
         }
+    }
+
+    fn insert(&mut self, field: &str, value: Value) {
+        self.details
+            .get_or_insert_default()
+            .insert(field.to_owned(), value);
     }
 
     /// The Status object.
@@ -48,8 +65,13 @@ impl Refusal {
             "reason": self.reason,
             "code": self.code,
         });
-        if !self.details.is_empty() || self.code == 422 {
-            status["details"] = Value::Object(self.details.clone());
+        if let Some(details) = &self.details {
+            status["details"] = Value::Object(details.clone());
+        }
+        if self.reason.is_empty()
+            && let Some(status) = status.as_object_mut()
+        {
+            status.remove("reason");
         }
         status
     }
@@ -58,13 +80,28 @@ impl Refusal {
         Self::new(400, "BadRequest", message)
     }
 
-    /// A path that nothing is served under.
+    /// A resource that a group does not have.
     pub(crate) fn no_such_path() -> Self {
-        Self::new(
+        Self::bare(
             404,
             "NotFound",
             "the server could not find the requested resource",
         )
+    }
+
+    /// A group or path that nobody serves: told in plain text, without a Status.
+    pub(crate) fn no_such_page() -> Self {
+        Self::new(404, PAGE, "404 page not found")
+    }
+
+    /// Whether it is told in plain text.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.reason == PAGE
+    }
+
+    /// What the storage says of a request, without a reason.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self::new(500, "", message)
     }
 
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Self {
@@ -86,6 +123,17 @@ impl Refusal {
         let resource = kind.resource();
         let message = format!("Operation cannot be fulfilled on {resource} {name:?}: {why}");
         Self::new(409, "Conflict", message).about(kind, name)
+    }
+
+    /// A precondition that does not hold; these messages name the kind.
+    pub(crate) fn precondition(kind: &Kind, name: &str, why: &str) -> Self {
+        let called = qualified(&kind.kind, &kind.group);
+        let message = format!("Operation cannot be fulfilled on {called} {name:?}: {why}");
+        let mut refusal = Self::new(409, "Conflict", message);
+        refusal.detail("name", name);
+        refusal.detail("group", &kind.group);
+        refusal.detail("kind", &kind.kind);
+        refusal
     }
 
     pub(crate) fn modified(kind: &Kind, name: &str) -> Self {
@@ -115,8 +163,8 @@ impl Refusal {
         let why =
             format!("unable to create new content in namespace {namespace} because it is being terminated");
         let mut refusal = Self::forbidden(kind, name, &why);
-        refusal.details.insert(
-            "causes".to_owned(),
+        refusal.insert(
+            "causes",
             json!([{
                 "reason": "NamespaceTerminating",
                 "message": format!("namespace {namespace} is being terminated"),
@@ -128,6 +176,11 @@ impl Refusal {
 
     /// An object that breaks rules; each is a field, the API's type of error, and the words.
     pub(crate) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Self {
+        Self::invalid_as(&kind.kind, &kind.group, name, causes)
+    }
+
+    /// The same, called by another name than the kind's.
+    pub(crate) fn invalid_as(called: &str, group: &str, name: &str, causes: &[Cause]) -> Self {
         let told: Vec<String> = causes
             .iter()
             .map(|cause| format!("{}: {}", cause.field, cause.words))
@@ -136,21 +189,22 @@ impl Refusal {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let qualified = qualified(&kind.kind, &kind.group);
-        let mut refusal = Self::new(422, "Invalid", format!("{qualified} {name:?} is invalid: {told}"));
+        let qualified = qualified(called, group);
+        let message = format!("{qualified} {name:?} is invalid: {told}");
+        let mut refusal = Self::new(422, "Invalid", message);
         refusal.detail("name", name);
-        refusal.detail("group", &kind.group);
-        refusal.detail("kind", &kind.kind);
+        refusal.detail("group", group);
+        refusal.detail("kind", called);
         let causes = causes
             .iter()
             .map(|cause| json!({"reason": cause.reason, "message": cause.words, "field": cause.field}));
-        refusal.details.insert("causes".to_owned(), causes.collect());
+        refusal.insert("causes", causes.collect());
         refusal
     }
 
     /// A patch that cannot be applied.
     pub(crate) fn unprocessable() -> Self {
-        Self::new(
+        Self::bare(
             422,
             "Invalid",
             "the server rejected our request due to an error in our request",
@@ -158,7 +212,7 @@ impl Refusal {
     }
 
     pub(crate) fn method_not_allowed() -> Self {
-        Self::new(
+        Self::bare(
             405,
             "MethodNotAllowed",
             "the server does not allow this method on the requested resource",
@@ -185,6 +239,20 @@ impl Refusal {
         )
     }
 
+    /// A patch of a kind that nobody takes.
+    pub(crate) fn unknown_patch() -> Self {
+        Self::bare(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+    }
+
+    /// Server-side apply.
+    pub(crate) fn no_apply() -> Self {
+        Self::new(
+            415,
+            "UnsupportedMediaType",
+            "the sandbox does not support server-side apply; nothing was changed",
+        )
+    }
+
     pub(crate) fn not_acceptable() -> Self {
         Self::new(
             406,
@@ -200,11 +268,9 @@ impl Refusal {
     pub(crate) fn too_large_version(wanted: u64, current: u64) -> Self {
         let message = format!("Too large resource version: {wanted}, current: {current}");
         let mut refusal = Self::new(504, "Timeout", format!("Timeout: {message}"));
-        refusal.details.insert(
-            "causes".to_owned(),
-            json!([{"reason": "ResourceVersionTooLarge", "message": message}]),
-        );
-        refusal.details.insert("retryAfterSeconds".to_owned(), json!(1));
+        let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
+        refusal.insert("causes", json!([cause]));
+        refusal.insert("retryAfterSeconds", json!(1));
         refusal
     }
 }

@@ -27,9 +27,9 @@ pub(crate) fn create(
     mut object: Value,
     options: Options,
 ) -> Outcome<Arc<Value>> {
-    typed(kind, &mut object)?;
+    typed(cluster, kind, &mut object)?;
     if !text(&object, "metadata.resourceVersion").is_empty() {
-        return Err(Refusal::bad_request(
+        return Err(Refusal::internal(
             "resourceVersion should not be set on objects to be created",
         ));
     }
@@ -85,7 +85,7 @@ pub(crate) fn update(
     mut object: Value,
     options: Options,
 ) -> Outcome<Arc<Value>> {
-    typed(kind, &mut object)?;
+    typed(cluster, kind, &mut object)?;
     let named = text(&object, "metadata.name");
     if named != &*key.name {
         return Err(Refusal::bad_request(if named.is_empty() {
@@ -140,21 +140,33 @@ fn done(kind: &Kind, object: &Value) -> bool {
 }
 
 /// Fills in or checks the object's type.
-fn typed(kind: &Kind, object: &mut Value) -> Outcome<()> {
+fn typed(cluster: &Cluster, kind: &Kind, object: &mut Value) -> Outcome<()> {
     if !object.is_object() {
         return Err(Refusal::bad_request("the body of the request is no object"));
     }
     let (api_version, said) = (text(object, "apiVersion"), text(object, "kind"));
-    if !said.is_empty() && said != &*kind.kind {
+    let wrong = (!said.is_empty() && said != &*kind.kind)
+        || (!api_version.is_empty() && api_version != kind.api_version());
+    if wrong {
+        let why = match cluster.kinds.of(api_version, said) {
+            Some(other) => format!(
+                "converting ({}.{said}) to ({}.{}): unknown conversion",
+                other.version,
+                if kind.group.is_empty() {
+                    "core"
+                } else {
+                    &kind.group
+                },
+                kind.kind
+            ),
+            None => format!(
+                "no kind {said:?} is registered for version {api_version:?} in scheme \"pkg/runtime/scheme.go:110\""
+            ),
+        };
+        let version = api_version.rsplit('/').next().unwrap_or_default();
         return Err(Refusal::bad_request(format!(
-            "{} in version {:?} cannot be handled as a {}: the object says that it is a {said}",
-            kind.kind, kind.version, kind.kind,
-        )));
-    }
-    if !api_version.is_empty() && api_version != kind.api_version() {
-        return Err(Refusal::bad_request(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({})",
-            kind.api_version(),
+            "{said} in version {version:?} cannot be handled as a {}: {why}",
+            kind.kind
         )));
     }
     set(object, "kind", kind.kind.as_ref());
@@ -182,7 +194,11 @@ fn still_the_one(kind: &Kind, name: &str, old: &Value, object: &Value) -> Outcom
         return Err(Refusal::conflict(
             kind,
             name,
-            &format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {known}"),
+            &format!(
+                "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition \
+                 failed: UID in precondition: {uid}, UID in object meta: {known}",
+                stored_at(kind, old)
+            ),
         ));
     }
     let version = text(object, "metadata.resourceVersion");
@@ -195,13 +211,29 @@ fn still_the_one(kind: &Kind, name: &str, old: &Value, object: &Value) -> Outcom
             &json!(0),
             "must be specified for an update",
         );
-        return Err(Refusal::invalid(kind, name, &[cause]));
+        return Err(Refusal::invalid_as(&kind.plural, &kind.group, name, &[cause]));
     }
     if version == text(old, "metadata.resourceVersion") {
         Ok(())
     } else {
         Err(Refusal::modified(kind, name))
     }
+}
+
+/// Where a real server's storage has the object, as its messages say.
+fn stored_at(kind: &Kind, object: &Value) -> String {
+    let group = if kind.custom {
+        format!("{}/", kind.group)
+    } else {
+        String::new()
+    };
+    let (namespace, name) = (text(object, "metadata.namespace"), text(object, "metadata.name"));
+    let namespace = if namespace.is_empty() {
+        String::new()
+    } else {
+        format!("{namespace}/")
+    };
+    format!("/registry/{group}{}/{namespace}{name}", kind.plural)
 }
 
 /// What a write cannot change: the system's own metadata, and the half that is another resource's.

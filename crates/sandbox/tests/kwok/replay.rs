@@ -126,6 +126,7 @@ impl Real {
             .await
             .unwrap();
         config.proxy_url = None;
+        config.default_retry = false;
         Self {
             client: kube::Client::try_from(config).unwrap(),
         }
@@ -183,6 +184,10 @@ fn strip(value: &mut Value) {
                 map.remove(field);
             }
             let drawn = |text: &str| text.starts_with("kube-api-access-");
+            // Uids, versions, and the difference as Go prints it.
+            if let Some(message) = map.get("message").and_then(Value::as_str) {
+                map.insert("message".to_owned(), without_drawn(message).into());
+            }
             for (_, child) in map.iter_mut() {
                 if child.as_str().is_some_and(drawn) {
                     *child = "kube-api-access".into();
@@ -193,6 +198,21 @@ fn strip(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(strip),
         _ => {}
     }
+}
+
+fn without_drawn(message: &str) -> String {
+    let message = message.split("\n@@").next().unwrap_or_default();
+    let is_uid = |word: &str| word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4;
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let words = message.split(' ').map(|word| {
+        let plain = word.trim_matches(|letter| "(),.".contains(letter));
+        if is_uid(plain) || is_number(plain) {
+            word.replace(plain, "…")
+        } else {
+            word.to_owned()
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn compare(path: &str, real: &Value, sandbox: &Value, found: &mut Vec<String>) {
