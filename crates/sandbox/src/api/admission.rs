@@ -32,6 +32,7 @@ pub(crate) fn mutate(cluster: &mut Cluster, kind: &Kind, object: &mut Value) -> 
     match &*kind.resource() {
         "pods" => pod(cluster, kind, object)?,
         "services" => address(cluster, object),
+        "persistentvolumeclaims" => protect(object),
         _ => {}
     }
     Ok(())
@@ -141,6 +142,22 @@ fn push(holder: &mut Value, field: &str, item: Value) {
     let items = map_mut(holder, "").entry(field).or_insert_with(|| json!([]));
     if let Some(items) = items.as_array_mut() {
         items.push(item);
+    }
+}
+
+/// A claim stays until no pod uses it.
+pub(crate) const PROTECTION: &str = "kubernetes.io/pvc-protection";
+
+fn protect(object: &mut Value) {
+    let known = list(object, "metadata.finalizers")
+        .iter()
+        .any(|each| each == PROTECTION);
+    if !known {
+        let metadata = map_mut(object, "metadata");
+        let finalizers = metadata.entry("finalizers").or_insert_with(|| json!([]));
+        if let Some(finalizers) = finalizers.as_array_mut() {
+            finalizers.push(PROTECTION.into());
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::kinds::Kind;
 use crate::object::{default, get, list_mut, remove, same, set, text};
+use crate::quantity::Quantity;
 use serde_json::{Value, json};
 
 /// Fills in what is missing.
@@ -36,13 +37,19 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
             default(object, "type", "Opaque");
             string_data(object);
         }
-        "jobs.batch" => job_template(object, "spec"),
+        "jobs.batch" => job(object),
         "cronjobs.batch" => {
+            if let Some(template) = object.pointer_mut("/spec/jobTemplate") {
+                unborn(template);
+            }
+            if let Some(template) = object.pointer_mut("/spec/jobTemplate/spec/template") {
+                pod_spec(template);
+                unborn(template);
+            }
             default(object, "spec.concurrencyPolicy", "Allow");
             default(object, "spec.suspend", false);
             default(object, "spec.successfulJobsHistoryLimit", 3);
             default(object, "spec.failedJobsHistoryLimit", 1);
-            job_template(object, "spec.jobTemplate.spec");
         }
         "namespaces" => {
             default(object, "spec.finalizers", json!(["kubernetes"]));
@@ -50,8 +57,18 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
             let labels = crate::object::map_mut(object, "metadata.labels");
             labels.insert("kubernetes.io/metadata.name".to_owned(), name.into());
         }
-        "persistentvolumeclaims" => default(object, "spec.volumeMode", "Filesystem"),
-        "horizontalpodautoscalers.autoscaling" => default(object, "spec.minReplicas", 1),
+        "persistentvolumeclaims" => {
+            default(object, "spec.volumeMode", "Filesystem");
+            canonical(object, "spec.resources.requests");
+        }
+        "resourcequotas" => canonical(object, "spec.hard"),
+        "events" => event(object),
+        "horizontalpodautoscalers.autoscaling" => {
+            default(object, "spec.minReplicas", 1);
+            let target = json!({"type": "Utilization", "averageUtilization": 80});
+            let cpu = json!({"type": "Resource", "resource": {"name": "cpu", "target": target}});
+            default(object, "spec.metrics", json!([cpu]));
+        }
         "customresourcedefinitions.apiextensions.k8s.io" => definition(object),
         _ => {}
     }
@@ -69,7 +86,7 @@ pub(crate) fn first_status(kind: &Kind, object: &mut Value) {
     let status = match &*kind.resource() {
         "pods" => json!({"phase": "Pending", "qosClass": qos(object)}),
         "namespaces" => json!({"phase": "Active"}),
-        "services" => json!({"loadBalancer": {}}),
+        "services" | "ingresses.networking.k8s.io" => json!({"loadBalancer": {}}),
         "persistentvolumeclaims" => json!({"phase": "Pending"}),
         "replicasets.apps" | "replicationcontrollers" => json!({"replicas": 0}),
         "statefulsets.apps" => json!({"replicas": 0, "availableReplicas": 0}),
@@ -145,6 +162,7 @@ fn stateful_set(object: &mut Value) {
         default(claim, "kind", "PersistentVolumeClaim");
         default(claim, "spec.volumeMode", "Filesystem");
         default(claim, "status.phase", "Pending");
+        unborn(claim);
     }
     template(object);
 }
@@ -166,24 +184,27 @@ fn daemon_set(object: &mut Value) {
     template(object);
 }
 
-fn job_template(object: &mut Value, path: &str) {
-    let Some(spec) = path.split('.').try_fold(object, |value, key| value.get_mut(key)) else {
-        return;
-    };
-    default(spec, "completions", 1);
-    default(spec, "parallelism", 1);
-    default(spec, "backoffLimit", 6);
-    default(spec, "completionMode", "NonIndexed");
-    default(spec, "suspend", false);
-    if let Some(template) = spec.get_mut("template") {
-        pod_spec(template);
-    }
+fn job(object: &mut Value) {
+    default(object, "spec.completions", 1);
+    default(object, "spec.parallelism", 1);
+    default(object, "spec.backoffLimit", 6);
+    default(object, "spec.completionMode", "NonIndexed");
+    default(object, "spec.suspend", false);
+    template(object);
 }
 
 fn template(object: &mut Value) {
-    if let Some(template) = object.get_mut("spec").and_then(|spec| spec.get_mut("template")) {
+    if let Some(template) = object.pointer_mut("/spec/template") {
         pod_spec(template);
+        unborn(template);
     }
+}
+
+/// The metadata of what is a pattern and no object says that it was never created.
+fn unborn(pattern: &mut Value) {
+    crate::object::map_mut(pattern, "metadata")
+        .entry("creationTimestamp")
+        .or_insert(Value::Null);
 }
 
 /// The defaults of everything under a `spec` that holds containers.
@@ -266,8 +287,21 @@ fn container(container: &mut Value, host_network: bool) {
             default(container, &format!("{hook}.scheme"), "HTTP");
         }
     }
+    for amounts in ["resources.requests", "resources.limits"] {
+        canonical(container, amounts);
+    }
     for field in ["env", "envFrom", "ports", "volumeMounts", "command", "args"] {
         prune(container, field);
+    }
+}
+
+/// Amounts are stored as the API writes them: `1000m` is `1`.
+fn canonical(object: &mut Value, path: &str) {
+    let amounts = get(object, path).and_then(Value::as_object).cloned();
+    for (resource, amount) in amounts.into_iter().flatten() {
+        if let Some(quantity) = Quantity::of(&amount) {
+            crate::object::map_mut(object, path).insert(resource, quantity.to_string().into());
+        }
     }
 }
 
@@ -342,6 +376,16 @@ fn service(object: &mut Value) {
             default(port, "targetPort", number);
         }
     }
+}
+
+/// What an event says even where it says nothing.
+fn event(object: &mut Value) {
+    for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        default(object, time, Value::Null);
+    }
+    default(object, "reportingComponent", "");
+    default(object, "reportingInstance", "");
+    default(object, "source", json!({}));
 }
 
 /// `stringData` is for writing only.

@@ -92,8 +92,9 @@ impl Query {
     pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Outcome<Option<T>> {
         self.get(name)
             .map(|text| {
-                text.parse()
-                    .map_err(|_| Refusal::bad_request(format!("parameter {name}: {text:?} is no number")))
+                text.parse().map_err(|_| {
+                    Refusal::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+                })
             })
             .transpose()
     }

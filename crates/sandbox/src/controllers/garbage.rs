@@ -105,7 +105,7 @@ fn finalize(cluster: &mut Cluster, key: &Key, object: &Value) {
 }
 
 /// Takes a finalizer away; the last one takes the object along.
-fn without(cluster: &mut Cluster, key: &Key, finalizer: &str) {
+pub(super) fn without(cluster: &mut Cluster, key: &Key, finalizer: &str) {
     let left = cluster.modify(key, |object| {
         let left: Vec<Value> = list(object, "metadata.finalizers")
             .iter()

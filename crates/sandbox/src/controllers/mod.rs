@@ -126,6 +126,14 @@ fn pod_changed(cluster: &mut Cluster, change: &Change) {
         );
         cluster.queue.add(Controller::Deployment, key);
     }
+    if after.is_none() {
+        let claims: Vec<Key> = pods::claims(pod)
+            .map(|claim| Key::new("persistentvolumeclaims", key.namespace.clone(), claim))
+            .collect();
+        for claim in claims {
+            cluster.queue.add(Controller::Claims, claim);
+        }
+    }
     endpoints::noticed(cluster, &key.namespace, before, after);
 }
 

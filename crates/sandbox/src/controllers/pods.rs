@@ -1,5 +1,6 @@
 //! What controllers share about pods: making them from templates, how they stand, and the claims they bring.
 
+use crate::api::admission::PROTECTION;
 use crate::cluster::Cluster;
 use crate::object::{condition, get, label, list, set, terminating, text};
 use crate::store::Key;
@@ -105,10 +106,31 @@ pub(crate) fn revision(pod: &Value) -> &str {
     label(pod, "controller-revision-hash").unwrap_or_default()
 }
 
-/// Every claim finds a volume: there are no provisioners to wait for.
+/// The claims that a pod's volumes name.
+pub(crate) fn claims(pod: &Value) -> impl Iterator<Item = &str> {
+    list(pod, "spec.volumes")
+        .iter()
+        .map(|volume| text(volume, "persistentVolumeClaim.claimName"))
+        .filter(|claim| !claim.is_empty())
+}
+
+/// Every claim finds a volume: there are no provisioners to wait for. One that is deleted goes when no pod uses it.
 pub(crate) fn bind_claim(cluster: &mut Cluster, key: &Key) {
+    let Some(claim) = cluster.store.get(key).cloned() else {
+        return;
+    };
+    if terminating(&claim) {
+        let used = cluster
+            .store
+            .iter("pods", &key.namespace)
+            .any(|(_, pod)| claims(pod).any(|claim| claim == &*key.name));
+        if !used {
+            super::garbage::without(cluster, key, PROTECTION);
+        }
+        return;
+    }
     cluster.modify(key, |claim| {
-        if text(claim, "status.phase") == "Bound" || terminating(claim) {
+        if text(claim, "status.phase") == "Bound" {
             return;
         }
         let volume = format!("pvc-{}", text(claim, "metadata.uid"));

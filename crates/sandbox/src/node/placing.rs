@@ -7,6 +7,9 @@ use serde_json::{Value, json};
 
 /// Why a node does not take a pod, as the scheduler words it.
 pub(crate) fn objection(node: &Value, pod: &Value) -> Option<String> {
+    if pinned_to(pod).is_some_and(|pinned| pinned != text(node, "metadata.name")) {
+        return Some("node(s) didn't satisfy plugin(s) [NodeAffinity]".to_owned());
+    }
     if flag(node, "spec.unschedulable") && !tolerates(pod, &unschedulable()) {
         return Some("node(s) were unschedulable".to_owned());
     }

@@ -36,11 +36,13 @@ fn choose(cluster: &Cluster, pod: &Value) -> Result<Name, String> {
     let need = |resource: &str| requested(pod, "requests", resource);
     let (cpu, memory) = (need("cpu"), need("memory"));
     let mut objections: BTreeMap<String, usize> = BTreeMap::new();
+    let mut preemption: BTreeMap<String, usize> = BTreeMap::new();
     let mut best: Option<(i64, &Name)> = None;
     let mut total = 0;
     for (name, node) in cluster.store.iter("nodes", "") {
         total += 1;
         let mut against: Vec<String> = placing::objection(node, pod).into_iter().collect();
+        let mut hopeless = !against.is_empty();
         if against.is_empty() {
             let used = cluster.nodes.usage(name);
             let over = |used: Quantity, need: Quantity, resource: &str| {
@@ -55,6 +57,9 @@ fn choose(cluster: &Cluster, pod: &Value) -> Result<Name, String> {
             if over(used.memory, memory, "memory") {
                 against.push("Insufficient memory".to_owned());
             }
+            // More than the node has at all is not there when others leave.
+            hopeless =
+                cpu > placing::allocatable(node, "cpu") || memory > placing::allocatable(node, "memory");
             if against.is_empty() && best.is_none_or(|(pods, _)| used.pods < pods) {
                 best = Some((used.pods, name));
             }
@@ -62,6 +67,12 @@ fn choose(cluster: &Cluster, pod: &Value) -> Result<Name, String> {
         for objection in against {
             *objections.entry(objection).or_default() += 1;
         }
+        let preempting = if hopeless {
+            "Preemption is not helpful for scheduling"
+        } else {
+            "No preemption victims found for incoming pod"
+        };
+        *preemption.entry(preempting.to_owned()).or_default() += 1;
     }
     if let Some((_, name)) = best {
         return Ok(name.clone());
@@ -69,16 +80,21 @@ fn choose(cluster: &Cluster, pod: &Value) -> Result<Name, String> {
     if total == 0 {
         return Err("no nodes available to schedule pods".to_owned());
     }
-    let mut told: Vec<String> = objections
+    Err(format!(
+        "0/{total} nodes are available: {}. no new claims to deallocate, preemption: 0/{total} nodes are available: {}.",
+        counted(&objections),
+        counted(&preemption)
+    ))
+}
+
+/// `1 this, 2 that`
+fn counted(reasons: &BTreeMap<String, usize>) -> String {
+    let mut told: Vec<String> = reasons
         .iter()
-        .map(|(objection, count)| format!("{count} {objection}"))
+        .map(|(reason, count)| format!("{count} {reason}"))
         .collect();
     told.sort();
-    Err(format!(
-        "0/{total} nodes are available: {}. preemption: 0/{total} nodes are available: {total} No preemption victims \
-         found for incoming pod.",
-        told.join(", ")
-    ))
+    told.join(", ")
 }
 
 fn bind(cluster: &mut Cluster, key: &Key, pod: &Arc<Value>, node: &str) {
@@ -89,6 +105,7 @@ fn bind(cluster: &mut Cluster, key: &Key, pod: &Arc<Value>, node: &str) {
         let condition = json!({
             "type": "PodScheduled",
             "status": "True",
+            "observedGeneration": pod["metadata"]["generation"],
             "lastProbeTime": null,
             "lastTransitionTime": now,
         });
@@ -111,6 +128,7 @@ fn give_up(cluster: &mut Cluster, key: &Key, pod: &Arc<Value>, message: &str) {
         let condition = json!({
             "type": "PodScheduled",
             "status": "False",
+            "observedGeneration": pod["metadata"]["generation"],
             "reason": "Unschedulable",
             "message": message,
             "lastProbeTime": null,

@@ -1,6 +1,6 @@
 //! kube's client on a sandbox, in process and on the machine's clock.
 
-use astern_sandbox::{Behaviour, Behaviours, Cluster, Logs, Options, Service, SystemClock};
+use astern_sandbox::{Behaviour, Behaviours, Clock, Cluster, Logs, Options, Service, SystemClock};
 use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -55,16 +55,16 @@ async fn a_client_creates_waits_patches_reads_logs_and_deletes() {
         .await
         .unwrap()
         .unwrap();
+    let found = pods.list(&ListParams::default().labels("app=web")).await.unwrap();
+    let name = found.items[0].metadata.name.clone().unwrap();
+    let logs = pods.logs(&name, &LogParams::default()).await.unwrap();
+    assert!(logs.starts_with("GET / 200\n"), "{logs}");
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}});
     let patched = deployments
         .patch("web", &PatchParams::default(), &Patch::Strategic(patch))
         .await
         .unwrap();
     assert_eq!(patched.metadata.generation, Some(2));
-    let found = pods.list(&ListParams::default().labels("app=web")).await.unwrap();
-    let name = found.items[0].metadata.name.clone().unwrap();
-    let logs = pods.logs(&name, &LogParams::default()).await.unwrap();
-    assert!(logs.starts_with("GET / 200\n"), "{logs}");
     deployments.delete("web", &DeleteParams::default()).await.unwrap();
     assert!(deployments.get_opt("web").await.unwrap().is_none());
 }
@@ -91,6 +91,69 @@ async fn a_watch_tells_of_changes_as_they_happen() {
     // The controller acts without anybody asking.
     let second = events.try_next().await.unwrap();
     assert!(matches!(second, Some(WatchEvent::Modified(_))), "{second:?}");
+}
+
+/// A clock that stands until everybody waits, and then jumps to the next time that somebody waits for.
+struct Jumping {
+    from: Timestamp,
+    start: tokio::time::Instant,
+}
+
+impl Clock for Jumping {
+    fn now(&self) -> Timestamp {
+        let passed = SignedDuration::try_from(self.start.elapsed()).unwrap();
+        self.from + passed
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> futures::future::BoxFuture<'static, ()> {
+        let left = at.duration_since(self.now());
+        // Tokio's paused time goes by milliseconds.
+        let left = Duration::try_from(left).unwrap_or_default() + Duration::from_millis(1);
+        Box::pin(tokio::time::sleep(left))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_virtual_time_a_deadline_of_ten_minutes_takes_no_time() {
+    let began = std::time::Instant::now();
+    let broken = Behaviour {
+        image: astern_sandbox::Image::Missing,
+        ..Behaviour::default()
+    };
+    let options = Options {
+        behaviours: Behaviours {
+            rules: Vec::new(),
+            otherwise: broken,
+        },
+        ..Options::default()
+    };
+    let from: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+    let clock = Arc::new(Jumping {
+        from,
+        start: tokio::time::Instant::now(),
+    });
+    let service = Service::new(Cluster::new(options, from), clock.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    let running = service.clone();
+    tasks.spawn(async move { running.run().await });
+    let deployments: Api<Deployment> = Api::default_namespaced(kube::Client::new(service, "default"));
+    deployments.create(&PostParams::default(), &web()).await.unwrap();
+    await_condition(deployments, "web", |web: Option<&Deployment>| {
+        let conditions = web
+            .and_then(|web| web.status.as_ref()?.conditions.clone())
+            .unwrap_or_default();
+        conditions
+            .iter()
+            .any(|said| said.reason.as_deref() == Some("ProgressDeadlineExceeded"))
+    })
+    .await
+    .unwrap();
+    let passed = clock.now().duration_since(from);
+    assert!(
+        passed >= SignedDuration::from_secs(600) && passed < SignedDuration::from_secs(610),
+        "{passed:?}"
+    );
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -260,8 +260,8 @@ fn a_pod_that_no_node_has_room_for_says_why_and_goes_on_when_there_is_room() {
     let told = condition(&list["items"][0], "PodScheduled");
     assert_eq!(
         told,
-        "False Unschedulable: 0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available: 3 No \
-         preemption victims found for incoming pod."
+        "False Unschedulable: 0/3 nodes are available: 3 Insufficient cpu. no new claims to deallocate, preemption: 0/3 \
+         nodes are available: 3 No preemption victims found for incoming pod."
     );
     let node = json!({"metadata": {"name": "node-4"}});
     sandbox.create("/api/v1/nodes", node);
@@ -400,4 +400,93 @@ fn a_scale_in_the_middle_of_a_rollout_is_shared_out() {
     let pods = sandbox.pods();
     let count = |image: &str| pods.iter().filter(|pod| pod.starts_with(image)).count();
     assert_eq!((count("web:v1"), count("web:v2")), (12, 7), "{pods:?}");
+}
+
+#[test]
+fn a_copy_of_a_cluster_goes_on_where_the_other_stands() {
+    let rules = [("web:v2", crashing())];
+    let mut live = Sandbox::behaving(&rules);
+    live.create(DEPLOYMENTS, workload("Deployment", "web", "web:v1", 2));
+    live.create(SETS, workload("StatefulSet", "db", "db:v1", 1));
+    live.pass(10);
+    live.patch(WEB, MERGE, image("web:v2"));
+    live.pass(30);
+    let mut copied = Vec::new();
+    for (path, kind) in [
+        ("/api/v1/namespaces/shop/pods", "v1 Pod"),
+        (DEPLOYMENTS, "apps/v1 Deployment"),
+        ("/apis/apps/v1/namespaces/shop/replicasets", "apps/v1 ReplicaSet"),
+        (SETS, "apps/v1 StatefulSet"),
+        (
+            "/apis/apps/v1/namespaces/shop/controllerrevisions",
+            "apps/v1 ControllerRevision",
+        ),
+    ] {
+        let (version, kind) = kind.split_once(' ').unwrap();
+        for mut object in live.read(path)["items"].as_array().cloned().unwrap() {
+            object["apiVersion"] = version.into();
+            object["kind"] = kind.into();
+            copied.push(object);
+        }
+    }
+    let mut copy = Sandbox::behaving(&rules);
+    copy.now = live.now;
+    assert!(copy.cluster.load(copied).is_empty());
+    copy.settle();
+    let sorted = |sandbox: &mut Sandbox| {
+        let mut pods = sandbox.pods();
+        pods.sort();
+        pods
+    };
+    assert_eq!(sorted(&mut copy), sorted(&mut live));
+    let uid = |sandbox: &mut Sandbox| sandbox.read(WEB)["metadata"]["uid"].clone();
+    assert_eq!(uid(&mut copy), uid(&mut live));
+    copy.patch(WEB, MERGE, image("web:v1"));
+    copy.pass(10);
+    assert_eq!(
+        sorted(&mut copy),
+        [
+            "db:v1 Running ready",
+            "web:v1 Running ready",
+            "web:v1 Running ready"
+        ]
+    );
+    assert!(sorted(&mut live).contains(&"web:v2 Running CrashLoopBackOff".to_owned()));
+}
+
+#[test]
+fn a_snapshot_goes_its_own_way() {
+    let mut sandbox = Sandbox::new();
+    sandbox.create(DEPLOYMENTS, workload("Deployment", "web", "web:v1", 2));
+    sandbox.pass(10);
+    let mut snapshot = Sandbox {
+        cluster: sandbox.cluster.clone(),
+        now: sandbox.now,
+    };
+    snapshot.patch(WEB, MERGE, image("web:v2"));
+    snapshot.pass(10);
+    assert_eq!(snapshot.pods(), ["web:v2 Running ready"; 2]);
+    sandbox.pass(10);
+    assert_eq!(sandbox.pods(), ["web:v1 Running ready"; 2]);
+}
+
+#[test]
+fn a_claim_outlives_its_pod_and_goes_when_it_is_deleted() {
+    let mut sandbox = Sandbox::new();
+    let mut db = workload("StatefulSet", "db", "db:v1", 1);
+    db["spec"]["volumeClaimTemplates"] = json!([{
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }]);
+    sandbox.create(SETS, db);
+    sandbox.pass(10);
+    let claim = "/api/v1/namespaces/shop/persistentvolumeclaims/data-db-0";
+    assert_eq!(sandbox.read(claim)["status"]["phase"], "Bound");
+    sandbox.delete(claim, Value::Null);
+    sandbox.pass(10);
+    // Its pod still uses it.
+    assert!(!sandbox.read(claim)["metadata"]["deletionTimestamp"].is_null());
+    sandbox.patch(DB, MERGE, json!({"spec": {"replicas": 0}}));
+    sandbox.pass(10);
+    assert_eq!(sandbox.get(claim).0, 404);
 }

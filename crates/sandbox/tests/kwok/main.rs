@@ -4,3 +4,4 @@
 
 mod kubectl;
 mod replay;
+mod settle;

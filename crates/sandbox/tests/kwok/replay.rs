@@ -9,23 +9,23 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// One request. `{ns}` in the path stands for the namespace, `{a.b}` in path and body for what the last answer held.
-struct Step {
-    method: Method,
-    path: &'static str,
-    content_type: &'static str,
-    body: Value,
+pub(crate) struct Step {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: Value,
 }
 
-const JSON: &str = "application/json";
-const MERGE: &str = "application/merge-patch+json";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const PATCH: &str = "application/json-patch+json";
 
-fn get(path: &'static str) -> Step {
+pub(crate) fn get(path: &'static str) -> Step {
     step(Method::GET, path, "", Value::Null)
 }
 
-fn post(path: &'static str, body: Value) -> Step {
+pub(crate) fn post(path: &'static str, body: Value) -> Step {
     step(Method::POST, path, JSON, body)
 }
 
@@ -33,7 +33,7 @@ fn put(path: &'static str, body: Value) -> Step {
     step(Method::PUT, path, JSON, body)
 }
 
-fn patch(path: &'static str, content_type: &'static str, body: Value) -> Step {
+pub(crate) fn patch(path: &'static str, content_type: &'static str, body: Value) -> Step {
     step(Method::PATCH, path, content_type, body)
 }
 
@@ -86,7 +86,7 @@ async fn replay(name: &str, steps: Vec<Step>) {
     assert!(differences.is_empty(), "\n{}\n", differences.join("\n"));
 }
 
-fn ask(sandbox: &mut Cluster, now: Timestamp, step: &Step, namespace: &str) -> (u16, Value) {
+pub(crate) fn ask(sandbox: &mut Cluster, now: Timestamp, step: &Step, namespace: &str) -> (u16, Value) {
     let path = step.path.replace("{ns}", namespace);
     let (path, query) = path.split_once('?').unwrap_or((&path, ""));
     let request = Request {
@@ -95,7 +95,7 @@ fn ask(sandbox: &mut Cluster, now: Timestamp, step: &Step, namespace: &str) -> (
         query: query.to_owned(),
         content_type: step.content_type.to_owned(),
         accept: JSON.to_owned(),
-        body: bytes(&step.body).into(),
+        body: bytes(&step.body, namespace).into(),
     };
     match sandbox.handle(now, &request) {
         Answer::Whole(response) => {
@@ -106,19 +106,19 @@ fn ask(sandbox: &mut Cluster, now: Timestamp, step: &Step, namespace: &str) -> (
     }
 }
 
-fn bytes(body: &Value) -> Vec<u8> {
+fn bytes(body: &Value, namespace: &str) -> Vec<u8> {
     match body {
         Value::Null => Vec::new(),
-        body => body.to_string().into_bytes(),
+        body => body.to_string().replace("{ns}", namespace).into_bytes(),
     }
 }
 
-struct Real {
+pub(crate) struct Real {
     client: kube::Client,
 }
 
 impl Real {
-    async fn connect() -> Self {
+    pub(crate) async fn connect() -> Self {
         let path = std::env::var("ASTERN_TEST_KUBECONFIG")
             .expect("run `cargo xtask test --lane kwok`, which sets ASTERN_TEST_KUBECONFIG");
         let kubeconfig = Kubeconfig::read_from(path).unwrap();
@@ -132,7 +132,7 @@ impl Real {
         }
     }
 
-    async fn ask(&self, step: &Step, namespace: &str) -> (u16, Value) {
+    pub(crate) async fn ask(&self, step: &Step, namespace: &str) -> (u16, Value) {
         let mut request = http::Request::builder()
             .method(step.method.clone())
             .uri(step.path.replace("{ns}", namespace))
@@ -140,7 +140,9 @@ impl Real {
         if !step.content_type.is_empty() {
             request = request.header("content-type", step.content_type);
         }
-        let request = request.body(kube::client::Body::from(bytes(&step.body))).unwrap();
+        let request = request
+            .body(kube::client::Body::from(bytes(&step.body, namespace)))
+            .unwrap();
         let response = self.client.send(request).await.unwrap();
         let code = response.status().as_u16();
         let body = http_body_util::BodyExt::collect(response.into_body())
@@ -151,7 +153,7 @@ impl Real {
     }
 
     /// Pods are refused until the namespace has its service account.
-    async fn account(&self, namespace: &str) {
+    pub(crate) async fn account(&self, namespace: &str) {
         let wanted = get("/api/v1/namespaces/{ns}/serviceaccounts/default");
         for _ in 0..100 {
             if self.ask(&wanted, namespace).await.0 == 200 {
@@ -163,7 +165,7 @@ impl Real {
 }
 
 /// Without what each server draws, counts or notes for itself, and without what the sandbox says that it has not.
-fn normal(mut body: Value) -> Value {
+pub(crate) fn normal(mut body: Value) -> Value {
     strip(&mut body);
     body
 }
@@ -181,7 +183,9 @@ fn strip(value: &mut Value) {
                 "clusterIPs",
                 "continue",
             ] {
-                map.remove(field);
+                if !map.get(field).is_some_and(Value::is_null) {
+                    map.remove(field);
+                }
             }
             let drawn = |text: &str| text.starts_with("kube-api-access-");
             // Uids, versions, and the difference as Go prints it.
@@ -200,7 +204,7 @@ fn strip(value: &mut Value) {
     }
 }
 
-fn without_drawn(message: &str) -> String {
+pub(crate) fn without_drawn(message: &str) -> String {
     let message = message.split("\n@@").next().unwrap_or_default();
     let is_uid = |word: &str| word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4;
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -215,7 +219,7 @@ fn without_drawn(message: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn compare(path: &str, real: &Value, sandbox: &Value, found: &mut Vec<String>) {
+pub(crate) fn compare(path: &str, real: &Value, sandbox: &Value, found: &mut Vec<String>) {
     match (real, sandbox) {
         (Value::Object(real), Value::Object(sandbox)) => {
             let names: BTreeMap<&String, ()> =
@@ -509,6 +513,103 @@ async fn pods_get_equal_defaults_and_refusals() {
             delete(POD, json!({"preconditions": {"uid": "other"}})),
             delete(POD, json!({"preconditions": {"resourceVersion": "1"}})),
             delete(POD, Value::Null),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn parts_of_objects_are_written_alike() {
+    const SCALE: &str = "/apis/apps/v1/namespaces/{ns}/deployments/web/scale";
+    const STATUS: &str = "/apis/apps/v1/namespaces/{ns}/statefulsets/web/status";
+    // Nobody's controller looks at an object that nothing selects.
+    let quota =
+        json!({"metadata": {"name": "q"}, "spec": {"hard": {"pods": "1000m", "requests.cpu": "1500m"}}});
+    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"a": "b"}}}});
+    let autoscaler = json!({"metadata": {"name": "h"}, "spec": {
+        "maxReplicas": 3,
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "none"},
+    }});
+    replay(
+        "parts",
+        vec![
+            post("/apis/apps/v1/namespaces/{ns}/deployments?dryRun=All", workload("Deployment")),
+            get(SCALE),
+            patch(SCALE, MERGE, json!({"spec": {"replicas": 3}})),
+            get("/apis/apps/v1/namespaces/{ns}/daemonsets/web/scale"),
+            get("/apis/apps/v1/namespaces/{ns}/deployments/web/nothing"),
+            get(STATUS),
+            post("/api/v1/namespaces/{ns}/resourcequotas?dryRun=All", quota),
+            post("/apis/policy/v1/namespaces/{ns}/poddisruptionbudgets?dryRun=All", budget),
+            post(
+                "/apis/autoscaling/v2/namespaces/{ns}/horizontalpodautoscalers?dryRun=All",
+                autoscaler,
+            ),
+            post(
+                "/api/v1/namespaces/{ns}/serviceaccounts?dryRun=All",
+                json!({"metadata": {"name": "builder"}}),
+            ),
+            post(
+                "/apis/batch/v1/namespaces/{ns}/cronjobs?dryRun=All",
+                json!({"metadata": {"name": "c"}, "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": {"spec": {
+                    "restartPolicy": "Never",
+                    "containers": [{"name": "app", "image": "web:v1"}],
+                }}}}}}),
+            ),
+            post(
+                "/api/v1/namespaces/{ns}/persistentvolumeclaims?dryRun=All",
+                json!({"metadata": {"name": "p"}, "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "storageClassName": "x",
+                    "resources": {"requests": {"storage": "1Gi"}},
+                }}),
+            ),
+            post(
+                "/apis/networking.k8s.io/v1/namespaces/{ns}/ingresses?dryRun=All",
+                json!({"metadata": {"name": "i"}, "spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}}),
+            ),
+            post(
+                "/api/v1/namespaces/{ns}/events?dryRun=All",
+                json!({
+                    "metadata": {"name": "e"},
+                    "involvedObject": {"kind": "Pod", "namespace": "{ns}", "name": "x"},
+                    "reason": "R", "message": "m", "type": "Normal",
+                }),
+            ),
+            post("/api/v1/namespaces?dryRun=All", json!({"metadata": {"name": "t-sandbox-new"}})),
+            post(
+                "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                json!({"spec": {"resourceAttributes": {"verb": "get", "resource": "pods", "namespace": "x"}}}),
+            ),
+            delete("/api/v1/namespaces/{ns}/configmaps?labelSelector=none%3Dsuch", Value::Null),
+            delete("/api/v1/namespaces/default", Value::Null),
+
+            get("/api/v1/namespaces/{ns}/secrets?limit=x"),
+
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn custom_resources_are_defined_and_written_alike() {
+    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions?dryRun=All";
+    let definition = json!({"metadata": {"name": "widgets.sandbox.example"}, "spec": {
+        "group": "sandbox.example",
+        "scope": "Namespaced",
+        "names": {"kind": "Widget", "plural": "widgets"},
+        "versions": [{
+            "name": "v1", "served": true, "storage": true,
+            "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+        }],
+    }});
+    let mut misnamed = definition.clone();
+    misnamed["metadata"]["name"] = "other.sandbox.example".into();
+    replay(
+        "custom",
+        vec![
+            post(DEFINITIONS, misnamed),
+            get("/apis/sandbox.example/v1/namespaces/{ns}/widgets"),
         ],
     )
     .await;
