@@ -63,6 +63,8 @@ pub struct Behaviour {
     pub stops_after: SignedDuration,
     /// What it writes.
     pub logs: Option<Logs>,
+    /// What it answers while it is ready; nothing listens without it.
+    pub serves: Option<Serves>,
 }
 
 impl Default for Behaviour {
@@ -74,6 +76,7 @@ impl Default for Behaviour {
             ready: Ready::After(SignedDuration::from_millis(500)),
             stops_after: SignedDuration::from_millis(200),
             logs: None,
+            serves: None,
         }
     }
 }
@@ -116,9 +119,32 @@ pub enum Ready {
     },
 }
 
-/// What a container writes.
+/// What a container answers over HTTP.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Serves {
+    /// By path; any other path is 404.
+    pub answers: Vec<HttpAnswer>,
+    /// How many of the requests are answered with 500 instead, from 0 to 1.
+    #[serde(default)]
+    pub error_share: f64,
+}
+
+/// What is answered at a path.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+pub struct HttpAnswer {
+    /// The path.
+    pub path: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The JSON body.
+    pub body: Value,
+}
+
+/// What a container writes.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Logs {
     /// The time between two lines.
     pub every: SignedDuration,
@@ -136,6 +162,14 @@ pub struct Logs {
 }
 
 impl Behaviours {
+    /// Whether the readiness of any container hangs on another workload.
+    pub(crate) fn hang_on_one_another(&self) -> bool {
+        let rules = self.rules.iter().map(|rule| &rule.behaviour);
+        rules
+            .chain([&self.otherwise])
+            .any(|behaviour| matches!(behaviour.ready, Ready::While { .. }))
+    }
+
     /// How a container of a pod behaves.
     pub(crate) fn of(&self, pod: &Value, container: &Value) -> &Behaviour {
         let fits = |when: &When| match when {

@@ -62,9 +62,12 @@ fn is_local(request: &Request<Incoming>) -> bool {
     matches!(name, Some("127.0.0.1" | "localhost"))
 }
 
+/// The kubeconfig's name for cluster, context and user.
+pub const CONTEXT: &str = "sandbox";
+
 /// A kubeconfig that leads to the port.
 pub fn kubeconfig(address: SocketAddr, namespace: &str) -> String {
-    let name = "sandbox";
+    let name = CONTEXT;
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",

@@ -5,7 +5,7 @@
 //! loopback port, for kubectl.
 //!
 //! What is not supported is refused with a Status that says so: server-side apply (415), evictions, exec, attach,
-//! port-forward and proxies (405), custom resources with more than one served version, quotas with scopes. Jobs,
+//! port-forward, proxies of pods and nodes (405), custom resources with more than one served version, quotas with scopes. Jobs,
 //! CronJobs, autoscalers, disruption budgets, Leases, Ingresses, network policies and RBAC objects are stored and
 //! nothing acts on them. Fields that no built-in type has are kept. There is no `metadata.managedFields`.
 
@@ -22,6 +22,7 @@ mod node;
 mod object;
 mod quantity;
 mod random;
+mod scenario;
 mod selector;
 mod service;
 mod store;
@@ -29,7 +30,10 @@ mod time;
 
 pub use access::{Access, Rule};
 pub use api::{Answer, Request, Response, Stream};
-pub use behaviour::{Behaviour, BehaviourRule, Behaviours, Crash, Image, Logs, Ready, When};
+pub use behaviour::{
+    Behaviour, BehaviourRule, Behaviours, Crash, HttpAnswer, Image, Logs, Ready, Serves, When,
+};
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, NodeSpec, Options};
+pub use scenario::{Files, Moment, Named, Patched, Scenario, ScenarioError};
 pub use service::{Body, BoxError, Service};

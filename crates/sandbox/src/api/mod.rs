@@ -6,6 +6,7 @@ pub(crate) mod delete;
 mod discovery;
 mod logs;
 mod patch;
+mod proxy;
 mod read;
 mod review;
 mod route;
@@ -208,6 +209,9 @@ fn resource(cluster: &mut Cluster, request: &Request, place: &Place<'_>) -> Outc
                     let options = write_options(&query)?;
                     let written = write::update(cluster, &kind, &key, body(request)?, options)?;
                     value(200, &written)
+                }
+                Some("proxy") if &*key.resource == "services" => {
+                    Ok(Answer::Whole(proxy::service(cluster, request, &kind, &key)?))
                 }
                 Some(part) => refuse_part(&kind, part),
             }

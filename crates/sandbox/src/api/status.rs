@@ -228,6 +228,10 @@ impl Refusal {
         )
     }
 
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(503, "ServiceUnavailable", message)
+    }
+
     pub(crate) fn unsupported_media(accepted: &[&str]) -> Self {
         Self::new(
             415,

@@ -63,6 +63,12 @@ pub(crate) fn noticed(cluster: &mut Cluster, change: &Change) {
         "customresourcedefinitions.apiextensions.k8s.io" => definition_changed(cluster, change),
         _ => {}
     }
+    if matches!(
+        &*key.resource,
+        "deployments.apps" | "statefulsets.apps" | "daemonsets.apps"
+    ) {
+        node::kubelet::workload_changed(cluster, change);
+    }
     let object = change.after.as_ref().or(change.before.as_ref());
     let Some(object) = object else { return };
     if change.after.is_none() {

@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::controllers::{Controller, Task};
 use crate::events::{self, Level};
 use crate::object::{Name, condition, get, int, list, set, terminating, text};
-use crate::store::Key;
+use crate::store::{Change, Key};
 use crate::time;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -105,7 +105,58 @@ pub(crate) fn sync(cluster: &mut Cluster, key: &Key) {
     }
     let status = status(&running, &pod, &behaviours.behaviours, &ready, cluster.now);
     cluster.nodes.set_running(key, running);
+    keep_images(cluster, &pod, &status);
     cluster.modify(key, |pod| pod["status"] = status);
+}
+
+/// A node lists the images that it has, and no more than so many. Source: the kubelet's `nodeStatusMaxImages`.
+const IMAGES_LISTED: usize = 50;
+
+/// An image's name as container runtimes list it: with its registry and its tag. Source: `distribution/reference`.
+fn full_name(image: &str) -> String {
+    let is_registry = |part: &str| part.contains(['.', ':']) || part == "localhost";
+    let name = match image.split_once('/') {
+        Some((first, _)) if is_registry(first) => image.to_owned(),
+        Some(_) => format!("docker.io/{image}"),
+        None => format!("docker.io/library/{image}"),
+    };
+    let last = name.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) {
+        name
+    } else {
+        format!("{name}:latest")
+    }
+}
+
+/// What ran on a node is among its images from then on.
+fn keep_images(cluster: &mut Cluster, pod: &Value, status: &Value) {
+    let node = Key::new("nodes", "", text(pod, "spec.nodeName"));
+    let Some(listed) = cluster.store.get(&node).map(|node| list(node, "status.images")) else {
+        return;
+    };
+    let is_listed = |image: &str| {
+        listed
+            .iter()
+            .any(|each| list(each, "names").iter().any(|name| name == image))
+    };
+    let had: Vec<String> = list(status, "initContainerStatuses")
+        .iter()
+        .chain(list(status, "containerStatuses"))
+        .filter(|container| !text(container, "imageID").is_empty())
+        .map(|container| full_name(text(container, "image")))
+        .collect();
+    let mut new: Vec<Value> = Vec::new();
+    for image in had {
+        if !is_listed(&image) && !new.iter().any(|each| each["names"][0] == *image) {
+            new.push(json!({"names": [image], "sizeBytes": 1 << 24}));
+        }
+    }
+    if new.is_empty() {
+        return;
+    }
+    new.extend_from_slice(listed);
+    new.truncate(IMAGES_LISTED);
+    cluster.modify(&node, |node| set(node, "status.images", new));
 }
 
 /// What is known of the pod: from before, from its status where another kubelet had it, or nothing yet.
@@ -206,20 +257,38 @@ fn readiness(cluster: &Cluster, behaviours: &Behaviours, pod: &Value, running: &
             Ready::While { resource, name } => {
                 let namespace = text(pod, "metadata.namespace");
                 let workload = cluster.store.find(resource, namespace, name);
-                let serving = workload.is_some_and(|workload| {
-                    ["status.readyReplicas", "status.numberReady"]
-                        .iter()
-                        .any(|field| int(workload, field).unwrap_or(0) > 0)
-                });
                 Readiness {
-                    now: serving,
-                    due: Some(cluster.now + PROBED_EVERY),
+                    now: workload.is_some_and(|workload| serves(workload)),
+                    due: None,
                 }
             }
         }
     };
     let abouts = abouts(behaviours, pod, "spec.containers", false);
     running.main.iter().zip(abouts).map(of).collect()
+}
+
+fn serves(workload: &Value) -> bool {
+    ["status.readyReplicas", "status.numberReady"]
+        .iter()
+        .any(|field| int(workload, field).unwrap_or(0) > 0)
+}
+
+/// Has the pods probed soon whose readiness may hang on a workload that began or ceased to serve.
+pub(crate) fn workload_changed(cluster: &mut Cluster, change: &Change) {
+    let serves = |workload: &Option<Arc<Value>>| workload.as_ref().is_some_and(|workload| serves(workload));
+    if serves(&change.before) == serves(&change.after) || !cluster.options.behaviours.hang_on_one_another() {
+        return;
+    }
+    let namespace = &change.key.namespace;
+    let pods: Vec<Key> = cluster
+        .store
+        .iter("pods", namespace)
+        .map(|(name, _)| Key::new("pods", namespace.clone(), name.clone()))
+        .collect();
+    for pod in pods {
+        cluster.later(cluster.now + PROBED_EVERY, Task::new(Controller::Kubelet, pod));
+    }
 }
 
 /// Ends a pod that is to end: after what its containers need, at the latest with its grace period.
