@@ -46,7 +46,12 @@ const EDGES: [(&str, &[&[&str]]); 17] = [
     ("astern-app", &[&PURE, &SEAMS, &["astern-exec"]]),
     (
         "astern",
-        &[&PURE, &SEAMS, &ADAPTERS, &["astern-exec", "astern-app"]],
+        &[
+            &PURE,
+            &SEAMS,
+            &ADAPTERS,
+            &["astern-exec", "astern-app", "astern-sandbox"],
+        ],
     ),
     (
         "astern-conformance",

@@ -101,6 +101,11 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Write the report of a run
     Report(Report),
+    /// Show a bad release and how it is taken back, in a Kubernetes in memory
+    Demo(Demo),
+    /// A Kubernetes in memory, for kubectl and for tries
+    #[command(subcommand)]
+    Sandbox(Sandbox),
     /// Look at the decision matrix
     #[command(subcommand)]
     Policy(Policy),
@@ -273,6 +278,44 @@ pub(crate) struct Report {
 pub(crate) enum Policy {
     /// Print the matrix, and rows of it that overlap or contradict one another
     Check,
+}
+
+/// `demo`
+#[derive(Args, Debug)]
+pub(crate) struct Demo {
+    /// Ask nothing
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Another scenario, by name or as a file; without a value, lists those there are
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
+    pub(crate) scenario: Option<String>,
+    /// Leave the cluster up afterwards, and print the KUBECONFIG that leads there
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// Names and uids in the cluster come from it: the same number makes the same cluster
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+/// `sandbox`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sandbox {
+    /// Listen on a loopback port until Ctrl-C; --kubeconfig names the file that is written
+    Serve(Serve),
+}
+
+/// `sandbox serve`
+#[derive(Args, Debug)]
+pub(crate) struct Serve {
+    /// The port; default: a free one
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) port: Option<u16>,
+    /// Begin with a scenario, by name or as a file; default: an empty cluster of three nodes
+    #[arg(long, value_name = "NAME")]
+    pub(crate) scenario: Option<String>,
+    /// Names and uids come from it
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    pub(crate) seed: u64,
 }
 
 /// `runner`

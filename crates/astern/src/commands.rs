@@ -1,14 +1,16 @@
 //! One file a family of commands. Each builds what a use case needs, calls it, prints what it returns.
 
+pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod look;
 pub(crate) mod policy;
 pub(crate) mod report;
 pub(crate) mod roll;
+pub(crate) mod sandbox;
 pub(crate) mod shell;
 pub(crate) mod tend;
 
-use crate::args::{Cli, Command};
+use crate::args::{self, Cli, Command};
 use crate::console::Console;
 use crate::error::{CliError, Exit};
 use crate::output::{self, Format};
@@ -23,6 +25,13 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         return runner::carry_out_handover(&global, arguments).await;
     }
     rightly_typed(&cli.command, &format, console)?;
+    match &cli.command {
+        Command::Demo(arguments) => return demo::demo(&global, arguments, console).await,
+        Command::Sandbox(args::Sandbox::Serve(arguments)) => {
+            return sandbox::stay(&global, arguments, console).await;
+        }
+        _ => {}
+    }
     if let Command::Init(arguments) = &cli.command {
         let wired = wiring::wire_without_file(&global).await?;
         return init::init(&global, &wired, arguments, console).await;
@@ -44,6 +53,8 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Init(_)
         | Command::Policy(_)
         | Command::Completions { .. }
+        | Command::Demo(_)
+        | Command::Sandbox(_)
         | Command::Man
         | Command::Runner(_) => {
             panic!("BUG: this command needs no platform and was dispatched before")

@@ -105,6 +105,7 @@ fn the_default_policy_is_shown_without_overlap_or_contradiction() {
     error-lines         roll back  the new version logs far more errors
     probe-fails         roll back  a probe of the platform file fails
     former-fails-alike  do not     the old version fails in the same way: going back would not help
+    former-unwell       ask        the old version is not well itself
     evidence-missing    ask        evidence is missing
     all-healthy         ask        nothing wrong can be seen; a person may know what no probe shows
 

@@ -354,6 +354,7 @@ fn places(of: &TargetChanges, changes: &[&Change]) -> String {
         let path = change.path.strip_prefix(&container).unwrap_or(&change.path);
         let path = path.strip_prefix("metadata.").unwrap_or(path);
         let value = |shown: Option<&Shown>| match shown {
+            Some(Shown::Value(digest)) if change.path.ends_with(".imageID") => Some(word::digest(digest)),
             Some(Shown::Value(_)) => shown.map(word::shown),
             Some(Shown::Masked) | None => None,
         };

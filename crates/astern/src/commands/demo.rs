@@ -1,0 +1,164 @@
+//! `demo`: a bad release in a cluster in memory, and how it is taken back. Tells the story; what it shows is what the
+//! same commands show anywhere.
+
+use super::{dispatch, sandbox};
+use crate::args::{self, Cli, Color, Global};
+use crate::console::{Console, Tone, paint};
+use crate::error::{CliError, Exit};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+
+const DEFAULT: &str = "bad-release";
+const NAMESPACE: &str = "vcci-scope3";
+const REASON: &str = "v1.2.4 went out and service is worse";
+/// The example's file as the demo uses it: nobody watches a demo for a soak window of minutes.
+const SOAK: (&str, &str) = ("validation: {soak: 20s}", "validation: {soak: 5s}");
+
+pub(crate) async fn demo(
+    global: &Global,
+    arguments: &args::Demo,
+    console: &Console,
+) -> Result<Exit, CliError> {
+    if arguments.scenario.as_deref() == Some("") {
+        return list(console);
+    }
+    if !arguments.yes && !console.can_ask() {
+        return Err(
+            CliError::new(Exit::Usage, "nobody is there to be asked; nothing was begun")
+                .hint("astern demo --yes   asks nothing"),
+        );
+    }
+    let scenario = arguments.scenario.as_deref().unwrap_or(DEFAULT);
+    let (says, cluster) = sandbox::staged(scenario, arguments.seed)?;
+    // Two demos at a time must not meet in one kubeconfig.
+    let folder = Folder::new(crate::runner::state_folder()?.join(format!("demo-{}", std::process::id())))?;
+    let folder = &folder.0;
+    let platform = sandbox::built_in("vcci-scope3/astern.yaml").unwrap_or_default();
+    super::look::write_private(
+        &folder.join("astern.yaml"),
+        platform.replace(SOAK.0, SOAK.1).as_bytes(),
+    )?;
+    let kubeconfig = folder.join("kubeconfig");
+    let server = sandbox::serve(cluster, None, NAMESPACE, &kubeconfig).await?;
+
+    let story = Story {
+        global,
+        folder,
+        console,
+    };
+    story.heading(&format!(
+        "{scenario}: a Kubernetes in memory, at http://{}",
+        server.address
+    ));
+    console.say(&says);
+    story.astern(&["status"]).await;
+    story.heading("what the cluster remembers, and which revision would be chosen");
+    story.astern(&["releases"]).await;
+    story.heading("production is taken back");
+    let mut words = vec!["rollback", "--reason", REASON];
+    if arguments.yes {
+        words.push("--yes");
+    }
+    let exit = story.astern(&words).await;
+    story.heading("afterwards");
+    story.astern(&["status"]).await;
+    if exit == Exit::Refused {
+        console.say("\nNothing was changed: a refusal that says why is what this scenario shows.");
+    }
+    if arguments.serve {
+        console.say("\nThe cluster stays up for a look around; Ctrl-C ends it.");
+        console.data(&format!("export KUBECONFIG={}", kubeconfig.display()))?;
+        sandbox::interrupted().await;
+    } else {
+        console.say("\nLook around with kubectl: astern demo --serve. Other stories: astern demo --scenario");
+    }
+    Ok(match exit {
+        Exit::Refused => Exit::Done,
+        other => other,
+    })
+}
+
+/// A folder that goes with the demo.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(path: PathBuf) -> Result<Self, CliError> {
+        std::fs::create_dir_all(&path).map_err(|error| {
+            CliError::input(format!("{} cannot be made", path.display())).cause(error.to_string())
+        })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn list(console: &Console) -> Result<Exit, CliError> {
+    let scenarios = sandbox::scenarios()?;
+    let width = scenarios.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = scenarios
+        .iter()
+        .map(|(name, says)| format!("{name:width$}   {says}"))
+        .collect();
+    console.data(&lines.join("\n"))?;
+    Ok(Exit::Done)
+}
+
+struct Story<'a> {
+    global: &'a Global,
+    folder: &'a Path,
+    console: &'a Console,
+}
+
+impl Story<'_> {
+    fn heading(&self, text: &str) {
+        self.console
+            .say(&format!("\n{}", paint(Tone::Strong, &format!("── {text} ──"))));
+    }
+
+    /// Runs a command of this program as if it had been typed; how it ended is told and returned.
+    async fn astern(&self, words: &[&str]) -> Exit {
+        let typed: Vec<String> = words
+            .iter()
+            .map(|word| {
+                if word.contains(' ') {
+                    format!("\"{word}\"")
+                } else {
+                    (*word).to_owned()
+                }
+            })
+            .collect();
+        self.console
+            .say(&paint(Tone::Strong, &format!("\n$ astern {}", typed.join(" "))));
+        match self.run(words).await {
+            Ok(exit) => exit,
+            Err(error) => {
+                self.console.error(&error);
+                error.exit
+            }
+        }
+    }
+
+    async fn run(&self, words: &[&str]) -> Result<Exit, CliError> {
+        let (kubeconfig, platform) = (self.folder.join("kubeconfig"), self.folder.join("astern.yaml"));
+        let mut line: Vec<std::ffi::OsString> = vec![
+            "astern".into(),
+            "--kubeconfig".into(),
+            kubeconfig.into(),
+            "--file".into(),
+            platform.into(),
+        ];
+        line.extend(words.iter().map(Into::into));
+        let mut cli = Cli::try_parse_from(line).map_err(|error| CliError::input(error.to_string()))?;
+        cli.global.color = match self.global.color {
+            Color::Auto => Color::Auto,
+            Color::Always => Color::Always,
+            Color::Never => Color::Never,
+        };
+        cli.global.accessible = self.global.accessible;
+        Box::pin(dispatch(cli, self.console)).await
+    }
+}

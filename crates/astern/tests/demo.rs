@@ -1,0 +1,271 @@
+//! The demo: each scenario's story through the binary, with no cluster and no network.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's support code fails the test where it cannot go on"
+)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn astern(home: &tempfile::TempDir, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_astern"));
+    command
+        .args(words)
+        .current_dir(home.path())
+        .env("HOME", home.path())
+        .env_remove("XDG_STATE_HOME")
+        // What a demo shows must not depend on, let alone touch, the cluster that a person works with.
+        .env("KUBECONFIG", home.path().join("nowhere"))
+        .stdin(Stdio::null());
+    command
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Plays a scenario; what was said.
+fn play(scenario: &str, code: i32) -> String {
+    let home = tempfile::tempdir().unwrap();
+    let output = astern(&home, &["demo", "--yes", "--scenario", scenario])
+        .output()
+        .unwrap();
+    let said = said(&output);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    let left: Vec<_> = std::fs::read_dir(home.path().join(".local/state/astern"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("demo"))
+        .collect();
+    assert!(left.is_empty(), "the demo left {left:?}");
+    said
+}
+
+fn shows(scenario: &str, parts: &[&str]) {
+    let said = play(scenario, 0);
+    for part in parts {
+        assert!(said.contains(part), "{scenario} does not show `{part}`: {said}");
+    }
+}
+
+#[test]
+fn a_bad_release_is_seen_taken_back_validated_and_reported() {
+    shows(
+        "bad-release",
+        &[
+            "CrashLoopBackOff, exit 1",
+            "row crash-loop",
+            "row not-ready",
+            "row error-lines",
+            "✔ restored in",
+            "/health answers 200",
+            "passed: 42 of 42 checks",
+            "report: ",
+        ],
+    );
+}
+
+#[test]
+fn a_crash_loop_is_taken_back_while_the_old_pods_serve() {
+    shows(
+        "crash-loop",
+        &[
+            "1 workload · 2 steps",
+            "observed: 3 pods of it serve now",
+            "✔ restored in",
+        ],
+    );
+}
+
+#[test]
+fn a_configuration_of_its_own_name_goes_back_with_the_template() {
+    shows("bad-config", &["exit 78", "app-config-7c2f9k", "✔ restored in"]);
+}
+
+#[test]
+fn a_missing_image_is_told_and_left_behind() {
+    shows(
+        "image-missing",
+        &["ImagePullBackOff", "row pods-not-starting", "✔ restored in"],
+    );
+}
+
+#[test]
+fn a_slow_version_that_no_probe_shows_is_a_persons_decision() {
+    shows("slow-version", &["row all-healthy", "✔ restored in"]);
+}
+
+#[test]
+fn what_somebody_took_back_by_hand_is_left_and_the_rest_follows() {
+    shows("partial-rollback", &["5 workloads · 10 steps", "✔ restored in"]);
+}
+
+#[test]
+fn a_stuck_stateful_set_is_unblocked_by_deleting_its_broken_pod() {
+    shows(
+        "stateful-set-stuck",
+        &["delete pod/ledger-store-1", "✔ restored in"],
+    );
+}
+
+#[test]
+fn where_the_old_version_fails_alike_going_back_is_refused() {
+    shows(
+        "old-version-broken",
+        &["former-fails-alike", "Nothing was changed: a refusal"],
+    );
+}
+
+#[test]
+fn an_owner_that_would_write_back_is_refused_with_the_ways_out() {
+    shows(
+        "gitops-owner",
+        &["selfHeal", "--accept-revert", "Nothing was changed: a refusal"],
+    );
+}
+
+#[test]
+fn the_scenarios_are_listed_and_a_slip_is_answered_with_the_nearest() {
+    let home = tempfile::tempdir().unwrap();
+    let list = astern(&home, &["demo", "--scenario"]).output().unwrap();
+    assert_eq!(list.status.code(), Some(0));
+    assert!(said(&list).contains("crash-loop   "), "{}", said(&list));
+    let slip = astern(&home, &["demo", "--yes", "--scenario", "crahs-loop"])
+        .output()
+        .unwrap();
+    assert_eq!(slip.status.code(), Some(1));
+    assert!(
+        said(&slip).contains("did you mean crash-loop?"),
+        "{}",
+        said(&slip)
+    );
+}
+
+#[test]
+fn bad_input_is_told_and_nothing_is_half_loaded() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::write(
+        home.path().join("slip.yaml"),
+        "says: a slip\nhistory:\n  - agoo: 3h\n",
+    )
+    .unwrap();
+    std::fs::write(
+        home.path().join("circle.yaml"),
+        "says: a circle\nbase: circle.yaml\n",
+    )
+    .unwrap();
+    std::fs::write(
+        home.path().join("kind.yaml"),
+        "says: a kind\nhistory:\n  - ago: 1h\n    objects: [{apiVersion: v9, kind: Thing, metadata: {name: a}}]\n",
+    )
+    .unwrap();
+    for (words, code, parts) in [
+        (
+            &["demo", "--yes", "--scenario", "slip.yaml"][..],
+            1,
+            &["line 3", "agoo", "^"][..],
+        ),
+        (
+            &["demo", "--yes", "--scenario", "circle.yaml"],
+            1,
+            &["in a circle"],
+        ),
+        (
+            &["demo", "--yes", "--scenario", "kind.yaml"],
+            1,
+            &["Thing", "has no kind"],
+        ),
+        (
+            &["demo", "--yes", "--scenario", "./missing.yaml"],
+            1,
+            &["missing.yaml", "cannot be read"],
+        ),
+        (&["demo", "--yes", "--seed", "many"], 2, &["--seed"]),
+        (&["demo"], 2, &["--yes"]),
+    ] {
+        let output = astern(&home, words).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        for part in parts {
+            assert!(said.contains(part), "{words:?} does not say `{part}`: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_sandbox_serves_kubectl_until_it_is_ended() {
+    let home = tempfile::tempdir().unwrap();
+    let kubeconfig = home.path().join("sandbox.yaml");
+    let file = kubeconfig.to_str().unwrap();
+    let words = ["sandbox", "serve", "--kubeconfig", file, "--scenario", "platform"];
+    let mut serving = astern(&home, &words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut printed = String::new();
+    BufReader::new(serving.stdout.take().unwrap())
+        .read_line(&mut printed)
+        .unwrap();
+    assert_eq!(printed.trim(), format!("export KUBECONFIG={file}"));
+    let kubectl = Command::new("kubectl")
+        .args([
+            "--kubeconfig",
+            file,
+            "-n",
+            "vcci-scope3",
+            "get",
+            "deployments",
+            "-o",
+            "name",
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        said(&kubectl).contains("deployment.apps/api-gateway"),
+        "{}",
+        said(&kubectl)
+    );
+
+    // A port that is taken, and a kubeconfig that leads elsewhere, are told.
+    let server = std::fs::read_to_string(&kubeconfig).unwrap();
+    let port = server.split("127.0.0.1:").nth(1).unwrap();
+    let port: String = port.chars().take_while(char::is_ascii_digit).collect();
+    let second = astern(&home, &["sandbox", "serve", "--port", &port])
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(
+        said(&second).contains(&format!("on port {port}")),
+        "{}",
+        said(&second)
+    );
+    let other = home.path().join("production.yaml");
+    std::fs::write(&other, "current-context: production\n").unwrap();
+    let kept = astern(
+        &home,
+        &["sandbox", "serve", "--kubeconfig", other.to_str().unwrap()],
+    )
+    .output()
+    .unwrap();
+    assert_eq!(kept.status.code(), Some(1));
+    assert_eq!(
+        std::fs::read_to_string(&other).unwrap(),
+        "current-context: production\n"
+    );
+
+    let id = serving.id().to_string();
+    Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    let since = Instant::now();
+    while serving.try_wait().unwrap().is_none() {
+        assert!(
+            since.elapsed() < Duration::from_secs(20),
+            "the sandbox did not end"
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let mut rest = String::new();
+    serving.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
+    assert_eq!(serving.wait().unwrap().code(), Some(0), "{rest}");
+}
