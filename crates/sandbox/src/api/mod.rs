@@ -7,6 +7,7 @@ mod discovery;
 mod logs;
 mod patch;
 mod proxy;
+mod protobuf;
 mod read;
 mod review;
 mod route;
@@ -444,6 +445,9 @@ fn write_options(query: &Query) -> Outcome<write::Options> {
 /// The body as JSON; an empty one is an empty object.
 fn body(request: &Request) -> Outcome<Value> {
     let media = request.content_type.split(';').next().unwrap_or_default().trim();
+    if media == protobuf::MEDIA && request.method == Method::POST {
+        return protobuf::read(&request.body);
+    }
     if !matches!(media, "" | "application/json" | "*/*") {
         return Err(Refusal::unsupported_media(&[JSON]));
     }

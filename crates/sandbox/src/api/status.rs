@@ -243,6 +243,14 @@ impl Refusal {
         )
     }
 
+    /// The same in other words.
+    pub(crate) fn explained(self, message: &str) -> Self {
+        Self {
+            message: message.to_owned(),
+            ..self
+        }
+    }
+
     /// A patch of a kind that nobody takes.
     pub(crate) fn unknown_patch() -> Self {
         Self::bare(415, "UnsupportedMediaType", "415: Unsupported Media Type")

@@ -117,6 +117,25 @@ fn kubectl_applies_rolls_out_undoes_scales_and_deletes() {
 }
 
 #[test]
+fn kubectl_creates_what_it_sends_in_protobuf() {
+    let port = Port::open();
+    let kubectl = |words: &str| port.kubectl(&words.split(' ').collect::<Vec<_>>(), "");
+    kubectl("create namespace shop");
+    kubectl("create configmap a -n shop --from-literal=key=value");
+    kubectl("create secret generic s -n shop --from-literal=key=value");
+    kubectl("create serviceaccount builder -n shop");
+    assert_eq!(
+        kubectl("get configmap a -n shop -o jsonpath={.data.key}"),
+        "value"
+    );
+    assert_eq!(
+        kubectl("get secret s -n shop -o jsonpath={.data.key}"),
+        "dmFsdWU="
+    );
+    kubectl("delete namespace shop --timeout=30s");
+}
+
+#[test]
 fn kubectl_rolls_a_statefulset_and_a_daemonset() {
     let port = Port::open();
     let kubectl = |words: &str| port.kubectl(&words.split(' ').collect::<Vec<_>>(), "");
