@@ -228,6 +228,17 @@ impl Cluster {
         Some(self.put(key, object))
     }
 
+    /// Writes an object's status where it says something new.
+    pub(crate) fn set_status(&mut self, key: &Key, status: Value) {
+        let news = self
+            .store
+            .get(key)
+            .is_some_and(|object| object.get("status") != Some(&status));
+        if news {
+            self.modify(key, |object| object["status"] = status);
+        }
+    }
+
     /// Has a task done at a time.
     pub(crate) fn later(&mut self, at: Timestamp, task: Task) {
         self.queue.later(at, task);

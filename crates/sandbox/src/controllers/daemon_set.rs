@@ -214,5 +214,5 @@ fn write_status(cluster: &mut Cluster, key: &Key, set: &Value, wanted: &[&Name],
             status[field] = count.into();
         }
     }
-    cluster.modify(key, |set| set["status"] = status);
+    cluster.set_status(key, status);
 }

@@ -107,8 +107,8 @@ impl Sets {
                 text(set, "metadata.name").to_owned(),
             )
         });
-        let template = deployment["spec"].get("template").cloned().unwrap_or_default();
-        let new = all.iter().position(|set| same_template(set, &template));
+        let template = &deployment["spec"]["template"];
+        let new = all.iter().position(|set| same_template(set, template));
         Self {
             new: new.map(|at| all.remove(at)),
             old: all,
@@ -127,19 +127,30 @@ impl Sets {
 
 /// Equal but for the hash that only a ReplicaSet's template has.
 fn same_template(set: &Value, template: &Value) -> bool {
-    let mut own = set["spec"].get("template").cloned().unwrap_or_default();
-    let mut wanted = template.clone();
-    for template in [&mut own, &mut wanted] {
-        if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
-            labels.remove(HASH);
-        }
-        if template["metadata"]["creationTimestamp"].is_null()
-            && let Some(metadata) = template["metadata"].as_object_mut()
-        {
-            metadata.remove("creationTimestamp");
-        }
-    }
-    own == wanted
+    let own = &set["spec"]["template"];
+    let fields = |template: &Value| {
+        let metadata = template["metadata"].as_object().into_iter().flatten();
+        metadata
+            .filter(|(name, value)| *name != "labels" && !value.is_null())
+            .count()
+    };
+    let labels = |template: &Value| {
+        let labels = template["metadata"]["labels"].as_object().into_iter().flatten();
+        labels.filter(|(name, _)| *name != HASH).count()
+    };
+    let has = |path: &str, name: &str, value: &Value| {
+        get(template, path).and_then(|map| map.get(name)) == Some(value)
+    };
+    let every = |path: &str, skipped: &str| {
+        let map = get(own, path).and_then(Value::as_object).into_iter().flatten();
+        map.filter(|(name, value)| *name != skipped && !value.is_null())
+            .all(|(name, value)| has(path, name, value))
+    };
+    own["spec"] == template["spec"]
+        && fields(own) == fields(template)
+        && labels(own) == labels(template)
+        && every("metadata", "labels")
+        && every("metadata.labels", HASH)
 }
 
 /// Takes over ReplicaSets that match and that nobody controls.

@@ -206,5 +206,5 @@ fn write_status(cluster: &mut Cluster, key: &Key, refused: Option<&str>) {
         });
         status["conditions"] = json!([said]);
     }
-    cluster.modify(key, |set| set["status"] = status);
+    cluster.set_status(key, status);
 }

@@ -332,5 +332,5 @@ fn write_status(cluster: &mut Cluster, key: &Key, view: &View<'_>) {
             status[field] = count.into();
         }
     }
-    cluster.modify(key, |set| set["status"] = status);
+    cluster.set_status(key, status);
 }

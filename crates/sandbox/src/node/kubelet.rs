@@ -106,7 +106,7 @@ pub(crate) fn sync(cluster: &mut Cluster, key: &Key) {
     let status = status(&running, &pod, &behaviours.behaviours, &ready, cluster.now);
     cluster.nodes.set_running(key, running);
     keep_images(cluster, &pod, &status);
-    cluster.modify(key, |pod| pod["status"] = status);
+    cluster.set_status(key, status);
 }
 
 /// A node lists the images that it has, and no more than so many. Source: the kubelet's `nodeStatusMaxImages`.

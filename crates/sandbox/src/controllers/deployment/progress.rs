@@ -165,7 +165,7 @@ pub(super) fn write_status(cluster: &mut Cluster, key: &Key, sets: &Sets, judged
         }
     }
     status["conditions"] = conditions.into();
-    cluster.modify(key, |deployment| deployment["status"] = status);
+    cluster.set_status(key, status);
     complete
 }
 
