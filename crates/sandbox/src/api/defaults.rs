@@ -200,11 +200,12 @@ fn template(object: &mut Value) {
     }
 }
 
-/// The metadata of what is a pattern and no object says that it was never created.
+/// What is a pattern and no object has metadata, and was never created: older clients say so with a null.
 fn unborn(pattern: &mut Value) {
-    crate::object::map_mut(pattern, "metadata")
-        .entry("creationTimestamp")
-        .or_insert(Value::Null);
+    let metadata = crate::object::map_mut(pattern, "metadata");
+    if metadata.get("creationTimestamp").is_some_and(Value::is_null) {
+        metadata.remove("creationTimestamp");
+    }
 }
 
 /// The defaults of everything under a `spec` that holds containers.

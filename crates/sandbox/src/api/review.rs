@@ -113,7 +113,7 @@ pub(super) fn answer(cluster: &Cluster, review: Review, body: &Value) -> Outcome
     let mut answer = json!({
         "kind": kind,
         "apiVersion": format!("{group}/v1"),
-        "metadata": {"creationTimestamp": null},
+        "metadata": {},
         "status": status,
     });
     if review != Review::Subject {

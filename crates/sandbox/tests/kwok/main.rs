@@ -4,4 +4,6 @@
 
 mod kubectl;
 mod replay;
+mod requests;
 mod settle;
+mod watch;
