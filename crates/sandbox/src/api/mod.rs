@@ -151,7 +151,8 @@ pub(crate) fn handle(cluster: &mut Cluster, request: &Request) -> Answer {
 
 fn answered(cluster: &mut Cluster, request: &Request) -> Outcome<Answer> {
     let reading = matches!(request.method, Method::GET | Method::HEAD);
-    match route::route(&request.path)? {
+    let path = route::decoded_path(&request.path);
+    match route::route(&path)? {
         Route::Resource(place) => resource(cluster, request, &place),
         _ if !reading => Err(Refusal::method_not_allowed()),
         Route::Root(path) => Ok(Answer::Whole(match path {
@@ -445,7 +446,7 @@ fn write_options(query: &Query) -> Outcome<write::Options> {
 /// The body as JSON; an empty one is an empty object.
 fn body(request: &Request) -> Outcome<Value> {
     let media = request.content_type.split(';').next().unwrap_or_default().trim();
-    if media == protobuf::MEDIA && request.method == Method::POST {
+    if media == protobuf::MEDIA && matches!(request.method, Method::POST | Method::DELETE) {
         return protobuf::read(&request.body);
     }
     if !matches!(media, "" | "application/json" | "*/*") {

@@ -16,10 +16,13 @@ const MAGIC: &[u8] = b"k8s\0";
 enum Shape {
     Text,
     Flag,
+    Number,
+    /// One more text of a list.
+    Item,
     Texts,
     /// A map to bytes.
     Data,
-    Metadata,
+    Message(Fields),
     /// What a server does not take from a client.
     Ignored,
 }
@@ -39,20 +42,77 @@ const METADATA: Fields = &[
     (12, "annotations", Shape::Texts),
 ];
 
-const KINDS: [(&str, Fields); 4] = [
+const DELETE_OPTIONS: Fields = &[
+    (1, "gracePeriodSeconds", Shape::Number),
+    (
+        2,
+        "preconditions",
+        Shape::Message(&[(1, "uid", Shape::Text), (2, "resourceVersion", Shape::Text)]),
+    ),
+    (3, "orphanDependents", Shape::Flag),
+    (4, "propagationPolicy", Shape::Text),
+    (5, "dryRun", Shape::Item),
+];
+
+const ACCESS: Fields = &[
+    (
+        1,
+        "resourceAttributes",
+        Shape::Message(&[
+            (1, "namespace", Shape::Text),
+            (2, "verb", Shape::Text),
+            (3, "group", Shape::Text),
+            (4, "version", Shape::Text),
+            (5, "resource", Shape::Text),
+            (6, "subresource", Shape::Text),
+            (7, "name", Shape::Text),
+        ]),
+    ),
+    (
+        2,
+        "nonResourceAttributes",
+        Shape::Message(&[(1, "path", Shape::Text), (2, "verb", Shape::Text)]),
+    ),
+];
+
+const KINDS: [(&str, Fields); 8] = [
+    ("DeleteOptions", DELETE_OPTIONS),
+    (
+        "SelfSubjectAccessReview",
+        &[
+            (1, "metadata", Shape::Message(METADATA)),
+            (2, "spec", Shape::Message(ACCESS)),
+            (3, "status", Shape::Ignored),
+        ],
+    ),
+    (
+        "SelfSubjectRulesReview",
+        &[
+            (1, "metadata", Shape::Message(METADATA)),
+            (2, "spec", Shape::Message(&[(1, "namespace", Shape::Text)])),
+            (3, "status", Shape::Ignored),
+        ],
+    ),
+    (
+        "SelfSubjectReview",
+        &[
+            (1, "metadata", Shape::Message(METADATA)),
+            (2, "status", Shape::Ignored),
+        ],
+    ),
     (
         "Namespace",
         &[
-            (1, "metadata", Shape::Metadata),
+            (1, "metadata", Shape::Message(METADATA)),
             (2, "spec", Shape::Ignored),
             (3, "status", Shape::Ignored),
         ],
     ),
-    ("ServiceAccount", &[(1, "metadata", Shape::Metadata)]),
+    ("ServiceAccount", &[(1, "metadata", Shape::Message(METADATA))]),
     (
         "ConfigMap",
         &[
-            (1, "metadata", Shape::Metadata),
+            (1, "metadata", Shape::Message(METADATA)),
             (2, "data", Shape::Texts),
             (3, "binaryData", Shape::Data),
             (4, "immutable", Shape::Flag),
@@ -61,7 +121,7 @@ const KINDS: [(&str, Fields); 4] = [
     (
         "Secret",
         &[
-            (1, "metadata", Shape::Metadata),
+            (1, "metadata", Shape::Message(METADATA)),
             (2, "data", Shape::Data),
             (3, "type", Shape::Text),
             (4, "stringData", Shape::Texts),
@@ -92,7 +152,7 @@ pub(super) fn read(body: &[u8]) -> Outcome<Value> {
     }
     let known = KINDS
         .iter()
-        .find(|(each, _)| api_version == "v1" && *each == kind)
+        .find(|(each, _)| *each == kind)
         .map(|(_, shape)| *shape);
     let object = known.and_then(|known| message(raw, known));
     let Some(mut object) = object else {
@@ -121,9 +181,16 @@ fn message(bytes: &[u8], known: Fields) -> Option<Map<String, Value>> {
         let value = match (shape, field.payload) {
             (Shape::Ignored, _) => continue,
             (Shape::Flag, Payload::Number(number)) => json!(number != 0),
+            // Negative numbers are written as the large ones that have the same bits.
+            (Shape::Number, Payload::Number(number)) => json!(number.cast_signed()),
             _ if empty => continue,
             (Shape::Text, Payload::Bytes(bytes)) => text(bytes).into(),
-            (Shape::Metadata, Payload::Bytes(bytes)) => Value::Object(message(bytes, METADATA)?),
+            (Shape::Message(known), Payload::Bytes(bytes)) => Value::Object(message(bytes, known)?),
+            (Shape::Item, Payload::Bytes(bytes)) => {
+                let list = object.entry(*name).or_insert_with(|| json!([]));
+                list.as_array_mut()?.push(text(bytes).into());
+                continue;
+            }
             (Shape::Texts | Shape::Data, Payload::Bytes(bytes)) => {
                 let (key, value) = entry(bytes)?;
                 let value = match shape {
@@ -230,6 +297,19 @@ mod tests {
         let expected =
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}});
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn options_of_a_deletion_are_read() {
+        let options = b"\x08\x00\x12\x05\x0a\x03u-1\x22\x0aForeground";
+        let expected = json!({
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "gracePeriodSeconds": 0,
+            "preconditions": {"uid": "u-1"},
+            "propagationPolicy": "Foreground",
+        });
+        assert_eq!(read(&wrapped("DeleteOptions", options)).unwrap(), expected);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From a request's path to what is meant. Owns the shapes of paths; knows no kinds.
 
 use super::status::{Outcome, Refusal};
+use std::borrow::Cow;
 
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +101,16 @@ impl Query {
     }
 }
 
+/// A path as it is meant: names such as `system:node` may come encoded.
+pub(crate) fn decoded_path(path: &str) -> Cow<'_, str> {
+    if path.contains('%') {
+        // A plus is a plus in a path.
+        decoded(&path.replace('+', "%2B")).into()
+    } else {
+        path.into()
+    }
+}
+
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
@@ -161,6 +172,11 @@ mod tests {
         );
         assert_eq!(route("/apis/apps").unwrap(), Route::Group("apps"));
         assert_eq!(route("/version").unwrap(), Route::Root("/version"));
+    }
+
+    #[test]
+    fn an_encoded_name_in_a_path_is_meant_as_the_name() {
+        assert_eq!(decoded_path("/a/system%3Anode+x"), "/a/system:node+x");
     }
 
     #[test]

@@ -132,6 +132,14 @@ fn kubectl_creates_what_it_sends_in_protobuf() {
         kubectl("get secret s -n shop -o jsonpath={.data.key}"),
         "dmFsdWU="
     );
+    assert_eq!(kubectl("auth can-i list pods").trim(), "yes");
+    assert!(kubectl("auth whoami").contains("sandbox"));
+    port.kubectl(&["apply", "-f", "-"], WEB);
+    kubectl("rollout status deployment/web --timeout=30s");
+    kubectl("drain node-1 node-2 --timeout=30s");
+    kubectl("rollout status deployment/web --timeout=30s");
+    let nodes = kubectl("get pods -o jsonpath={.items[*].spec.nodeName}");
+    assert_eq!(nodes, "node-3 node-3");
     kubectl("delete namespace shop --timeout=30s");
 }
 
