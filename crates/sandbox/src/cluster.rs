@@ -150,19 +150,29 @@ impl Cluster {
 
     /// Lets controllers, scheduler and kubelets do all that is due up to a time, each thing at its own.
     pub fn advance(&mut self, now: Timestamp) {
-        loop {
-            while let Some(task) = self.queue.pop() {
+        self.advance_by(now, usize::MAX);
+    }
+
+    /// The same in parts, for an embedder that answers requests in between: does at most so many things, and says
+    /// whether all that is due is done.
+    pub fn advance_by(&mut self, now: Timestamp, most: usize) -> bool {
+        for _ in 0..most {
+            if let Some(task) = self.queue.pop() {
                 controllers::run(self, &task);
+                continue;
             }
             match self.queue.next_timer() {
                 Some(due) if due <= now => {
                     self.now = self.now.max(due);
                     self.queue.ring(self.now);
                 }
-                _ => break,
+                _ => {
+                    self.now = self.now.max(now);
+                    return true;
+                }
             }
         }
-        self.now = self.now.max(now);
+        false
     }
 
     /// When something happens next without anybody writing; none when nothing does.

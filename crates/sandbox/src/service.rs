@@ -18,6 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use tokio::sync::watch;
 
+/// So many things controllers do before a request may come in between: some milliseconds.
+const AT_ONCE: usize = 200;
+
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -54,10 +57,14 @@ impl Service {
     pub async fn run(&self) {
         let mut news = self.shared.news.subscribe();
         loop {
-            let (due, version) = self.with(|cluster, now| {
-                cluster.advance(now);
-                (cluster.next_due(), cluster.version())
+            let (done, due, version) = self.with(|cluster, now| {
+                let done = cluster.advance_by(now, AT_ONCE);
+                (done, cluster.next_due(), cluster.version())
             });
+            if !done {
+                tokio::task::yield_now().await;
+                continue;
+            }
             // What this very look changed has had all its consequences; what came after it has not.
             if *news.borrow_and_update() != version {
                 continue;

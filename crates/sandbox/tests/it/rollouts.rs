@@ -490,3 +490,24 @@ fn a_claim_outlives_its_pod_and_goes_when_it_is_deleted() {
     sandbox.pass(10);
     assert_eq!(sandbox.get(claim).0, 404);
 }
+
+#[test]
+fn what_is_due_is_done_in_parts_as_it_is_done_at_once() {
+    let run = |most: usize| {
+        let mut sandbox = Sandbox::new();
+        sandbox.create(DEPLOYMENTS, workload("Deployment", "web", "web:v1", 3));
+        sandbox.create(SETS, workload("StatefulSet", "db", "db:v1", 2));
+        let later = sandbox.now + SignedDuration::from_secs(10);
+        let mut parts = 1;
+        while !sandbox.cluster.advance_by(later, most) {
+            parts += 1;
+        }
+        (
+            parts > 1,
+            sandbox.read("/api/v1/namespaces/shop/pods").to_string(),
+        )
+    };
+    let (in_parts, pods) = run(1);
+    assert!(in_parts);
+    assert_eq!((false, pods), run(usize::MAX));
+}
