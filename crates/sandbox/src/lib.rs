@@ -5,9 +5,13 @@
 //! loopback port, for kubectl.
 //!
 //! What is not supported is refused with a Status that says so: server-side apply (415), evictions, exec, attach,
-//! port-forward, proxies of pods and nodes (405), custom resources with more than one served version, quotas with scopes. Jobs,
-//! CronJobs, autoscalers, disruption budgets, Leases, Ingresses, network policies and RBAC objects are stored and
-//! nothing acts on them. Fields that no built-in type has are kept. There is no `metadata.managedFields`.
+//! port-forward, proxies of pods and nodes (405), bodies in protobuf but for a few kinds (415), custom resources with more than one served
+//! version, quotas with scopes, bounds of LimitRanges, a surge of DaemonSets, claims that go with their StatefulSet (422).
+//!
+//! Stored, and nobody acts on them: Jobs, CronJobs, autoscalers, disruption budgets, Leases, Ingresses, network policies,
+//! RBAC objects. Kept as they come: fields that no built-in type has. Not there at all: `metadata.managedFields`, webhooks.
+//! The scheduler looks at resources, taints, selectors and affinity to nodes; not at affinity between pods or topology
+//! spread, and it does not preempt. A taint keeps pods away and evicts none; a node that is deleted leaves its pods.
 
 mod access;
 mod api;

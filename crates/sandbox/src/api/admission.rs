@@ -54,6 +54,7 @@ fn pod(cluster: &mut Cluster, kind: &Kind, object: &mut Value) -> Outcome<()> {
         );
         return Err(Refusal::forbidden(kind, &name, &why));
     }
+    fill_in(cluster, &namespace, object);
     priority(cluster, kind, object)?;
     for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         tolerate(object, key);
@@ -62,6 +63,52 @@ fn pod(cluster: &mut Cluster, kind: &Kind, object: &mut Value) -> Outcome<()> {
         mount_token(cluster, object);
     }
     Ok(())
+}
+
+/// What the namespace's LimitRanges give to containers that do not say what they need.
+fn fill_in(cluster: &Cluster, namespace: &str, object: &mut Value) {
+    let mut told: Vec<String> = Vec::new();
+    for (_, range) in cluster.store.iter("limitranges", namespace) {
+        for limit in list(range, "spec.limits") {
+            for (field, called) in [
+                ("spec.containers", "container"),
+                ("spec.initContainers", "init container"),
+            ] {
+                for container in list_mut(object, field) {
+                    let name = text(container, "name").to_owned();
+                    for (what, given) in [("request", "defaultRequest"), ("limit", "default")] {
+                        let set = given_to(container, &format!("resources.{what}s"), &limit[given]);
+                        if !set.is_empty() {
+                            told.push(format!("{} {what} for {called} {name}", set.join(", ")));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if !told.is_empty() {
+        let message = format!("LimitRanger plugin set: {}", told.join("; "));
+        map_mut(object, "metadata.annotations")
+            .insert("kubernetes.io/limit-ranger".to_owned(), message.into());
+    }
+}
+
+/// Sets the amounts that are missing, and tells of which resources.
+fn given_to(container: &mut Value, path: &str, amounts: &Value) -> Vec<String> {
+    let missing: Vec<(String, Value)> = amounts
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(resource, _)| get(container, path).is_none_or(|set| set.get(resource.as_str()).is_none()))
+        .map(|(resource, amount)| (resource.clone(), amount.clone()))
+        .collect();
+    missing
+        .into_iter()
+        .map(|(resource, amount)| {
+            map_mut(container, path).insert(resource.clone(), amount);
+            resource
+        })
+        .collect()
 }
 
 fn priority(cluster: &Cluster, kind: &Kind, object: &mut Value) -> Outcome<()> {

@@ -62,6 +62,11 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
             canonical(object, "spec.resources.requests");
         }
         "resourcequotas" => canonical(object, "spec.hard"),
+        "limitranges" => {
+            for limit in list_mut(object, "spec.limits") {
+                limits(limit);
+            }
+        }
         "events" => event(object),
         "horizontalpodautoscalers.autoscaling" => {
             default(object, "spec.minReplicas", 1);
@@ -293,6 +298,17 @@ fn container(container: &mut Value, host_network: bool) {
     }
     for field in ["env", "envFrom", "ports", "volumeMounts", "command", "args"] {
         prune(container, field);
+    }
+}
+
+/// A default limit is a default request as well.
+fn limits(limit: &mut Value) {
+    for field in ["default", "defaultRequest"] {
+        canonical(limit, field);
+    }
+    for (resource, amount) in limit["default"].as_object().cloned().into_iter().flatten() {
+        let requests = crate::object::map_mut(limit, "defaultRequest");
+        requests.entry(resource).or_insert(amount);
     }
 }
 

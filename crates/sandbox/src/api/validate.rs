@@ -15,6 +15,7 @@ pub(crate) fn object(kind: &Kind, object: &Value) -> Outcome<()> {
         "pods" => pod_spec(object, "spec", &mut causes),
         "deployments.apps" | "replicasets.apps" | "statefulsets.apps" | "daemonsets.apps" => {
             workload(object, &mut causes);
+            not_imitated(object, &mut causes);
         }
         "resourcequotas"
             if !same(get(object, "spec.scopes"), None) || get(object, "spec.scopeSelector").is_some() =>
@@ -25,6 +26,7 @@ pub(crate) fn object(kind: &Kind, object: &Value) -> Outcome<()> {
             ));
         }
         "customresourcedefinitions.apiextensions.k8s.io" => definition(object, &mut causes),
+        "limitranges" => limit_range(object, &mut causes),
         _ => {}
     }
     refused(kind, object, &causes)
@@ -143,6 +145,37 @@ fn workload(object: &Value, causes: &mut Vec<Cause>) {
         ));
     }
     pod_spec(object, "spec.template.spec", causes);
+}
+
+/// Settings that change how a workload rolls and that no controller here knows.
+fn not_imitated(object: &Value, causes: &mut Vec<Cause>) {
+    let surge = get(object, "spec.updateStrategy.rollingUpdate.maxSurge");
+    if surge.is_some_and(|surge| *surge != json!(0) && *surge != json!("0%")) {
+        causes.push(Cause::forbidden(
+            "spec.updateStrategy.rollingUpdate.maxSurge",
+            "the sandbox does not support a surge of DaemonSets",
+        ));
+    }
+    for when in ["whenDeleted", "whenScaled"] {
+        let path = format!("spec.persistentVolumeClaimRetentionPolicy.{when}");
+        if !matches!(text(object, &path), "" | "Retain") {
+            causes.push(Cause::forbidden(&path, "the sandbox always retains claims"));
+        }
+    }
+}
+
+/// Only what fills in containers is imitated.
+fn limit_range(object: &Value, causes: &mut Vec<Cause>) {
+    for (at, limit) in list(object, "spec.limits").iter().enumerate() {
+        let bounds = ["max", "min", "maxLimitRequestRatio"];
+        let bounded = bounds.iter().any(|field| !same(limit.get(*field), None));
+        if text(limit, "type") != "Container" || bounded {
+            causes.push(Cause::forbidden(
+                &format!("spec.limits[{at}]"),
+                "the sandbox supports only default and defaultRequest of type Container",
+            ));
+        }
+    }
 }
 
 fn pod_spec(object: &Value, path: &str, causes: &mut Vec<Cause>) {

@@ -310,3 +310,18 @@ fn equal_seeds_and_requests_give_equal_clusters() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn settings_that_no_controller_here_knows_are_refused() {
+    let mut sandbox = Sandbox::new();
+    let mut agent = workload("DaemonSet", "agent", "agent:v1", 0);
+    agent["spec"]["updateStrategy"] =
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}});
+    let (code, refused) = sandbox.post("/apis/apps/v1/namespaces/shop/daemonsets", agent);
+    assert_eq!(code, 422);
+    assert_eq!(
+        refused["message"],
+        "DaemonSet.apps \"agent\" is invalid: spec.updateStrategy.rollingUpdate.maxSurge: Forbidden: the sandbox does not \
+         support a surge of DaemonSets"
+    );
+}

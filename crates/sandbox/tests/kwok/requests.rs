@@ -391,3 +391,27 @@ async fn leases_need_a_version_alike() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn pods_are_filled_in_by_limit_ranges_alike() {
+    let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [{
+        "type": "Container",
+        "default": {"cpu": "1000m", "memory": "1Gi"},
+        "defaultRequest": {"cpu": "0.1"},
+    }]}});
+    let pod = json!({"metadata": {"name": "a"}, "spec": {
+        "initContainers": [{"name": "init", "image": "web:v1", "resources": {"requests": {"cpu": "1m"}}}],
+        "containers": [
+            {"name": "app", "image": "web:v1"},
+            {"name": "greedy", "image": "web:v1", "resources": {"limits": {"cpu": "2"}}},
+        ],
+    }});
+    replay(
+        "ranges",
+        vec![
+            post("/api/v1/namespaces/{ns}/limitranges", range),
+            post("/api/v1/namespaces/{ns}/pods?dryRun=All", pod),
+        ],
+    )
+    .await;
+}
