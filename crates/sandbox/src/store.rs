@@ -45,13 +45,15 @@ struct Shelf {
 
 /// Changes that are kept for watches and consistent lists. A real server keeps five minutes of them.
 const HISTORY: usize = 20_000;
+/// So many changes of the history are shared or copied together.
+const CHUNK: usize = 256;
 
 /// The store.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     shelves: BTreeMap<Name, BTreeMap<Name, Arc<Shelf>>>,
     version: u64,
-    history: Arc<VecDeque<Change>>,
+    history: VecDeque<Arc<Vec<Change>>>,
     compacted: u64,
 }
 
@@ -180,17 +182,27 @@ impl Store {
 
     /// Takes an object away.
     pub(crate) fn remove(&mut self, key: &Key) -> Option<Change> {
+        self.get(key)?;
         let shelf = self.shelf_mut(key);
         let before = shelf.objects.remove(&key.name)?;
         shelf.disown(&before, &key.name);
+        if shelf.objects.is_empty()
+            && let Some(shelves) = self.shelves.get_mut(&key.resource)
+        {
+            shelves.remove(&key.namespace);
+        }
         self.version += 1;
         Some(self.record(key, Some(before), None))
     }
 
     /// The changes of a resource after a version, in their order.
     pub(crate) fn changes_after(&self, version: u64) -> impl Iterator<Item = &Change> {
-        let from = self.history.partition_point(|change| change.version <= version);
-        self.history.range(from..)
+        let newest = |chunk: &Arc<Vec<Change>>| chunk.last().map_or(0, |change| change.version);
+        let from = self.history.partition_point(|chunk| newest(chunk) <= version);
+        self.history
+            .range(from..)
+            .flat_map(|chunk| chunk.iter())
+            .filter(move |change| change.version > version)
     }
 
     /// The objects of a resource as they were at a version that is not compacted, by namespace and name.
@@ -239,9 +251,9 @@ impl Store {
 
     /// Forgets the changes up to a version.
     pub(crate) fn compact(&mut self, version: u64) {
-        let history = Arc::make_mut(&mut self.history);
-        while history.front().is_some_and(|change| change.version <= version) {
-            history.pop_front();
+        let old = |chunk: &Arc<Vec<Change>>| chunk.last().is_none_or(|change| change.version <= version);
+        while self.history.front().is_some_and(old) {
+            self.history.pop_front();
         }
         self.compacted = self.compacted.max(version.min(self.version));
     }
@@ -253,12 +265,14 @@ impl Store {
             before,
             after,
         };
-        let history = Arc::make_mut(&mut self.history);
-        history.push_back(change.clone());
-        if history.len() > HISTORY
-            && let Some(oldest) = history.pop_front()
+        match self.history.back_mut().filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => Arc::make_mut(chunk).push(change.clone()),
+            None => self.history.push_back(Arc::new(vec![change.clone()])),
+        }
+        if self.history.len() > HISTORY / CHUNK
+            && let Some(oldest) = self.history.pop_front()
         {
-            self.compacted = oldest.version;
+            self.compacted = oldest.last().map_or(self.compacted, |change| change.version);
         }
         change
     }
@@ -317,6 +331,21 @@ mod tests {
         store.put(&key, object("a", 2));
         assert_eq!(snapshot.get(&key).unwrap()["data"], 1);
         assert_eq!(store.get(&key).unwrap()["data"], 2);
+    }
+
+    #[test]
+    fn of_a_long_history_the_newest_is_kept_and_the_rest_is_said_to_be_forgotten() {
+        let mut store = Store::default();
+        let key = Key::new("configmaps", "shop", "a");
+        for value in 0..30_000 {
+            store.put(&key, object("a", value));
+        }
+        let after = |version: u64| store.changes_after(version).count() as u64;
+        assert!(store.compacted() >= 10_000);
+        assert_eq!(after(store.compacted()), 30_000 - store.compacted());
+        assert_eq!(after(29_990), 10);
+        let versions: Vec<u64> = store.changes_after(29_998).map(|change| change.version).collect();
+        assert_eq!(versions, [29_999, 30_000]);
     }
 
     #[test]

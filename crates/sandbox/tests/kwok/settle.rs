@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Longer than any of these rollouts takes on stand-ins for nodes.
-const PATIENCE: u32 = 300;
+/// Tenths of a second: longer than any of these rollouts takes on stand-ins for nodes, also on a busy machine.
+const PATIENCE: u32 = 900;
 
 /// Both clusters, in a namespace of the same name.
 struct Both {
