@@ -247,9 +247,11 @@ fn unit() -> Outcome<Ending> {
             plain.extend(selected);
         }
     }
-    let mut counts = tests(cargo().args(plain))?;
+    // The sandbox has kubectl for a client.
+    let path = programs::path_with_kubectl()?;
+    let mut counts = tests(cargo().env("PATH", &path).args(plain))?;
     for words in apart {
-        counts += tests(cargo().args(words))?;
+        counts += tests(cargo().env("PATH", &path).args(words))?;
     }
     Ok(Ending::Ran(counts))
 }

@@ -313,6 +313,9 @@ pub(crate) struct Serve {
     /// Begin with a scenario, by name or as a file; default: an empty cluster of three nodes
     #[arg(long, value_name = "NAME")]
     pub(crate) scenario: Option<String>,
+    /// Begin with a copy: the objects of this file, as `kubectl get -o json` writes them, with the nodes they name
+    #[arg(long, value_name = "FILE", conflicts_with = "scenario")]
+    pub(crate) load: Option<PathBuf>,
     /// Names and uids come from it
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) seed: u64,

@@ -4,8 +4,8 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 fn astern(home: &tempfile::TempDir, words: &[&str]) -> Command {
@@ -193,43 +193,71 @@ fn bad_input_is_told_and_nothing_is_half_loaded() {
     }
 }
 
+/// A sandbox that ends with the test.
+struct Serving {
+    process: Child,
+    kubeconfig: String,
+}
+
+impl Serving {
+    fn start(home: &tempfile::TempDir, name: &str, words: &[&str]) -> Self {
+        let file = home.path().join(name);
+        let kubeconfig = file.to_str().unwrap().to_owned();
+        let all = [&["sandbox", "serve", "--kubeconfig", &kubeconfig], words].concat();
+        let mut process = astern(home, &all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut printed = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut printed)
+            .unwrap();
+        assert_eq!(printed.trim(), format!("export KUBECONFIG={kubeconfig}"));
+        Self { process, kubeconfig }
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        let output = Command::new("kubectl")
+            .args(["--kubeconfig", &self.kubeconfig, "-n", "vcci-scope3"])
+            .args(words)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Asks it to end; its exit code.
+    fn end(mut self) -> Option<i32> {
+        let id = self.process.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().unwrap();
+        let since = Instant::now();
+        while self.process.try_wait().unwrap().is_none() {
+            assert!(
+                since.elapsed() < Duration::from_secs(20),
+                "the sandbox did not end"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+    }
+}
+
 #[test]
 fn a_sandbox_serves_kubectl_until_it_is_ended() {
     let home = tempfile::tempdir().unwrap();
-    let kubeconfig = home.path().join("sandbox.yaml");
-    let file = kubeconfig.to_str().unwrap();
-    let words = ["sandbox", "serve", "--kubeconfig", file, "--scenario", "platform"];
-    let mut serving = astern(&home, &words)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut printed = String::new();
-    BufReader::new(serving.stdout.take().unwrap())
-        .read_line(&mut printed)
-        .unwrap();
-    assert_eq!(printed.trim(), format!("export KUBECONFIG={file}"));
-    let kubectl = Command::new("kubectl")
-        .args([
-            "--kubeconfig",
-            file,
-            "-n",
-            "vcci-scope3",
-            "get",
-            "deployments",
-            "-o",
-            "name",
-        ])
-        .output()
-        .unwrap();
-    assert!(
-        said(&kubectl).contains("deployment.apps/api-gateway"),
-        "{}",
-        said(&kubectl)
-    );
+    let serving = Serving::start(&home, "sandbox.json", &["--scenario", "platform"]);
+    let names = serving.kubectl(&["get", "deployments", "-o", "name"]);
+    assert!(names.contains("deployment.apps/api-gateway"), "{names}");
 
     // A port that is taken, and a kubeconfig that leads elsewhere, are told.
-    let server = std::fs::read_to_string(&kubeconfig).unwrap();
+    let server = std::fs::read_to_string(&serving.kubeconfig).unwrap();
     let port = server.split("127.0.0.1:").nth(1).unwrap();
     let port: String = port.chars().take_while(char::is_ascii_digit).collect();
     let second = astern(&home, &["sandbox", "serve", "--port", &port])
@@ -254,18 +282,53 @@ fn a_sandbox_serves_kubectl_until_it_is_ended() {
         std::fs::read_to_string(&other).unwrap(),
         "current-context: production\n"
     );
+    assert_eq!(serving.end(), Some(0));
+}
 
-    let id = serving.id().to_string();
-    Command::new("kill").args(["-TERM", &id]).status().unwrap();
-    let since = Instant::now();
-    while serving.try_wait().unwrap().is_none() {
-        assert!(
-            since.elapsed() < Duration::from_secs(20),
-            "the sandbox did not end"
-        );
-        std::thread::sleep(Duration::from_millis(50));
+#[test]
+fn a_sandbox_begins_as_a_copy_of_a_namespace_or_says_what_is_wrong_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let first = Serving::start(&home, "first.json", &["--scenario", "crash-loop"]);
+    let kinds =
+        "deployments,replicasets,statefulsets,daemonsets,controllerrevisions,pods,services,configmaps";
+    let dump = first.kubectl(&["get", kinds, "-o", "json"]);
+    let file = |name: &str, text: &str| {
+        std::fs::write(home.path().join(name), text).unwrap();
+    };
+    file("dump.json", &dump);
+    let copy = Serving::start(&home, "copy.json", &["--load", "dump.json"]);
+    let uids = [
+        "get",
+        "pods,replicasets",
+        "-o",
+        "jsonpath={.items[*].metadata.uid}",
+    ];
+    assert_eq!(copy.kubectl(&uids), first.kubectl(&uids));
+    copy.kubectl(&["rollout", "undo", "deployment/api-gateway"]);
+    copy.kubectl(&["rollout", "status", "deployment/api-gateway", "--timeout=60s"]);
+    let image = ["get", "deployment/api-gateway", "-o", "jsonpath={..image}"];
+    assert_eq!(copy.kubectl(&image), "vcci-scope3-api-gateway:v1.2.3");
+    assert_eq!(first.kubectl(&image), "vcci-scope3-api-gateway:v1.2.4");
+
+    file("cut.json", &dump[..dump.len() / 2]);
+    file(
+        "kind.json",
+        r#"{"apiVersion":"v9","kind":"Thing","metadata":{"name":"a","uid":"1"}}"#,
+    );
+    file(
+        "uid.json",
+        r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}"#,
+    );
+    for (name, part) in [
+        ("cut.json", "no JSON"),
+        ("kind.json", "no kind Thing of v9"),
+        ("uid.json", "Pod a has no metadata.uid"),
+        ("none.json", "No such file"),
+    ] {
+        let refused = astern(&home, &["sandbox", "serve", "--load", name])
+            .output()
+            .unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+        assert!(said(&refused).contains(part), "{}", said(&refused));
     }
-    let mut rest = String::new();
-    serving.stderr.take().unwrap().read_to_string(&mut rest).unwrap();
-    assert_eq!(serving.wait().unwrap().code(), Some(0), "{rest}");
 }

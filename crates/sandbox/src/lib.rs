@@ -19,6 +19,7 @@ mod behaviour;
 mod clock;
 mod cluster;
 mod controllers;
+pub mod dump;
 mod events;
 pub mod http;
 mod kinds;

@@ -168,15 +168,10 @@ pub(crate) async fn stay(
     arguments: &args::Serve,
     console: &Console,
 ) -> Result<Exit, CliError> {
-    let cluster = match &arguments.scenario {
-        Some(name) => staged(name, arguments.seed)?.1,
-        None => {
-            let options = Options {
-                seed: arguments.seed,
-                ..Options::default()
-            };
-            Cluster::new(options, Timestamp::now())
-        }
+    let cluster = match (&arguments.scenario, &arguments.load) {
+        (Some(name), _) => staged(name, arguments.seed)?.1,
+        (None, Some(file)) => copied(file, arguments.seed)?,
+        (None, None) => Cluster::new(options(arguments.seed), Timestamp::now()),
     };
     let kubeconfig = match &global.kubeconfig {
         Some(file) if is_anothers(file) => {
@@ -197,6 +192,25 @@ pub(crate) async fn stay(
     console.data(&format!("export KUBECONFIG={}", kubeconfig.display()))?;
     interrupted().await;
     Ok(Exit::Done)
+}
+
+fn options(seed: u64) -> Options {
+    Options {
+        seed,
+        ..Options::default()
+    }
+}
+
+/// A cluster with the objects of a dump, or an error and none of them.
+fn copied(file: &Path, seed: u64) -> Result<Cluster, CliError> {
+    let unusable = |why: String| {
+        CliError::input(format!("{} cannot be loaded: {why}", file.display()))
+            .hint("kubectl get deployments,replicasets,pods,configmaps,secrets,services -n NAMESPACE -o json > FILE")
+    };
+    let bytes = std::fs::read(file).map_err(|error| unusable(error.to_string()))?;
+    let objects = astern_sandbox::dump::read(&bytes).map_err(|error| unusable(error.to_string()))?;
+    astern_sandbox::dump::cluster(objects, options(seed), Timestamp::now())
+        .map_err(|error| unusable(error.to_string()))
 }
 
 /// Whether a kubeconfig is there that no sandbox wrote.
