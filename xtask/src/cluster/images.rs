@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::kubectl::Kubectl;
 use super::{NodeKind, Record, node};
 use crate::failure::{Failure, Outcome, doing};
 use crate::{process, workspace};
@@ -100,7 +102,31 @@ pub(crate) fn import_platform(record: &Record) -> Outcome {
     }
     images.push(platform_image("tests", PLATFORM_VERSIONS[0]));
     eprintln!("importing {} images of the example platform", images.len());
-    import_program(record, &program, &images)
+    import_program(record, &program, &images)?;
+    until_listed(record, &images)
+}
+
+/// The kubelet looks what images there are every half minute and tells the API server some seconds later.
+const LISTED_WITHIN: Duration = Duration::from_secs(90);
+
+/// Waits until the node lists the images: before that, whoever asks the API server is told that no node has them.
+fn until_listed(record: &Record, images: &[Image]) -> Outcome {
+    let kubectl = Kubectl::new(&record.kubeconfig())?;
+    let names = [
+        "get",
+        "nodes",
+        "-o",
+        "jsonpath={.items[*].status.images[*].names[*]}",
+    ];
+    process::wait_until("the node to list its images", LISTED_WITHIN, || {
+        let listed = kubectl.read(&names)?;
+        let is_listed = |image: &Image| {
+            let named = format!("/{}", image.name);
+            listed.split(' ').any(|name| name.ends_with(&named))
+        };
+        Ok(images.iter().all(is_listed))
+    })?;
+    Ok(())
 }
 
 fn platform_image(service: &str, version: &str) -> Image {
