@@ -199,6 +199,25 @@ pub(crate) fn with_argument(word: &str) -> Vec<u32> {
     .collect()
 }
 
+/// Kills a program and all that it started, the innermost first; what each of them was, as one would type it.
+pub(crate) fn end_tree(pid: u32) -> Vec<String> {
+    let mut ended: Vec<String> = children(pid).into_iter().flat_map(end_tree).collect();
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    signal(pid, "KILL");
+    ended.push(format!("{pid} {}", line.trim_end()));
+    ended
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|child| stat_field(*child, PARENT) == Some(pid.into()))
+        .collect()
+}
+
 pub(crate) fn signal(pid: u32, name: &str) {
     // The shell's own `kill`: std can only signal its own children, and procps may be missing.
     let script = format!("kill -{name} {pid}");
@@ -231,15 +250,49 @@ fn log_files(log: &Path) -> Outcome<(File, File)> {
     Ok((out, err))
 }
 
+/// proc(5): the fields are counted from behind the name, which may itself hold spaces and brackets.
+const PARENT: usize = 1;
+const START: usize = 19;
+
 /// Clock ticks from boot to the start of a living process; none for one that ended, reaped or not.
 fn start_time(pid: u32) -> Option<u64> {
-    /// proc(5): the fields are counted from behind the name, which may itself hold spaces and brackets.
-    const STATE: usize = 0;
-    const START: usize = 19;
+    stat_field(pid, START)
+}
+
+/// A number that the kernel tells of a living process.
+fn stat_field(pid: u32, field: usize) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = stat.get(stat.rfind(')')? + 2..)?.split(' ').collect();
-    if *fields.get(STATE)? == "Z" {
+    if *fields.first()? == "Z" {
         return None;
     }
-    fields.get(START)?.parse().ok()
+    fields.get(field)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests_of_ending {
+    use super::{end_tree, start_time};
+    use std::process::Command;
+
+    #[test]
+    fn a_program_goes_with_all_that_it_started_and_each_is_told() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "sleep 600.25 & wait"])
+            .spawn()
+            .expect("a shell");
+        let asleep = || super::children(shell.id());
+        while asleep().is_empty() {
+            std::thread::yield_now();
+        }
+        let inner = asleep()[0];
+        let told = end_tree(shell.id());
+        drop(shell.wait());
+        assert!(
+            told[0].ends_with("sleep 600.25") && told[1].contains("sh -c"),
+            "{told:?}"
+        );
+        while start_time(inner).is_some() {
+            std::thread::yield_now();
+        }
+    }
 }

@@ -1,9 +1,11 @@
 //! `cargo xtask test`: every suite, one lane after the other, and the counts at the end. What a suite tests is its own affair.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::AddAssign;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -50,6 +52,9 @@ const LANES: [Lane; 6] = [
         work: Work::Cluster(NodeKind::Real, "--test-threads=2"),
     },
 ];
+
+/// Tests tell of each one that ends; a cold build before the first is the longest silence.
+const SILENCE: Duration = Duration::from_secs(20 * 60);
 
 struct Lane {
     name: &'static str,
@@ -303,7 +308,8 @@ fn tests_on(kind: NodeKind, threads: &str, ready: &cluster::Ready) -> Outcome<Co
     tests(&mut command)
 }
 
-/// Runs tests with their output passed on, and reads the counts from it.
+/// Runs tests with their output passed on, and reads the counts from it. Tests that say nothing for [`SILENCE`] hang:
+/// they are ended, with what ran told, and count as failed.
 fn tests(command: &mut Command) -> Outcome<Counts> {
     eprintln!("{}", process::command_line(command));
     let mut child = command
@@ -312,17 +318,26 @@ fn tests(command: &mut Command) -> Outcome<Counts> {
         .map_err(doing("start cargo"))?;
     let mut counts = Counts::default();
     if let Some(out) = child.stdout.take() {
-        let mut lines = BufReader::new(out);
-        let mut line = Vec::new();
-        while lines
-            .read_until(b'\n', &mut line)
-            .map_err(doing("read what the tests print"))?
-            > 0
-        {
-            // Whether or not somebody still reads: a closed pipe must not leave a cluster behind.
-            drop(std::io::stdout().write_all(&line));
-            counts += counts_in(&String::from_utf8_lossy(&line));
-            line.clear();
+        let (send, lines) = mpsc::channel();
+        // It ends with the pipe, or once nobody wants its lines any more.
+        thread::spawn(move || pass_on(out, &send));
+        loop {
+            match lines.recv_timeout(SILENCE) {
+                Ok(line) => {
+                    // Whether or not somebody still reads: a closed pipe must not leave a cluster behind.
+                    drop(std::io::stdout().write_all(&line));
+                    counts += counts_in(&String::from_utf8_lossy(&line));
+                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => {
+                    let minutes = SILENCE.as_secs() / 60;
+                    eprintln!("nothing was heard for {minutes} minutes; ended with all that it had started:");
+                    for line in process::end_tree(child.id()) {
+                        eprintln!("  {line}");
+                    }
+                    break;
+                }
+            }
         }
     }
     let status = child.wait().map_err(doing("wait for cargo"))?;
@@ -331,6 +346,16 @@ fn tests(command: &mut Command) -> Outcome<Counts> {
         counts.failed = 1;
     }
     Ok(counts)
+}
+
+fn pass_on(out: impl Read, lines: &mpsc::Sender<Vec<u8>>) {
+    let mut out = BufReader::new(out);
+    let mut line = Vec::new();
+    while out.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+        if lines.send(std::mem::take(&mut line)).is_err() {
+            return;
+        }
+    }
 }
 
 /// The counts of a line such as `test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out`.

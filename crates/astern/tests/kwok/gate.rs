@@ -398,11 +398,12 @@ fn pods_that_serve_and_that_only_a_deletion_replaces_go_one_by_one_as_those_befo
     ];
     let mut run = place.start(&words);
     let mut least = 3;
-    while run.try_wait().unwrap().is_none() {
+    let since = std::time::Instant::now();
+    while run.try_wait().unwrap().is_none() && since.elapsed().as_secs() < 120 {
         least = least.min(ready(&place));
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    let done = crate::support::Done::from(run.wait_with_output().unwrap());
+    let done = crate::support::Done::from(crate::support::output_of(run, "the rollback"));
     assert!(matches!(done.code, 0 | 5), "{done:?}");
     let images = [
         "get",

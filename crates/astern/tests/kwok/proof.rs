@@ -81,7 +81,7 @@ fn a_service_that_breaks_within_the_soak_window_is_done_and_not_validated() {
     });
     std::thread::sleep(std::time::Duration::from_secs(2));
     place.kubectl(&["label", "pods", "--all", &format!("{CRASHES}=true")]);
-    let done = crate::support::Done::from(child.wait_with_output().unwrap()).expect(5);
+    let done = crate::support::Done::from(crate::support::output_of(child, "a started astern")).expect(5);
     says(&done, &["deployment/api", "restarts since the run began", "fail"]);
     assert_eq!(place.image("api"), "api:v1", "what was done stays");
 }

@@ -14,6 +14,29 @@ pub(crate) fn kubeconfig() -> PathBuf {
     )
 }
 
+/// No command here takes longer; one that does hangs, and its test says so instead of hanging with it.
+const COMMAND_WITHIN: Duration = Duration::from_secs(240);
+
+/// Runs a command to its end; fails the test, with what the command had said, when it does not end.
+pub(crate) fn ended(command: &mut Command) -> Output {
+    let told = format!("{command:?}");
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    output_of(child, &told)
+}
+
+/// The same for one that was started before, with its output piped.
+pub(crate) fn output_of(child: Child, told: &str) -> Output {
+    let id = child.id();
+    let (send, done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || send.send(child.wait_with_output()));
+    if let Ok(output) = done.recv_timeout(COMMAND_WITHIN) {
+        return output.unwrap();
+    }
+    let _ = Command::new("kill").args(["-9", &id.to_string()]).status();
+    let said = done.recv_timeout(Duration::from_secs(5));
+    panic!("not ended after {} s: {told}\n{said:?}", COMMAND_WITHIN.as_secs());
+}
+
 /// A namespace that goes with the test, and a folder for its files.
 pub(crate) struct Place {
     pub(crate) namespace: String,
@@ -68,12 +91,12 @@ impl Place {
 
     /// Runs the binary in this test's folder and namespace, as the cluster's admin.
     pub(crate) fn astern(&self, words: &[&str]) -> Done {
-        self.command(&kubeconfig(), words).output().unwrap().into()
+        ended(&mut self.command(&kubeconfig(), words)).into()
     }
 
     /// The same as somebody else, from another machine as far as files go.
     pub(crate) fn astern_as(&self, kubeconfig: &Path, words: &[&str]) -> Done {
-        self.command(kubeconfig, words).output().unwrap().into()
+        ended(&mut self.command(kubeconfig, words)).into()
     }
 
     /// Starts the binary and leaves it running.
@@ -100,12 +123,12 @@ impl Place {
 
     /// kubectl in this test's namespace; its output.
     pub(crate) fn kubectl(&self, words: &[&str]) -> String {
-        let output = Command::new("kubectl")
+        let mut command = Command::new("kubectl");
+        command
             .args(["-n", &self.namespace])
             .args(words)
-            .env("KUBECONFIG", kubeconfig())
-            .output()
-            .unwrap();
+            .env("KUBECONFIG", kubeconfig());
+        let output = ended(&mut command);
         assert!(
             output.status.success(),
             "kubectl {words:?}: {}",

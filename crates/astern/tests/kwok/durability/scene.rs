@@ -32,12 +32,12 @@ pub(super) fn finish(mut child: Child) -> Done {
             child.kill().unwrap();
             panic!(
                 "it did not end: {:?}",
-                Done::from(child.wait_with_output().unwrap())
+                Done::from(crate::support::output_of(child, "a started astern"))
             );
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    child.wait_with_output().unwrap().into()
+    crate::support::output_of(child, "a started astern").into()
 }
 
 /// Another machine: other folders, another user, no astern.yaml.
