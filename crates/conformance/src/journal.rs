@@ -56,6 +56,7 @@ pub async fn suite<S: Store>(fresh: impl AsyncFn(&'static str) -> S) -> Report {
         last::a_settled_run_reads_the_same
         last::settling_keeps_the_newest_finished_runs_and_every_unfinished_one
         last::a_settled_run_can_go_on
+        last::who_follows_a_run_reads_what_comes_also_once_it_was_settled_and_when_it_is_gone
         last::a_stale_append_to_a_settled_or_pruned_run_is_refused
         last::an_altered_record_is_a_permanent_failure_that_names_its_place
         last::a_lost_record_is_a_permanent_failure_that_names_its_place

@@ -3,6 +3,7 @@
 //! requests; what the Secrets hold is [`part`]'s, which of them count is [`fold`]'s, which go is [`settle`]'s.
 
 mod fold;
+mod follow;
 mod part;
 mod settle;
 
@@ -14,19 +15,17 @@ use astern_port::journal::{AppendError, Author, Entry, Journal};
 use astern_port::{Failure, FailureClass};
 use async_trait::async_trait;
 use fold::{Folded, Part};
+use follow::Followed;
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::ListParams;
 use part::{Kind, Label, Sealed};
 use settle::Going;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// How long after a broken watch the next one begins: a proxy that cuts connections is not to be hammered.
-const WATCH_PAUSE: Duration = Duration::from_millis(250);
 
 /// Deletions side by side; settling is never waited for by anybody in need.
 const DELETIONS: usize = 8;
@@ -38,6 +37,9 @@ pub struct ClusterJournal {
     namespace: String,
     /// What this process has last seen of each run: only a guess that saves a read, the API server decides.
     known: Arc<Mutex<BTreeMap<RunId, Known>>>,
+    /// The watches of runs that were waited for. They outlive each wait, which is dropped whenever its caller has
+    /// something else to do.
+    followed: Followed,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +71,7 @@ impl ClusterJournal {
             api: Api::namespaced(client, &namespace),
             namespace,
             known: Arc::default(),
+            followed: Arc::default(),
         }
     }
 
@@ -132,6 +135,14 @@ impl ClusterJournal {
             .insert(run.clone(), known);
     }
 
+    fn remembered(&self, run: &RunId) -> Option<Known> {
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(run)
+            .cloned()
+    }
+
     fn forget(&self, run: &RunId) {
         self.known
             .lock()
@@ -142,13 +153,7 @@ impl ClusterJournal {
     /// What is known of a run whose head is `at`; read if what this process remembers is another head. A run that
     /// begins is not looked for: the creation of its first batch, and what confirms it, tell whether it was there.
     async fn known_at(&self, run: &RunId, at: Seq, operation: &str) -> Result<Known, Failure> {
-        let remembered = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(run)
-            .cloned();
-        match remembered {
+        match self.remembered(run) {
             Some(known) if known.tip.head == at.0 => Ok(known),
             None if at.0 == 0 => Ok(Known {
                 tip: Tip::default(),
@@ -245,15 +250,10 @@ impl ClusterJournal {
                 ..failure
             })
         };
-        if let Some(root) = root {
-            let root_name = part::batch_name(run, 0);
-            let there = api::read(&operation, || self.api.get_metadata_opt(&root_name)).await;
-            if there
-                .map_err(unknown)?
-                .is_some_and(|there| there.metadata.uid.as_deref() == Some(root))
-            {
-                return Ok(());
-            }
+        if let Some(root) = root
+            && self.has_root(run, root, &operation).await.map_err(unknown)?
+        {
+            return Ok(());
         }
         let loaded = self.load(run, &operation).await.map_err(unknown)?;
         if loaded.folded.uses(name) {
@@ -337,44 +337,52 @@ impl ClusterJournal {
             .await
     }
 
-    /// Returns once the run has a record at `from`.
-    async fn watch_for(&self, run: &RunId, from: Seq) -> Result<(), Failure> {
-        let operation = read_operation(run);
-        let selector = format!("{}={run},{}!=chunk", part::RUN, part::PART);
-        let has = |label: Option<Label>| label.is_some_and(|label| label.end() > from.0);
-        let list = ListParams::default().fields(&of_type()).labels(&selector);
-        let watch = WatchParams::default().fields(&of_type()).labels(&selector);
+    /// What was appended at `from` and after it, batch by batch: for whoever has read all that is before. `None` where
+    /// only the whole run tells: this process remembers another head, the run was settled, or something is wrong.
+    async fn newer(&self, run: &RunId, from: Seq, operation: &str) -> Result<Option<Vec<Entry>>, Failure> {
+        let Some(Known {
+            mut tip,
+            root: Some(root),
+        }) = self.remembered(run).filter(|known| known.tip.head == from.0)
+        else {
+            return Ok(None);
+        };
+        let mut entries = Vec::new();
         loop {
-            let listed = api::read(&operation, || self.api.list_metadata(&list)).await?;
-            if listed.items.iter().any(|object| has(Label::of(&object.metadata))) {
-                return Ok(());
-            }
-            let version = listed.metadata.resource_version.unwrap_or_default();
-            let events = match self.api.watch_metadata(&watch, &version).await {
-                Ok(events) => events,
-                Err(error) => {
-                    let failure = api::failure(&operation, &error, Intent::Read);
-                    if matches!(failure.class, FailureClass::Refused | FailureClass::Permanent) {
-                        return Err(failure);
-                    }
-                    tokio::time::sleep(WATCH_PAUSE).await;
-                    continue;
-                }
+            let name = part::batch_name(run, tip.head);
+            let Some(secret) = api::read(operation, || self.api.get_opt(&name)).await? else {
+                break;
             };
-            let mut events = std::pin::pin!(events);
-            while let Some(Ok(event)) = events.next().await {
-                match event {
-                    WatchEvent::Added(object) | WatchEvent::Modified(object)
-                        if has(Label::of(&object.metadata)) =>
-                    {
-                        return Ok(());
-                    }
-                    WatchEvent::Error(_) => break,
-                    _ => {}
-                }
+            let batch = part::open(&secret, &BTreeMap::new()).unwrap_or_default();
+            let follows = batch
+                .iter()
+                .zip(tip.head..)
+                .all(|(entry, seq)| entry.seq.0 == seq);
+            if batch.is_empty() || !follows {
+                return Ok(None);
             }
-            tokio::time::sleep(WATCH_PAUSE).await;
+            tip = batch.iter().fold(tip, |tip, entry| tip.then(entry.author));
+            entries.extend(batch);
         }
+        // Asked last: while the root is there, every batch that counts is.
+        if !self.has_root(run, &root, operation).await? {
+            return Ok(None);
+        }
+        self.remember(
+            run,
+            Known {
+                tip,
+                root: Some(root),
+            },
+        );
+        Ok(Some(entries))
+    }
+
+    /// Whether the batch at 0 is still the one of this uid: then the run was neither settled nor pruned.
+    async fn has_root(&self, run: &RunId, root: &str, operation: &str) -> Result<bool, Failure> {
+        let name = part::batch_name(run, 0);
+        let there = api::read(operation, || self.api.get_metadata_opt(&name)).await?;
+        Ok(there.is_some_and(|there| there.metadata.uid.as_deref() == Some(root)))
     }
 }
 
@@ -426,7 +434,11 @@ impl Journal for ClusterJournal {
     }
 
     async fn read(&self, run: &RunId, from: Seq) -> Result<Vec<Entry>, Failure> {
-        let loaded = self.whole(run, &read_operation(run)).await?;
+        let operation = read_operation(run);
+        if let Some(entries) = self.newer(run, from, &operation).await? {
+            return Ok(entries);
+        }
+        let loaded = self.whole(run, &operation).await?;
         Ok(loaded
             .folded
             .entries

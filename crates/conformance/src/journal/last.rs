@@ -87,6 +87,44 @@ pub(super) async fn a_settled_run_can_go_on(store: &impl Store) -> Case {
     equal("settled again", &read(&*store.open().await, &run).await?, &before)
 }
 
+pub(super) async fn who_follows_a_run_reads_what_comes_also_once_it_was_settled_and_when_it_is_gone(
+    store: &impl Store,
+) -> Case {
+    let (reader, writer) = (store.open().await, store.open().await);
+    let run = open_run(&*writer, "r1").await?;
+    let mut seen = read(&*reader, &run).await?;
+    let batches = [vec![b"a".to_vec()], vec![b"b".to_vec(), b"c".to_vec()]];
+    for settled in [false, true] {
+        let what = if settled {
+            "once it was settled"
+        } else {
+            "as it runs"
+        };
+        for batch in &batches {
+            let head = Seq(seen.len() as u64);
+            equal(what, &read_from(&*reader, &run, head).await?, &Vec::new())?;
+            append(&*writer, &run, head, HOLDER, batch).await?;
+            append(&*writer, &run, Seq(head.0 + batch.len() as u64), HOLDER, batch).await?;
+            let came = read_from(&*reader, &run, head).await?;
+            equal(what, &came.len(), &(2 * batch.len()))?;
+            seen.extend(came);
+            equal(what, &read(&*store.open().await, &run).await?, &seen)?;
+        }
+        writer.settle(&run, 50).await.map_err(failed)?;
+    }
+    open_run(&*writer, "r2").await?;
+    writer.settle(&id("r2"), 0).await.map_err(failed)?;
+    writer.settle(&run, 0).await.map_err(failed)?;
+    let gone = read(&*store.open().await, &run).await?;
+    let from = Seq(seen.len() as u64);
+    equal(
+        "what is there",
+        &read_from(&*reader, &run, from).await?,
+        &Vec::new(),
+    )?;
+    equal("as another one reads it", &read(&*reader, &run).await?, &gone)
+}
+
 pub(super) async fn a_stale_append_to_a_settled_or_pruned_run_is_refused(store: &impl Store) -> Case {
     let (stale, journal) = (store.open().await, store.open().await);
     let run = open_run(&*stale, "r1").await?;
