@@ -12,7 +12,7 @@ use astern_model::id::{RunId, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
-use astern_model::policy::{Acceptor, OnFailure};
+use astern_model::policy::{Acceptor, OnFailure, Say};
 use astern_model::question::{Answers, Question};
 use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
 use astern_plan::{Request, Selector};
@@ -22,8 +22,13 @@ use astern_wire::envelope;
 use jiff::SignedDuration;
 use std::collections::BTreeSet;
 
-/// How long saving evidence may take in all, beside the other checks.
-pub const SAVE_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+/// How long logs may be read that are saved as evidence, beside the other checks.
+pub const SAVE_WITHIN: SignedDuration = SignedDuration::from_secs(3);
+/// Once the API alone says "roll back", a log that does not come holds nothing up: it is waited for so many times as
+/// long as the whole namespace took to be read, so that the same wire and the same server are judged by themselves.
+const LOGS_PER_LOOK: i32 = 3;
+/// But at least so long: a kubelet that is alive answers sooner.
+const LOGS_AT_LEAST: SignedDuration = SignedDuration::from_millis(200);
 /// How much evidence is saved in all.
 pub const SAVE_BYTES: u64 = 10 * 1024 * 1024;
 
@@ -125,10 +130,12 @@ pub async fn roll_back(
     allow: &Allowances,
     evidence: Evidence,
 ) -> Result<Prepared, NoPlan> {
+    let began = world.clock.now();
     let (inventory, open) = futures::join!(
         world.look.inventory(&platform.namespace),
         history::look_back(world, &platform.namespace)
     );
+    let looked = world.clock.now().duration_since(began);
     let mut inventory = inventory.map_err(NoPlan::Failed)?;
     let past = open.map_err(NoPlan::Failed)?;
     past.mark(&mut inventory);
@@ -142,7 +149,12 @@ pub async fn roll_back(
     let request = request(asked, platform, &inventory)?;
     let make =
         |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
-    examine(world, platform, inventory, &make, allow, evidence).await
+    // A person reads the plan meanwhile, and the log may be what they look for.
+    let patience = match asked.acceptor {
+        Acceptor::Person => Patience::WhatItTakes,
+        Acceptor::Yes => Patience::OnceDecided(LOGS_AT_LEAST.max(looked * LOGS_PER_LOOK)),
+    };
+    examine(world, platform, inventory, &make, allow, evidence, patience).await
 }
 
 /// Plans taking a run back, and has it checked. `made_on` is the cluster that the run changed: a store that travels
@@ -177,7 +189,8 @@ pub async fn undo(
     }
     let make =
         |inventory: &Inventory, now| astern_plan::undo(run, taken, inventory, platform, &past.history, now);
-    examine(world, platform, inventory, &make, allow, Evidence::Save).await
+    let patience = Patience::WhatItTakes;
+    examine(world, platform, inventory, &make, allow, Evidence::Save, patience).await
 }
 
 /// Checks a plan that was made before against the world as it is now.
@@ -211,7 +224,7 @@ pub async fn check(
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
     let (answers, saved) = futures::join!(
         world.look.answer(&inventory, &questions),
-        save(world, &inventory, &targets, evidence, SAVE_BYTES)
+        save(world, &inventory, &targets, evidence, SAVE_WITHIN, SAVE_BYTES)
     );
     let now = world.clock.now();
     let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now)
@@ -226,6 +239,26 @@ pub async fn check(
 
 type Make<'a> = dyn Fn(&Inventory, jiff::Timestamp) -> Result<Plan, Refusal> + Sync + 'a;
 
+/// How long logs and probes are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// As long as they may take at all.
+    WhatItTakes,
+    /// No longer than this, if the API alone says "roll back".
+    OnceDecided(SignedDuration),
+}
+
+impl Patience {
+    fn for_draft(self, draft: &Result<Plan, Refusal>) -> SignedDuration {
+        match (self, draft) {
+            (Self::OnceDecided(within), Ok(plan)) if plan.decision.say == Say::RollBack => {
+                within.min(survey::SENSES_WITHIN)
+            }
+            _ => survey::SENSES_WITHIN,
+        }
+    }
+}
+
 /// Logs, probes, the gate's questions and the saving of evidence all start from a first plan made without the logs;
 /// the plan is made again with them, and only what it asks anew is asked again, and what it draws in is saved too.
 async fn examine(
@@ -235,6 +268,7 @@ async fn examine(
     make: &Make<'_>,
     allow: &Allowances,
     evidence: Evidence,
+    patience: Patience,
 ) -> Result<Prepared, NoPlan> {
     let now = world.clock.now();
     let scope = survey::scope(platform, &inventory);
@@ -246,10 +280,12 @@ async fn examine(
         ),
         Err(_) => (scope.clone(), Vec::new()),
     };
+    let within = patience.for_draft(&draft);
+    let save_within = within.min(SAVE_WITHIN);
     let (seen, mut answers, mut saved) = futures::join!(
-        survey::senses(world, platform, &inventory, &scope, None),
+        survey::senses(world, platform, &inventory, &scope, None, within),
         world.look.answer(&inventory, &questions),
-        save(world, &inventory, &targets, evidence, SAVE_BYTES)
+        save(world, &inventory, &targets, evidence, save_within, SAVE_BYTES)
     );
     survey::merge(&mut inventory, seen);
     let plan = make(&inventory, now).map_err(|refusal| NoPlan::Refused(Box::new(refusal)))?;
@@ -270,6 +306,7 @@ async fn examine(
             &inventory,
             &unsaved,
             evidence,
+            save_within,
             SAVE_BYTES.saturating_sub(size(&saved))
         )
     );
@@ -300,18 +337,19 @@ async fn save(
     inventory: &Inventory,
     targets: &[Target],
     evidence: Evidence,
+    within: SignedDuration,
     bytes: u64,
 ) -> Saved {
     match evidence {
         Evidence::Save if targets.is_empty() => Saved::default(),
-        Evidence::Save => world.sense.save(inventory, targets, SAVE_WITHIN, bytes).await,
+        Evidence::Save => world.sense.save(inventory, targets, within, bytes).await,
         Evidence::Leave => Saved::default(),
     }
 }
 
 /// The bytes of what was saved.
 fn size(saved: &Saved) -> u64 {
-    saved.evidence.iter().map(|evidence| evidence.content.size).sum()
+    saved.evidence.iter().map(|evidence| evidence.size).sum()
 }
 
 /// How an open run stands, as a clause.

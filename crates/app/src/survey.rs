@@ -114,13 +114,14 @@ fn trouble_kind(evidence: &Evidence) -> Option<&'static str> {
     }
 }
 
-/// The senses' view of `targets` since `since`: logs and probes side by side.
+/// The senses' view of `targets` since `since`: logs and probes side by side, as far as they come `within` this time.
 pub async fn senses(
     world: &World,
     platform: &Platform,
     inventory: &Inventory,
     targets: &[Target],
     since: Option<Timestamp>,
+    within: SignedDuration,
 ) -> Vec<Evidence> {
     let probes: Vec<_> = platform
         .members
@@ -136,8 +137,8 @@ pub async fn senses(
     let (mut lines, answers) = futures::join!(
         world
             .sense
-            .error_lines(inventory, targets, &platform.policy.logs, since, SENSES_WITHIN),
-        world.sense.probe(&platform.namespace, &probes, SENSES_WITHIN)
+            .error_lines(inventory, targets, &platform.policy.logs, since, within),
+        world.sense.probe(&platform.namespace, &probes, within)
     );
     lines.extend(answers);
     lines

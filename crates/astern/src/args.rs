@@ -271,6 +271,9 @@ pub(crate) struct Report {
     /// Write the self-contained page to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Write the evidence that was saved before the first change into this folder, a file for each piece
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) evidence: Option<PathBuf>,
 }
 
 /// `policy`

@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub(crate) struct Wired {
     pub(crate) world: World,
     pub(crate) platform: Platform,
+    /// Where plans and records keep what they only name.
+    pub(crate) vault: Arc<dyn Vault>,
     /// Whether runs are written down in a file, not in the cluster.
     pub(crate) journal_in_file: bool,
 }
@@ -74,6 +76,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
     Ok(Wired {
         world,
         platform,
+        vault,
         journal_in_file: global.store.is_some(),
     })
 }

@@ -168,8 +168,14 @@ pub enum Request {
 pub struct SavedEvidence {
     /// What it is: `log pod/api-gateway-… container api (previous)`.
     pub what: String,
-    /// Where it lies.
+    /// Where it lies, together with the other pieces that were saved with it: a Secret for each would fill a namespace.
     pub content: ContentRef,
+    /// The first of its bytes in that content.
+    #[serde(default)]
+    pub from: u64,
+    /// How many bytes it is.
+    #[serde(default)]
+    pub size: u64,
     /// Its last lines, masked, for the report.
     pub tail: Vec<String>,
 }

@@ -34,8 +34,8 @@ pub trait Sense: Send + Sync {
     ) -> Vec<Evidence>;
 
     /// Saves what a rollback would destroy: logs of failing containers (current and previous), events, pod status.
-    /// Values of Secrets that the pods consume are masked first. Bounded in time and bytes; returns what was saved
-    /// and what was not had, by name. Never an error: evidence must not stand in the way.
+    /// Values of Secrets that the pods consume are masked first. Bounded in time (`within` is for reading; storing has
+    /// its own bound) and bytes; returns what was saved and what was not had, by name. Never an error: evidence must not stand in the way.
     async fn save(
         &self,
         inventory: &Inventory,

@@ -7,7 +7,7 @@ use crate::show::plan_markdown::changes_markdown;
 use crate::show::verdict::verdict_markdown;
 use crate::story::StepLine;
 use crate::table::Table;
-use crate::text::{NOT_VALIDATED, NOTHING_SAVED, accepted_word, places, stands};
+use crate::text::{NOT_VALIDATED, NOTHING_SAVED, accepted_word, places, stands, whole_evidence};
 use crate::visible::{block, code, prose};
 use crate::word;
 use astern_model::choice::{clock, human};
@@ -306,17 +306,19 @@ fn evidence(report: &Report) -> String {
     let mut text = String::new();
     for piece in &evidence.saved {
         let saved = &piece.what;
-        let size = word::bytes(saved.content.size);
-        let lies = code(&saved.content.name);
+        let size = word::bytes(saved.size);
         let _ = write!(
             text,
-            "**{}** ({size}, kept as {lies}) {}\n\n",
+            "**{}** ({size}) {}\n\n",
             prose(&saved.what),
             place(piece.seq)
         );
         if !saved.tail.is_empty() {
             let _ = writeln!(text, "{}", block("text", &saved.tail));
         }
+    }
+    if !evidence.saved.is_empty() {
+        let _ = writeln!(text, "The whole of each: {}\n", code(&whole_evidence(report)));
     }
     let missed = evidence.missed.iter();
     text.push_str(&items(

@@ -307,19 +307,25 @@ fn evidence(report: &Report) -> Vec<Line> {
         return vec![Line::new(LineKind::Warn, NOTHING_SAVED)];
     }
     let saved = evidence.saved.iter().map(|piece| {
-        let what = format!(
-            "{} ({}, {})",
-            piece.what.what,
-            word::bytes(piece.what.content.size),
-            piece.what.content.name
-        );
+        let what = format!("{} ({})", piece.what.what, word::bytes(piece.what.size));
         cited(LineKind::Text, &format!("✓ {what}"), piece.seq)
     });
     let missed = evidence
         .missed
         .iter()
         .map(|what| cited(LineKind::Warn, &format!("! missed: {}", what.what), what.seq));
-    saved.chain(missed).collect()
+    let whole = (!evidence.saved.is_empty()).then(|| {
+        Line::new(
+            LineKind::Text,
+            format!("the whole of each: {}", whole_evidence(report)),
+        )
+    });
+    saved.chain(missed).chain(whole).collect()
+}
+
+/// How the whole of what was saved is read; a report shows last lines.
+pub(crate) fn whole_evidence(report: &Report) -> String {
+    format!("astern report {} --evidence FOLDER", report.run)
 }
 
 /// What is said where the journal does not tell of saving.

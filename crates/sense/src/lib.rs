@@ -80,7 +80,7 @@ impl Sense for ClusterSense {
         within: SignedDuration,
         bytes: u64,
     ) -> Saved {
-        let (reading, storing) = (deadline(save::reading(within)), deadline(within));
+        let (reading, storing) = (deadline(within), deadline(within + save::STORING));
         let way = Way::new(&self.client, reading);
         save::Save::new(&way, self.vault.as_ref(), inventory, &self.recent)
             .all(targets, storing, bytes)

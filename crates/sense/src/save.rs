@@ -5,6 +5,7 @@ use crate::fetch::{Container, LogPart, NoLog, Way, get, list, log};
 use crate::mask::Masker;
 use crate::recent::Recent;
 use crate::words::shortened;
+use astern_model::content::ContentRef;
 use astern_model::evidence::Trouble;
 use astern_model::inventory::Inventory;
 use astern_model::record::SavedEvidence;
@@ -29,13 +30,10 @@ const LOG_READ: i64 = 4 * 1024 * 1024;
 const EVENTS: u32 = 1000;
 /// Lines of each piece that the report shows.
 const SHOWN_LINES: usize = 8;
-/// Of the time given so much goes to reading, in percent; the rest is for storing what was read.
-const READING: i32 = 60;
-
-/// The part of the time given that is for reading.
-pub(crate) fn reading(within: SignedDuration) -> SignedDuration {
-    within * READING / 100
-}
+/// What the vault calls saved evidence.
+const LABEL: &str = "evidence";
+/// How long storing may take once the reading is over.
+pub(crate) const STORING: SignedDuration = SignedDuration::from_secs(2);
 
 /// One saving.
 pub(crate) struct Save<'a> {
@@ -60,16 +58,6 @@ enum Rank {
     Current,
     Status,
     Events,
-}
-
-impl Rank {
-    fn label(self) -> &'static str {
-        match self {
-            Self::Previous | Self::Current => "log",
-            Self::Status => "status",
-            Self::Events => "events",
-        }
-    }
 }
 
 /// What reading gave: pieces, and what could not be had, each as a phrase.
@@ -264,7 +252,7 @@ impl<'a> Save<'a> {
         gathered
     }
 
-    /// Stores side by side what fits, in the order of what would be lost first.
+    /// Stores what fits as one content, in the order of what would be lost first.
     async fn store(&self, gathered: Gathered, deadline: Instant, bytes: u64) -> Saved {
         let Gathered {
             mut pieces,
@@ -277,26 +265,48 @@ impl<'a> Save<'a> {
                 .into_iter()
                 .map(|what| format!("{what}: beyond the {} KiB in all", bytes / 1024)),
         );
-        let puts = fitting.into_iter().map(|piece| async move {
-            let put = self.vault.put(piece.rank.label(), piece.text.as_bytes());
-            let put = tokio::time::timeout_at(deadline, put).await;
-            (piece, put)
-        });
-        let mut evidence = Vec::new();
-        for (piece, put) in futures::future::join_all(puts).await {
-            match put {
-                Ok(Ok(content)) => evidence.push(SavedEvidence {
-                    tail: tail_of(&piece),
-                    what: piece.what,
-                    content,
-                }),
-                Ok(Err(failure)) => missed.push(format!("{}: {}", piece.what, failure.message)),
-                Err(_) => missed.push(format!("{}: not stored in time", piece.what)),
-            }
-        }
         missed.sort();
-        Saved { evidence, missed }
+        if fitting.is_empty() {
+            return Saved {
+                evidence: Vec::new(),
+                missed,
+            };
+        }
+        let whole: String = fitting.iter().map(|piece| piece.text.as_str()).collect();
+        let put = tokio::time::timeout_at(deadline, self.vault.put(LABEL, whole.as_bytes())).await;
+        let why = match put {
+            Ok(Ok(content)) => {
+                let evidence = placed(fitting, &content);
+                return Saved { evidence, missed };
+            }
+            Ok(Err(failure)) => failure.message,
+            Err(_) => "not stored in time".to_owned(),
+        };
+        missed.extend(fitting.into_iter().map(|piece| format!("{}: {why}", piece.what)));
+        missed.sort();
+        Saved {
+            evidence: Vec::new(),
+            missed,
+        }
     }
+}
+
+/// The pieces as they follow one another in the stored content.
+fn placed(pieces: Vec<Piece>, content: &ContentRef) -> Vec<SavedEvidence> {
+    let mut from = 0;
+    let mut evidence = Vec::new();
+    for piece in pieces {
+        let size = piece.text.len() as u64;
+        evidence.push(SavedEvidence {
+            tail: tail_of(&piece),
+            what: piece.what,
+            content: content.clone(),
+            from,
+            size,
+        });
+        from += size;
+    }
+    evidence
 }
 
 /// The pods whose evidence is saved, and how many failing ones are left out. Where none fails, one pod of the live

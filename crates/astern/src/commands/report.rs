@@ -8,7 +8,9 @@ use crate::error::{CliError, Exit};
 use crate::output::{self, Format};
 use crate::wiring::Wired;
 use astern_exec::book::Book;
+use astern_model::content::ContentRef;
 use astern_report::Report;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub(crate) async fn report(
@@ -20,12 +22,16 @@ pub(crate) async fn report(
     let run = pick(wired, arguments.run.as_deref(), false).await?;
     let book = Book::open(&*wired.world.journal, &run).await?;
     let report = make(wired, &book);
+    if let Some(folder) = &arguments.evidence {
+        write_evidence(wired, folder, &report, console).await?;
+    }
     if let Some(file) = &arguments.html {
         write_page(file, &report)?;
         console.say(&format!("written to {}", file.display()));
-        if matches!(format, Format::Text) {
-            return Ok(Exit::Done);
-        }
+    }
+    let written = arguments.html.is_some() || arguments.evidence.is_some();
+    if written && matches!(format, Format::Text) {
+        return Ok(Exit::Done);
     }
     if let Format::File(file) = format {
         write_file(file, &report)?;
@@ -64,6 +70,59 @@ pub(crate) fn leave(wired: &Wired, book: &Book, console: &Console) -> Result<Pat
         book.id
     ));
     Ok(file)
+}
+
+/// Each piece as a file of its own, named after what it is; the number keeps their order.
+async fn write_evidence(
+    wired: &Wired,
+    folder: &Path,
+    report: &Report,
+    console: &Console,
+) -> Result<(), CliError> {
+    std::fs::create_dir_all(folder).map_err(|error| {
+        CliError::input(format!("{} cannot be made", folder.display())).cause(error.to_string())
+    })?;
+    let mut read: BTreeMap<ContentRef, Vec<u8>> = BTreeMap::new();
+    for (piece, number) in report.evidence.saved.iter().map(|piece| &piece.what).zip(1..) {
+        if !read.contains_key(&piece.content) {
+            let content = wired.vault.get(&piece.content).await?;
+            read.insert(piece.content.clone(), content);
+        }
+        let content = &read[&piece.content];
+        let bounds = usize::try_from(piece.from)
+            .ok()
+            .zip(usize::try_from(piece.from.saturating_add(piece.size)).ok());
+        let bytes = bounds
+            .and_then(|(from, to)| content.get(from..to))
+            .ok_or_else(|| {
+                CliError::input(format!(
+                    "{} is not in {}, which the journal says it is",
+                    piece.what, piece.content.name
+                ))
+            })?;
+        write_private(&folder.join(file_name(number, &piece.what)), bytes)?;
+    }
+    let count = report.evidence.saved.len();
+    let pieces = if count == 1 { "piece" } else { "pieces" };
+    console.say(&format!(
+        "{count} {pieces} of evidence written to {}",
+        folder.display()
+    ));
+    Ok(())
+}
+
+/// `log pod/web-1 container api (previous)` → `03-log-pod-web-1-container-api-previous.txt`.
+fn file_name(number: usize, what: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
+    let words: String = what.chars().map(plain).collect();
+    let words: Vec<&str> = words.split('-').filter(|word| !word.is_empty()).collect();
+    format!("{number:02}-{}.txt", words.join("-"))
 }
 
 fn write_page(file: &Path, report: &Report) -> Result<(), CliError> {

@@ -20,7 +20,11 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(240);
 /// Runs a command to its end; fails the test, with what the command had said, when it does not end.
 pub(crate) fn ended(command: &mut Command) -> Output {
     let told = format!("{command:?}");
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     output_of(child, &told)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::support::{Place, V1, V2, Version, container};
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
 #[test]
 fn error_lines_of_every_container_are_counted_over_a_stated_window_and_held_against_the_old_pods() {
@@ -99,6 +100,27 @@ fn what_a_dying_container_said_is_saved_before_the_first_change_and_secrets_in_i
         log["seq"]
     );
 
+    let folder = place.file("evidence");
+    place
+        .astern(&["report", &done.run(), "--evidence", folder.to_str().unwrap()])
+        .expect(0);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .collect();
+    files.sort();
+    assert_eq!(files.len(), saved.len(), "a file for each piece: {files:?}");
+    let whole: Vec<String> = files
+        .iter()
+        .map(|file| std::fs::read_to_string(file).unwrap())
+        .collect();
+    let previous = files.iter().position(|file| {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        name.contains("-log-pod-web-") && name.ends_with("-previous.txt")
+    });
+    let log = &whole[previous.unwrap_or_else(|| panic!("no log of the attempt before: {files:?}"))];
+    assert!(log.contains("FATAL could not start: LATENCY_MS is"), "{log}");
+
     let page = place.file("report.html");
     place
         .astern(&["report", &done.run(), "--html", page.to_str().unwrap()])
@@ -107,7 +129,8 @@ fn what_a_dying_container_said_is_saved_before_the_first_change_and_secrets_in_i
     assert!(page.contains("FATAL could not start"), "the page has the log");
     let journal = place.kubectl(&["get", "events", "-o", "json"]);
     assert!(!journal.contains(SECRET), "not in an event");
-    for text in [&report.to_string(), &page, &done.out, &done.err] {
+    let shown = [report.to_string(), page, done.out, done.err];
+    for text in shown.iter().chain(&whole) {
         assert!(!text.contains(SECRET), "the Secret's value is shown: {text}");
     }
 }

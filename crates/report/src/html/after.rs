@@ -3,7 +3,7 @@
 use super::part::{Row, cite, table, word as toned};
 use crate::report::{PLAN, Report, Tone};
 use crate::show::verdict::{summary, window};
-use crate::text::{NOT_VALIDATED, NOTHING_SAVED, accepted_word};
+use crate::text::{NOT_VALIDATED, NOTHING_SAVED, accepted_word, whole_evidence};
 use crate::visible::visible;
 use crate::word;
 use astern_model::choice::human;
@@ -43,12 +43,15 @@ pub(super) fn evidence(report: &Report) -> Markup {
         return html! { p.note { (NOTHING_SAVED) } };
     }
     html! {
-        p.lead { "Saved before the first change, because a rollback destroys it." }
+        p.lead {
+            "Saved before the first change, because a rollback destroys it."
+            @if !evidence.saved.is_empty() { " The whole of each: " code { (visible(&whole_evidence(report))) } }
+        }
         @for (place, piece) in evidence.saved.iter().enumerate() {
             @let saved = &piece.what;
             @let kept = html! {
                 (visible(&saved.what)) " "
-                small { (word::bytes(saved.content.size)) ", kept as " code { (visible(&saved.content.name)) } " " (cite(piece.seq)) }
+                small { (word::bytes(saved.size)) " " (cite(piece.seq)) }
             };
             @if saved.tail.is_empty() {
                 div.card { (kept) }

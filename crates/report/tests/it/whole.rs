@@ -114,11 +114,12 @@ fn a_restored_run_is_told_with_its_evidence_durations_checks_and_what_is_left_to
       · StatefulSet queue and DaemonSet node-agent, which v1.2.4 did not touch
 
     Evidence saved before the first change
-      ✓ log pod/api-gateway-6f7c9d5b8-x2vqk container api-gateway (previous) (18.4 KiB, astern-saved-87a966d35406)  j3
-      ✓ events of deployment/api-gateway (5.9 KiB, astern-saved-a9ed4c0d3267)  j3
-      ✓ log pod/calculation-engine-7d4f8c6b9-hh2lm container calculation-engine (256.0 KiB, astern-saved-0c420c947937)  j3
-      ✓ status of the pods of namespace vcci-scope3 (40.4 KiB, astern-saved-93a3f663ff3b)  j3
+      ✓ log pod/api-gateway-6f7c9d5b8-x2vqk container api-gateway (previous) (18.4 KiB)  j3
+      ✓ events of deployment/api-gateway (5.9 KiB)  j3
+      ✓ log pod/calculation-engine-7d4f8c6b9-hh2lm container calculation-engine (256.0 KiB)  j3
+      ✓ status of the pods of namespace vcci-scope3 (40.4 KiB)  j3
       ! missed: log pod/reporting-service-5c8b7f9d4-9mzrt container reporting-service: not had within 5s  j3
+      the whole of each: astern report r20261123-141503-7f3c --evidence FOLDER
 
     Accepted knowingly
       ! overridden: the version of deployment/reporting-service was named with --to; nothing was observed about it  j1
@@ -319,7 +320,7 @@ fn a_held_run_says_what_stands_where_and_claims_nothing_more() {
 
     ## Evidence saved before the first change
 
-    **log pod/api-gateway-6f7c9d5b8-x2vqk container api-gateway (previous)** (18.4 KiB, kept as `astern-saved-87a966d35406`) (j3)
+    **log pod/api-gateway-6f7c9d5b8-x2vqk container api-gateway (previous)** (18.4 KiB) (j3)
 
     ```text
     2026-11-23T14:13:58Z INFO  api-gateway v1.2.4 starting
@@ -328,20 +329,22 @@ fn a_held_run_says_what_stands_where_and_claims_nothing_more() {
     2026-11-23T14:13:59Z FATAL session backend "redis-cluster" is not configured
     ```
 
-    **events of deployment/api-gateway** (5.9 KiB, kept as `astern-saved-a9ed4c0d3267`) (j3)
+    **events of deployment/api-gateway** (5.9 KiB) (j3)
 
     ```text
     Warning BackOff back-off restarting failed container
     ```
 
-    **log pod/calculation-engine-7d4f8c6b9-hh2lm container calculation-engine** (256.0 KiB, kept as `astern-saved-0c420c947937`) (j3)
+    **log pod/calculation-engine-7d4f8c6b9-hh2lm container calculation-engine** (256.0 KiB) (j3)
 
     ```text
     2026-11-23T14:14:21Z ERROR factor table v9 is missing, falling back
     2026-11-23T14:14:25Z ERROR factor table v9 is missing, falling back
     ```
 
-    **status of the pods of namespace vcci-scope3** (40.4 KiB, kept as `astern-saved-93a3f663ff3b`) (j3)
+    **status of the pods of namespace vcci-scope3** (40.4 KiB) (j3)
+
+    The whole of each: `astern report r20261123-141503-7f3c --evidence FOLDER`
 
     - ! missed: log pod/reporting-service-5c8b7f9d4-9mzrt container reporting-service: not had within 5s (j3)
 

@@ -190,10 +190,9 @@ fn content(label: &str) -> ContentRef {
 pub(crate) fn piece(what: &str, size: u64, tail: &[&str]) -> SavedEvidence {
     SavedEvidence {
         what: what.to_owned(),
-        content: ContentRef {
-            size,
-            ..content(what)
-        },
+        content: content("evidence"),
+        from: 0,
+        size,
         tail: tail.iter().map(|line| (*line).to_owned()).collect(),
     }
 }
