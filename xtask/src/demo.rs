@@ -1,8 +1,6 @@
 //! `cargo xtask demo`: a bad release on a real cluster, and how it is taken back. Tells the story; the cluster, the
 //! platform and astern do the work.
 
-mod picture;
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,7 +19,6 @@ Usage: cargo xtask demo [--yes] [--node real|kwok]
 Options:
   --yes          Ask nothing
   --node KIND    `real` (default; containers, root) or `kwok` (pods without containers)
-  --picture FILE Draw what astern says into this SVG instead of showing it: docs/run.svg
 
 What an earlier demo left in the namespace vcci-scope3 of that cluster is deleted first: its revisions have a past.
 The cluster stays up for a look around with kubectl; `cargo xtask cluster down --name KIND` ends it.";
@@ -42,7 +39,6 @@ pub(crate) fn main(mut arguments: Arguments) -> Outcome {
         return Ok(());
     }
     let yes = arguments.flag("--yes");
-    let picture = arguments.value("--picture")?;
     let kind = match arguments.value("--node")?.as_deref() {
         None | Some("real") => NodeKind::Real,
         Some("kwok") => NodeKind::Kwok,
@@ -59,10 +55,7 @@ pub(crate) fn main(mut arguments: Arguments) -> Outcome {
     demo.clear()?;
     demo.ship_good()?;
     demo.ship_bad()?;
-    match picture {
-        Some(file) => demo.draw(Path::new(&file)),
-        None => demo.take_back(yes),
-    }
+    demo.take_back(yes)
 }
 
 struct Demo {
@@ -203,32 +196,6 @@ impl Demo {
         println!("look around:  export KUBECONFIG={}", self.kubeconfig.display());
         println!("end it:       cargo xtask cluster down --name {}", self.kind);
         Ok(())
-    }
-
-    /// The part of the story that a README has room for, from what a terminal shows.
-    fn draw(&self, file: &Path) -> Outcome {
-        let mut shown = String::new();
-        for words in [&["status"][..], &["rollback", "--yes", "--reason", REASON]] {
-            let mut command = self.astern_command();
-            let output = command
-                .args(["--color", "always"])
-                .args(words)
-                .output()
-                .map_err(doing("start astern"))?;
-            let typed = words.join(" ").replace(REASON, &format!("\"{REASON}\""));
-            shown.push_str(&format!("\u{1b}[1m$ astern {typed}\u{1b}[0m\n"));
-            // The checklist, a rollback's data, is a page of its own; what is told on the way ends with its sum.
-            let text = if words.len() == 1 {
-                &output.stdout
-            } else {
-                &output.stderr
-            };
-            shown.push_str(&picture::shortened(&String::from_utf8_lossy(text)));
-            shown.push('\n');
-        }
-        // Where this checkout lies is nobody's business.
-        let shown = shown.replace(&format!("{}/", workspace::root().display()), "");
-        fs::write(file, picture::svg(&shown)).map_err(doing(format!("write {}", file.display())))
     }
 
     /// The page of the newest run: their names begin with the time.

@@ -11,6 +11,7 @@ mod cluster;
 mod debian;
 mod demo;
 mod failure;
+mod picture;
 mod process;
 mod programs;
 mod test;
@@ -32,6 +33,7 @@ Commands:
   test      Run every suite, and end with the counts
   tidy      Check what no compiler checks about this repository
   bench     Measure the figures that astern must reach
+  picture   Draw the demo into docs/run.svg, which the README shows
   cluster   Bring a real Kubernetes up and down for tests
 
 `cargo xtask COMMAND --help` says more. Whatever a command needs (Kubernetes, etcd, kwok, containerd) it installs or builds itself, once, and says so.
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::main(arguments),
         Some("cluster") => cluster::main(arguments),
         Some("demo") => demo::main(arguments),
+        Some("picture") => picture::main(arguments),
         Some("test") => test::main(arguments),
         Some("tidy") => tidy::main(arguments),
         None | Some("help" | "--help" | "-h") => {

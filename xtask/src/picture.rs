@@ -1,4 +1,22 @@
-//! A terminal's output as an SVG: text in the colours of its escapes, cut to a width. Knows nothing of what was said.
+//! `cargo xtask picture`: the demo as a terminal shows it, as an SVG for the README. Text in the colours of its escapes,
+//! cut to a width.
+
+use std::fs;
+use std::process::Command;
+
+use crate::arguments::Arguments;
+use crate::failure::{Outcome, doing};
+use crate::{process, workspace};
+
+const HELP: &str = "\
+Draws what `cargo run --release -- demo` says into docs/run.svg, which the README shows.
+
+Usage: cargo xtask picture
+
+Nothing is installed and nothing is asked: the demo runs in memory.";
+
+/// The demo, with both of its outputs in the order in which a terminal shows them.
+const DEMO: &str = "exec ./target/release/astern --color always demo --seed 1 --yes 2>&1";
 
 /// Columns of the picture; longer lines end in `…`.
 const COLUMNS: usize = 118;
@@ -15,8 +33,34 @@ struct Look {
     dim: bool,
 }
 
+pub(crate) fn main(mut arguments: Arguments) -> Outcome {
+    if arguments.help() {
+        println!("{HELP}");
+        return Ok(());
+    }
+    arguments.end()?;
+    let build = ["build", "--release", "--package", "astern"];
+    process::run(Command::new("cargo").args(build).current_dir(workspace::root()))?;
+    let shown = process::read(
+        Command::new("sh")
+            .args(["-c", DEMO])
+            .current_dir(workspace::root()),
+    )?;
+    // Whose machine it was drawn on is nobody's business.
+    let home = std::env::var("HOME").unwrap_or_default();
+    let shown = if home.len() > 1 {
+        shown.replace(&home, "~")
+    } else {
+        shown
+    };
+    let file = workspace::root().join("docs/run.svg");
+    fs::write(&file, svg(&shortened(&shown))).map_err(doing(format!("write {}", file.display())))?;
+    println!("{}", file.display());
+    Ok(())
+}
+
 /// The whole picture of some output with ANSI colours.
-pub(crate) fn svg(output: &str) -> String {
+fn svg(output: &str) -> String {
     let lines: Vec<String> = output
         .lines()
         .zip(1..)
@@ -33,8 +77,14 @@ pub(crate) fn svg(output: &str) -> String {
     )
 }
 
-/// Parts of a plan that a picture has no room for, by how their first line begins.
-const LEFT_OUT: [&str; 5] = [
+/// Parts of a plan, and of the story, that a picture has no room for, by how their first line begins. What the cluster
+/// remembers goes with the parts after it, one a workload.
+const LEFT_OUT: [&str; 10] = [
+    "── what the cluster remembers",
+    "$ astern releases",
+    "deployment/",
+    "statefulset/",
+    "daemonset/",
     "What changes",
     "It does not change",
     "It counts as recovered",
@@ -43,7 +93,7 @@ const LEFT_OUT: [&str; 5] = [
 ];
 
 /// The output without the parts that a README has no room for, and with a mark where they were.
-pub(crate) fn shortened(output: &str) -> String {
+fn shortened(output: &str) -> String {
     let mut shown = String::new();
     for part in output.split_inclusive("\n\n") {
         let first: String = pieces(part.lines().next().unwrap_or_default())
