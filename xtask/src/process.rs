@@ -201,9 +201,9 @@ pub(crate) fn with_argument(word: &str) -> Vec<u32> {
 
 /// Kills a program and all that it started, the innermost first; what each of them was, as one would type it.
 pub(crate) fn end_tree(pid: u32) -> Vec<String> {
-    let mut ended: Vec<String> = children(pid).into_iter().flat_map(end_tree).collect();
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    let mut ended: Vec<String> = children(pid).into_iter().flat_map(end_tree).collect();
     signal(pid, "KILL");
     ended.push(format!("{pid} {}", line.trim_end()));
     ended
