@@ -6,6 +6,7 @@
 
 mod answer;
 mod changed;
+mod dump;
 mod facts;
 mod fetch;
 mod identity;
@@ -19,6 +20,8 @@ mod revisions;
 mod round;
 mod warnings;
 mod workload;
+
+pub use dump::{Dump, Unread, dump};
 
 use crate::connect::Connection;
 use crate::effects::object::Object;

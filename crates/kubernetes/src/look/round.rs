@@ -175,7 +175,7 @@ impl Take<'_> {
 }
 
 /// Who manages which field is half of an object, and only of workloads is it asked.
-fn without_managers(mut json: Value) -> Value {
+pub(super) fn without_managers(mut json: Value) -> Value {
     if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.remove("managedFields");
     }
