@@ -1,6 +1,6 @@
 //! How the containers of an image behave, as data of the embedder. Owns the lookup; the kubelet stand-in acts on it.
 
-use crate::object::{annotation, get, list, text};
+use crate::object::{annotation, get, label, list, text};
 use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,6 +33,13 @@ pub enum When {
     Image(String),
     /// Pods with this annotation.
     Annotation {
+        /// Its name.
+        name: String,
+        /// Its value.
+        value: String,
+    },
+    /// Pods with this label: which revision a pod is of stands there.
+    Label {
         /// Its name.
         name: String,
         /// Its value.
@@ -175,6 +182,7 @@ impl Behaviours {
         let fits = |when: &When| match when {
             When::Image(image) => text(container, "image") == image,
             When::Annotation { name, value } => annotation(pod, name) == Some(value),
+            When::Label { name, value } => label(pod, name) == Some(value),
             When::Env { name, value } => list(container, "env").iter().any(|variable| {
                 text(variable, "name") == name
                     && get(variable, "value").and_then(Value::as_str) == Some(value)
@@ -184,5 +192,33 @@ impl Behaviours {
             .iter()
             .find(|rule| fits(&rule.when))
             .map_or(&self.otherwise, |rule| &rule.behaviour)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn pods_of_one_image_and_two_revisions_behave_as_their_revision() {
+        let crashes = Behaviour {
+            ready: Ready::Never,
+            ..Behaviour::default()
+        };
+        let behaviours = Behaviours {
+            rules: vec![BehaviourRule {
+                when: When::Label {
+                    name: "pod-template-hash".to_owned(),
+                    value: "7m4t6".to_owned(),
+                },
+                behaviour: crashes.clone(),
+            }],
+            otherwise: Behaviour::default(),
+        };
+        let container = json!({"name": "api", "image": "api:v1"});
+        let pod = |hash: &str| json!({"metadata": {"labels": {"pod-template-hash": hash}}});
+        assert_eq!(behaviours.of(&pod("7m4t6"), &container), &crashes);
+        assert_eq!(behaviours.of(&pod("5f2k8"), &container), &Behaviour::default());
     }
 }
