@@ -63,14 +63,16 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         ),
     };
     let lasting = connection.lasting()?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let client = || connection.client.clone();
     let world = World {
-        clock: Arc::new(SystemClock),
-        sense: Arc::new(ClusterSense::new(connection.client.clone(), vault.clone())),
-        lock: Arc::new(LeaseLock::new(connection.client.clone())),
+        sense: Arc::new(ClusterSense::new(client(), vault.clone(), clock.clone())),
+        lock: Arc::new(LeaseLock::new(client(), clock.clone())),
         workloads: Arc::new(
-            KubernetesWorkloads::new(connection.client.clone(), vault.clone()).watching(lasting),
+            KubernetesWorkloads::new(client(), vault.clone(), clock.clone()).watching(lasting),
         ),
-        look: Arc::new(ClusterLook::new(connection)),
+        look: Arc::new(ClusterLook::new(connection.clone(), clock.clone())),
+        clock,
         journal,
     };
     Ok(Wired {

@@ -47,6 +47,20 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// A way through a client that somebody else made, such as one whose API server is in this process. It carries
+    /// what lasts too.
+    pub fn through(client: Client, context: impl Into<String>, server: http::Uri) -> Self {
+        Self {
+            lasting: Arc::new(OnceLock::from(client.clone())),
+            client,
+            context: context.into(),
+            server: server.to_string().trim_end_matches('/').to_owned(),
+            default_namespace: "default".to_owned(),
+            user: None,
+            config: Arc::new(Config::new(server)),
+        }
+    }
+
     /// A client for requests that last (watches, logs that are followed): it has no read timeout. Built when first
     /// asked for.
     ///

@@ -5,6 +5,7 @@ use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::RunId;
 use astern_model::record::Holder;
+use astern_port::clock::Clock;
 use astern_port::lock::{Holding, Lock, Taking};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
@@ -13,7 +14,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -47,14 +48,16 @@ const HOLDER: &str = "astern.dev/holder";
 /// - A Lease is taken over only when it was seen unchanged by our own monotonic clock, or is nobody's.
 pub struct LeaseLock {
     client: kube::Client,
+    clock: Arc<dyn Clock>,
     held: Mutex<BTreeMap<String, Lease>>,
 }
 
 impl LeaseLock {
-    /// The lock behind this client.
-    pub fn new(client: kube::Client) -> Self {
+    /// The lock behind this client. `clock` only dates what is written; spans are measured by tokio's.
+    pub fn new(client: kube::Client, clock: Arc<dyn Clock>) -> Self {
         Self {
             client,
+            clock,
             held: Mutex::new(BTreeMap::new()),
         }
     }
@@ -175,7 +178,7 @@ impl LeaseLock {
         let operation = taking(namespace);
         let mut unanswered = None;
         for _ in 0..TRIES {
-            let wanted = claimed(lease.map(|lease| *lease), namespace, claim, Timestamp::now());
+            let wanted = claimed(lease.map(|lease| *lease), namespace, claim, self.clock.now());
             match self.write(namespace, &wanted, &operation).await {
                 Ok(written) => {
                     self.remember(namespace, Some(written));
@@ -208,7 +211,7 @@ impl LeaseLock {
             let Some(lease) = self.read(namespace, &operation).await? else {
                 return Ok(Found::Claimable(None));
             };
-            let after = match standing(&lease, claim, Timestamp::now()) {
+            let after = match standing(&lease, claim, self.clock.now()) {
                 Standing::Free | Standing::Ours => return Ok(Found::Claimable(Some(Box::new(lease)))),
                 Standing::OtherRun(holding) => return Ok(Found::Held(holding)),
                 Standing::SameRun { after } => after,
@@ -298,7 +301,7 @@ impl LeaseLock {
             let Some(mut lease) = found.filter(|lease| is_ours(lease, run, holder)) else {
                 return Err(lost(self.read(namespace, &operation).await?.as_ref()));
             };
-            lease.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
+            lease.spec.get_or_insert_default().renew_time = Some(MicroTime(self.clock.now()));
             match self.write(namespace, &lease, &operation).await {
                 Ok(written) => {
                     self.remember(namespace, Some(written));

@@ -7,6 +7,8 @@
     reason = "a test that cannot go on panics, and tells its runner on stdout"
 )]
 
+mod system_clock;
+
 use astern_kubernetes::effects::{FIELD_MANAGER, KubernetesWorkloads};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
@@ -29,6 +31,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use system_clock::SystemClock;
 
 const KUBECONFIG: &str = "ASTERN_TEST_KUBECONFIG";
 
@@ -56,7 +59,7 @@ impl Place {
         let template = json!({"metadata": {"labels": {"app": "web"}}, "spec": spec});
         let vault = Arc::new(Kept::default());
         let place = Self {
-            port: KubernetesWorkloads::new(client.clone(), vault.clone()),
+            port: KubernetesWorkloads::new(client.clone(), vault.clone(), Arc::new(SystemClock)),
             vault,
             client,
             namespace,

@@ -4,6 +4,8 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
+mod system_clock;
+
 use astern_kubernetes::lock::LeaseLock;
 use astern_model::id::RunId;
 use astern_model::record::Holder;
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use system_clock::SystemClock;
 
 /// One Lease, and how many answers to writes of it are still to be lost.
 #[derive(Default)]
@@ -130,7 +133,7 @@ fn holder(id: &str) -> Holder {
 
 async fn take(client: kube::Client, run: &str, id: &str) -> Result<Taking, astern_port::Failure> {
     let namespaces = ["shop".to_owned()];
-    LeaseLock::new(client)
+    LeaseLock::new(client, Arc::new(SystemClock))
         .take(&namespaces, &RunId::from(run), &holder(id), "Secrets")
         .await
 }

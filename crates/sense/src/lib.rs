@@ -14,6 +14,7 @@ use astern_model::inventory::Inventory;
 use astern_model::platform::Probe;
 use astern_model::policy::LogPolicy;
 use astern_model::target::Target;
+use astern_port::clock::Clock;
 use astern_port::sense::{Saved, Sense};
 use astern_port::vault::Vault;
 use async_trait::async_trait;
@@ -34,15 +35,17 @@ use tokio::time::Instant;
 pub struct ClusterSense {
     client: Client,
     vault: Arc<dyn Vault>,
+    clock: Arc<dyn Clock>,
     recent: Recent,
 }
 
 impl ClusterSense {
     /// Senses through this client; evidence is saved in `vault`.
-    pub fn new(client: Client, vault: Arc<dyn Vault>) -> Self {
+    pub fn new(client: Client, vault: Arc<dyn Vault>, clock: Arc<dyn Clock>) -> Self {
         Self {
             client,
             vault,
+            clock,
             recent: Recent::default(),
         }
     }
@@ -60,7 +63,7 @@ impl Sense for ClusterSense {
     ) -> Vec<Evidence> {
         let way = Way::new(&self.client, deadline(within));
         error_lines::Look::new(&way, inventory, &self.recent)
-            .all(targets, policy, since, Timestamp::now())
+            .all(targets, policy, since, self.clock.now())
             .await
     }
 
@@ -70,7 +73,8 @@ impl Sense for ClusterSense {
         probes: &[(Target, Probe)],
         within: SignedDuration,
     ) -> Vec<Evidence> {
-        probe::all(&Way::new(&self.client, deadline(within)), namespace, probes).await
+        let way = Way::new(&self.client, deadline(within));
+        probe::all(&way, &*self.clock, namespace, probes).await
     }
 
     async fn save(

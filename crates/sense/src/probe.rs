@@ -5,9 +5,9 @@ use crate::fetch::{Way, get, send};
 use astern_model::evidence::{Evidence, Fact, Known, Side, Source};
 use astern_model::platform::{Probe, ProbeTarget, SecretRef};
 use astern_model::target::Target;
+use astern_port::clock::Clock;
 use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
-use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
@@ -24,9 +24,15 @@ const AT_ONCE: usize = 24;
 const SHOWN: usize = 120;
 
 /// One evidence a probe, in the order of the probes.
-pub(crate) async fn all(way: &Way<'_>, namespace: &str, probes: &[(Target, Probe)]) -> Vec<Evidence> {
+pub(crate) async fn all(
+    way: &Way<'_>,
+    clock: &dyn Clock,
+    namespace: &str,
+    probes: &[(Target, Probe)],
+) -> Vec<Evidence> {
     let asker = Asker {
         way,
+        clock,
         namespace,
         http: OnceCell::new(),
     };
@@ -40,6 +46,7 @@ pub(crate) async fn all(way: &Way<'_>, namespace: &str, probes: &[(Target, Probe
 /// Asks probes; what they share is made once.
 struct Asker<'a> {
     way: &'a Way<'a>,
+    clock: &'a dyn Clock,
     namespace: &'a str,
     // Reading the machine's trusted certificates takes longer than most probes.
     http: OnceCell<Option<reqwest::Client>>,
@@ -68,7 +75,7 @@ impl Asker<'_> {
             },
             source: Source::Probe,
             window: None,
-            observed_at: Timestamp::now(),
+            observed_at: self.clock.now(),
         }
     }
 

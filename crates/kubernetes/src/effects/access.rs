@@ -7,20 +7,24 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::workload::RevisionKind;
+use astern_port::clock::Clock;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, DeleteParams, ListParams, Preconditions};
 use kube::core::params::{GetParams, PostParams};
 use kube::core::request::Request;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 /// A pod that crashes in a loop has few kinds of events; more than these are repetitions.
 const EVENTS: u32 = 50;
 
-/// The way to the API server.
+/// The way to the API server, and what time it is there.
 #[derive(Clone)]
 pub(crate) struct Access {
     client: kube::Client,
     watching: kube::Client,
+    clock: Arc<dyn Clock>,
 }
 
 /// An object by its API path: what is asked of the server, and how it is called in a message.
@@ -31,19 +35,34 @@ struct Path<'a> {
 }
 
 impl Access {
+    /// Everything goes through one client, watches too.
+    pub(crate) fn new(client: kube::Client, clock: Arc<dyn Clock>) -> Self {
+        let watching = client.clone();
+        Self {
+            client,
+            watching,
+            clock,
+        }
+    }
+
     /// `watching` carries the watches, which last; a client without a read timeout suits them.
-    pub(crate) fn new(client: kube::Client, watching: kube::Client) -> Self {
-        Self { client, watching }
+    pub(crate) fn watched_through(&mut self, watching: kube::Client) {
+        self.watching = watching;
+    }
+
+    /// The time now.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// For what tells the time later.
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
     }
 
     /// For watches.
     pub(crate) fn watching(&self) -> kube::Client {
         self.watching.clone()
-    }
-
-    /// For everything else.
-    pub(crate) fn client(&self) -> kube::Client {
-        self.client.clone()
     }
 
     /// A fresh, consistent read of the workload; none when there is none of that name.

@@ -87,7 +87,7 @@ pub(crate) async fn apply(
                     ready,
                     desired,
                     digests,
-                    took: elapsed_since(since),
+                    took: elapsed_since(since, access.now()),
                 });
             }
             Next::Watch { again } => again,
@@ -102,8 +102,8 @@ pub(crate) async fn apply(
     }
 }
 
-fn elapsed_since(since: Timestamp) -> SignedDuration {
-    Timestamp::now().duration_since(since).max(SignedDuration::ZERO)
+fn elapsed_since(since: Timestamp, now: Timestamp) -> SignedDuration {
+    now.duration_since(since).max(SignedDuration::ZERO)
 }
 
 /// One look, as consistent as a list: whether the template's pods serve. Unknown where nothing can be seen in time.
@@ -119,7 +119,7 @@ pub(crate) async fn settle(
             ready,
             desired,
             digests,
-            took: elapsed_since(since),
+            took: elapsed_since(since, access.now()),
         }),
         // The workload asks for something else, or it cannot succeed: it does not serve.
         Ok(Ok(None)) => Settled::NotApplied,
@@ -564,12 +564,12 @@ fn pods(access: &Access, wait: &Wait<'_>, now: &Object) -> Result<Many<Pod, PodV
     let selector: LabelSelector =
         serde_json::from_value(selector).map_err(|error| unreadable(error.to_string()))?;
     let selector = Selector::try_from(selector).map_err(|error| unreadable(error.to_string()))?;
-    let (target, uid) = (wait.target.clone(), wait.uid.clone());
+    let (target, uid, clock) = (wait.target.clone(), wait.uid.clone(), access.clock());
     Ok(many(
         Api::namespaced(access.watching(), &wait.target.namespace),
         watcher::Config::default().labels_from(&selector),
         watching("pods", wait.operation),
-        move |pod| PodView::of(&target, &uid, pod, Timestamp::now()),
+        move |pod| PodView::of(&target, &uid, pod, clock.now()),
     ))
 }
 

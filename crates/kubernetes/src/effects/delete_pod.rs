@@ -18,7 +18,7 @@ use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
 use astern_model::step::workload::{After, Before, DeleteWhy};
 use astern_model::target::Target;
 use astern_port::workloads::Settled;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;
 
@@ -217,7 +217,7 @@ async fn troubled(access: &Access, deletion: &Deletion<'_>, pod: &Pod) -> Option
     let events = access
         .events_of(&deletion.target.namespace, deletion.pod_uid, deletion.operation)
         .await;
-    let mut trouble = trouble_with(pod, &events.unwrap_or_default(), Timestamp::now())?;
+    let mut trouble = trouble_with(pod, &events.unwrap_or_default(), access.now())?;
     let quotes = mask::may_quote(&trouble);
     if let Some(words) = mask::words_of(&mut trouble) {
         match mask::masks_of(access, pod, &deletion.target.namespace).await {
@@ -316,7 +316,7 @@ mod tests {
         let check = |why: &DeleteWhy, status: Value, says: &str| {
             let pod: Pod =
                 serde_json::from_value(json!({"metadata": {"name": "web-2"}, "status": status})).unwrap();
-            let now = trouble_with(&pod, &[], Timestamp::UNIX_EPOCH);
+            let now = trouble_with(&pod, &[], jiff::Timestamp::UNIX_EPOCH);
             let told = match need(why, now) {
                 Need::MustGo => String::new(),
                 Need::Serves => "it serves now".to_owned(),

@@ -30,10 +30,10 @@ use astern_model::choice::RevisionRef;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
 use astern_model::step::workload::{After, Before, Spec, Stamp};
+use astern_port::clock::Clock;
 use astern_port::vault::Vault;
 use astern_port::workloads::{Settled, Workloads};
 use async_trait::async_trait;
-use jiff::Timestamp;
 use stamp::Claim;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,9 +56,9 @@ pub struct KubernetesWorkloads {
 
 impl KubernetesWorkloads {
     /// The workloads behind this client. Templates and manifests that a reversal needs are kept in `vault`.
-    pub fn new(client: kube::Client, vault: Arc<dyn Vault>) -> Self {
+    pub fn new(client: kube::Client, vault: Arc<dyn Vault>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            access: Access::new(client.clone(), client),
+            access: Access::new(client, clock),
             vault,
             seen: Seen::default(),
         }
@@ -68,7 +68,7 @@ impl KubernetesWorkloads {
     /// read timeout they are resumed each time that nothing happens for so long.
     #[must_use]
     pub fn watching(mut self, lasting: kube::Client) -> Self {
-        self.access = Access::new(self.access.client(), lasting);
+        self.access.watched_through(lasting);
         self
     }
 }
@@ -100,7 +100,7 @@ impl Workloads for KubernetesWorkloads {
                 write_template::prepare(&self.access, &*self.vault, target, pin, &spec.phrase()).await
             }
             Spec::AwaitRollout { .. } => Ok(Before::Waiting {
-                since: Timestamp::now(),
+                since: self.access.now(),
             }),
             Spec::SetPaused { target, pin, .. } => {
                 set_paused::prepare(&self.access, target, pin, &spec.phrase()).await

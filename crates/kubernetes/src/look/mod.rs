@@ -30,12 +30,13 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::inventory::Inventory;
 use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
+use astern_port::clock::Clock;
 use astern_port::cluster::Look;
 use async_trait::async_trait;
 use fetch::Part;
 use futures::StreamExt as _;
 use inventory::{Second, Told};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use owners::{Mark, Word};
 use round::Round;
 use std::collections::BTreeMap;
@@ -52,6 +53,7 @@ const IN_FLIGHT: usize = 24;
 /// before it, and a watch goes on from that moment without a gap.
 pub struct ClusterLook {
     connection: Connection,
+    clock: Arc<dyn Clock>,
     seen: Mutex<BTreeMap<String, Arc<Seen>>>,
 }
 
@@ -66,9 +68,10 @@ struct Seen {
 
 impl ClusterLook {
     /// Looks through this connection. Sends nothing yet.
-    pub fn new(connection: Connection) -> Self {
+    pub fn new(connection: Connection, clock: Arc<dyn Clock>) -> Self {
         Self {
             connection,
+            clock,
             seen: Mutex::default(),
         }
     }
@@ -156,7 +159,7 @@ impl ClusterLook {
         if round.workloads.is_empty() {
             self.must_exist(namespace).await?;
         }
-        let now = Timestamp::now();
+        let now = self.clock.now();
         let told = self.ask(&inventory::second(&round, namespace, now)).await;
         let mut inventory = inventory::assemble(&round, &told, namespace, now);
         masked::all(&self.connection.client, &round.pods, &mut inventory).await;
@@ -191,6 +194,7 @@ impl Look for ClusterLook {
         let seen = self.seen(&inventory.namespace);
         let around = answer::Around {
             client: &self.connection.client,
+            clock: &self.clock,
             inventory,
             seen: &seen,
         };

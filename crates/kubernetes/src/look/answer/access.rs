@@ -1,6 +1,7 @@
 //! Whether the user may do something, and whether somebody else is at work: the two questions about people.
 
 use super::super::fetch::post;
+use super::Around;
 use crate::failure::{Attempt, Verb};
 use crate::lock::{LeaseLock, told};
 use astern_model::question::Answer;
@@ -115,8 +116,9 @@ fn allowed(answer: &Value, wish: &Wish<'_>) -> Answer {
 
 /// Looks at the run lock of a namespace, for the time of a renewal where somebody holds it. A look only: taking it is
 /// what decides.
-pub(super) async fn lock_free(client: &Client, namespace: &str) -> Answer {
-    match LeaseLock::new(client.clone()).living(namespace).await {
+pub(super) async fn lock_free(around: &Around<'_>, namespace: &str) -> Answer {
+    let lock = LeaseLock::new(around.client.clone(), around.clock.clone());
+    match lock.living(namespace).await {
         Ok(None) => Answer::Yes,
         Ok(Some(holding)) => Answer::No {
             why: format!("{}; it is renewed", told(&holding)),

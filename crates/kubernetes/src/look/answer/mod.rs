@@ -12,9 +12,11 @@ use access::Rights;
 use astern_model::failure::Failure;
 use astern_model::inventory::Inventory;
 use astern_model::question::{Answer, Answers, Question};
+use astern_port::clock::Clock;
 use futures::StreamExt as _;
 use kube::Client;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 /// What answering needs beside the question.
@@ -22,6 +24,8 @@ use tokio::sync::OnceCell;
 pub(super) struct Around<'a> {
     /// The way to the API server.
     pub(super) client: &'a Client,
+    /// What time it is.
+    pub(super) clock: &'a Arc<dyn Clock>,
     /// Holds the templates that questions name by hash.
     pub(super) inventory: &'a Inventory,
     /// The objects that the inventory was made from, as far as they are still known.
@@ -133,7 +137,7 @@ async fn answer(around: &Around<'_>, shared: &Shared, question: &Question) -> An
         Question::DeleteAccepted { namespace, pod, uid } => {
             dry_run::delete(around.client, namespace, pod, uid).await
         }
-        Question::LockFree { namespace } => access::lock_free(around.client, namespace).await,
+        Question::LockFree { namespace } => access::lock_free(around, namespace).await,
     }
 }
 
