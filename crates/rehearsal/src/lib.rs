@@ -1,0 +1,11 @@
+//! A world on a sandbox: the real adapters behind a client whose API server is in this process, on a clock that
+//! follows tokio's. Owns how the parts are put together; decides nothing and injects nothing.
+//!
+//! On a runtime whose time is paused, an hour of cluster life takes milliseconds: time jumps to whatever is waited for
+//! next, once everybody waits.
+
+mod clock;
+mod stage;
+
+pub use clock::TokioClock;
+pub use stage::{SERVER, Stage, world};

@@ -1,0 +1,90 @@
+//! A snapshot of a cluster that goes its own way, and the world as astern sees it there.
+
+use crate::clock::TokioClock;
+use astern_app::World;
+use astern_journal::{MemoryJournal, MemoryVault};
+use astern_kubernetes::connect::Connection;
+use astern_kubernetes::effects::KubernetesWorkloads;
+use astern_kubernetes::lock::LeaseLock;
+use astern_kubernetes::look::ClusterLook;
+use astern_port::clock::Clock;
+use astern_port::journal::Journal;
+use astern_port::vault::Vault;
+use astern_sandbox::{Cluster, Service};
+use astern_sense::ClusterSense;
+use jiff::Timestamp;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// The address that such an API server goes by; nothing listens there.
+pub const SERVER: &str = "http://sandbox.invalid";
+/// What its context is called.
+const CONTEXT: &str = "sandbox";
+
+/// A cluster that lives as long as this does.
+///
+/// # Flow
+/// Made inside a runtime; whoever wants virtual time has paused that runtime's. Controllers, scheduler and kubelets act
+/// as time goes by, from the moment of the snapshot on.
+pub struct Stage {
+    /// The cluster, to be looked at or changed by hand.
+    pub service: Service,
+    /// Its time.
+    pub clock: TokioClock,
+    /// Where runs on it are written down.
+    pub journal: MemoryJournal,
+    /// Where content of such runs lies.
+    pub vault: MemoryVault,
+    _acting: JoinSet<()>,
+}
+
+impl Stage {
+    /// Lets a snapshot go on at `now`.
+    pub fn new(cluster: Cluster, now: Timestamp, vault: MemoryVault) -> Self {
+        let clock = TokioClock::starting(now);
+        let service = Service::new(cluster, Arc::new(clock));
+        let mut acting = JoinSet::new();
+        let going = service.clone();
+        acting.spawn(async move { going.run().await });
+        Self {
+            service,
+            clock,
+            journal: MemoryJournal::default(),
+            vault,
+            _acting: acting,
+        }
+    }
+
+    /// Everything that a use case needs, on this cluster.
+    pub fn world(&self) -> World {
+        world(
+            kube::Client::new(self.service.clone(), "default"),
+            Arc::new(self.clock),
+            Arc::new(self.journal.clone()),
+            Arc::new(self.vault.clone()),
+        )
+    }
+
+    /// The cluster as it is now; what is done to it does not change this one.
+    pub fn snapshot(&self) -> Cluster {
+        self.service.with(|cluster, _| cluster.clone())
+    }
+}
+
+/// The real adapters behind a client, as one process of astern has them.
+pub fn world(
+    client: kube::Client,
+    clock: Arc<dyn Clock>,
+    journal: Arc<dyn Journal>,
+    vault: Arc<dyn Vault>,
+) -> World {
+    let connection = Connection::through(client.clone(), CONTEXT, http::Uri::from_static(SERVER));
+    World {
+        sense: Arc::new(ClusterSense::new(client.clone(), vault.clone(), clock.clone())),
+        lock: Arc::new(LeaseLock::new(client.clone(), clock.clone())),
+        workloads: Arc::new(KubernetesWorkloads::new(client, vault, clock.clone())),
+        look: Arc::new(ClusterLook::new(connection, clock.clone())),
+        clock,
+        journal,
+    }
+}
