@@ -209,12 +209,36 @@ fn share(text: &str, of: u32, round: Round) -> i64 {
     }
 }
 
+/// What a template promises of each of its pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// From being placed to running, where the node has the image.
+    pub starts_after: SignedDuration,
+    /// From running to ready, by its probes; zero where it has none.
+    pub ready_after: SignedDuration,
+    /// The longest it may take to stop: its grace period.
+    pub stops_within: SignedDuration,
+}
+
+/// What `template` promises of each of its pods: what forecasts rest on where nothing was measured.
+pub fn promise(template: &Template) -> Promise {
+    Promise {
+        starts_after: SignedDuration::from_secs(POD_START_SECONDS),
+        ready_after: SignedDuration::from_secs(probed_ready_seconds(template)),
+        stops_within: SignedDuration::from_secs(grace(template)),
+    }
+}
+
 fn ready_seconds(template: &Template) -> i64 {
-    POD_START_SECONDS.saturating_add(longest_probes(template, |probe| {
+    POD_START_SECONDS.saturating_add(probed_ready_seconds(template))
+}
+
+fn probed_ready_seconds(template: &Template) -> i64 {
+    longest_probes(template, |probe| {
         probe
             .delay
             .saturating_add(probe.period.saturating_mul(probe.successes))
-    }))
+    })
 }
 
 /// The longest that any container needs for its startup and readiness probes together, each weighed by `cost`.

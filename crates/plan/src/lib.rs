@@ -28,7 +28,7 @@ pub use assess::{EVIDENCE_FRESH_FOR, RESTART_EVERY, RESTARTS_OFTEN, assess};
 pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose};
 pub use decide::decide;
 pub use diff::diff;
-pub use forecast::{History, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE};
+pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
 pub use judge::{Baseline, verdict};
 pub use planner::{Request, plan};
 pub use refuse::{code, near};

@@ -5,7 +5,11 @@
 //! next, once everybody waits.
 
 mod clock;
+mod copy;
+mod pace;
 mod stage;
 
 pub use clock::TokioClock;
+pub use copy::{Copy, copy};
+pub use pace::{Paces, paces};
 pub use stage::{SERVER, Stage, world};

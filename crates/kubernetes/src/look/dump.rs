@@ -110,10 +110,22 @@ const KINDS: [Kind; 18] = [
     },
     wanted("", "v1", "Service", "services", InNamespace),
     wanted("", "v1", "ServiceAccount", "serviceaccounts", InNamespace),
-    wanted("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", InNamespace),
+    wanted(
+        "",
+        "v1",
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        InNamespace,
+    ),
     wanted("", "v1", "ResourceQuota", "resourcequotas", InNamespace),
     wanted("", "v1", "LimitRange", "limitranges", InNamespace),
-    wanted("", "v1", "ReplicationController", "replicationcontrollers", InNamespace),
+    wanted(
+        "",
+        "v1",
+        "ReplicationController",
+        "replicationcontrollers",
+        InNamespace,
+    ),
     wanted("batch", "v1", "Job", "jobs", InNamespace),
     wanted("batch", "v1", "CronJob", "cronjobs", InNamespace),
     wanted(
@@ -123,7 +135,13 @@ const KINDS: [Kind; 18] = [
         "horizontalpodautoscalers",
         InNamespace,
     ),
-    wanted("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", InNamespace),
+    wanted(
+        "policy",
+        "v1",
+        "PodDisruptionBudget",
+        "poddisruptionbudgets",
+        InNamespace,
+    ),
     wanted("", "v1", "Node", "nodes", InCluster),
     wanted(
         "scheduling.k8s.io",
@@ -390,7 +408,10 @@ mod tests {
         let kept = secret.keys("Secret");
         assert_eq!(kept["data"], json!({"password": ""}));
         let text = kept.to_string();
-        assert!(!text.contains("hunter2") && !text.contains("aHVudGVyMg"), "{text}");
+        assert!(
+            !text.contains("hunter2") && !text.contains("aHVudGVyMg"),
+            "{text}"
+        );
     }
 
     #[test]
