@@ -4,6 +4,7 @@
 //! Text is made as [`line::Line`]s with a kind, so that whoever knows the terminal can colour them.
 
 pub mod line;
+pub mod rehearsal;
 pub mod report;
 pub mod story;
 
@@ -20,14 +21,17 @@ mod word;
 pub use html::html;
 pub use line::{Line, LineKind, joined};
 pub use markdown::markdown;
+pub use rehearsal::Rehearsal;
 pub use report::Report;
 pub use show::assessment::{assessment_lines, assessment_markdown, assessment_text};
 pub use show::choice::{
     choices_lines, choices_markdown, choices_text, refusal_lines, refusal_markdown, refusal_text,
 };
 pub use show::finding::{findings_lines, findings_markdown, findings_text};
-pub use show::plan::{plan_lines, plan_text};
+pub use show::plan::{plan_lines, plan_text, title as plan_title};
 pub use show::plan_markdown::plan_markdown;
+pub use show::rehearsal::rehearsal_lines;
+pub use show::rehearsal_markdown::rehearsal_markdown;
 pub use show::verdict::{verdict_lines, verdict_markdown, verdict_text};
 pub use tell::report;
 pub use text::{text, text_lines};

@@ -6,4 +6,6 @@ pub mod finding;
 mod likewise;
 pub mod plan;
 pub mod plan_markdown;
+pub mod rehearsal;
+pub mod rehearsal_markdown;
 pub mod verdict;

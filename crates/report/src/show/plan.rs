@@ -87,7 +87,8 @@ fn place(plan: &Plan) -> Vec<Line> {
         .collect()
 }
 
-pub(super) fn title(plan: &Plan) -> String {
+/// What a plan does, as its title says it.
+pub fn title(plan: &Plan) -> String {
     match &plan.intent {
         Intent::RollBack => format!("Roll back {}", plan.platform),
         Intent::Undo { run } => format!("Undo run {run} of {}", plan.platform),
