@@ -5,7 +5,7 @@ use crate::judging::PlatformJudge;
 use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
-use astern_exec::driver::{Driver, Ended, ExecError, Observer};
+use astern_exec::driver::{Driver, Ended, ExecError, Observer, Ports};
 use astern_gate::{CheckedPlan, NotApproved, Progress, Rejected};
 use astern_model::approval::Approval;
 use astern_model::finding::Allowances;
@@ -101,10 +101,26 @@ pub async fn start(
     saved: Saved,
     observer: Arc<dyn Observer>,
 ) -> Result<Ended, RunError> {
-    let approved =
-        astern_gate::approve(checked, approval, world.clock.now()).map_err(RunError::NotApproved)?;
     let ports = world.ports(judge(world, &runner), observer);
-    let driver = Driver::start(ports, approved, run, runner.holder, saved).await?;
+    let now = world.clock.now();
+    start_on(ports, now, runner.holder, run, checked, approval, saved).await
+}
+
+/// The same on ports that somebody else put together.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_on(
+    ports: Ports,
+    now: Timestamp,
+    holder: Holder,
+    run: RunId,
+    checked: CheckedPlan,
+    approval: Approval,
+    saved: Saved,
+) -> Result<Ended, RunError> {
+    let approved = astern_gate::approve(checked, approval, now).map_err(RunError::NotApproved)?;
+    let driver = Driver::start(ports, approved, run, holder, saved).await?;
     Ok(driver.carry_out().await?)
 }
 
@@ -119,6 +135,22 @@ pub async fn resume(
     wish: Wish,
     allow: &Allowances,
     observer: Arc<dyn Observer>,
+) -> Result<Ended, RunError> {
+    let ports = world.ports(judge(world, &runner), observer);
+    resume_on(world, ports, runner.holder, run, wish, allow).await
+}
+
+/// The same with ports for the run that somebody else put together.
+///
+/// # Errors
+/// As [`resume`].
+pub async fn resume_on(
+    world: &World,
+    ports: Ports,
+    holder: Holder,
+    run: &RunId,
+    wish: Wish,
+    allow: &Allowances,
 ) -> Result<Ended, RunError> {
     let book = Book::open(&*world.journal, run).await?;
     if let Phase::Finished(_) = &book.run.phase {
@@ -136,9 +168,8 @@ pub async fn resume(
         });
     }
     let approved = approved?;
-    let by = runner.holder.user.clone();
-    let ports = world.ports(judge(world, &runner), observer);
-    let mut driver = Driver::resume(ports, approved, book, runner.holder).await?;
+    let by = holder.user.clone();
+    let mut driver = Driver::resume(ports, approved, book, holder).await?;
     driver.answer(wish == Wish::TakeBack, &by).await?;
     Ok(driver.carry_out().await?)
 }

@@ -6,10 +6,16 @@
 
 mod clock;
 mod copy;
+mod faults;
 mod pace;
+mod pods;
+mod points;
+mod rehearse;
 mod stage;
+mod standing;
 
 pub use clock::TokioClock;
 pub use copy::{Copy, copy};
 pub use pace::{Paces, paces};
+pub use rehearse::{Piece, RehearsalError, on_paused_time, rehearse};
 pub use stage::{SERVER, Stage, world};
