@@ -87,6 +87,8 @@ pub(crate) enum Command {
     Rollback(Rollback),
     /// Carry out a plan file
     Run(RunPlan),
+    /// Carry a plan out on a copy of the namespace in memory, and say what happened; changes nothing
+    Rehearse(Rehearse),
     /// List the runs that the journal knows
     Runs,
     /// Show a run as it goes on, and come back to one that goes on without you
@@ -213,6 +215,23 @@ pub(crate) struct RunPlan {
     /// How.
     #[command(flatten)]
     pub(crate) approve: Approve,
+}
+
+/// `rehearse`
+#[derive(Args, Debug)]
+pub(crate) struct Rehearse {
+    /// The plan file, as `plan -o FILE` wrote it
+    #[arg(value_name = "PLAN")]
+    pub(crate) plan: PathBuf,
+    /// Refuse any plan but the one with this hash
+    #[arg(long, value_name = "sha256:…")]
+    pub(crate) expect: Option<String>,
+    /// Accept that this owner will write the rollback back; may be repeated
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) accept_revert: Vec<String>,
+    /// Rehearse it also with each step failing, and with a crash at each point
+    #[arg(long)]
+    pub(crate) faults: bool,
 }
 
 /// A command about one run.

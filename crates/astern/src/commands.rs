@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod init;
 pub(crate) mod look;
 pub(crate) mod policy;
+pub(crate) mod rehearse;
 pub(crate) mod report;
 pub(crate) mod roll;
 pub(crate) mod sandbox;
@@ -43,6 +44,7 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Plan(choose) => look::plan(&wired, &choose, &format, console).await,
         Command::Rollback(arguments) => roll::rollback(&global, &wired, arguments, &format, console).await,
         Command::Run(arguments) => roll::run(&global, &wired, arguments, &format, console).await,
+        Command::Rehearse(arguments) => rehearse::rehearse(&wired, &arguments, &format, console).await,
         Command::Undo(arguments) => roll::undo(&global, &wired, arguments, &format, console).await,
         Command::Runs => look::runs(&wired, &format, console).await,
         Command::Attach(arguments) => tend::attach(&wired, &arguments, &format, console).await,

@@ -7,6 +7,7 @@ use astern_exec::book::BookError;
 use astern_exec::driver::ExecError;
 use astern_kubernetes::connect::ConnectError;
 use astern_port::Failure;
+use astern_rehearsal::RehearsalError;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -195,6 +196,15 @@ impl From<RunError> for CliError {
                 .hint(format!("astern abort {run}    asks it to take back what it did")),
             RunError::Look(failure) => failure.into(),
             RunError::Request { source, .. } => Self::input(message).cause(source.to_string()),
+        }
+    }
+}
+
+impl From<RehearsalError> for CliError {
+    fn from(error: RehearsalError) -> Self {
+        match error {
+            RehearsalError::Run(error) => error.into(),
+            error => Self::input(error.to_string()).chain(&error),
         }
     }
 }

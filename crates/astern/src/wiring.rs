@@ -25,6 +25,8 @@ pub(crate) struct Wired {
     pub(crate) platform: Platform,
     /// Where plans and records keep what they only name.
     pub(crate) vault: Arc<dyn Vault>,
+    /// The way to the cluster.
+    pub(crate) connection: Connection,
     /// Whether runs are written down in a file, not in the cluster.
     pub(crate) journal_in_file: bool,
 }
@@ -79,6 +81,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         world,
         platform,
         vault,
+        connection,
         journal_in_file: global.store.is_some(),
     })
 }

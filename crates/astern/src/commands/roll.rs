@@ -18,6 +18,7 @@ use astern_model::finding::{Allowances, Severity};
 use astern_model::id::{PlanHash, RunId};
 use astern_model::plan::Plan;
 use astern_model::policy::{Acceptor, Say};
+use std::path::Path;
 use std::sync::Arc;
 
 pub(crate) async fn rollback(
@@ -62,16 +63,29 @@ pub(crate) async fn run(
     format: &Format,
     console: &Console,
 ) -> Result<Exit, CliError> {
-    let file = &arguments.plan;
+    let (plan, sealed) = plan_file(&arguments.plan, arguments.expect.as_deref())?;
+    fits(&plan, wired, acceptor(&arguments.approve))?;
+    let allow = allowed(wired, &arguments.accept_revert, &arguments.approve);
+    let prepared = planning::check(
+        &wired.world,
+        &wired.platform,
+        plan,
+        sealed,
+        &allow,
+        Evidence::Save,
+    )
+    .await;
+    let prepared = refused_as_data(prepared, format, console)?;
+    carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
+}
+
+/// The plan in a file, with its bytes as they stand there. With `expected` no other one than that of this hash.
+pub(super) fn plan_file(file: &Path, expected: Option<&str>) -> Result<(Plan, Vec<u8>), CliError> {
     let sealed = std::fs::read(file).map_err(|error| {
         CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string())
     })?;
     let hash = PlanHash::of(&sealed);
-    if let Some(expected) = arguments
-        .expect
-        .as_ref()
-        .filter(|expected| expected.as_str() != hash.as_str())
-    {
+    if let Some(expected) = expected.filter(|expected| *expected != hash.as_str()) {
         return Err(CliError::new(
             Exit::Refused,
             format!(
@@ -90,19 +104,7 @@ pub(crate) async fn run(
             .hint(error.hint())
             .hint("astern plan -o plan.json   writes one")
     })?;
-    fits(&plan, wired, &arguments.approve)?;
-    let allow = allowed(wired, &arguments.accept_revert, &arguments.approve);
-    let prepared = planning::check(
-        &wired.world,
-        &wired.platform,
-        plan,
-        sealed,
-        &allow,
-        Evidence::Save,
-    )
-    .await;
-    let prepared = refused_as_data(prepared, format, console)?;
-    carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
+    Ok((plan, sealed))
 }
 
 pub(crate) async fn undo(
@@ -156,7 +158,7 @@ fn allowed(wired: &Wired, accept_revert: &[String], approve: &Approve) -> Allowa
 
 /// A plan file must be for the platform that is meant here, and for whoever approves it: journal, vault and probes are
 /// the platform's, and its policy says who may go back to what is only presumed good.
-fn fits(plan: &Plan, wired: &Wired, approve: &Approve) -> Result<(), CliError> {
+pub(super) fn fits(plan: &Plan, wired: &Wired, acceptor: Acceptor) -> Result<(), CliError> {
     let platform = &wired.platform;
     if plan.namespace != platform.namespace {
         let message = format!(
@@ -172,11 +174,14 @@ fn fits(plan: &Plan, wired: &Wired, approve: &Approve) -> Result<(), CliError> {
             .is_some_and(|good| good.because.is_presumed())
     });
     match presumed {
-        Some(choice) if !platform.policy.accept_presumed.contains(&acceptor(approve)) => {
+        Some(choice) if !platform.policy.accept_presumed.contains(&acceptor) => {
             let message = format!(
                 "{} would go back to a revision that is only presumed good, which the policy does not let {} accept; nothing was changed",
                 choice.target,
-                if approve.yes { "--yes" } else { "a person" }
+                match acceptor {
+                    Acceptor::Yes => "--yes",
+                    Acceptor::Person => "a person",
+                }
             );
             Err(CliError::new(Exit::Refused, message)
                 .code(astern_plan::code::PRESUMED)
@@ -209,7 +214,7 @@ pub(crate) fn approvable(approve: &Approve, console: &Console) -> Result<(), Cli
     Ok(())
 }
 
-fn refused_as_data(
+pub(super) fn refused_as_data(
     prepared: Result<Prepared, NoPlan>,
     format: &Format,
     console: &Console,
