@@ -110,14 +110,16 @@ pub fn cluster(objects: Vec<Value>, options: Options, now: Timestamp) -> Result<
         let named = objects.iter().map(move |object| text(object, field));
         named.filter(|name| !name.is_empty()).collect::<BTreeSet<&str>>()
     };
-    let nodes: Vec<NodeSpec> = all("spec.nodeName")
-        .difference(&of_kind("Node"))
-        .map(|name| NodeSpec::named(*name))
-        .collect();
-    let options = Options {
-        nodes: if nodes.is_empty() { options.nodes } else { nodes },
-        ..options
+    let (described, named) = (of_kind("Node"), all("spec.nodeName"));
+    let nodes = if described.is_empty() && named.is_empty() {
+        options.nodes
+    } else {
+        named
+            .difference(&described)
+            .map(|name| NodeSpec::named(*name))
+            .collect()
     };
+    let options = Options { nodes, ..options };
     let namespaces: Vec<Value> = all("metadata.namespace")
         .difference(&of_kind("Namespace"))
         .map(|name| {
@@ -162,6 +164,14 @@ mod tests {
         for (resource, name) in [("nodes", "worker-7"), ("namespaces", "shop")] {
             assert!(copy.store.find(resource, "", name).is_some(), "{resource} {name}");
         }
+        let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "worker-7", "uid": "3"}});
+        let described = cluster(vec![pod.clone(), node], Options::default(), Timestamp::UNIX_EPOCH).unwrap();
+        let nodes: Vec<&str> = described
+            .store
+            .iter("nodes", "")
+            .map(|(name, _)| &**name)
+            .collect();
+        assert_eq!(nodes, ["worker-7"], "nodes that nobody named are there");
         let thing = json!({"apiVersion": "v9", "kind": "Thing", "metadata": {"name": "b", "uid": "2"}});
         let refused = cluster(vec![pod, thing], Options::default(), Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(refused.to_string(), "the sandbox has no kind Thing of v9");
