@@ -43,7 +43,7 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
         objects: objects.len() as u64,
         pods: in_namespace("Pod"),
         nodes,
-        missing: unread.iter().map(follows).collect(),
+        missing: unread.iter().filter_map(follows).collect(),
     };
     let budgets = objects
         .iter()
@@ -86,8 +86,8 @@ fn blind(unread: &Unread) -> Rule {
     }
 }
 
-/// What follows for the rehearsal from something that could not be read.
-fn follows(unread: &Unread) -> String {
+/// What follows for the rehearsal from something that could not be read; nothing where that is of no consequence.
+fn follows(unread: &Unread) -> Option<String> {
     let Unread { resource, why, .. } = unread;
     let so = match (*resource, &unread.namespace) {
         ("pods", None) => "room on nodes counts this namespace's pods only",
@@ -98,9 +98,11 @@ fn follows(unread: &Unread) -> String {
         ("horizontalpodautoscalers", _) => "autoscalers are not told",
         ("priorityclasses" | "serviceaccounts", _) => "those that pods name are taken to be there",
         ("configmaps" | "secrets", _) => "whether those that pods name are there is not known",
+        // By the other sign of a cluster it is known all the same.
+        ("namespaces", _) => return None,
         _ => "the copy does without",
     };
-    format!("{resource} could not be read ({why}): {so}")
+    Some(format!("{resource} could not be read ({why}): {so}"))
 }
 
 /// Service accounts and priority classes without which no pod can be made: those that templates name, where they could not

@@ -57,7 +57,7 @@ async fn failing(scene: &Scene, plain: &Plain, step: &StepId) -> Result<FailedSt
     };
     Ok(FailedStep {
         step: step.clone(),
-        what: what(scene.plan(), Some(step)),
+        what: what(scene.plan(), step),
         ending,
         standings,
         aborted,
@@ -107,8 +107,11 @@ async fn crashing(
         }
     }
     Ok(Crash {
-        step: point.step.clone(),
-        what: what(scene.plan(), point.step.as_ref()),
+        steps: point
+            .steps
+            .iter()
+            .map(|step| (step.clone(), what(scene.plan(), step)))
+            .collect(),
         at: point.at.clone(),
         ending,
         differs: differing,

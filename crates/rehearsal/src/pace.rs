@@ -14,6 +14,8 @@ use serde_json::Value;
 const CONTROLLER_REVISION_HASH: &str = "controller-revision-hash";
 /// So many restarts of a container that is not ready are a crash loop, also while it happens to run.
 const RESTARTS_OF_A_LOOP: i64 = 2;
+/// What is taken for a span whose ends are of the same second.
+const LESS_THAN_A_SECOND: SignedDuration = SignedDuration::from_millis(500);
 /// Whoever is not ready so long after the time that its probes promise is not merely slow.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(30);
 
@@ -199,10 +201,15 @@ impl Measure {
             .into_iter()
             .max()?;
         (scheduled <= started && started <= ready).then(|| Self {
-            starts_after: started.duration_since(scheduled),
-            ready_after: ready.duration_since(started),
+            starts_after: between(scheduled, started),
+            ready_after: between(started, ready),
         })
     }
+}
+
+/// The span between two times that count in whole seconds: what is less than one is not nothing.
+fn between(from: Timestamp, to: Timestamp) -> SignedDuration {
+    to.duration_since(from).max(LESS_THAN_A_SECOND)
 }
 
 /// The lower one of the two in the middle.
@@ -254,16 +261,10 @@ fn broken_container(status: &Value, promised: &Promise, now: Timestamp) -> Optio
     let restarts = status["restartCount"].as_i64().unwrap_or_default();
     let loops = waits == "CrashLoopBackOff" || (restarts >= RESTARTS_OF_A_LOOP && code != Some(0));
     if loops {
-        let ran = last.and_then(|last| {
-            let (from, to) = (time(&last["startedAt"])?, time(&last["finishedAt"])?);
-            Some(to.duration_since(from).max(SignedDuration::ZERO))
-        });
+        let ran = last.and_then(|last| Some(between(time(&last["startedAt"])?, time(&last["finishedAt"])?)));
         let code = code.unwrap_or(1);
         let crash = Crash {
-            // Times are kept in seconds: whoever ran for less than one did not run for none.
-            after: ran
-                .filter(|ran| !ran.is_zero())
-                .unwrap_or(SignedDuration::from_millis(500)),
+            after: ran.unwrap_or(LESS_THAN_A_SECOND),
             code,
         };
         return Some(Broken {

@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 /// A place where a process may die.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Point {
-    /// The step that is worked on; none for the run itself.
-    pub(crate) step: Option<StepId>,
+    /// The steps that are worked on; none for the run itself.
+    pub(crate) steps: Vec<StepId>,
     /// `before its intent is durable`.
     pub(crate) at: String,
 }
@@ -78,9 +78,9 @@ impl<J: Journal> Journal for Mortal<J> {
         author: Author,
         batch: &[Vec<u8>],
     ) -> Result<Seq, AppendError> {
-        let (step, what) = told(batch);
+        let (steps, what) = told(batch);
         let point = |when: &str| Point {
-            step: step.clone(),
+            steps: steps.clone(),
             at: format!("{when} {what} is durable"),
         };
         self.points.pass(point("before")).await;
@@ -110,19 +110,22 @@ impl<J: Journal> Journal for Mortal<J> {
     }
 }
 
-/// What a batch of records says, by the first of them that is about a step.
-fn told(batch: &[Vec<u8>]) -> (Option<StepId>, &'static str) {
-    let events: Vec<Event> = batch
+/// About which steps a batch of records is, and what the first of them says.
+fn told(batch: &[Vec<u8>]) -> (Vec<StepId>, &'static str) {
+    let told: Vec<(Option<StepId>, &'static str)> = batch
         .iter()
         .filter_map(|bytes| envelope::open::<Record>(bytes).ok())
-        .map(|record| record.event)
+        .map(|record| about(&record.event))
         .collect();
-    events
-        .iter()
-        .map(about)
-        .find(|(step, _)| step.is_some())
-        .or_else(|| events.first().map(about))
-        .unwrap_or((None, "the plan"))
+    let of_steps = told.iter().find(|(step, _)| step.is_some());
+    let what = of_steps.or(told.first()).map_or("the plan", |(_, what)| *what);
+    let mut steps: Vec<StepId> = Vec::new();
+    for step in told.into_iter().filter_map(|(step, _)| step) {
+        if !steps.contains(&step) {
+            steps.push(step);
+        }
+    }
+    (steps, what)
 }
 
 fn about(event: &Event) -> (Option<StepId>, &'static str) {
@@ -220,8 +223,8 @@ impl Workloads for Failing {
     }
 }
 
-/// What a step does, or what it is where there is none.
-pub(crate) fn what(plan: &Plan, step: Option<&StepId>) -> String {
-    step.and_then(|step| plan.step(step))
-        .map_or_else(|| "the run itself".to_owned(), |step| step.spec.phrase())
+/// What a step does.
+pub(crate) fn what(plan: &Plan, step: &StepId) -> String {
+    plan.step(step)
+        .map_or_else(|| step.to_string(), |step| step.spec.phrase())
 }

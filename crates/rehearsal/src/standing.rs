@@ -5,8 +5,12 @@ use astern_model::target::Target;
 use astern_model::workload::Workload;
 use std::collections::BTreeMap;
 
-/// Annotations that controllers renumber and that say nothing of who wrote what.
-const CONTROLLERS_OWN: &str = "deployment.kubernetes.io/";
+/// Annotations that the API server and controllers count up, and nobody can set back.
+/// Sources: `kubernetes/pkg/controller/deployment/util`, and the DaemonSet's registry strategy.
+const COUNTED: [&str; 2] = [
+    "deployment.kubernetes.io/",
+    "deprecated.daemonset.template.generation",
+];
 /// Annotations of ours.
 const OURS: &str = "astern.dev/";
 
@@ -19,7 +23,7 @@ pub(crate) fn standing(inventory: &Inventory) -> Standing {
         let annotations: BTreeMap<&String, &String> = workload
             .annotations
             .iter()
-            .filter(|(name, _)| !name.starts_with(CONTROLLERS_OWN) && !name.starts_with(OURS))
+            .filter(|(name, _)| !name.starts_with(OURS) && !COUNTED.iter().any(|one| name.starts_with(one)))
             .collect();
         BTreeMap::from([
             ("uid", workload.uid.to_string()),
@@ -51,7 +55,7 @@ pub(crate) fn differs(before: &Standing, after: &Standing) -> Vec<String> {
             .map(|(name, _)| *name)
             .collect();
         if !other.is_empty() {
-            told.push(format!("{target} has another {}", other.join(", ")));
+            told.push(format!("{target} differs in {}", other.join(", ")));
         }
     }
     told.extend(
@@ -61,4 +65,32 @@ pub(crate) fn differs(before: &Standing, after: &Standing) -> Vec<String> {
             .map(|target| format!("{target} is new")),
     );
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use astern_model::target::WorkloadKind;
+
+    #[test]
+    fn what_differs_is_named_and_its_value_is_not() {
+        let target = |name: &str| Target {
+            kind: WorkloadKind::Deployment,
+            namespace: "shop".to_owned(),
+            name: name.to_owned(),
+        };
+        let stands =
+            |paused: &str| BTreeMap::from([("paused", paused.to_owned()), ("count", "3".to_owned())]);
+        let before = Standing::from([(target("api"), stands("false")), (target("web"), stands("false"))]);
+        assert!(differs(&before, &before.clone()).is_empty());
+        let after = Standing::from([(target("api"), stands("true")), (target("new"), stands("false"))]);
+        assert_eq!(
+            differs(&before, &after),
+            [
+                "deployment/api differs in paused",
+                "deployment/web is gone",
+                "deployment/new is new"
+            ]
+        );
+    }
 }

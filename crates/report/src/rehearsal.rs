@@ -240,11 +240,8 @@ impl FailedStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Crash {
-    /// The step that was being worked on; none for the run itself.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub step: Option<StepId>,
-    /// What the step does, or what of the run it was.
-    pub what: String,
+    /// The steps that were being worked on, each with what it does; none for the run itself.
+    pub steps: Vec<(StepId, String)>,
     /// The point: `before its intent is durable`.
     pub at: String,
     /// How the run ended once another one went on with it; none where it did not come into being yet.

@@ -336,7 +336,7 @@ fn definition(group: &str, number: usize) -> Value {
 }
 
 /// A kubeconfig for a service account of this namespace, so that its requests can be told from all others.
-fn own_user(place: &Place) -> (PathBuf, String) {
+pub(crate) fn own_user(place: &Place) -> (PathBuf, String) {
     place.kubectl(&["create", "serviceaccount", "counted"]);
     let account = format!("{}:counted", place.namespace);
     let for_account = format!("--serviceaccount={account}");

@@ -15,3 +15,4 @@ mod input;
 mod obstacles;
 mod owners;
 mod proof;
+mod rehearsal;

@@ -6,7 +6,7 @@ use crate::line::{Line, LineKind, part, parts};
 use crate::rehearsal::{
     Block, Budget, Crash, FailedStep, Faults, KnownFrom, Pace, PodLane, PodPoint, Rehearsal,
 };
-use crate::report::{Ending, Tone};
+use crate::report::{Ending, Stands, Tone};
 use crate::story::{StepLine, StepState};
 use crate::table::Table;
 use crate::text::stands;
@@ -180,22 +180,35 @@ pub(super) fn copied(rehearsal: &Rehearsal) -> String {
 }
 
 fn paces(paces: &[Pace]) -> Vec<Line> {
-    let mut table = Table::new(&["KIND/NAME", "VERSION", "STARTS", "READY", "STOPS", "KNOWN FROM"]);
+    let mut table = Table::new(&["KIND/NAME", "VERSION", "READY IN", "KNOWN FROM"]);
     for pace in paces {
         let (tone, known) = known_from(&pace.known_from);
+        let ready = pace
+            .ready_after
+            .map_or_else(|| "never".to_owned(), |ready| span(pace.starts_after + ready));
         table.row(
             word::kind(tone),
-            [
-                pace.target.to_string(),
-                pace.version.clone(),
-                human(pace.starts_after),
-                pace.ready_after.map_or_else(|| "never".to_owned(), human),
-                format!("≤ {}", human(pace.stops_within)),
-                known,
-            ],
+            [pace.target.to_string(), pace.version.clone(), ready, known],
         );
     }
-    table.lines()
+    let mut lines = table.lines();
+    if let Some(longest) = paces.iter().map(|pace| pace.stops_within).max() {
+        let told = format!(
+            "counted from being placed on a node; to stop, each took all of its grace period, at most {}",
+            human(longest)
+        );
+        lines.push(Line::new(LineKind::Dim, told));
+    }
+    lines
+}
+
+/// A span that was taken from times in whole seconds.
+pub(super) fn span(span: SignedDuration) -> String {
+    if span.is_positive() && span.as_secs() == 0 {
+        "< 1s".to_owned()
+    } else {
+        human(span)
+    }
 }
 
 /// How a pace is known, in words.
@@ -350,15 +363,24 @@ pub(super) fn lowest(lane: &PodLane) -> Option<(LineKind, String)> {
     } else {
         LineKind::Dim
     };
-    let when = if least.after.is_zero() {
+    let when = if least == first {
         "at the start".to_owned()
     } else {
-        format!("after {}", human(least.after))
+        after(least.after)
     };
     Some((
         kind,
         format!("{ready} of {} ready at the least, {when}", lane.desired),
     ))
+}
+
+/// `at once`, `after 12s`.
+fn after(span: SignedDuration) -> String {
+    if span.as_secs() == 0 {
+        "at once".to_owned()
+    } else {
+        format!("after {}", human(span))
+    }
 }
 
 fn bar(count: u32, most: u32) -> char {
@@ -410,7 +432,7 @@ pub(super) fn block_head(block: &Block, restored: bool) -> (Tone, String) {
         .map(|target| format!("{target}: "))
         .unwrap_or_default();
     let span = if block.first == block.last {
-        format!("after {}", human(block.first))
+        after(block.first)
     } else {
         format!("from {} to {}", human(block.first), human(block.last))
     };
@@ -424,12 +446,16 @@ pub(super) fn block_head(block: &Block, restored: bool) -> (Tone, String) {
 /// `PodDisruptionBudget api demands 2 healthy pods of deployment/api; 1 was ready after 4s: …`.
 pub(super) fn budget_sentence(budget: &Budget) -> String {
     format!(
-        "poddisruptionbudget/{} demands {} of {}; {} ready after {}. It binds evictions, not a rollout: a drain would wait",
+        "poddisruptionbudget/{} demands {} ready pods of {}, and {} left {}; it binds evictions, not a rollout: a drain waits",
         budget.name,
         budget.demands,
         budget.target,
-        budget.lowest,
-        human(budget.after)
+        if budget.lowest == 1 {
+            "1 was".to_owned()
+        } else {
+            format!("{} were", budget.lowest)
+        },
+        after(budget.after)
     )
 }
 
@@ -495,29 +521,42 @@ pub(super) fn failed_told(failed: &FailedStep) -> (Tone, Vec<String>) {
     };
     let told = match (&failed.ending, &failed.aborted) {
         (Ending::Unwound { .. }, _) => vec![format!("→ unwound, {}", as_before(&failed.differs))],
-        (Ending::Held { .. }, Some(Ending::Unwound { .. })) => {
-            let stand: Vec<String> = failed
-                .standings
-                .iter()
-                .map(|standing| {
-                    let (_, version, _) = stands(standing);
-                    format!("{} on {version}", standing.target)
-                })
-                .collect();
-            vec![
-                format!("→ held, with {}", word::list(&stand)),
-                format!("→ after an abort: unwound, {}", as_before(&failed.differs)),
-            ]
-        }
+        (Ending::Held { .. }, Some(Ending::Unwound { .. })) => vec![format!(
+            "→ held with {}; after an abort: unwound, {}",
+            written_back(failed),
+            as_before(&failed.differs)
+        )],
         (Ending::Held { why }, aborted) => {
             let after = aborted
                 .as_ref()
-                .map_or_else(|| "was not tried".to_owned(), |ending| ended(ending));
+                .map_or_else(|| failed.differs.join("; "), |ending| ended(ending));
             vec![format!("→ held: {why}"), format!("→ after an abort: {after}")]
         }
         (ending, _) => vec![format!("→ {}", ended(ending))],
     };
     (tone, told)
+}
+
+/// Which workloads stood on the version that they go back to when the run was held.
+fn written_back(failed: &FailedStep) -> String {
+    let back: Vec<String> = failed
+        .standings
+        .iter()
+        .filter(|standing| {
+            matches!(
+                standing.on,
+                Stands::Serves { .. } | Stands::Asks { .. } | Stands::Fails { .. }
+            )
+        })
+        .map(|standing| standing.target.to_string())
+        .collect();
+    let all = failed.standings.len();
+    match back.len() {
+        0 => "nothing written back".to_owned(),
+        count if count == all => "all written back".to_owned(),
+        1..=2 => format!("{} written back", word::list(&back)),
+        count => format!("{count} of {all} workloads written back"),
+    }
 }
 
 /// How a run ended, in a few words.
@@ -534,33 +573,30 @@ pub(super) fn ended(ending: &Ending) -> String {
 }
 
 fn crashes(faults: &Faults) -> Vec<Line> {
-    let mut lines = Vec::new();
+    let mut table = Table::new(&["POINTS", "RESULT", "WHILE IT WAS AT"]);
+    let mut lost = Vec::new();
     for (what, crashes) in by_step(faults) {
         let recovered = crashes.iter().filter(|crash| crash.recovers()).count();
-        let all = crashes.len();
-        let (kind, icon) = if recovered == all {
-            (LineKind::Good, "✓")
+        let (kind, result) = if recovered == crashes.len() {
+            (LineKind::Good, "✓ same end")
         } else {
-            (LineKind::Bad, "✗")
+            (LineKind::Bad, "✗ another end")
         };
-        lines.push(Line::new(kind, format!("{icon} {what}")));
-        let told = format!("    {recovered} of {all} points: {}", recovery(&crashes));
-        lines.push(Line::new(LineKind::Text, told));
-        for crash in crashes.iter().filter(|crash| !crash.recovers()) {
-            let told = crash_told(crash);
-            lines.push(Line::new(LineKind::Bad, format!("    ✗ {told}")));
-        }
+        let points = format!("{recovered} of {}", crashes.len());
+        table.row(kind, [points.as_str(), result, what]);
+        lost.extend(crashes.into_iter().filter(|crash| !crash.recovers()));
+    }
+    let mut lines = table.lines();
+    for crash in lost {
+        lines.push(Line::new(LineKind::Bad, format!("✗ {}", crash_told(crash))));
+    }
+    if !lines.is_empty() {
+        lines.push(Line::new(
+            LineKind::Dim,
+            "at each point another one went on with it; where nothing had begun, nothing was changed",
+        ));
     }
     lines
-}
-
-/// What became of those that recovered.
-fn recovery(crashes: &[&Crash]) -> &'static str {
-    if crashes.iter().any(|crash| crash.ending.is_none()) {
-        "another one brought it to the same end, or nothing had begun"
-    } else {
-        "another one brought it to the same end"
-    }
 }
 
 /// What a crash that did not recover led to.
@@ -572,20 +608,30 @@ pub(super) fn crash_told(crash: &Crash) -> String {
     format!("{}: {ended}; {}", crash.at, crash.differs.join("; "))
 }
 
-/// The crashes by the step that was being worked on, in the order in which they first occur.
+/// The crashes by the steps that were being worked on, in the order in which they first occur; those of the run itself last.
 pub(super) fn by_step(faults: &Faults) -> Vec<(&str, Vec<&Crash>)> {
-    let mut groups: Vec<(Option<&StepId>, &str, Vec<&Crash>)> = Vec::new();
+    let mut groups: Vec<(&StepId, &str, Vec<&Crash>)> = Vec::new();
     for crash in &faults.crashes {
-        let step = crash.step.as_ref();
-        match groups.iter_mut().find(|(of, ..)| *of == step) {
-            Some((_, _, crashes)) => crashes.push(crash),
-            None => groups.push((step, &crash.what, vec![crash])),
+        for (step, what) in &crash.steps {
+            match groups.iter_mut().find(|(of, ..)| *of == step) {
+                Some((_, _, crashes)) => crashes.push(crash),
+                None => groups.push((step, what, vec![crash])),
+            }
         }
     }
-    groups
+    let itself: Vec<&Crash> = faults
+        .crashes
+        .iter()
+        .filter(|crash| crash.steps.is_empty())
+        .collect();
+    let mut told: Vec<(&str, Vec<&Crash>)> = groups
         .into_iter()
         .map(|(_, what, crashes)| (what, crashes))
-        .collect()
+        .collect();
+    if !itself.is_empty() {
+        told.push(("the run itself: its approval, takeover, verdict and end", itself));
+    }
+    told
 }
 
 fn findings(rehearsal: &Rehearsal) -> Vec<Line> {

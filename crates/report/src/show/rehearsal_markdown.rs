@@ -3,7 +3,7 @@
 use super::finding::findings_markdown;
 use super::rehearsal::{
     block_head, budget_sentence, by_step, copied, crash_told, failed_told, faults_sentence, known_from,
-    lasting, lowest, outcome, time_sentence, when, why,
+    lasting, lowest, outcome, span, time_sentence, when, why,
 };
 use crate::line::LineKind;
 use crate::rehearsal::{Crash, Faults, PodLane, Rehearsal};
@@ -90,8 +90,8 @@ fn paces(rehearsal: &Rehearsal) -> String {
         let cells = [
             code(&pace.target.to_string()),
             prose(&pace.version),
-            human(pace.starts_after),
-            pace.ready_after.map_or_else(|| "never".to_owned(), human),
+            span(pace.starts_after),
+            pace.ready_after.map_or_else(|| "never".to_owned(), span),
             human(pace.stops_within),
             prose(&known_from(&pace.known_from).1),
         ];
