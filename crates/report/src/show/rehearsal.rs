@@ -235,6 +235,7 @@ fn steps(rehearsal: &Rehearsal) -> Vec<Line> {
         table.row(word::kind(word::state_tone(step.state)), cells);
     }
     let mut lines = table.lines();
+    let told = why(&rehearsal.ending).unwrap_or_default();
     for step in rehearsal
         .steps
         .iter()
@@ -242,7 +243,10 @@ fn steps(rehearsal: &Rehearsal) -> Vec<Line> {
     {
         if let Some(failure) = step.failures.last() {
             let failure = &failure.what;
-            lines.push(Line::new(LineKind::Bad, format!("! {}", word::failure(failure))));
+            // What the head has told already is not told again.
+            if !told.contains(&failure.message) {
+                lines.push(Line::new(LineKind::Bad, format!("! {}", word::failure(failure))));
+            }
             let more = failure.evidence.iter().chain(&failure.hint);
             lines.extend(more.map(|text| Line::new(LineKind::Text, format!("    {text}"))));
         }
@@ -271,15 +275,20 @@ fn lanes_head(rehearsal: &Rehearsal) -> String {
     format!("Pods over time, a column each {}", human(column(rehearsal)))
 }
 
+/// When the last pod or step moved.
+fn end(rehearsal: &Rehearsal) -> SignedDuration {
+    let points = rehearsal.lanes.iter().filter_map(|lane| lane.points.last());
+    let steps = rehearsal.steps.iter().filter_map(|step| step.ended);
+    points
+        .map(|point| point.after)
+        .chain(steps.map(|ended| ended.at.duration_since(rehearsal.began)))
+        .max()
+        .unwrap_or_default()
+}
+
 /// How much time a column stands for, so that all that moved fits.
 fn column(rehearsal: &Rehearsal) -> SignedDuration {
-    let last = rehearsal
-        .lanes
-        .iter()
-        .filter_map(|lane| lane.points.last())
-        .map(|point| point.after.as_secs())
-        .max()
-        .unwrap_or_default();
+    let last = end(rehearsal).as_secs();
     let longest = COLUMN_SECONDS[COLUMN_SECONDS.len() - 1];
     let seconds = COLUMN_SECONDS
         .into_iter()
@@ -290,14 +299,7 @@ fn column(rehearsal: &Rehearsal) -> SignedDuration {
 
 fn lanes(rehearsal: &Rehearsal) -> Vec<Line> {
     let column = column(rehearsal);
-    let last = rehearsal
-        .lanes
-        .iter()
-        .filter_map(|lane| lane.points.last())
-        .map(|point| point.after)
-        .max()
-        .unwrap_or_default();
-    let columns = (last.as_secs() / column.as_secs().max(1) + 2).min(COLUMNS);
+    let columns = (end(rehearsal).as_secs() / column.as_secs().max(1) + 2).min(COLUMNS);
     let width = rehearsal
         .lanes
         .iter()
@@ -463,6 +465,11 @@ fn standings(rehearsal: &Rehearsal) -> Vec<Line> {
     let mut table = Table::new(&["KIND/NAME", "STANDS ON", "AS FAR AS WAS SEEN"]);
     for standing in &rehearsal.standings {
         let (tone, version, how) = stands(standing);
+        // Why it does not serve is told where it happened.
+        let how = match &standing.on {
+            Stands::Fails { .. } => "✗ does not serve".to_owned(),
+            _ => how,
+        };
         table.row(word::kind(tone), [standing.target.to_string(), version, how]);
     }
     let mut lines = table.lines();

@@ -2,6 +2,7 @@
 
 mod page;
 mod plan;
+mod rehearsal;
 mod report;
 mod sample;
 mod whole;
