@@ -108,6 +108,13 @@ impl Cluster {
         cluster
     }
 
+    /// The same, but from now on the user may do this.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        Arc::make_mut(&mut self.options).access = access;
+        self
+    }
+
     /// Takes objects over as they are, with their uids, status and all, as from another cluster. Controllers and kubelets
     /// go on from there. What is of no kind that is served is given back.
     pub fn load(&mut self, objects: impl IntoIterator<Item = Value>) -> Vec<Value> {

@@ -1,0 +1,235 @@
+//! A plan rehearsed on a copy of a staged cluster: what stands in its way there, and what is said of what cannot be read.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's support code fails the test where it cannot go on"
+)]
+
+use astern_app::planning::{self, Asked, Evidence, Name};
+use astern_journal::MemoryVault;
+use astern_kubernetes::connect::Connection;
+use astern_kubernetes::look;
+use astern_model::finding::Allowances;
+use astern_model::platform::Platform;
+use astern_model::policy::Acceptor;
+use astern_plan::Selector;
+use astern_port::clock::Clock;
+use astern_rehearsal::{Piece, SERVER, Stage, on_paused_time};
+use astern_report::Rehearsal;
+use astern_report::rehearsal::KnownFrom;
+use astern_report::report::Ending;
+use astern_sandbox::{Access, Cluster, Rule, Scenario};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// `web` v1 needs three CPUs a pod; v2, which crashes since two minutes, needs nearly none, and meanwhile somebody else
+/// moved onto the node.
+const SCENARIO: &str = r#"
+says: v2 crashes, and v1 is large
+nodes: [node-1]
+behaviours:
+  rules:
+    - when: {image: "web:v2"}
+      behaviour: {crash: {after: 1s, code: 1}, ready: never}
+history:
+  - ago: 48h
+    objects:
+      - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+      - {apiVersion: v1, kind: Namespace, metadata: {name: other}}
+      - apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: web, namespace: shop}
+        spec:
+          replicas: 1
+          strategy: {type: Recreate}
+          selector: {matchLabels: {app: web}}
+          template:
+            metadata: {labels: {app: web}}
+            spec:
+              terminationGracePeriodSeconds: 4
+              containers:
+                - name: web
+                  image: "web:v1"
+                  resources: {requests: {cpu: "3"}}
+                  readinessProbe: {httpGet: {path: /, port: 80}, initialDelaySeconds: 6, periodSeconds: 5}
+  - ago: 2m
+    patch:
+      - object: {apiVersion: apps/v1, kind: Deployment, namespace: shop, name: web}
+        with:
+          spec:
+            template:
+              spec: {containers: [{name: web, image: "web:v2", resources: {requests: {cpu: 100m}}}]}
+  - ago: 1m
+    objects:
+      - apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: big, namespace: other}
+        spec:
+          replicas: 1
+          selector: {matchLabels: {app: big}}
+          template:
+            metadata: {labels: {app: big}}
+            spec: {containers: [{name: big, image: "big:v1", resources: {requests: {cpu: "BIG"}}}]}
+"#;
+
+fn now() -> Timestamp {
+    "2026-01-01T12:00:00Z".parse().unwrap()
+}
+
+/// The cluster that is copied, with somebody else on its node who needs so many CPUs, and without the right to list these.
+fn staged(others_cpus: &str, unread: &[(&str, &str)]) -> Cluster {
+    staged_from(SCENARIO, others_cpus, unread)
+}
+
+fn staged_from(scenario: &str, others_cpus: &str, unread: &[(&str, &str)]) -> Cluster {
+    let text = scenario.replace("BIG", others_cpus);
+    let files = |_: &str| Ok(text.clone());
+    let scenario = Scenario::read("large.yaml", &files).unwrap();
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    let access = Access {
+        except: unread
+            .iter()
+            .map(|(resource, namespace)| Rule {
+                verbs: words(&["get", "list"]),
+                groups: words(&["*"]),
+                resources: words(&[resource]),
+                namespaces: words(&[namespace]),
+            })
+            .collect(),
+        ..Access::default()
+    };
+    scenario.stage(7, now(), &files).unwrap().with_access(access)
+}
+
+/// What is rehearsed: the plan of all of `shop`, and its copy.
+async fn piece(cluster: Cluster) -> Piece {
+    piece_of(cluster, Vec::new()).await
+}
+
+async fn piece_of(cluster: Cluster, to: Vec<(Name, Selector)>) -> Piece {
+    let stage = Stage::new(cluster, now(), MemoryVault::default());
+    let world = stage.world();
+    let mut platform = Platform::of_namespace("shop");
+    platform.soak = SignedDuration::from_secs(10);
+    let asked = Asked {
+        only: Vec::new(),
+        to,
+        overrides: BTreeSet::new(),
+        acceptor: Acceptor::Person,
+        on_failure: None,
+    };
+    let allow = Allowances::of(&platform.policy);
+    let prepared = planning::roll_back(&world, &platform, &asked, &allow, Evidence::Leave)
+        .await
+        .unwrap();
+    let client = kube::Client::new(stage.service.clone(), "shop");
+    let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
+    let read = look::dump(&connection, "shop").await.unwrap();
+    let at = Clock::now(&stage.clock);
+    let copy = astern_rehearsal::copy(read, "shop", &prepared.inventory.cluster, at).unwrap();
+    Piece {
+        copy,
+        checked: prepared.checked,
+        inventory: prepared.inventory,
+        platform,
+        allow,
+    }
+}
+
+async fn rehearsed(piece: Piece) -> Rehearsal {
+    on_paused_time(piece, false).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_without_room_beside_those_of_other_namespaces_is_told_with_what_it_lacks() {
+    let rehearsal = rehearsed(piece(staged("6", &[])).await).await;
+    assert!(
+        matches!(rehearsal.ending, Ending::Held { .. }),
+        "{:?}",
+        rehearsal.ending
+    );
+    let [block] = rehearsal.blocks.as_slice() else {
+        panic!("{:?}", rehearsal.blocks)
+    };
+    assert_eq!(block.reason, "FailedScheduling");
+    assert_eq!(block.what, "0/1 nodes are available: 1 Insufficient cpu");
+    assert_eq!(block.target.as_ref().unwrap().to_string(), "deployment/web");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_pods_of_other_namespaces_cannot_be_read_room_counts_without_them_and_that_is_said() {
+    let piece = piece(staged("6", &[("pods", "")])).await;
+    let rehearsal = rehearsed(piece).await;
+    assert_eq!(rehearsal.ending, Ending::Restored);
+    let missing = &rehearsal.copy.missing;
+    assert!(
+        missing.len() == 1 && missing[0].ends_with("room on nodes counts this namespace's pods only"),
+        "{missing:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_right_to_read_what_pods_are_made_with_the_rehearsal_goes_on_and_says_so() {
+    let unread = [
+        ("nodes", ""),
+        ("serviceaccounts", "shop"),
+        ("secrets", "shop"),
+        ("priorityclasses", ""),
+    ];
+    let rehearsal = rehearsed(piece(staged("1", &unread)).await).await;
+    assert_eq!(rehearsal.ending, Ending::Restored, "{rehearsal:#?}");
+    let said = |resource: &str| {
+        let begin = format!("{resource} could not be read");
+        rehearsal
+            .copy
+            .missing
+            .iter()
+            .any(|missing| missing.starts_with(&begin))
+    };
+    for (resource, _) in unread {
+        assert!(said(resource), "{resource}: {:?}", rehearsal.copy.missing);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn times_come_from_the_probes_where_no_pod_tells_and_the_same_piece_gives_the_same_rehearsal() {
+    let piece = piece(staged("1", &[])).await;
+    let first = rehearsed(piece.clone()).await;
+    let [good, bad] = first.paces.as_slice() else {
+        panic!("{:?}", first.paces)
+    };
+    assert_eq!(
+        (good.version.as_str(), &good.known_from),
+        ("v1", &KnownFrom::Probes)
+    );
+    assert_eq!(good.ready_after, Some(SignedDuration::from_secs(11)));
+    assert_eq!((bad.version.as_str(), bad.ready_after), ("v2", None));
+    // Two seconds to start and eleven to be ready: the crashed pod leaves at once.
+    let took = first.restored_after.unwrap();
+    assert!((13..=15).contains(&took.as_secs()), "{took:#}");
+    assert!(first.restores());
+    let told = |rehearsal: &Rehearsal| serde_json::to_value(rehearsal).unwrap();
+    let second = rehearsed(piece).await;
+    assert_eq!(told(&first), told(&second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_that_the_rollout_goes_below_is_told_and_does_not_hold_it() {
+    let serving = SCENARIO.replace("crash: {after: 1s, code: 1}, ready: never", "ready: {after: 1s}");
+    let to_v1 = vec![(Name::parse("web").unwrap(), Selector::Revision(1))];
+    let mut piece = piece_of(staged_from(&serving, "1", &[]), to_v1).await;
+    piece.copy.budgets = vec![json!({
+        "metadata": {"name": "web"},
+        "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        "status": {"desiredHealthy": 1},
+    })];
+    let rehearsal = rehearsed(piece).await;
+    assert_eq!(rehearsal.ending, Ending::Restored);
+    let [budget] = rehearsal.budgets.as_slice() else {
+        panic!("{:?}", rehearsal.budgets)
+    };
+    assert_eq!(
+        (budget.name.as_str(), budget.demands, budget.lowest),
+        ("web", 1, 0)
+    );
+}
