@@ -85,10 +85,10 @@ pub(crate) enum Command {
     Plan(Choose),
     /// Assess, plan, check, ask, carry out, validate, report
     Rollback(Rollback),
+    /// Carry out a plan file on a copy of the namespace in memory; changes nothing
+    Rehearse(Rehearse),
     /// Carry out a plan file
     Run(RunPlan),
-    /// Carry a plan out on a copy of the namespace in memory, and say what happened; changes nothing
-    Rehearse(Rehearse),
     /// List the runs that the journal knows
     Runs,
     /// Show a run as it goes on, and come back to one that goes on without you

@@ -536,7 +536,7 @@ pub(super) fn failed_told(failed: &FailedStep) -> (Tone, Vec<String>) {
         (Ending::Held { why }, aborted) => {
             let after = aborted
                 .as_ref()
-                .map_or_else(|| failed.differs.join("; "), |ending| ended(ending));
+                .map_or_else(|| failed.differs.join("; "), ended);
             vec![format!("→ held: {why}"), format!("→ after an abort: {after}")]
         }
         (ending, _) => vec![format!("→ {}", ended(ending))],
