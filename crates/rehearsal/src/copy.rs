@@ -1,15 +1,15 @@
-//! From what was read of a namespace to a cluster that goes on from there. Owns what a copy needs that could not be read:
-//! it is as blind as whoever read, and what pods cannot be made without is put in its place, and said.
+//! From what was read of a namespace to a cluster that goes on from there. Owns what a copy needs that was not read: what
+//! pods cannot be made without is put in its place, and what follows from a missing right is said.
 
 use crate::pace::{Paces, paces};
 use astern_kubernetes::look::{Dump, Unread};
 use astern_model::target::Cluster as Identity;
 use astern_report::rehearsal::Copied;
 use astern_sandbox::dump::DumpError;
-use astern_sandbox::{Access, Cluster, Options, Rule, dump};
+use astern_sandbox::{Cluster, Options, dump};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A copy of a namespace, at the moment when it was read.
 #[derive(Clone, Debug)]
@@ -43,22 +43,20 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
         objects: objects.len() as u64,
         pods: in_namespace("Pod"),
         nodes,
-        missing: unread.iter().filter_map(follows).collect(),
+        missing: unread.iter().map(follows).collect(),
     };
     let budgets = objects
         .iter()
         .filter(|object| object["kind"] == "PodDisruptionBudget")
         .cloned()
         .collect();
-    let stand_ins = stand_ins(&objects, &unread, namespace);
-    objects.extend(stand_ins);
+    let mut added = stand_ins(&objects, namespace);
+    added.extend(roomy_nodes(&objects));
+    objects.extend(added);
+    objects.iter_mut().for_each(set_free);
     let options = Options {
         version: of.version.clone(),
         user: of.user.clone(),
-        access: Access {
-            except: unread.iter().map(blind).collect(),
-            ..Access::default()
-        },
         behaviours: paces.behaviours.clone(),
         ..Options::default()
     };
@@ -71,44 +69,35 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
     })
 }
 
-/// The sandbox's user may not read either what could not be read.
-fn blind(unread: &Unread) -> Rule {
-    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
-    Rule {
-        verbs: words(&["get", "list", "watch"]),
-        groups: words(&[unread.group]),
-        resources: words(&[unread.resource]),
-        // A namespace and what belongs to none is asked for without one.
-        namespaces: match (&unread.namespace, unread.resource) {
-            (Some(namespace), resource) if resource != "namespaces" => words(&[namespace]),
-            _ => words(&[""]),
-        },
-    }
-}
-
-/// What follows for the rehearsal from something that could not be read; nothing where that is of no consequence.
-fn follows(unread: &Unread) -> Option<String> {
+/// What follows for the rehearsal from something that could not be read.
+fn follows(unread: &Unread) -> String {
     let Unread { resource, why, .. } = unread;
     let so = match (*resource, &unread.namespace) {
-        ("pods", None) => "room on nodes counts this namespace's pods only",
-        ("nodes", _) => "nodes are taken to be of 8 CPUs and 32 GiB, so whether pods find room is not known",
+        ("pods", None) => "room on nodes counts without other namespaces' pods",
+        ("nodes", _) => "nodes are taken to have room for all",
         ("resourcequotas", _) => "quotas do not stand in the way here, and may there",
         ("limitranges", _) => "what LimitRanges add to pods is not known",
         ("poddisruptionbudgets", _) => "disruption budgets are not told",
         ("horizontalpodautoscalers", _) => "autoscalers are not told",
-        ("priorityclasses" | "serviceaccounts", _) => "those that pods name are taken to be there",
-        ("configmaps" | "secrets", _) => "whether those that pods name are there is not known",
-        // By the other sign of a cluster it is known all the same.
-        ("namespaces", _) => return None,
-        _ => "the copy does without",
+        _ => "claims are made anew, and count against quotas as such",
     };
-    Some(format!("{resource} could not be read ({why}): {so}"))
+    format!("{resource} could not be read ({why}): {so}")
 }
 
-/// Service accounts and priority classes without which no pod can be made: those that templates name, where they could not
-/// be read.
-fn stand_ins(objects: &[Value], unread: &[Unread], namespace: &str) -> Vec<Value> {
-    let missing = |resource: &str| unread.iter().any(|unread| unread.resource == resource);
+/// Kinds that are not copied, and whose pods would go with them.
+const OWNERS_LEFT_BEHIND: [&str; 3] = ["Job", "CronJob", "ReplicationController"];
+
+/// Whoever belongs to what was left behind belongs to nobody here, or it would be collected.
+fn set_free(object: &mut Value) {
+    let owners = object.pointer_mut("/metadata/ownerReferences");
+    if let Some(owners) = owners.and_then(Value::as_array_mut) {
+        owners.retain(|owner| !OWNERS_LEFT_BEHIND.iter().any(|kind| owner["kind"] == *kind));
+    }
+}
+
+/// The service accounts and priority classes that pods name, without which none can be made. Whether they are there is
+/// the gate's question, and it has asked the real cluster.
+fn stand_ins(objects: &[Value], namespace: &str) -> Vec<Value> {
     let specs = || {
         objects
             .iter()
@@ -118,31 +107,95 @@ fn stand_ins(objects: &[Value], unread: &[Unread], namespace: &str) -> Vec<Value
                 _ => object.pointer("/spec/template/spec"),
             })
     };
-    let mut stand_ins: BTreeMap<(&str, String), Value> = BTreeMap::new();
-    if missing("serviceaccounts") {
-        let named = specs().filter_map(|spec| spec["serviceAccountName"].as_str());
-        for name in named.chain(["default"]) {
-            let account = json!({
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": {"name": name, "namespace": namespace},
-            });
-            stand_ins.insert(("ServiceAccount", name.to_owned()), account);
-        }
+    let mut stand_ins: BTreeMap<(&str, &str), Value> = BTreeMap::new();
+    let accounts = specs().filter_map(|spec| spec["serviceAccountName"].as_str());
+    for name in accounts.chain(["default"]) {
+        let account = json!({
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name, "namespace": namespace},
+        });
+        stand_ins.insert(("ServiceAccount", name), account);
     }
-    if missing("priorityclasses") {
-        for spec in specs() {
-            let Some(name) = spec["priorityClassName"].as_str() else {
-                continue;
-            };
+    for spec in specs() {
+        let Some(name) = spec["priorityClassName"].as_str() else {
+            continue;
+        };
+        // A pod knows its priority, a template only the class.
+        let priority = spec["priority"].as_i64();
+        let known = stand_ins.get(&("PriorityClass", name));
+        if known.is_none() || priority.is_some() {
             let class = json!({
                 "apiVersion": "scheduling.k8s.io/v1",
                 "kind": "PriorityClass",
                 "metadata": {"name": name},
-                "value": spec["priority"].as_i64().unwrap_or_default(),
+                "value": priority.unwrap_or_default(),
             });
-            stand_ins.insert(("PriorityClass", name.to_owned()), class);
+            stand_ins.insert(("PriorityClass", name), class);
         }
     }
     stand_ins.into_values().collect()
+}
+
+/// The nodes that pods are on and that could not be read: nothing is known of them, so nothing there is in the way.
+fn roomy_nodes(objects: &[Value]) -> Vec<Value> {
+    let described: BTreeSet<&str> = objects
+        .iter()
+        .filter(|object| object["kind"] == "Node")
+        .filter_map(|node| node["metadata"]["name"].as_str())
+        .collect();
+    let named: BTreeSet<&str> = objects
+        .iter()
+        .filter_map(|object| object["spec"]["nodeName"].as_str())
+        .collect();
+    let amounts = json!({"cpu": "100k", "memory": "1Pi", "pods": "100k"});
+    named
+        .difference(&described)
+        .map(|name| {
+            json!({
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}},
+                "spec": {},
+                "status": {
+                    "capacity": amounts,
+                    "allocatable": amounts,
+                    "conditions": [{"type": "Ready", "status": "True"}],
+                },
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pods_cannot_be_made_without_is_there_under_the_names_that_they_use() {
+        let pod = json!({"kind": "Pod", "spec": {
+            "serviceAccountName": "web", "priorityClassName": "high", "priority": 1000,
+        }});
+        let revision =
+            json!({"kind": "ReplicaSet", "spec": {"template": {"spec": {"priorityClassName": "high"}}}});
+        let made = stand_ins(&[pod, revision], "shop");
+        let told: Vec<(&Value, &Value)> = made
+            .iter()
+            .map(|made| (&made["metadata"]["name"], &made["value"]))
+            .collect();
+        let (high, default, web) = (json!("high"), json!("default"), json!("web"));
+        let (priority, none) = (json!(1000), Value::Null);
+        assert_eq!(told, [(&high, &priority), (&default, &none), (&web, &none)]);
+    }
+
+    #[test]
+    fn a_pod_of_a_job_stays_although_its_job_is_not_copied() {
+        let owned = |kind: &str| json!({"metadata": {"ownerReferences": [{"kind": kind, "name": "a"}]}});
+        for (kind, left) in [("Job", 0), ("ReplicaSet", 1)] {
+            let mut pod = owned(kind);
+            set_free(&mut pod);
+            let owners = pod["metadata"]["ownerReferences"].as_array().unwrap();
+            assert_eq!(owners.len(), left, "{kind}");
+        }
+    }
 }

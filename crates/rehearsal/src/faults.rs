@@ -121,7 +121,7 @@ async fn crashing(
 /// Another one goes on with a run whose holder is dead; none where there is no run.
 async fn go_on(scene: &Scene, take: &Take) -> Result<Option<Ending>, RunError> {
     // Whoever resumes is another process, which remembers nothing of the first one.
-    let world = take.stage.world();
+    let world = scene.world(&take.stage);
     let mut tries = 0;
     loop {
         tries += 1;

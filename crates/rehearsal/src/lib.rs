@@ -4,6 +4,7 @@
 //! On a runtime whose time is paused, an hour of cluster life takes milliseconds: time jumps to whatever is waited for
 //! next, once everybody waits.
 
+mod answered;
 mod clock;
 mod copy;
 mod faults;

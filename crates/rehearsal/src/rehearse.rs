@@ -2,6 +2,7 @@
 //! what is run and what is made of it; the copy, the faults and the watching are others'.
 
 use crate::Stage;
+use crate::answered::Answered;
 use crate::copy::Copy;
 use crate::faults;
 use crate::pods::{PodWatch, Wanted, budgets};
@@ -20,6 +21,7 @@ use astern_model::id::RunId;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
+use astern_model::question::Answers;
 use astern_model::record::Holder;
 use astern_model::step::{Spec, workload};
 use astern_model::verdict::Verdict;
@@ -48,6 +50,8 @@ pub struct Piece {
     pub checked: CheckedPlan,
     /// What the gate looked at.
     pub inventory: Inventory,
+    /// What the real cluster answered.
+    pub answers: Answers,
     /// The platform, with its thresholds.
     pub platform: Platform,
     /// What was settled beforehand.
@@ -128,6 +132,7 @@ pub(crate) struct Plain {
 /// Everything that each take begins with.
 pub(crate) struct Scene {
     piece: Piece,
+    answers: Arc<Answers>,
     pub(crate) run: RunId,
 }
 
@@ -147,6 +152,7 @@ impl Scene {
             .collect();
         piece.allow.accept_revert.extend(owners);
         Self {
+            answers: Arc::new(std::mem::take(&mut piece.answers)),
             piece,
             run: RunId::from(RUN),
         }
@@ -159,8 +165,19 @@ impl Scene {
     pub(crate) fn take(&self) -> Take {
         let copy = &self.piece.copy;
         let stage = Stage::new(copy.cluster.clone(), copy.made_of.at, MemoryVault::default());
-        let world = stage.world();
+        let world = self.world(&stage);
         Take { stage, world }
+    }
+
+    /// What another process sees of a stage.
+    pub(crate) fn world(&self, stage: &Stage) -> World {
+        let mut world = stage.world();
+        world.look = Arc::new(Answered {
+            look: world.look,
+            cluster: self.piece.inventory.cluster.clone(),
+            answers: self.answers.clone(),
+        });
+        world
     }
 
     /// How the workloads of a take stand now.

@@ -8,9 +8,6 @@ use serde_json::{Value, json};
 pub struct Access {
     /// A request is allowed when one of these says so.
     pub rules: Vec<Rule>,
-    /// … and none of these names it. Reviews of rules do not tell it.
-    #[serde(default)]
-    pub except: Vec<Rule>,
 }
 
 /// What is allowed. A `*` means all.
@@ -36,20 +33,18 @@ impl Default for Access {
                 resources: all(),
                 namespaces: all(),
             }],
-            except: Vec::new(),
         }
     }
 }
 
 impl Access {
     pub(crate) fn allows(&self, verb: &str, group: &str, resource: &str, namespace: &str) -> bool {
-        let names = |rule: &Rule| {
+        self.rules.iter().any(|rule| {
             has(&rule.verbs, verb)
                 && has(&rule.groups, group)
                 && has(&rule.resources, resource)
                 && has(&rule.namespaces, namespace)
-        };
-        self.rules.iter().any(names) && !self.except.iter().any(names)
+        })
     }
 
     /// The rules that hold in a namespace, as a review tells them.
@@ -64,26 +59,4 @@ impl Access {
 
 fn has(list: &[String], wanted: &str) -> bool {
     list.iter().any(|each| each == "*" || each == wanted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_excepted_is_refused_although_all_is_allowed() {
-        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect();
-        let access = Access {
-            except: vec![Rule {
-                verbs: words(&["get", "list", "watch"]),
-                groups: words(&[""]),
-                resources: words(&["secrets"]),
-                namespaces: words(&["shop"]),
-            }],
-            ..Access::default()
-        };
-        assert!(!access.allows("list", "", "secrets", "shop"));
-        assert!(access.allows("create", "", "secrets", "shop"));
-        assert!(access.allows("list", "", "secrets", "other"));
-    }
 }

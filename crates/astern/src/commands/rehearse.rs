@@ -49,6 +49,7 @@ pub(crate) async fn rehearse(
         copy,
         checked: prepared.checked,
         inventory: prepared.inventory,
+        answers: prepared.answers,
         platform: wired.platform.clone(),
         allow,
     };

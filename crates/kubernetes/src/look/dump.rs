@@ -1,25 +1,11 @@
 //! A namespace as it stands, object by object, for a copy of it: what its controllers, quotas and scheduler go by. Only
-//! reads. Owns which kinds those are and what of each is left out: values of ConfigMaps and Secrets are passed over while
-//! reading, and pods of other namespaces are kept as the room that they take.
+//! lists. Owns which kinds those are; content of ConfigMaps and Secrets is not among them, and pods of other namespaces are
+//! kept as the room that they take.
 
-use super::IN_FLIGHT;
-use super::fetch::{Collection, Part, get, list};
+use super::fetch::{Collection, Part, list};
 use crate::connect::Connection;
-use crate::failure::{Attempt, Verb};
-use astern_model::failure::{Failure, FailureClass};
-use futures::StreamExt as _;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
-
-/// Secrets that no pod consumes and that are large: Helm's memory and this program's own.
-const NOT_CONSUMED: [&str; 4] = [
-    "helm.sh/release.v1",
-    "astern.dev/journal",
-    "astern.dev/saved",
-    "astern.dev/vault-key",
-];
+use astern_model::failure::Failure;
+use serde_json::{Value, json};
 
 /// A namespace's objects, with what of its cluster decides where pods go.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +19,6 @@ pub struct Dump {
 /// A resource that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// The API group; empty for the core one.
-    pub group: &'static str,
     /// Its plural.
     pub resource: &'static str,
     /// The namespace; none for all of the cluster.
@@ -94,7 +78,7 @@ const fn wanted(
 use Place::{Cluster as InCluster, Namespace as InNamespace};
 
 /// What is copied whole. Of workloads it matters who manages which field.
-const KINDS: [Kind; 18] = [
+const KINDS: [Kind; 12] = [
     apps("Deployment", "deployments", whole),
     apps("StatefulSet", "statefulsets", whole),
     apps("DaemonSet", "daemonsets", whole),
@@ -108,8 +92,6 @@ const KINDS: [Kind; 18] = [
         needed: true,
         ..wanted("", "v1", "Pod", "pods", InNamespace)
     },
-    wanted("", "v1", "Service", "services", InNamespace),
-    wanted("", "v1", "ServiceAccount", "serviceaccounts", InNamespace),
     wanted(
         "",
         "v1",
@@ -119,15 +101,6 @@ const KINDS: [Kind; 18] = [
     ),
     wanted("", "v1", "ResourceQuota", "resourcequotas", InNamespace),
     wanted("", "v1", "LimitRange", "limitranges", InNamespace),
-    wanted(
-        "",
-        "v1",
-        "ReplicationController",
-        "replicationcontrollers",
-        InNamespace,
-    ),
-    wanted("batch", "v1", "Job", "jobs", InNamespace),
-    wanted("batch", "v1", "CronJob", "cronjobs", InNamespace),
     wanted(
         "autoscaling",
         "v2",
@@ -143,13 +116,6 @@ const KINDS: [Kind; 18] = [
         InNamespace,
     ),
     wanted("", "v1", "Node", "nodes", InCluster),
-    wanted(
-        "scheduling.k8s.io",
-        "v1",
-        "PriorityClass",
-        "priorityclasses",
-        InCluster,
-    ),
 ];
 
 impl Kind {
@@ -173,7 +139,6 @@ impl Kind {
 
     fn unread(&self, namespace: &str, failure: Failure) -> Unread {
         Unread {
-            group: self.group,
             resource: self.plural,
             namespace: (self.place == Place::Namespace).then(|| namespace.to_owned()),
             why: failure.message,
@@ -181,29 +146,18 @@ impl Kind {
     }
 }
 
-/// Reads a namespace: two dozen requests side by side, more only where a list has more than one page.
+/// Reads a namespace: a dozen lists side by side, more requests only where one has more than one page.
 ///
 /// # Errors
 /// When workloads, their revisions or their pods cannot be listed.
 pub async fn dump(connection: &Connection, namespace: &str) -> Result<Dump, Failure> {
     let client = &connection.client;
-    let lists: Vec<_> = KINDS
-        .iter()
-        .map(|kind| async move {
-            let read = list(client, &kind.collection(namespace), Part::Whole, kind.keep).await;
-            (kind, read.map(|listed| listed.items))
-        })
-        .collect();
-    let lists = futures::stream::iter(lists)
-        .buffered(IN_FLIGHT)
-        .collect::<Vec<_>>();
-    let (lists, configs, secrets, elsewhere, namespaces) = futures::join!(
-        lists,
-        content(connection, namespace, "configmaps"),
-        content(connection, namespace, "secrets"),
-        elsewhere(connection, namespace),
-        namespaces(connection, namespace),
-    );
+    let lists = KINDS.iter().map(|kind| async move {
+        let read = list(client, &kind.collection(namespace), Part::Whole, kind.keep).await;
+        (kind, read.map(|listed| listed.items))
+    });
+    let (lists, elsewhere) =
+        futures::join!(futures::future::join_all(lists), elsewhere(connection, namespace));
     let mut dump = Dump::default();
     for (kind, read) in lists {
         match read {
@@ -216,17 +170,9 @@ pub async fn dump(connection: &Connection, namespace: &str) -> Result<Dump, Fail
             Err(failure) => dump.unread.push(kind.unread(namespace, failure)),
         }
     }
-    for read in [configs, secrets, elsewhere] {
-        match read {
-            Ok(objects) => dump.objects.extend(objects),
-            Err(unread) => dump.unread.push(unread),
-        }
-    }
-    for read in namespaces {
-        match read {
-            Ok(object) => dump.objects.extend(object),
-            Err(unread) => dump.unread.push(unread),
-        }
+    match elsewhere {
+        Ok(pods) => dump.objects.extend(pods),
+        Err(unread) => dump.unread.push(unread),
     }
     Ok(dump)
 }
@@ -242,77 +188,6 @@ fn whole(object: Value) -> Value {
     object
 }
 
-/// A ConfigMap or Secret without its values, and without annotations: what `kubectl apply` remembers holds them too.
-#[derive(Deserialize)]
-struct Content {
-    metadata: ContentMetadata,
-    #[serde(rename = "type")]
-    of_type: Option<String>,
-    data: Option<BTreeMap<String, IgnoredAny>>,
-    #[serde(rename = "binaryData")]
-    binary_data: Option<BTreeMap<String, IgnoredAny>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ContentMetadata {
-    name: String,
-    namespace: String,
-    uid: String,
-    creation_timestamp: Value,
-    #[serde(default)]
-    labels: Value,
-}
-
-impl Content {
-    fn keys(self, kind: &str) -> Value {
-        let keys = |data: Option<BTreeMap<String, IgnoredAny>>| {
-            let keys = data.into_iter().flatten().map(|(key, _)| (key, Value::from("")));
-            Value::Object(keys.collect::<Map<_, _>>())
-        };
-        let metadata = json!({
-            "name": self.metadata.name,
-            "namespace": self.metadata.namespace,
-            "uid": self.metadata.uid,
-            "creationTimestamp": self.metadata.creation_timestamp,
-            "labels": self.metadata.labels,
-        });
-        let mut object = json!({"metadata": metadata, "data": keys(self.data)});
-        if let Some(of_type) = self.of_type {
-            object["type"] = of_type.into();
-        }
-        if self.binary_data.is_some() {
-            object["binaryData"] = keys(self.binary_data);
-        }
-        typed(object, "v1", kind)
-    }
-}
-
-async fn content(
-    connection: &Connection,
-    namespace: &str,
-    resource: &'static str,
-) -> Result<Vec<Value>, Unread> {
-    let all = Collection::namespaced("api/v1", namespace, resource);
-    let (kind, collection) = match resource {
-        "secrets" => {
-            let types = NOT_CONSUMED.map(|one| format!("type!={one}"));
-            ("Secret", all.fields(types.join(",")))
-        }
-        _ => ("ConfigMap", all),
-    };
-    let keep = |content: Content| content.keys(kind);
-    match list(&connection.client, &collection, Part::Whole, keep).await {
-        Ok(listed) => Ok(listed.items),
-        Err(failure) => Err(Unread {
-            group: "",
-            resource,
-            namespace: Some(namespace.to_owned()),
-            why: failure.message,
-        }),
-    }
-}
-
 /// The pods of other namespaces that are on a node, as the room that they take there.
 async fn elsewhere(connection: &Connection, namespace: &str) -> Result<Vec<Value>, Unread> {
     let placed = format!(
@@ -322,7 +197,6 @@ async fn elsewhere(connection: &Connection, namespace: &str) -> Result<Vec<Value
     match list(&connection.client, &pods, Part::Whole, room).await {
         Ok(listed) => Ok(listed.items),
         Err(failure) => Err(Unread {
-            group: "",
             resource: "pods",
             namespace: None,
             why: failure.message,
@@ -364,55 +238,9 @@ fn room(pod: Value) -> Value {
     typed(object, "v1", "Pod")
 }
 
-/// The namespace itself, and the one by whose uid the cluster is known.
-async fn namespaces(connection: &Connection, namespace: &str) -> [Result<Option<Value>, Unread>; 2] {
-    let read = |name: String| async move {
-        let attempt = Attempt::new(Verb::Get, "namespaces", format!("read namespace {name}"));
-        let path = "/api/v1/namespaces";
-        match get(&connection.client, path, &name, Part::Whole, &attempt).await {
-            Ok(found) => {
-                let found = super::round::without_managers(found);
-                Ok(Some(typed(found, "v1", "Namespace")))
-            }
-            Err(failure) if failure.class == FailureClass::Permanent => Ok(None),
-            Err(failure) => Err(Unread {
-                group: "",
-                resource: "namespaces",
-                namespace: Some(name),
-                why: failure.message,
-            }),
-        }
-    };
-    let (own, system) = futures::join!(read(namespace.to_owned()), read("kube-system".to_owned()));
-    [own, system]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_configmaps_and_secrets_the_keys_are_kept_and_no_value() {
-        let secret: Content = serde_json::from_value(json!({
-            "metadata": {
-                "name": "db",
-                "namespace": "shop",
-                "uid": "1",
-                "creationTimestamp": null,
-                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2"},
-            },
-            "type": "Opaque",
-            "data": {"password": "aHVudGVyMg=="},
-        }))
-        .unwrap();
-        let kept = secret.keys("Secret");
-        assert_eq!(kept["data"], json!({"password": ""}));
-        let text = kept.to_string();
-        assert!(
-            !text.contains("hunter2") && !text.contains("aHVudGVyMg"),
-            "{text}"
-        );
-    }
 
     #[test]
     fn a_pod_of_another_namespace_is_kept_as_the_room_it_takes() {

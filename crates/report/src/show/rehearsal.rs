@@ -534,9 +534,7 @@ pub(super) fn failed_told(failed: &FailedStep) -> (Tone, Vec<String>) {
             as_before(&failed.differs)
         )],
         (Ending::Held { why }, aborted) => {
-            let after = aborted
-                .as_ref()
-                .map_or_else(|| failed.differs.join("; "), ended);
+            let after = aborted.as_ref().map_or_else(|| failed.differs.join("; "), ended);
             vec![format!("→ held: {why}"), format!("→ after an abort: {after}")]
         }
         (ending, _) => vec![format!("→ {}", ended(ending))],

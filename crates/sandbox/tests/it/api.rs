@@ -270,7 +270,6 @@ fn what_the_user_may_not_do_is_refused_and_told_by_reviews() {
     let mut sandbox = Sandbox::with(astern_sandbox::Options {
         access: astern_sandbox::Access {
             rules: vec![rule(&["*"], &["namespaces"]), rule(&["get", "list"], &["pods"])],
-            ..astern_sandbox::Access::default()
         },
         ..astern_sandbox::Options::default()
     });

@@ -1,0 +1,70 @@
+//! A copy, looked at with what the real cluster has answered: who one is there, what one may do, what is there beside the
+//! workloads. Owns which questions those are; whatever moves with the run is asked of the copy.
+
+use astern_model::inventory::Inventory;
+use astern_model::question::{Answers, Question};
+use astern_model::target::{Cluster, Target};
+use astern_port::Failure;
+use astern_port::cluster::Look;
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use std::sync::Arc;
+
+/// The copy's look, and what was answered before.
+pub(crate) struct Answered {
+    pub(crate) look: Arc<dyn Look>,
+    pub(crate) cluster: Cluster,
+    pub(crate) answers: Arc<Answers>,
+}
+
+impl Answered {
+    /// The answer of the real cluster holds: rights, objects that are not copied, images on nodes.
+    fn holds(&self, question: &Question) -> bool {
+        let stands = match question {
+            Question::MayI { .. } | Question::Exists { .. } | Question::ImageListed { .. } => true,
+            Question::WriteAccepted { .. }
+            | Question::PodAccepted { .. }
+            | Question::PauseAccepted { .. }
+            | Question::DeleteAccepted { .. }
+            | Question::LockFree { .. } => false,
+        };
+        stands && self.answers.has(question)
+    }
+}
+
+#[async_trait]
+impl Look for Answered {
+    async fn identify(&self, _: &str) -> Result<Cluster, Failure> {
+        Ok(self.cluster.clone())
+    }
+
+    async fn inventory(&self, namespace: &str) -> Result<Inventory, Failure> {
+        let inventory = self.look.inventory(namespace).await?;
+        Ok(Inventory {
+            cluster: self.cluster.clone(),
+            ..inventory
+        })
+    }
+
+    async fn answer(&self, inventory: &Inventory, questions: &[Question]) -> Answers {
+        let (known, open): (Vec<Question>, Vec<Question>) = questions
+            .iter()
+            .cloned()
+            .partition(|question| self.holds(question));
+        let mut answers = self.look.answer(inventory, &open).await;
+        answers.extend(
+            known
+                .into_iter()
+                .map(|question| {
+                    let answer = self.answers.get(&question);
+                    (question, answer)
+                })
+                .collect(),
+        );
+        answers
+    }
+
+    async fn changed(&self, targets: &[Target], within: SignedDuration) -> Result<(), Failure> {
+        self.look.changed(targets, within).await
+    }
+}
