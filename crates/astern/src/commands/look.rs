@@ -138,10 +138,9 @@ pub(crate) async fn plan(
         Format::File(file) => {
             write_private(file, checked.sealed())?;
             console.say_lines(&astern_report::plan_lines(plan, findings, hash));
+            let file = file.display();
             console.say(&format!(
-                "written to {}; run it with: astern run {}",
-                file.display(),
-                file.display()
+                "written to {file}; on a copy first: astern rehearse {file}; for real: astern run {file}"
             ));
             console.data(hash.as_str())?;
         }

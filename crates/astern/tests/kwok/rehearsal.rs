@@ -1,7 +1,7 @@
 //! What a rehearsal says of a plan, that the real run then bears out, and that it leaves no trace on the cluster.
 
 use crate::input::own_user;
-use crate::manifest::{CRASHES, YES, deployment, pod, refused, says};
+use crate::manifest::{CRASHES, YES, crashing, deployment, pod, refused, says};
 use crate::support::{Place, kubeconfig};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -179,6 +179,45 @@ fn with_faults_each_failing_step_is_taken_back_and_each_crash_comes_to_the_same_
         let begun = crash["at"] != "before the approved plan is durable";
         assert_eq!(crash["ending"]["kind"] == "restored", begun, "{crash:#}");
     }
+}
+
+#[test]
+fn what_a_template_refers_to_is_there_on_the_copy_too_and_what_a_job_runs_stays() {
+    let place = Place::new("refers");
+    place.platform("  workloads: [{name: api}]\n");
+    place.kubectl(&[
+        "create",
+        "secret",
+        "generic",
+        "db",
+        "--from-literal=password=hunter2",
+    ]);
+    place.kubectl(&["create", "configmap", "settings", "--from-literal=MODE=on"]);
+    place.put(&json!({
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": { "name": "nightly" },
+        "spec": { "template": {
+            "metadata": { "labels": { "app": "nightly" } },
+            "spec": { "restartPolicy": "Never", "containers": [{ "name": "nightly", "image": "nightly:v1" }] },
+        } },
+    }));
+    let refers = |mut template: Value| {
+        let container = &mut template["spec"]["containers"][0];
+        container["envFrom"] = json!([{ "configMapRef": { "name": "settings" } }]);
+        let key = json!({ "secretKeyRef": { "name": "db", "key": "password" } });
+        container["env"] = json!([{ "name": "PASSWORD", "valueFrom": key }]);
+        template
+    };
+    place.roll_out(&deployment("api", 2, refers(pod("api", "v1"))));
+    place.put(&deployment("api", 2, refers(crashing("api", "v2"))));
+    place.until_it_crashes();
+    plan(&place, &kubeconfig());
+    let done = place
+        .astern(&["rehearse", "plan.json", "--faults", "-o", "json"])
+        .expect(0);
+    assert!(!done.out.contains("hunter2") && !done.err.contains("hunter2"));
+    assert_eq!(done.json()["copy"]["pods"], place.pods().len());
 }
 
 #[test]
