@@ -21,6 +21,7 @@ use astern_sandbox::{Access, Cluster, Rule, Scenario};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// `web` v1 needs three CPUs a pod; v2, which crashes since two minutes, needs nearly none, and meanwhile somebody else
 /// moved onto the node.
@@ -134,13 +135,18 @@ fn without(unread: &[(&str, &str)]) -> Access {
 
 /// What is rehearsed: the plan of all of `shop`, and its copy.
 async fn piece(cluster: Cluster) -> Piece {
-    piece_of(cluster, Vec::new()).await
+    piece_of(cluster, "shop", Vec::new(), &[]).await
 }
 
-async fn piece_of(cluster: Cluster, to: Vec<(Name, Selector)>) -> Piece {
+async fn piece_of(
+    cluster: Cluster,
+    namespace: &'static str,
+    to: Vec<(Name, Selector)>,
+    accept_revert: &[&str],
+) -> Piece {
     let stage = Stage::new(cluster, now(), MemoryVault::default());
     let world = stage.world();
-    let mut platform = Platform::of_namespace("shop");
+    let mut platform = Platform::of_namespace(namespace);
     platform.soak = SignedDuration::from_secs(10);
     let asked = Asked {
         only: Vec::new(),
@@ -149,15 +155,18 @@ async fn piece_of(cluster: Cluster, to: Vec<(Name, Selector)>) -> Piece {
         acceptor: Acceptor::Person,
         on_failure: None,
     };
-    let allow = Allowances::of(&platform.policy);
+    let mut allow = Allowances::of(&platform.policy);
+    allow
+        .accept_revert
+        .extend(accept_revert.iter().map(|owner| (*owner).to_owned()));
     let prepared = planning::roll_back(&world, &platform, &asked, &allow, Evidence::Leave)
         .await
         .unwrap();
-    let client = kube::Client::new(stage.service.clone(), "shop");
+    let client = kube::Client::new(stage.service.clone(), namespace);
     let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
-    let read = look::dump(&connection, "shop").await.unwrap();
+    let read = look::dump(&connection, namespace).await.unwrap();
     let at = Clock::now(&stage.clock);
-    let copy = astern_rehearsal::copy(read, "shop", &prepared.inventory.cluster, at).unwrap();
+    let copy = astern_rehearsal::copy(read, namespace, &prepared.inventory.cluster, at).unwrap();
     Piece {
         copy,
         checked: prepared.checked,
@@ -254,7 +263,7 @@ async fn times_come_from_the_probes_where_no_pod_tells_and_the_same_piece_gives_
 async fn a_budget_that_the_rollout_goes_below_is_told_and_does_not_hold_it() {
     let serving = SCENARIO.replace("crash: {after: 1s, code: 1}, ready: never", "ready: {after: 1s}");
     let to_v1 = vec![(Name::parse("web").unwrap(), Selector::Revision(1))];
-    let mut piece = piece_of(staged_from(&serving, "1", &[]), to_v1).await;
+    let mut piece = piece_of(staged_from(&serving, "1", &[]), "shop", to_v1, &[]).await;
     piece.copy.budgets = vec![json!({
         "metadata": {"name": "web"},
         "spec": {"selector": {"matchLabels": {"app": "web"}}},
@@ -269,4 +278,45 @@ async fn a_budget_that_the_rollout_goes_below_is_told_and_does_not_hold_it() {
         (budget.name.as_str(), budget.demands, budget.lowest),
         ("web", 1, 0)
     );
+}
+
+/// A story of the demo, as it is when somebody begins to look.
+fn told(name: &str) -> Cluster {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let files = |file: &str| std::fs::read_to_string(examples.join(file)).map_err(|error| error.to_string());
+    let scenario = Scenario::read(&format!("scenarios/{name}.yaml"), &files).unwrap();
+    scenario.stage(1, now(), &files).unwrap()
+}
+
+async fn every_fault_ends_as_it_should(name: &str, accept_revert: &[&str], does: &str) {
+    let piece = piece_of(told(name), "vcci-scope3", Vec::new(), accept_revert).await;
+    let rehearsal = on_paused_time(piece, true).await.unwrap();
+    assert!(rehearsal.restores(), "{rehearsal:#?}");
+    assert!(
+        rehearsal.steps.iter().any(|step| step.what.contains(does)),
+        "no step does `{does}`"
+    );
+    let faults = rehearsal.faults.unwrap();
+    assert_eq!(faults.failures.len(), rehearsal.steps.len());
+    for failed in &faults.failures {
+        assert!(failed.unwinds(), "{failed:#?}");
+    }
+    for crash in &faults.crashes {
+        assert!(crash.recovers(), "{crash:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stateful_set_that_waits_for_a_broken_pod_survives_every_fault() {
+    every_fault_ends_as_it_should("stateful-set-stuck", &[], "delete pod/ledger-store-1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_was_accepted_on_the_real_cluster_is_accepted_by_whoever_goes_on() {
+    every_fault_ends_as_it_should(
+        "gitops-owner",
+        &["vcci-scope3"],
+        "put deployment/api-gateway back",
+    )
+    .await;
 }

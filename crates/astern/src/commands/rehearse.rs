@@ -53,6 +53,9 @@ pub(crate) async fn rehearse(
         platform: wired.platform.clone(),
         allow,
     };
+    if arguments.faults {
+        console.say("each fault is rehearsed on a copy of its own; that takes a while");
+    }
     let rehearsal = astern_rehearsal::rehearse(piece, arguments.faults).await?;
     output::print(
         console,

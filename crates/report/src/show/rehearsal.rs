@@ -325,9 +325,12 @@ fn lane(lane: &PodLane, column: SignedDuration, columns: i64, width: usize) -> V
     let picture = |of: fn(&PodPoint) -> u32| -> String {
         (0..columns)
             .map(|at| {
-                // A column shows how it stood at its end; a blink within one is told in words.
-                let end = SignedDuration::from_secs(column.as_secs() * (at + 1));
-                let point = lane.points.iter().rev().find(|point| point.after < end);
+                // A column shows how it stood when it began; a blink within one is told in words.
+                let begins = SignedDuration::from_secs(column.as_secs() * at);
+                let point = match at {
+                    0 => lane.points.first(),
+                    _ => lane.points.iter().rev().find(|point| point.after <= begins),
+                };
                 bar(point.map_or(0, of), most)
             })
             .collect()
