@@ -28,7 +28,7 @@ const ADAPTERS: [&str; 3] = ["astern-journal", "astern-sense", "astern-kubernete
 
 /// Which of our crates each crate may name (design: dependencies point down the table of roles only). A new edge is a
 /// reviewed change of one line here.
-const EDGES: [(&str, &[&[&str]]); 18] = [
+const EDGES: [(&str, &[&[&str]]); 19] = [
     ("astern-model", &[]),
     ("astern-plan", &[&["astern-model"]]),
     // Not the planner: a checker must not inherit its mistake.
@@ -65,6 +65,21 @@ const EDGES: [(&str, &[&[&str]]); 18] = [
     (
         "astern-conformance",
         &[&PURE, &SEAMS, &ADAPTERS, &["astern-exec", "astern-app"]],
+    ),
+    (
+        "astern-sim",
+        &[
+            &PURE,
+            &SEAMS,
+            &ADAPTERS,
+            &[
+                "astern-exec",
+                "astern-app",
+                "astern-sandbox",
+                "astern-rehearsal",
+                "astern-conformance",
+            ],
+        ],
     ),
     ("xtask", &[]),
     ("vcci-scope3-service", &[]),

@@ -1,0 +1,283 @@
+//! The platforms that are simulated: each has run well for two days, and a bad release of it went out minutes ago. Owns
+//! what they are made of; staged once a thread and cloned for every run.
+
+use astern_model::platform::{Member, Platform};
+use astern_model::policy::OnFailure;
+use astern_model::target::{Target, WorkloadKind};
+use astern_sandbox::{
+    Behaviour, BehaviourRule, Behaviours, Cluster, Crash, Moment, Named, Patched, Ready, Scenario, When,
+};
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Where all of it lives.
+pub(crate) const NAMESPACE: &str = "shop";
+/// Long enough for a verdict of several looks; the minutes of a real one would only cost time here.
+const SOAK: SignedDuration = SignedDuration::from_secs(6);
+/// A rollout that does not come on is known as stuck after this.
+const PROGRESS_SECONDS: i64 = 60;
+
+/// Which platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CaseId {
+    /// Four services in two waves.
+    Services,
+    /// An ordered StatefulSet that waits for its broken pod, and a service.
+    Ordered,
+    /// A DaemonSet and a service.
+    Daemon,
+    /// A Deployment that somebody paused in the middle of the bad rollout, and another service.
+    Paused,
+    /// A StatefulSet that replaces pods only when they are deleted.
+    OnDelete,
+}
+
+impl CaseId {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Services,
+        Self::Ordered,
+        Self::Daemon,
+        Self::Paused,
+        Self::OnDelete,
+    ];
+}
+
+/// A platform after its bad release.
+pub(crate) struct Case {
+    pub(crate) cluster: Cluster,
+    pub(crate) platform: Platform,
+    /// Members first, then those that the release did not touch.
+    pub(crate) workloads: Vec<Target>,
+    /// The objects that are asked for, as they were at first, by path.
+    pub(crate) at_first: BTreeMap<String, Value>,
+}
+
+/// When every simulated run begins.
+pub(crate) fn begin() -> Timestamp {
+    Timestamp::from_second(1_767_268_800).unwrap_or_default()
+}
+
+/// The case, from this thread's shelf. `slow`: pods of the good version need some time to become ready.
+pub(crate) fn case(id: CaseId, slow: bool) -> Rc<Case> {
+    thread_local! {
+        static SHELF: RefCell<BTreeMap<(CaseId, bool), Rc<Case>>> = RefCell::default();
+    }
+    SHELF.with_borrow_mut(|shelf| {
+        shelf
+            .entry((id, slow))
+            .or_insert_with(|| Rc::new(staged(id, slow)))
+            .clone()
+    })
+}
+
+impl Case {
+    /// The platform with this policy for failures.
+    pub(crate) fn platform(&self, on_failure: OnFailure) -> Platform {
+        let mut platform = self.platform.clone();
+        platform.policy.on_failure = on_failure;
+        platform
+    }
+}
+
+fn staged(id: CaseId, slow: bool) -> Case {
+    let members = members(id);
+    let mut objects = vec![json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})];
+    for (kind, name, _) in &members {
+        objects.push(workload(*kind, name, id));
+    }
+    // Nobody releases these, and nobody may touch them.
+    objects.push(workload(WorkloadKind::Deployment, "bystander", CaseId::Services));
+    objects.push(json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "settings", "namespace": NAMESPACE}, "data": {"region": "eu"},
+    }));
+    let past = |ago| Moment {
+        ago,
+        apply: Vec::new(),
+        objects: Vec::new(),
+        patch: Vec::new(),
+        delete: Vec::new(),
+    };
+    let mut history = vec![Moment {
+        objects,
+        ..past(SignedDuration::from_hours(48))
+    }];
+    let named = |kind: WorkloadKind, name: &str| Named {
+        api_version: "apps/v1".to_owned(),
+        kind: word(kind).to_owned(),
+        namespace: NAMESPACE.to_owned(),
+        name: name.to_owned(),
+    };
+    let patch = |(kind, name, _): &(WorkloadKind, &str, &[&str])| Patched {
+        object: named(*kind, name),
+        with: json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": format!("{name}:v2")}]}}}}),
+    };
+    history.push(Moment {
+        patch: members.iter().map(patch).collect(),
+        ..past(SignedDuration::from_mins(5))
+    });
+    if id == CaseId::Paused {
+        history.push(Moment {
+            patch: vec![Patched {
+                object: named(WorkloadKind::Deployment, "web"),
+                with: json!({"spec": {"paused": true}}),
+            }],
+            ..past(SignedDuration::from_mins(4))
+        });
+    }
+    if id == CaseId::OnDelete {
+        history.push(Moment {
+            delete: vec![Named {
+                api_version: "v1".to_owned(),
+                kind: "Pod".to_owned(),
+                namespace: NAMESPACE.to_owned(),
+                name: "store-1".to_owned(),
+            }],
+            ..past(SignedDuration::from_mins(4))
+        });
+    }
+    let scenario = Scenario {
+        says: String::new(),
+        base: None,
+        nodes: Vec::new(),
+        behaviours: behaviours(&members, slow),
+        history,
+    };
+    let cluster = scenario
+        .stage(1, begin(), &|file| Err(format!("{file} is no file of this case")))
+        .unwrap_or_else(|error| panic!("BUG: case {id:?} cannot be staged: {error}"));
+    let target = |kind, name: &str| Target {
+        kind,
+        namespace: NAMESPACE.to_owned(),
+        name: name.to_owned(),
+    };
+    let of = |(kind, name, needs): &(WorkloadKind, &str, &[&str])| Member {
+        target: target(*kind, name),
+        depends_on: needs
+            .iter()
+            .map(|name| target(WorkloadKind::Deployment, name))
+            .collect(),
+        probes: Vec::new(),
+    };
+    let mut workloads: Vec<Target> = members
+        .iter()
+        .map(|(kind, name, _)| target(*kind, name))
+        .collect();
+    workloads.push(target(WorkloadKind::Deployment, "bystander"));
+    let platform = Platform {
+        members: members.iter().map(of).collect(),
+        soak: SOAK,
+        ..Platform::of_namespace(NAMESPACE)
+    };
+    let at_first = at_first(&cluster, &workloads);
+    Case {
+        cluster,
+        platform,
+        workloads,
+        at_first,
+    }
+}
+
+fn at_first(cluster: &Cluster, workloads: &[Target]) -> BTreeMap<String, Value> {
+    let mut copy = cluster.clone();
+    let mut paths: Vec<String> = workloads.iter().map(crate::oracle::path_of).collect();
+    paths.push(format!("/api/v1/namespaces/{NAMESPACE}/configmaps/settings"));
+    let read = |path: String| {
+        let request = astern_sandbox::Request {
+            path: path.clone(),
+            ..Default::default()
+        };
+        let astern_sandbox::Answer::Whole(answer) = copy.handle(begin(), &request) else {
+            unreachable!("BUG: nothing here asks for a stream")
+        };
+        (path, serde_json::from_slice(&answer.body).unwrap_or_default())
+    };
+    paths.into_iter().map(read).collect()
+}
+
+/// Kind, name, and the Deployments that must serve first.
+fn members(id: CaseId) -> Vec<(WorkloadKind, &'static str, &'static [&'static str])> {
+    use WorkloadKind::{DaemonSet, Deployment, StatefulSet};
+    match id {
+        CaseId::Services => vec![
+            (Deployment, "engine", &[]),
+            (Deployment, "ingest", &[]),
+            (Deployment, "gateway", &["engine", "ingest"]),
+            (Deployment, "reports", &["engine"]),
+        ],
+        CaseId::Ordered => vec![(StatefulSet, "store", &[]), (Deployment, "web", &[])],
+        CaseId::Daemon => vec![(DaemonSet, "agent", &[]), (Deployment, "web", &[])],
+        CaseId::Paused => vec![(Deployment, "web", &[]), (Deployment, "api", &[])],
+        CaseId::OnDelete => vec![(StatefulSet, "store", &[]), (Deployment, "web", &[])],
+    }
+}
+
+fn behaviours(members: &[(WorkloadKind, &str, &[&str])], slow: bool) -> Behaviours {
+    let crash = Behaviour {
+        crash: Some(Crash {
+            after: SignedDuration::from_secs(1),
+            code: 1,
+        }),
+        ready: Ready::Never,
+        ..Behaviour::default()
+    };
+    let otherwise = Behaviour {
+        ready: Ready::After(if slow {
+            SignedDuration::from_secs(9)
+        } else {
+            SignedDuration::from_millis(500)
+        }),
+        ..Behaviour::default()
+    };
+    let rules = members.iter().map(|(_, name, _)| BehaviourRule {
+        when: When::Image(format!("{name}:v2")),
+        behaviour: crash.clone(),
+    });
+    Behaviours {
+        rules: rules.collect(),
+        otherwise,
+    }
+}
+
+fn workload(kind: WorkloadKind, name: &str, id: CaseId) -> Value {
+    let mut object = json!({
+        "apiVersion": "apps/v1",
+        "kind": word(kind),
+        "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": name}},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "app", "image": format!("{name}:v1")}]},
+            },
+        },
+    });
+    match kind {
+        WorkloadKind::Deployment => {
+            object["spec"]["replicas"] = json!(2);
+            object["spec"]["progressDeadlineSeconds"] = json!(PROGRESS_SECONDS);
+        }
+        WorkloadKind::StatefulSet => {
+            object["spec"]["replicas"] = json!(2);
+            object["spec"]["serviceName"] = json!(name);
+            if id == CaseId::OnDelete {
+                object["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+            }
+        }
+        WorkloadKind::DaemonSet => {}
+    }
+    object
+}
+
+/// The kind as a manifest says it.
+fn word(kind: WorkloadKind) -> &'static str {
+    match kind {
+        WorkloadKind::Deployment => "Deployment",
+        WorkloadKind::StatefulSet => "StatefulSet",
+        WorkloadKind::DaemonSet => "DaemonSet",
+    }
+}

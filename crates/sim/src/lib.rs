@@ -1,0 +1,208 @@
+//! Deterministic simulation: whole runs of astern on the sandbox, on virtual time and one thread, with all that can go
+//! wrong between and around the parts. A seed is a run; the same seed is the same run, byte for byte.
+//!
+//! # Flow
+//! [`seed::drawn`] says what happens; [`play`] lets it happen, with an oracle beside the API server; a run that is not
+//! as it must be is played again without one fault after the other ([`shrink`]), until each of those left is needed.
+
+pub mod case;
+pub mod fault;
+pub mod seed;
+
+mod disk;
+mod journal;
+mod life;
+mod network;
+mod operator;
+mod oracle;
+mod tally;
+mod theatre;
+mod trace;
+
+pub use journal::SimDisk;
+pub use operator::Rest;
+pub use tally::Tally;
+
+use crate::fault::Fault;
+use crate::seed::Drawn;
+use crate::theatre::Theatre;
+use crate::trace::Trace;
+use astern_exec::book::Book;
+use astern_model::id::sha256;
+use jiff::SignedDuration;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// After everybody has come to rest, so long is waited for what is still on its way: longer than the latest request.
+const AFTERWARDS: SignedDuration = SignedDuration::from_secs(75);
+/// Virtual time in which it all must come to rest.
+const LIMIT: SignedDuration = SignedDuration::from_hours(4);
+
+/// How one run came out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// The seed.
+    pub seed: u64,
+    /// How it came to rest.
+    pub rest: Rest,
+    /// What is not as it must be.
+    pub violations: Vec<String>,
+    /// The faults that struck, by their places.
+    pub met: BTreeSet<usize>,
+    /// Over the journal's bytes and every write that the API server took.
+    pub digest: String,
+    /// The pairs of a step's status and an event that came after it.
+    pub transitions: BTreeSet<(&'static str, &'static str)>,
+    /// How much virtual time went by.
+    pub took: SignedDuration,
+    /// Writes that the API server took.
+    pub writes: usize,
+    /// What happened, where it was asked for.
+    pub log: Vec<String>,
+}
+
+/// Plays a seed without the faults at some places.
+pub fn play(seed: u64, without: &BTreeSet<usize>, told: bool) -> Played {
+    let mut drawn = seed::drawn(seed);
+    let mut place = 0;
+    drawn.faults.retain(|_| {
+        place += 1;
+        !without.contains(&(place - 1))
+    });
+    play_drawn(seed, &drawn, told)
+}
+
+/// Plays what was drawn.
+pub fn play_drawn(seed: u64, drawn: &Drawn, told: bool) -> Played {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap_or_else(|error| panic!("BUG: a runtime without I/O cannot fail to start: {error}"));
+    runtime.block_on(whole(seed, drawn, told))
+}
+
+async fn whole(seed: u64, drawn: &Drawn, told: bool) -> Played {
+    let case = case::case(drawn.case, drawn.slow);
+    let trace = Arc::new(Trace::new(drawn.faults.clone(), told));
+    let theatre = Theatre::new(&case, seed, trace.clone());
+    let platform = case.platform(drawn.on_failure);
+    let mut acting = JoinSet::new();
+    let going = theatre.service.clone();
+    acting.spawn(async move { going.run().await });
+    for (place, fault) in drawn.faults.iter().cloned().enumerate() {
+        let (theatre, platform) = (theatre.clone(), platform.clone());
+        acting.spawn(async move {
+            match fault {
+                Fault::Operator { .. } | Fault::Ask { .. } => {
+                    operator::play(theatre, platform, place, fault).await;
+                }
+                _ => theatre.play(place, fault).await,
+            }
+        });
+    }
+    let mut on_call = operator::OnCall {
+        theatre: theatre.clone(),
+        platform,
+        random: fastrand::Rng::with_seed(seed),
+    };
+    let began = tokio::time::Instant::now();
+    let seen = tokio::time::timeout(LIMIT.unsigned_abs(), on_call.see_through()).await;
+    let mut rest = seen.unwrap_or_else(|_| Rest::Never("it took too long".to_owned()));
+    // Whoever stood still wakes, and what was late arrives.
+    loop {
+        life::sleep(AFTERWARDS).await;
+        if !theatre.anyone_asleep() {
+            break;
+        }
+    }
+    // A second operator may have begun something of their own meanwhile.
+    if matches!(rest, Rest::Over(_)) {
+        rest = on_call.see_through().await;
+    }
+    theatre.oracle.conclude(&case.at_first);
+    judge_rest(&theatre, &rest);
+    let took = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
+    let writes = theatre.oracle.writes();
+    let bytes: Vec<u8> = [theatre.disk.disk().sure(), writes.join("\n").as_bytes()].concat();
+    Played {
+        seed,
+        rest,
+        violations: theatre.oracle.violations(),
+        met: trace.all_met(),
+        digest: sha256(&bytes),
+        transitions: transitions(&theatre).await,
+        took,
+        writes: writes.len(),
+        log: trace.lines(),
+    }
+}
+
+/// Whether it may rest so: where nobody interfered, every run comes to its end by itself.
+fn judge_rest(theatre: &Theatre, rest: &Rest) {
+    use astern_model::record::Outcome;
+    let interfered = theatre.oracle.somebody_interfered();
+    let what = match rest {
+        Rest::Over(outcomes) => {
+            let other = outcomes
+                .iter()
+                .find(|outcome| !matches!(outcome, Outcome::Restored | Outcome::Unwound { .. }));
+            match other {
+                Some(outcome) if !interfered => format!("nobody interfered, and it ended as {outcome:?}"),
+                _ => return,
+            }
+        }
+        Rest::Never(last) => format!("it does not come to rest: {last}"),
+        Rest::Held(last) if !interfered => format!("nobody interfered, and it is held: {last}"),
+        Rest::Refused(last) if !interfered => format!("nobody interfered, and it was refused: {last}"),
+        Rest::Held(_) | Rest::Refused(_) => return,
+    };
+    theatre.oracle.violated(what);
+}
+
+async fn transitions(theatre: &Theatre) -> BTreeSet<(&'static str, &'static str)> {
+    let mut seen = BTreeSet::new();
+    let runs = theatre.disk.disk().runs();
+    for id in runs {
+        let Ok(book) = Book::open(&*theatre.disk.journal(), &id).await else {
+            continue;
+        };
+        let mut run = astern_engine::Run::opened(&book.graph);
+        for record in &book.records {
+            if let Some(step) = step_of(&record.event) {
+                let status = run.status(step).name();
+                seen.insert((status, astern_engine::status::event_name(&record.event)));
+            }
+            let Ok(next) = run.then(record) else { break };
+            run = next;
+        }
+    }
+    seen
+}
+
+fn step_of(event: &astern_model::record::Event) -> Option<&astern_model::id::StepId> {
+    use astern_model::record::Event;
+    match event {
+        Event::Intended { step, .. }
+        | Event::Applied { step, .. }
+        | Event::Failed { step, .. }
+        | Event::Unsettled { step, .. }
+        | Event::ReverseIntended { step, .. }
+        | Event::Reversed { step, .. }
+        | Event::ReverseFailed { step, .. } => Some(step),
+        _ => None,
+    }
+}
+
+/// The places of the faults that are not needed for the run to fail.
+pub fn shrink(seed: u64) -> BTreeSet<usize> {
+    let mut without = BTreeSet::new();
+    for place in 0..seed::drawn(seed).faults.len() {
+        without.insert(place);
+        if play(seed, &without, false).violations.is_empty() {
+            without.remove(&place);
+        }
+    }
+    without
+}

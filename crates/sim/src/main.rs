@@ -1,0 +1,222 @@
+//! `astern-sim`: plays seeds on every processor, and says of one that fails how it is played again. What
+//! `cargo xtask sim` runs.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "it is a program, and this is what it says"
+)]
+
+use astern_sim::{Played, Tally, play, seed, shrink};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+const HELP: &str = "\
+Whole runs of astern on a simulated cluster, each from one number, with all that can go wrong on the way.
+
+Usage: cargo xtask sim [--seeds N] [--from S] [--seconds N] [--jobs N] [--record]
+       cargo xtask sim --seed S [--without PLACES]
+
+Options:
+  --seeds N         So many runs [1000]
+  --from S          The first of them [0]
+  --seconds N       At most so long
+  --jobs N          So many at a time [every processor]
+  --record          Add the counts to docs/simulation.md
+  --seed S          One run, with all that happens in it
+  --without PLACES  Without these of its faults, as 0,3
+
+Every fiftieth run, and every one that fails, is played twice and must be the same byte for byte.
+Exit code 0: all are as they must be; 1: one is not; 2: wrong usage.";
+
+/// Every so many runs one is played twice.
+const TWICE: u64 = 50;
+
+struct Options {
+    seeds: u64,
+    from: u64,
+    seconds: Option<u64>,
+    jobs: usize,
+    json: bool,
+    one: Option<u64>,
+    without: BTreeSet<usize>,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        println!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let options = match options(&words) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("error: {why}\n  next: cargo xtask sim --help");
+            return ExitCode::from(2);
+        }
+    };
+    let good = match options.one {
+        Some(seed) => one(seed, &options.without),
+        None => many(&options),
+    };
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn options(words: &[String]) -> Result<Options, String> {
+    let mut options = Options {
+        seeds: 1000,
+        from: 0,
+        seconds: None,
+        jobs: std::thread::available_parallelism().map_or(1, usize::from),
+        json: false,
+        one: None,
+        without: BTreeSet::new(),
+    };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        if word == "--json" {
+            options.json = true;
+            continue;
+        }
+        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
+        match word.as_str() {
+            "--seeds" => options.seeds = number(word, value()?)?,
+            "--from" => options.from = number(word, value()?)?,
+            "--seconds" => options.seconds = Some(number(word, value()?)?),
+            "--jobs" => options.jobs = number::<usize>(word, value()?)?.max(1),
+            "--seed" => options.one = Some(number(word, value()?)?),
+            "--without" => {
+                let places = value()?.split(',').map(|place| number(word, place));
+                options.without = places.collect::<Result<_, _>>()?;
+            }
+            other => return Err(format!("there is no option `{other}`")),
+        }
+    }
+    Ok(options)
+}
+
+fn number<T: FromStr>(option: &str, text: &str) -> Result<T, String> {
+    text.parse()
+        .map_err(|_| format!("{option} is a whole number, not `{text}`"))
+}
+
+/// One run with everything that happened in it.
+fn one(number: u64, without: &BTreeSet<usize>) -> bool {
+    let drawn = seed::drawn(number);
+    let played = play(number, without, true);
+    println!(
+        "seed {number}: {:?}, on failure {:?}",
+        drawn.case, drawn.on_failure
+    );
+    for (place, fault) in drawn.faults.iter().enumerate() {
+        let left_out = if without.contains(&place) {
+            "  (left out)"
+        } else if !played.met.contains(&place) {
+            "  (did not strike)"
+        } else {
+            ""
+        };
+        println!("  fault {place}: {fault}{left_out}");
+    }
+    for line in &played.log {
+        println!("{line}");
+    }
+    println!("{:?}\n{}", played.rest, played.digest);
+    let again = play(number, without, false);
+    let same = again.digest == played.digest && again.violations == played.violations;
+    for violation in &played.violations {
+        println!("not as it must be: {violation}");
+    }
+    if !same {
+        println!(
+            "not as it must be: the same seed gave another run, {}",
+            again.digest
+        );
+    }
+    same && played.violations.is_empty()
+}
+
+/// Many runs, on every processor; each is on one thread.
+fn many(options: &Options) -> bool {
+    let began = Instant::now();
+    let until = options
+        .seconds
+        .map(|seconds| began + Duration::from_secs(seconds));
+    let next = AtomicU64::new(options.from);
+    let end = options.from.saturating_add(options.seeds);
+    let work = || {
+        let mut tally = Tally::default();
+        let mut failed = 0;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= end || until.is_some_and(|until| Instant::now() >= until) {
+                return (tally, failed);
+            }
+            let played = play(number, &BTreeSet::new(), false);
+            tally.add(&played);
+            if let Some(told) = wrong(number, &played) {
+                failed += 1;
+                eprintln!("{told}");
+            }
+        }
+    };
+    let mut all = Tally::default();
+    let mut failed = 0;
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        for worker in workers {
+            let (tally, also_failed) = worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            all.join(tally);
+            failed += also_failed;
+        }
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    if options.json {
+        println!("{}", all.json(seconds, options.jobs));
+    } else {
+        let rate = all.seeds as f64 / seconds / options.jobs as f64;
+        println!("{all}");
+        println!(
+            "{} runs in {seconds:.1} s, {rate:.0} a second a core; {failed} not as they must be",
+            all.seeds
+        );
+    }
+    failed == 0
+}
+
+/// What is not as it must be with a run, and how it is played again.
+fn wrong(number: u64, played: &Played) -> Option<String> {
+    let failed = !played.violations.is_empty();
+    if !failed && !number.is_multiple_of(TWICE) {
+        return None;
+    }
+    let again = play(number, &BTreeSet::new(), false);
+    let mut told = format!("seed {number} is not as it must be:");
+    if again.digest != played.digest || again.violations != played.violations {
+        let _ = write!(
+            told,
+            "\n  the same seed gave two runs: {} and {}",
+            played.digest, again.digest
+        );
+    } else if !failed {
+        return None;
+    }
+    for violation in &played.violations {
+        let _ = write!(told, "\n  {violation}");
+    }
+    let without: Vec<String> = shrink(number).iter().map(usize::to_string).collect();
+    let _ = write!(told, "\n  play it again: cargo xtask sim --seed {number}");
+    if !without.is_empty() {
+        let _ = write!(told, " --without {}", without.join(","));
+    }
+    Some(told)
+}

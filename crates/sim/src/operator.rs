@@ -1,0 +1,323 @@
+//! The people who use astern: one on call, who starts the rollback and goes on with it until it is over, and others who
+//! come in between. They see what the commands tell; what is true is the oracle's matter.
+
+use crate::fault::{Fault, Second};
+use crate::life::sleep;
+use crate::theatre::{Process, Theatre};
+use astern_app::planning::{self, Asked, Evidence, NoPlan, Prepared};
+use astern_app::running::{self, RunError, Runner, Unobserved, Wish};
+use astern_engine::Phase;
+use astern_exec::book::Book;
+use astern_exec::driver::Ended;
+use astern_model::approval::{Approval, How};
+use astern_model::finding::Allowances;
+use astern_model::id::{RunId, Seq};
+use astern_model::plan::Plan;
+use astern_model::platform::Platform;
+use astern_model::policy::Acceptor;
+use astern_model::record::{Outcome, Request};
+use astern_wire::envelope;
+use jiff::SignedDuration;
+use std::sync::Arc;
+
+/// So often a person tries before it is called a run that does not end.
+const TRIES: u32 = 40;
+/// So often a held run is gone on with before it is taken back.
+const PATIENCE: u32 = 3;
+
+/// How it all came to rest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Every run is over.
+    Over(Vec<Outcome>),
+    /// There was nothing to be done, or it may not be done: no run is open.
+    Refused(String),
+    /// A run is held, and only a person can say more.
+    Held(String),
+    /// It did not come to rest.
+    Never(String),
+}
+
+/// What a process of a person's came to.
+enum Came {
+    /// It was killed.
+    Killed,
+    /// The run rests.
+    Rested(Box<Ended>),
+    /// It was not planned.
+    NoPlan(NoPlan),
+    /// It was planned, and stopped.
+    Stopped(RunError),
+}
+
+/// The person on call.
+pub(crate) struct OnCall {
+    pub(crate) theatre: Arc<Theatre>,
+    pub(crate) platform: Platform,
+    /// What their pauses come from.
+    pub(crate) random: fastrand::Rng,
+}
+
+impl OnCall {
+    /// Starts a rollback and sees it through.
+    pub(crate) async fn see_through(&mut self) -> Rest {
+        let mut held = 0;
+        let mut wish = Wish::GoOn;
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            match self.open_run().await {
+                Some(run) => {
+                    let came = self.go_on(&run, wish).await;
+                    last = told(&came);
+                    self.theatre
+                        .trace
+                        .say(|| format!("on call: {wish:?} {run}: {last}"));
+                    match came {
+                        Came::Rested(ended) if matches!(ended.book.run.phase, Phase::Held { .. }) => {
+                            held += 1
+                        }
+                        Came::Stopped(RunError::Rejected { .. }) if wish == Wish::TakeBack => {
+                            return Rest::Held(last);
+                        }
+                        Came::Stopped(RunError::Rejected { .. }) => held = PATIENCE,
+                        _ => {}
+                    }
+                    if held >= 2 * PATIENCE {
+                        return Rest::Held(last);
+                    }
+                    if held >= PATIENCE {
+                        wish = Wish::TakeBack;
+                    }
+                }
+                None if self.all_over().await.is_empty() => {
+                    let came = self.begin().await;
+                    last = told(&came);
+                    self.theatre.trace.say(|| format!("on call: begins: {last}"));
+                    match came {
+                        Came::NoPlan(NoPlan::Refused(_) | NoPlan::Rejected(_)) => return Rest::Refused(last),
+                        Came::Rested(ended) if matches!(ended.book.run.phase, Phase::Held { .. }) => {
+                            held += 1
+                        }
+                        _ => {}
+                    }
+                }
+                None => return Rest::Over(self.all_over().await),
+            }
+            let pause = self.random.i64(2_000..25_000);
+            sleep(SignedDuration::from_millis(pause)).await;
+        }
+        Rest::Never(last)
+    }
+
+    /// The newest run that is not over.
+    async fn open_run(&self) -> Option<RunId> {
+        for run in self.runs() {
+            let book = Book::open(&*self.theatre.disk.journal(), &run).await;
+            if book.is_ok_and(|book| !matches!(book.run.phase, Phase::Finished(_))) {
+                return Some(run);
+            }
+        }
+        None
+    }
+
+    async fn all_over(&self) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for run in self.runs() {
+            if let Ok(book) = Book::open(&*self.theatre.disk.journal(), &run).await
+                && let Phase::Finished(outcome) = book.run.phase
+            {
+                outcomes.push(outcome);
+            }
+        }
+        outcomes
+    }
+
+    fn runs(&self) -> Vec<RunId> {
+        self.theatre.disk.disk().runs()
+    }
+
+    async fn begin(&self) -> Came {
+        let process = self.theatre.process();
+        let platform = &self.platform;
+        let work = async {
+            match plan(&process, platform, Evidence::Save).await {
+                Ok(prepared) => start(&process, platform, prepared).await,
+                Err(no) => Came::NoPlan(no),
+            }
+        };
+        process.life.live(work).await.unwrap_or(Came::Killed)
+    }
+
+    async fn go_on(&self, run: &RunId, wish: Wish) -> Came {
+        resume(&self.theatre, &self.platform, run, wish).await
+    }
+}
+
+/// Plays the faults that are people: a second operator, and requests.
+pub(crate) async fn play(theatre: Arc<Theatre>, platform: Platform, place: usize, fault: Fault) {
+    match fault {
+        Fault::Operator { at, what } => second(&theatre, &platform, place, at, what).await,
+        Fault::Ask { at, abort } => {
+            theatre.until(at).await;
+            let Some(run) = newest(&theatre) else { return };
+            theatre.trace.met(place);
+            let process = theatre.process();
+            let request = if abort { Request::Abort } else { Request::Pause };
+            let asked = process
+                .life
+                .live(running::request(&process.world, &run, request, "bert"))
+                .await;
+            theatre
+                .trace
+                .say(|| format!("bert: asks {run} for {request:?}: {asked:?}"));
+        }
+        _ => {}
+    }
+}
+
+async fn second(theatre: &Arc<Theatre>, platform: &Platform, place: usize, at: SignedDuration, what: Second) {
+    let older = match what {
+        Second::OlderPlan => {
+            let process = theatre.process();
+            let planned = process.life.live(plan(&process, platform, Evidence::Leave)).await;
+            let Some(Ok(prepared)) = planned else { return };
+            Some((
+                prepared.checked.plan().clone(),
+                prepared.checked.sealed().to_vec(),
+            ))
+        }
+        _ => None,
+    };
+    theatre.until(at).await;
+    let came = match (what, older) {
+        (Second::Resume | Second::TakeBack, _) => {
+            let Some(run) = newest(theatre) else { return };
+            theatre.trace.met(place);
+            let wish = if what == Second::TakeBack {
+                Wish::TakeBack
+            } else {
+                Wish::GoOn
+            };
+            resume(theatre, platform, &run, wish).await
+        }
+        (Second::OlderPlan, Some((plan, sealed))) => {
+            theatre.trace.met(place);
+            run_again(theatre, platform, plan, sealed).await
+        }
+        (Second::SamePlan | Second::OlderPlan, _) => {
+            let Some(run) = newest(theatre) else { return };
+            let first = theatre.disk.disk().read(&run, Seq(0)).unwrap_or_default();
+            let Some(sealed) = first.into_iter().next().map(|entry| entry.bytes) else {
+                return;
+            };
+            let Ok(plan) = envelope::open::<Plan>(&sealed) else {
+                return;
+            };
+            theatre.trace.met(place);
+            run_again(theatre, platform, plan, sealed).await
+        }
+    };
+    theatre.trace.say(|| format!("bert: {what:?}: {}", told(&came)));
+}
+
+async fn run_again(theatre: &Arc<Theatre>, platform: &Platform, plan: Plan, sealed: Vec<u8>) -> Came {
+    let process = theatre.process();
+    let allow = Allowances::of(&platform.policy);
+    let work = async {
+        let checked = planning::check(&process.world, platform, plan, sealed, &allow, Evidence::Leave).await;
+        match checked {
+            Ok(prepared) => start(&process, platform, prepared).await,
+            Err(no) => Came::NoPlan(no),
+        }
+    };
+    process.life.live(work).await.unwrap_or(Came::Killed)
+}
+
+async fn plan(process: &Process, platform: &Platform, evidence: Evidence) -> Result<Prepared, NoPlan> {
+    let asked = Asked {
+        only: Vec::new(),
+        to: Vec::new(),
+        overrides: Default::default(),
+        acceptor: Acceptor::Person,
+        on_failure: None,
+    };
+    let allow = Allowances::of(&platform.policy);
+    planning::roll_back(&process.world, platform, &asked, &allow, evidence).await
+}
+
+async fn start(process: &Process, platform: &Platform, prepared: Prepared) -> Came {
+    let approval = Approval {
+        plan: prepared.checked.hash().clone(),
+        by: "anna".to_owned(),
+        how: How::Person,
+        reason: "it crashes".to_owned(),
+        at: process.world.clock.now(),
+        overrides: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let runner = runner(process, platform);
+    let run = RunId(format!("r{:03}", process.life.number));
+    let started = running::start(
+        &process.world,
+        runner,
+        run,
+        prepared.checked,
+        approval,
+        prepared.saved,
+        Arc::new(Unobserved),
+    );
+    rested(started.await)
+}
+
+async fn resume(theatre: &Arc<Theatre>, platform: &Platform, run: &RunId, wish: Wish) -> Came {
+    let process = theatre.process();
+    let allow = Allowances::of(&platform.policy);
+    let runner = runner(&process, platform);
+    let work = running::resume(&process.world, runner, run, wish, &allow, Arc::new(Unobserved));
+    process.life.live(work).await.map_or(Came::Killed, rested)
+}
+
+fn runner(process: &Process, platform: &Platform) -> Runner {
+    Runner {
+        holder: process.holder.clone(),
+        platform: platform.clone(),
+    }
+}
+
+fn rested(result: Result<Ended, RunError>) -> Came {
+    match result {
+        Ok(ended) => Came::Rested(Box::new(ended)),
+        Err(error) => Came::Stopped(error),
+    }
+}
+
+fn newest(theatre: &Theatre) -> Option<RunId> {
+    theatre.disk.disk().runs().into_iter().next()
+}
+
+fn told(came: &Came) -> String {
+    match came {
+        Came::Killed => "killed".to_owned(),
+        Came::Rested(ended) => match &ended.book.run.phase {
+            Phase::Held { why, .. } => format!("held: {why}"),
+            phase => format!("{phase:?}"),
+        },
+        Came::NoPlan(no) => format!("no plan: {no:?}").chars().take(600).collect(),
+        Came::Stopped(RunError::Rejected { rejected, .. }) => {
+            let refusals: Vec<String> = rejected
+                .refusals()
+                .map(|finding| format!("{} {}", finding.code, finding.message))
+                .collect();
+            format!("not admitted: {}", refusals.join("; "))
+        }
+        Came::Stopped(error) => {
+            let mut told = error.to_string();
+            let mut source = std::error::Error::source(error);
+            while let Some(cause) = source {
+                told = format!("{told}: {cause}");
+                source = cause.source();
+            }
+            told
+        }
+    }
+}

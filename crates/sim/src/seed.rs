@@ -1,0 +1,218 @@
+//! From a seed to what happens: which platform, and which faults when. All randomness of a run is drawn here.
+
+use crate::case::CaseId;
+use crate::fault::{Class, Edit, Fate, Fault, Loss, Phase, Point, Second, Trouble};
+use astern_model::policy::OnFailure;
+use fastrand::Rng;
+use jiff::SignedDuration;
+
+/// At most so many faults: more of them hide each other.
+const MOST_FAULTS: usize = 9;
+
+/// What a seed stands for.
+#[derive(Clone, Debug)]
+pub struct Drawn {
+    /// The platform.
+    pub case: CaseId,
+    /// Whether its good version needs some time to become ready.
+    pub slow: bool,
+    /// What a failure leads to.
+    pub on_failure: OnFailure,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// Draws a run.
+pub fn drawn(seed: u64) -> Drawn {
+    // Neighbouring seeds must not begin alike.
+    let mut random = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xA57E_2117);
+    let case = match random.u8(0..10) {
+        0..=3 => CaseId::Services,
+        4..=5 => CaseId::Ordered,
+        6 => CaseId::Daemon,
+        7..=8 => CaseId::Paused,
+        _ => CaseId::OnDelete,
+    };
+    let slow = random.u8(0..4) == 0;
+    let on_failure = if random.bool() {
+        OnFailure::Hold
+    } else {
+        OnFailure::Unwind
+    };
+    // One in sixteen has no fault at all.
+    let count = if random.u8(0..16) == 0 {
+        0
+    } else {
+        random.usize(1..=MOST_FAULTS)
+    };
+    let mut faults = Vec::new();
+    while faults.len() < count {
+        draw(&mut random, &mut faults);
+    }
+    Drawn {
+        case,
+        slow,
+        on_failure,
+        faults,
+    }
+}
+
+fn draw(random: &mut Rng, faults: &mut Vec<Fault>) {
+    let at = moment(random);
+    match random.u8(0..100) {
+        0..=34 => faults.push(request(random)),
+        35..=44 => faults.push(Fault::Storage {
+            process: process(random),
+            nth: random.u32(0..18),
+            how: match random.u8(0..4) {
+                0 => Trouble::Full(seconds(random, 1..40)),
+                1 => Trouble::Away,
+                2 => Trouble::Unacknowledged,
+                _ => Trouble::Slow(seconds(random, 1..30)),
+            },
+        }),
+        45..=62 => faults.push(Fault::Process {
+            process: process(random),
+            point: point(random, at),
+            then: Fate::Dies,
+        }),
+        63..=72 => {
+            let span = seconds(random, 3..120);
+            faults.push(Fault::Process {
+                process: process(random),
+                point: point(random, at),
+                then: Fate::Sleeps(span),
+            });
+            // Somebody will wonder.
+            let soon = at + seconds(random, 1..40);
+            let what = second(random);
+            faults.push(Fault::Operator { at: soon, what });
+        }
+        73..=75 => faults.push(Fault::Clock {
+            process: process(random),
+            at,
+            by: if random.bool() {
+                seconds(random, 1..4000)
+            } else {
+                -seconds(random, 1..4000)
+            },
+        }),
+        76..=80 => faults.push(Fault::Away {
+            at,
+            span: seconds(random, 1..200),
+            hangs: random.bool(),
+        }),
+        81..=82 => faults.push(Fault::Compacted { at }),
+        83..=88 => faults.push(Fault::Edit {
+            at,
+            workload: random.usize(0..5),
+            what: match random.u8(0..9) {
+                0 | 1 => Edit::Annotate,
+                2 => Edit::Scale(random.u32(1..4)),
+                3 => Edit::Image,
+                4 => Edit::Pause,
+                5 => Edit::Restart,
+                6 => Edit::DeletePod,
+                7 => Edit::Quota(seconds(random, 5..150)),
+                _ => Edit::Delete,
+            },
+        }),
+        89..=90 => faults.push(Fault::Owner {
+            workload: random.usize(0..4),
+            every: seconds(random, 1..6),
+            times: random.u32(1..4),
+        }),
+        91..=95 => {
+            let what = second(random);
+            faults.push(Fault::Operator { at, what });
+        }
+        _ => faults.push(Fault::Ask {
+            at,
+            abort: random.bool(),
+        }),
+    }
+}
+
+fn request(random: &mut Rng) -> Fault {
+    let (class, most) = match random.u8(0..10) {
+        0..=4 => (Class::Write, 10),
+        5..=6 => (Class::Read, 60),
+        7 => (Class::Lease, 8),
+        8 => (Class::Watch, 8),
+        _ => (Class::Ask, 8),
+    };
+    let how = match class {
+        Class::Watch => match random.u8(0..4) {
+            0 => Loss::Gone,
+            1 => Loss::Lagging(seconds(random, 1..8)),
+            _ => Loss::Dropped {
+                frames: random.u32(0..12),
+                breaks: random.bool(),
+            },
+        },
+        _ => match random.u8(0..12) {
+            0 => Loss::Lost,
+            1 => Loss::Swallowed,
+            2 | 3 => Loss::AnswerLost,
+            4 => Loss::AnswerSwallowed,
+            5 | 6 => Loss::Late(SignedDuration::from_millis(random.i64(5..60_000))),
+            7 => Loss::Twice,
+            8 => Loss::Status(if random.bool() { 500 } else { 503 }),
+            9 => Loss::Status(429),
+            10 => Loss::Status(409),
+            _ => Loss::StatusAfter(if random.bool() { 500 } else { 504 }),
+        },
+    };
+    Fault::Request {
+        process: process(random),
+        class,
+        nth: random.u32(0..most),
+        how,
+    }
+}
+
+fn point(random: &mut Rng, at: SignedDuration) -> Point {
+    let phase = |random: &mut Rng| {
+        if random.bool() {
+            Phase::Before
+        } else {
+            Phase::After
+        }
+    };
+    match random.u8(0..10) {
+        0..=3 => Point::Request(Class::Write, random.u32(0..10), phase(random)),
+        4 => Point::Request(Class::Read, random.u32(0..60), phase(random)),
+        5 => Point::Append(random.u32(0..18), Phase::Middle),
+        6 | 7 => Point::Append(random.u32(0..18), phase(random)),
+        8 => Point::Polls(random.u32(1..160)),
+        _ => Point::Time(at),
+    }
+}
+
+fn second(random: &mut Rng) -> Second {
+    match random.u8(0..6) {
+        0..=2 => Second::Resume,
+        3 => Second::TakeBack,
+        4 => Second::SamePlan,
+        _ => Second::OlderPlan,
+    }
+}
+
+/// Mostly the first process: the others come only when it went wrong.
+fn process(random: &mut Rng) -> usize {
+    match random.u8(0..10) {
+        0..=6 => 0,
+        7 | 8 => 1,
+        _ => 2,
+    }
+}
+
+/// A time at which something is going on.
+fn moment(random: &mut Rng) -> SignedDuration {
+    let most = if random.bool() { 3_000 } else { 40_000 };
+    SignedDuration::from_millis(random.i64(0..most))
+}
+
+fn seconds(random: &mut Rng, range: std::ops::Range<i64>) -> SignedDuration {
+    SignedDuration::from_millis(random.i64(range.start * 1000..range.end * 1000))
+}
