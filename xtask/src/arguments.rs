@@ -49,6 +49,11 @@ impl Arguments {
         }
     }
 
+    /// All that is left, for another program to understand.
+    pub(crate) fn rest(self) -> Vec<String> {
+        self.0.into()
+    }
+
     /// What is left, when none of it looks like an option.
     pub(crate) fn words(self) -> Outcome<Vec<String>> {
         match self.0.iter().find(|word| word.starts_with('-')) {

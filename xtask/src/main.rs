@@ -14,6 +14,7 @@ mod failure;
 mod picture;
 mod process;
 mod programs;
+mod sim;
 mod test;
 mod tidy;
 mod workspace;
@@ -34,6 +35,7 @@ Commands:
   tidy      Check what no compiler checks about this repository
   bench     Measure the figures that astern must reach
   picture   Draw the demo into docs/run.svg, which the README shows
+  sim       Play whole runs on a simulated cluster, with all that can go wrong
   cluster   Bring a real Kubernetes up and down for tests
 
 `cargo xtask COMMAND --help` says more. Whatever a command needs (Kubernetes, etcd, kwok, containerd) it installs or builds itself, once, and says so.
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Some("cluster") => cluster::main(arguments),
         Some("demo") => demo::main(arguments),
         Some("picture") => picture::main(arguments),
+        Some("sim") => sim::main(arguments),
         Some("test") => test::main(arguments),
         Some("tidy") => tidy::main(arguments),
         None | Some("help" | "--help" | "-h") => {

@@ -13,10 +13,10 @@ use serde_json::Value;
 use crate::arguments::Arguments;
 use crate::cluster::{self, NodeKind, Wanted};
 use crate::failure::{Failure, Outcome, doing};
-use crate::{process, programs, tidy, workspace};
+use crate::{process, programs, sim, tidy, workspace};
 
 /// The lanes in the order in which they run: what is cheap and says most comes first.
-const LANES: [Lane; 6] = [
+const LANES: [Lane; 7] = [
     Lane {
         name: "fmt",
         says: "the code is formatted",
@@ -41,6 +41,11 @@ const LANES: [Lane; 6] = [
         work: Work::Unit,
     },
     Lane {
+        name: "sim",
+        says: "whole runs on a simulated cluster, from seeds, and planted defects",
+        work: Work::Simulation,
+    },
+    Lane {
         name: "kwok",
         says: "tests/kwok.rs, against a real control plane",
         work: Work::Cluster(NodeKind::Kwok, "--test-threads=4"),
@@ -56,6 +61,9 @@ const LANES: [Lane; 6] = [
 /// Tests tell of each one that ends; a cold build before the first is the longest silence.
 const SILENCE: Duration = Duration::from_secs(20 * 60);
 
+/// Long enough for some ten thousand runs on one processor, short enough to be waited for.
+const SIMULATED_SECONDS: u64 = 150;
+
 struct Lane {
     name: &'static str,
     says: &'static str,
@@ -67,6 +75,8 @@ enum Work {
     Check(&'static str, &'static [&'static str]),
     Tidy,
     Unit,
+    /// As many seeds as [`SIMULATED_SECONDS`] give room for, and the simulation's own tests.
+    Simulation,
     /// The test files named after the node kind, in whichever crate they lie.
     Cluster(NodeKind, &'static str),
 }
@@ -219,6 +229,7 @@ fn run(work: &Work) -> Outcome<Ending> {
         Work::Check(command, words) => check(command, words),
         Work::Tidy => tidy::check().map(|()| one_passed()),
         Work::Unit => unit(),
+        Work::Simulation => simulation(),
         Work::Cluster(kind, threads) => on_cluster(*kind, threads),
     }
 }
@@ -258,6 +269,28 @@ fn unit() -> Outcome<Ending> {
     for words in apart {
         counts += tests(cargo().env("PATH", &path).args(words))?;
     }
+    Ok(Ending::Ran(counts))
+}
+
+fn simulation() -> Outcome<Ending> {
+    let seconds = SIMULATED_SECONDS.to_string();
+    process::run(Command::new(sim::build()?).args([
+        "--seeds",
+        "1000000000",
+        "--jobs",
+        "1",
+        "--seconds",
+        &seconds,
+    ]))?;
+    let mut counts = tests(cargo().args([
+        "test",
+        "--release",
+        "--package",
+        "astern-sim",
+        "--features",
+        "planted",
+    ]))?;
+    counts.passed += 1;
     Ok(Ending::Ran(counts))
 }
 

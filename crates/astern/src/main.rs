@@ -17,6 +17,9 @@ use console::Console;
 use error::CliError;
 use std::process::ExitCode;
 
+// Nobody gets a binary in which the simulation could plant its defects.
+const _: () = assert!(!astern_model::defect::CAN_BE_PLANTED);
+
 /// The exit code of a defect of ours.
 const DEFECT: u8 = 255;
 

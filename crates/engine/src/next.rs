@@ -4,6 +4,7 @@ use crate::backoff;
 use crate::fold::{Phase, Run};
 use crate::graph::{Graph, Node, Role};
 use crate::status::{Attempt, Failing, Status, retryable};
+use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::StepId;
 use astern_model::policy::OnFailure;
@@ -106,7 +107,8 @@ impl View<'_> {
             .nodes
             .iter()
             .all(|node| matches!(self.run.status(&node.id), Status::Done { .. }));
-        if all_done {
+        let early = |node: &Node| matches!(self.run.status(&node.id), Status::Done { .. });
+        if all_done || planted(Defect::RestoredTooEarly) && self.graph.nodes.iter().any(early) {
             commands.extend(self.conclude());
         }
         commands
@@ -192,7 +194,9 @@ impl View<'_> {
         match self.run.status(&node.id) {
             Status::Pending if self.ready(node) => Some(Command::Prepare { step, attempt: 1 }),
             Status::Intended(attempt)
-                if Some(attempt.epoch) == self.run.epoch || node.role == Role::Observes =>
+                if Some(attempt.epoch) == self.run.epoch
+                    || node.role == Role::Observes
+                    || planted(Defect::RepeatAfterTakeover) =>
             {
                 let from = if node.role == Role::Observes {
                     attempt.since
@@ -227,6 +231,9 @@ impl View<'_> {
     }
 
     fn ready(&self, node: &Node) -> bool {
+        if planted(Defect::IgnoreOrder) {
+            return true;
+        }
         node.after
             .iter()
             .all(|id| matches!(self.run.status(id), Status::Done { .. }))
@@ -266,7 +273,8 @@ impl View<'_> {
             gone[place] = clear[place] && dependents[place].iter().all(|dependent| gone[*dependent]);
         }
         for (place, node) in self.graph.nodes.iter().enumerate() {
-            let free = !clear[place] && dependents[place].iter().all(|dependent| gone[*dependent]);
+            let last = dependents[place].iter().all(|dependent| gone[*dependent]);
+            let free = !clear[place] && (last || planted(Defect::IgnoreReverseOrder));
             if free && !self.in_flight.contains(&node.id) {
                 commands.extend(self.take_back(node));
             }
@@ -311,6 +319,7 @@ impl View<'_> {
     fn is_clear(&self, node: &Node) -> bool {
         match self.run.status(&node.id) {
             Status::Pending | Status::Failed(_) | Status::Reversed => true,
+            Status::Unsettled(..) | Status::Intended(_) if planted(Defect::UnwindTooLittle) => true,
             _ => node.reversal == Reversal::Nothing && !self.in_flight.contains(&node.id),
         }
     }

@@ -5,6 +5,7 @@ use crate::book::{Book, BookError};
 use crate::perform::{self, Providers, Receipt};
 use astern_engine::{Command, Phase, Run, Status, next};
 use astern_gate::ApprovedPlan;
+use astern_model::defect::{Defect, planted};
 use astern_model::id::{Direction, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Holder, Outcome, Record, Request};
@@ -227,6 +228,11 @@ impl Driver {
             if let (Phase::Finished(_), Some(last)) = (&book.run.phase, book.run.epoch) {
                 break last;
             }
+            if planted(Defect::SkipTakeover)
+                && let Some(last) = book.run.epoch
+            {
+                break last;
+            }
             match book.take_over(&*ports.journal, &holder, ports.clock.now()).await {
                 Ok(epoch) => break epoch,
                 Err(AppendError::Conflict { .. }) => {
@@ -384,6 +390,11 @@ impl Driver {
         );
         self.fly(step.clone(), async move {
             let mut result = perform::prepare(&providers, &spec).await;
+            if planted(Defect::SkipIntent)
+                && let Ok(before) = &result
+            {
+                let _ = perform::apply(&providers, &spec, before, &stamp).await;
+            }
             if let (Err(failure), Some(before)) = (&result, earlier)
                 && failure.class == FailureClass::Conflict
                 && let Settled::Applied(_) = perform::settle(&providers, &spec, &before, &stamp).await
@@ -701,6 +712,9 @@ impl Driver {
     /// of that holds the run, so that it goes on once the cause has passed or a person has dealt with it; only an object
     /// that is gone ends the way back.
     async fn fence(&mut self) -> Result<(), ExecError> {
+        if planted(Defect::SkipFence) {
+            return Ok(());
+        }
         let open: Vec<(StepId, Before)> = self
             .book
             .run

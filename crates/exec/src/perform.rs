@@ -1,6 +1,7 @@
 //! One command, performed: the one `match` over the layers, and how an answer becomes an event.
 
 use crate::book::Book;
+use astern_model::defect::{Defect, planted};
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::Event;
@@ -128,6 +129,11 @@ fn map<A, B>(settled: Settled<A>, wrap: impl FnOnce(A) -> B) -> Settled<B> {
 
 /// The stamp of a step's effect.
 pub(crate) fn stamp(run: &RunId, step: &StepId, direction: Direction, epoch: Epoch, reason: &str) -> Stamp {
+    let direction = if planted(Defect::ReuseKey) {
+        Direction::Forward
+    } else {
+        direction
+    };
     Stamp {
         key: EffectKey::of(run, step, direction),
         epoch,
@@ -159,6 +165,10 @@ pub(crate) fn prepared(run: &RunId, step: StepId, attempt: u32, result: Result<B
 pub(crate) fn applied(step: StepId, result: Result<After, Failure>) -> Event {
     match result {
         Ok(after) => Event::Applied { step, after },
+        Err(failure) if failure.class == FailureClass::Unknown && planted(Defect::RetryUnknown) => {
+            let failure = without_effect(failure);
+            Event::Failed { step, failure }
+        }
         Err(failure) if failure.class == FailureClass::Unknown => Event::Unsettled { step, failure },
         Err(failure) => Event::Failed { step, failure },
     }

@@ -21,6 +21,7 @@ pub mod evidence;
 pub mod mask;
 pub mod policy;
 
+pub mod defect;
 pub mod diff;
 pub mod plan;
 pub mod question;

@@ -15,8 +15,8 @@ use std::rc::Rc;
 
 /// Where all of it lives.
 pub(crate) const NAMESPACE: &str = "shop";
-/// Long enough for a verdict of several looks; the minutes of a real one would only cost time here.
-const SOAK: SignedDuration = SignedDuration::from_secs(6);
+/// Long enough for a verdict of two looks; the minutes of a real one would only cost time here.
+const SOAK: SignedDuration = SignedDuration::from_secs(2);
 /// A rollout that does not come on is known as stuck after this.
 const PROGRESS_SECONDS: i64 = 60;
 

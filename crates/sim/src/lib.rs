@@ -23,6 +23,9 @@ pub use journal::SimDisk;
 pub use operator::Rest;
 pub use tally::Tally;
 
+#[cfg(feature = "planted")]
+pub use astern_model::defect::Defect;
+
 use crate::fault::Fault;
 use crate::seed::Drawn;
 use crate::theatre::Theatre;
@@ -30,7 +33,9 @@ use crate::trace::Trace;
 use astern_exec::book::Book;
 use astern_model::id::sha256;
 use jiff::SignedDuration;
+use std::any::Any;
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -80,7 +85,43 @@ pub fn play_drawn(seed: u64, drawn: &Drawn, told: bool) -> Played {
         .start_paused(true)
         .build()
         .unwrap_or_else(|error| panic!("BUG: a runtime without I/O cannot fail to start: {error}"));
-    runtime.block_on(whole(seed, drawn, told))
+    let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(whole(seed, drawn, told))));
+    played.unwrap_or_else(|panic| Played::broken_off(seed, &*panic))
+}
+
+impl Played {
+    /// A run in which astern panicked.
+    fn broken_off(seed: u64, panic: &(dyn Any + Send)) -> Self {
+        let words = panic
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.downcast_ref::<&str>().copied());
+        let what = format!("it panicked: {}", words.unwrap_or("without a word"));
+        Self {
+            seed,
+            rest: Rest::Never(what.clone()),
+            digest: sha256(what.as_bytes()),
+            violations: vec![what],
+            met: BTreeSet::new(),
+            transitions: BTreeSet::new(),
+            took: SignedDuration::ZERO,
+            writes: 0,
+            log: Vec::new(),
+        }
+    }
+}
+
+/// Plays seed after seed with a defect planted until one is found: its number, how many were played, and what was wrong.
+#[cfg(feature = "planted")]
+pub fn found(defect: Defect, from: u64, most: u64) -> Option<(u64, u64, String)> {
+    astern_model::defect::plant(Some(defect));
+    let found = (from..from + most).find_map(|seed| {
+        let played = play(seed, &BTreeSet::new(), false);
+        let first = played.violations.into_iter().next()?;
+        Some((seed, seed - from + 1, first))
+    });
+    astern_model::defect::plant(None);
+    found
 }
 
 async fn whole(seed: u64, drawn: &Drawn, told: bool) -> Played {

@@ -6,11 +6,15 @@
     reason = "it is a program, and this is what it says"
 )]
 
+#[cfg(feature = "planted")]
+use astern_sim::Defect;
 use astern_sim::{Played, Tally, play, seed, shrink};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::str::FromStr;
+#[cfg(feature = "planted")]
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,6 +23,7 @@ Whole runs of astern on a simulated cluster, each from one number, with all that
 
 Usage: cargo xtask sim [--seeds N] [--from S] [--seconds N] [--jobs N] [--record]
        cargo xtask sim --seed S [--without PLACES]
+       cargo xtask sim --defects [--seeds N] [--from S]
 
 Options:
   --seeds N         So many runs [1000]
@@ -28,6 +33,7 @@ Options:
   --record          Add the counts to docs/simulation.md
   --seed S          One run, with all that happens in it
   --without PLACES  Without these of its faults, as 0,3
+  --defects         Each planted defect, and how many runs it takes to find it
 
 Every fiftieth run, and every one that fails, is played twice and must be the same byte for byte.
 Exit code 0: all are as they must be; 1: one is not; 2: wrong usage.";
@@ -42,6 +48,7 @@ struct Options {
     jobs: usize,
     json: bool,
     one: Option<u64>,
+    defects: bool,
     without: BTreeSet<usize>,
 }
 
@@ -60,6 +67,7 @@ fn main() -> ExitCode {
     };
     let good = match options.one {
         Some(seed) => one(seed, &options.without),
+        None if options.defects => defects(&options),
         None => many(&options),
     };
     if good {
@@ -77,12 +85,17 @@ fn options(words: &[String]) -> Result<Options, String> {
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
         json: false,
         one: None,
+        defects: false,
         without: BTreeSet::new(),
     };
     let mut words = words.iter();
     while let Some(word) = words.next() {
-        if word == "--json" {
-            options.json = true;
+        match word.as_str() {
+            "--json" => options.json = true,
+            "--defects" => options.defects = true,
+            _ => {}
+        }
+        if matches!(word.as_str(), "--json" | "--defects") {
             continue;
         }
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -143,6 +156,40 @@ fn one(number: u64, without: &BTreeSet<usize>) -> bool {
     same && played.violations.is_empty()
 }
 
+/// Every planted defect is found, or said.
+#[cfg(feature = "planted")]
+fn defects(options: &Options) -> bool {
+    // A defect that makes astern panic is found by that.
+    std::panic::set_hook(Box::new(|_| {}));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut good = true;
+        while let Some(defect) = Defect::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            match astern_sim::found(*defect, options.from, options.seeds) {
+                Some((seed, runs, what)) => println!("{defect:?}: found in run {runs} (seed {seed}): {what}"),
+                None => {
+                    good = false;
+                    println!("{defect:?}: NOT FOUND in {} runs", options.seeds);
+                }
+            }
+        }
+        good
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(|worker| worker.join().unwrap_or(false));
+        ended.fold(true, |all, good| all && good)
+    })
+}
+
+#[cfg(not(feature = "planted"))]
+fn defects(_: &Options) -> bool {
+    eprintln!(
+        "error: this build has no defects to plant\n  next: cargo run --release -p astern-sim --features planted -- --defects"
+    );
+    false
+}
+
 /// Many runs, on every processor; each is on one thread.
 fn many(options: &Options) -> bool {
     let began = Instant::now();
@@ -181,7 +228,7 @@ fn many(options: &Options) -> bool {
     });
     let seconds = began.elapsed().as_secs_f64();
     if options.json {
-        println!("{}", all.json(seconds, options.jobs));
+        println!("{}", all.json(options.from, seconds, options.jobs));
     } else {
         let rate = all.seeds as f64 / seconds / options.jobs as f64;
         println!("{all}");

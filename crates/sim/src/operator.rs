@@ -94,7 +94,9 @@ impl OnCall {
                     last = told(&came);
                     self.theatre.trace.say(|| format!("on call: begins: {last}"));
                     match came {
-                        Came::NoPlan(NoPlan::Refused(_) | NoPlan::Rejected(_)) => return Rest::Refused(last),
+                        Came::NoPlan(NoPlan::Refused(_) | NoPlan::Rejected(_) | NoPlan::Unknown(_)) => {
+                            return Rest::Refused(last);
+                        }
                         Came::Rested(ended) if matches!(ended.book.run.phase, Phase::Held { .. }) => {
                             held += 1
                         }

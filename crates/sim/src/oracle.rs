@@ -14,7 +14,7 @@ use astern_model::plan::Plan;
 use astern_model::record::{Event, Outcome, Record};
 use astern_model::step::workload::{After, Before, Spec};
 use astern_model::step::{After as StepAfter, Before as StepBefore, Spec as StepSpec};
-use astern_model::target::Target;
+use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
 use astern_sandbox::{Answer, Request, Response, Service};
 use astern_wire::envelope;
@@ -277,6 +277,7 @@ impl Oracle {
                 return wrong;
             }
             wrong.extend(known.not_open(&step.id, Direction::Forward, epoch));
+            wrong.extend(known.out_of_order(&step.id, Direction::Forward));
             let already = change.before.pointer("/metadata/deletionTimestamp").is_some();
             let key = EffectKey::of(&run, &step.id, Direction::Forward);
             let times = state.effects.entry(key).or_default();
@@ -315,6 +316,7 @@ impl Oracle {
         };
         let StepSpec::Workload(spec) = &step.spec;
         wrong.extend(known.not_open(&step.id, direction, epoch));
+        wrong.extend(known.out_of_order(&step.id, direction));
         if epoch_on(change.after, &run) != Some(epoch) {
             wrong.push("it does not carry its writer's epoch".to_owned());
         }
@@ -356,6 +358,12 @@ impl Oracle {
             (target, open, spec.clone(), strange)
         };
         if spec.only_reads() {
+            if done == Some(true) && !strange {
+                wrong.extend(
+                    self.not_serving(&target)
+                        .map(|why| format!("record {}: {why}", record.seq)),
+                );
+            }
             return wrong;
         }
         let epoch = record.epoch.map_or(0, |epoch| epoch.0);
@@ -394,6 +402,21 @@ impl Oracle {
             _ => {}
         }
         wrong
+    }
+
+    /// Why a workload does not serve what it asks for, by its own status.
+    fn not_serving(&self, target: &Target) -> Option<String> {
+        let object = self.stored(&path_of(target));
+        let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
+        let (ready, wanted) = match target.kind {
+            WorkloadKind::DaemonSet => ("/status/numberReady", number("/status/desiredNumberScheduled")),
+            WorkloadKind::Deployment | WorkloadKind::StatefulSet => {
+                ("/status/readyReplicas", number("/spec/replicas"))
+            }
+        };
+        let ready = number(ready).unwrap_or(0);
+        (ready < wanted.unwrap_or(0))
+            .then(|| format!("{target} is said to serve, and {ready} of its pods are ready"))
     }
 
     /// What must be true once everything rests: acknowledged records are there; nothing but targets has changed since
@@ -511,6 +534,41 @@ impl Known {
         Some(format!(
             "{step} ({direction:?}) takes effect under epoch {epoch}, and the journal has {open:?} open"
         ))
+    }
+
+    /// The step that had to come first: what this one comes after, or, on the way back, what came after this one.
+    fn out_of_order(&self, id: &StepId, direction: Direction) -> Option<String> {
+        let progress = |step: &StepId| self.steps.get(step).cloned().unwrap_or_default();
+        let early = match direction {
+            Direction::Forward => {
+                let before = self
+                    .plan
+                    .step(id)
+                    .map(|step| step.after.clone())
+                    .unwrap_or_default();
+                before
+                    .into_iter()
+                    .find(|step| progress(step).after.is_none() || progress(step).reversed)
+            }
+            Direction::Back => {
+                let mut later = BTreeSet::from([id.clone()]);
+                for step in &self.plan.steps {
+                    if step.after.iter().any(|before| later.contains(before)) {
+                        later.insert(step.id.clone());
+                    }
+                }
+                later.remove(id);
+                later.into_iter().find(|step| {
+                    let reads = self.plan.step(step).is_some_and(|step| {
+                        let StepSpec::Workload(spec) = &step.spec;
+                        spec.only_reads()
+                    });
+                    let progress = progress(step);
+                    !reads && (progress.open.is_some() || progress.after.is_some() && !progress.reversed)
+                })
+            }
+        };
+        early.map(|step| format!("{id} ({direction:?}) takes effect, and {step} had to come first"))
     }
 
     /// What the plan pins, or the run left, and is not met by what was there just before an effect.

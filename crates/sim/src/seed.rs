@@ -103,7 +103,7 @@ fn draw(random: &mut Rng, faults: &mut Vec<Fault>) {
             hangs: random.bool(),
         }),
         81..=82 => faults.push(Fault::Compacted { at }),
-        83..=88 => faults.push(Fault::Edit {
+        83..=86 => faults.push(Fault::Edit {
             at,
             workload: random.usize(0..5),
             what: match random.u8(0..9) {
@@ -117,12 +117,12 @@ fn draw(random: &mut Rng, faults: &mut Vec<Fault>) {
                 _ => Edit::Delete,
             },
         }),
-        89..=90 => faults.push(Fault::Owner {
+        87..=88 => faults.push(Fault::Owner {
             workload: random.usize(0..4),
             every: seconds(random, 1..6),
             times: random.u32(1..4),
         }),
-        91..=95 => {
+        89..=92 => {
             let what = second(random);
             faults.push(Fault::Operator { at, what });
         }
@@ -135,7 +135,7 @@ fn draw(random: &mut Rng, faults: &mut Vec<Fault>) {
 
 fn request(random: &mut Rng) -> Fault {
     let (class, most) = match random.u8(0..10) {
-        0..=4 => (Class::Write, 10),
+        0..=4 => (Class::Write, if random.u8(0..4) == 0 { 12 } else { 5 }),
         5..=6 => (Class::Read, 60),
         7 => (Class::Lease, 8),
         8 => (Class::Watch, 8),
@@ -180,7 +180,7 @@ fn point(random: &mut Rng, at: SignedDuration) -> Point {
         }
     };
     match random.u8(0..10) {
-        0..=3 => Point::Request(Class::Write, random.u32(0..10), phase(random)),
+        0..=3 => Point::Request(Class::Write, random.u32(0..6), phase(random)),
         4 => Point::Request(Class::Read, random.u32(0..60), phase(random)),
         5 => Point::Append(random.u32(0..18), Phase::Middle),
         6 | 7 => Point::Append(random.u32(0..18), phase(random)),
@@ -209,7 +209,7 @@ fn process(random: &mut Rng) -> usize {
 
 /// A time at which something is going on.
 fn moment(random: &mut Rng) -> SignedDuration {
-    let most = if random.bool() { 3_000 } else { 40_000 };
+    let most = [3_000, 12_000, 45_000][random.usize(0..3)];
     SignedDuration::from_millis(random.i64(0..most))
 }
 

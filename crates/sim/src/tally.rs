@@ -65,7 +65,7 @@ impl Tally {
     }
 
     /// The same for a program, with how long it took on how many threads.
-    pub fn json(&self, seconds: f64, jobs: usize) -> Value {
+    pub fn json(&self, from: u64, seconds: f64, jobs: usize) -> Value {
         let counts = |counts: Vec<(String, u64)>| -> Map<String, Value> {
             counts
                 .into_iter()
@@ -73,6 +73,7 @@ impl Tally {
                 .collect()
         };
         json!({
+            "from": from,
             "seeds": self.seeds,
             "seconds": seconds,
             "jobs": jobs,

@@ -11,6 +11,7 @@ use super::rollout::{Belongs, Lack, Member, Rollout, not_renewed, rollout};
 use super::standing::{Finding, Outlook, Sight, Standing, Suspect, told};
 use super::watch::{Followed, Many, many, one, watching};
 use astern_model::choice::human;
+use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::workload::After;
@@ -66,6 +67,14 @@ pub(crate) async fn apply(
         watching(target.kind.plural(), wait.operation),
     );
     let mut now = is_there(workload.next().await?, wait)?;
+    if planted(Defect::ServesAtOnce) {
+        return Ok(After::Serving {
+            ready: 0,
+            desired: 0,
+            digests: Default::default(),
+            took: elapsed_since(since, access.now()),
+        });
+    }
     let mut pods = pods(access, wait, &now)?;
     let mut refused = refusals(access, wait, &now, since);
     let mut watch = Watched::new(access, seen, wait);

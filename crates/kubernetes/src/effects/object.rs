@@ -2,6 +2,7 @@
 //! this program does not know. Owns what is read from it and set in it; sends nothing.
 
 use super::strategy::strategy;
+use astern_model::defect::{Defect, planted};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
@@ -144,6 +145,21 @@ impl Object {
                     None => annotations.remove(name),
                 };
             }
+        }
+        self
+    }
+
+    /// The same object, with what a planted defect does to it before it is written.
+    #[must_use]
+    pub(crate) fn spoiled(mut self) -> Self {
+        if planted(Defect::ForgetReplicas) {
+            self.spec_mut().insert("replicas".to_owned(), json!(1));
+        }
+        if planted(Defect::DropLabels) {
+            self.entry_mut("metadata").remove("labels");
+        }
+        if planted(Defect::IgnoreVersion) {
+            self.entry_mut("metadata").remove("resourceVersion");
         }
         self
     }

@@ -2,11 +2,15 @@
 
 use super::object::{Object, writer_phrase};
 use super::strategy::strategy_phrase;
+use astern_model::defect::{Defect, planted};
 use astern_model::id::Uid;
 use astern_model::step::workload::Pin;
 
 /// The first pin that does not hold, from what to what; none when all do.
 pub(crate) fn broken(pin: &Pin, now: &Object) -> Option<String> {
+    if planted(Defect::IgnorePins) {
+        return None;
+    }
     if let Some(message) = another(&pin.uid, now) {
         return Some(message);
     }

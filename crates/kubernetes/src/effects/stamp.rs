@@ -2,6 +2,7 @@
 //! Owns the annotations' names and the fence rule; sends nothing.
 
 use super::object::Object;
+use astern_model::defect::{Defect, planted};
 use astern_model::id::{Epoch, RunId};
 use astern_model::step::workload::{Before, Stamp};
 use std::collections::BTreeMap;
@@ -34,8 +35,8 @@ impl Claim<'_> {
     /// Why it may not be made on the object as it is now, if it may not: a newer holder of the same run has been here,
     /// or another run has.
     pub(crate) fn refused(&self, now: &Object) -> Option<String> {
-        fenced(epoch_of(now, &self.stamp.run), self.stamp.epoch)
-            .or_else(|| strange(now, self.before, &self.stamp.run))
+        let theirs = epoch_of(now, &self.stamp.run).filter(|_| !planted(Defect::IgnoreEpoch));
+        fenced(theirs, self.stamp.epoch).or_else(|| strange(now, self.before, &self.stamp.run))
     }
 }
 
@@ -58,11 +59,9 @@ pub(crate) fn strange(now: &Object, before: &Before, run: &RunId) -> Option<Stri
 
 /// The annotations that every write of this stamp sets.
 pub(crate) fn marks(stamp: &Stamp) -> BTreeMap<&'static str, Option<String>> {
-    BTreeMap::from([
-        (EFFECT, Some(stamp.key.to_string())),
-        (EPOCH, Some(stamp.epoch.to_string())),
-        (RUN, Some(stamp.run.to_string())),
-    ])
+    let key = (!planted(Defect::ForgetKey)).then(|| stamp.key.to_string());
+    let epoch = (!planted(Defect::ForgetEpoch)).then(|| stamp.epoch.to_string());
+    BTreeMap::from([(EFFECT, key), (EPOCH, epoch), (RUN, Some(stamp.run.to_string()))])
 }
 
 /// The text of `kubernetes.io/change-cause`.

@@ -9,6 +9,7 @@ use super::stamp::{CHANGE_CAUSE, Claim, OVERWRITTEN, change_cause, found, is_our
 use super::{Seen, fence, pin};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
+use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::workload::{After, Before, Pin, Stamp};
@@ -131,7 +132,9 @@ pub(crate) async fn reverse(
     if let Some(after) = already(effect, claim.stamp, &now) {
         return Ok(after);
     }
-    if let Some(message) = not_as_written(effect, claim, &now) {
+    if let Some(message) = not_as_written(effect, claim, &now)
+        && !planted(Defect::ReverseBlindly)
+    {
         return Err(moved(operation, &message));
     }
     let template = revision::from_vault(vault, kept.template, effect.wanted, operation).await?;
@@ -140,7 +143,9 @@ pub(crate) async fn reverse(
         None => None,
     };
     let mut annotations = marks(claim.stamp);
-    annotations.insert(CHANGE_CAUSE, kept.annotations.get(CHANGE_CAUSE).cloned());
+    if !planted(Defect::ForgetChangeCause) {
+        annotations.insert(CHANGE_CAUSE, kept.annotations.get(CHANGE_CAUSE).cloned());
+    }
     annotations.insert(LAST_APPLIED, last_applied);
     let object = now.with_template(&template).with_annotations(annotations);
     let written = access.replace(target, &object, operation).await?;
@@ -168,6 +173,9 @@ fn settled(effect: &Effect<'_>, stamp: &Stamp, now: &Object, operation: &str) ->
     }
     let hash = now.template_hash();
     if &hash == effect.former && !is_ours(now, stamp) {
+        if planted(Defect::BelieveSettled) {
+            return Settled::Applied(after(effect, now));
+        }
         return Settled::NotApplied;
     }
     let ours = if is_ours(now, stamp) {
@@ -241,6 +249,7 @@ fn forward(now: Object, remembered: &Remembered, stamp: &Stamp) -> Object {
     }
     now.with_template(&remembered.template)
         .with_annotations(annotations)
+        .spoiled()
 }
 
 /// What the server stored. Where admission changed the template, the effect is there, and it is not the planned one: the

@@ -1,0 +1,104 @@
+//! The simulation holds what it promises: its storage is a journal, a seed is a run, and some seeds are played each time.
+
+use astern_conformance::{Damage, Damaged, journal};
+use astern_model::id::{Epoch, RunId, Seq};
+use astern_port::journal::{Author, Journal};
+use astern_sim::{Rest, SimDisk, play, seed};
+use async_trait::async_trait;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+#[derive(Default)]
+struct Store(SimDisk);
+
+#[async_trait]
+impl journal::Store for Store {
+    async fn open(&self) -> Arc<dyn Journal> {
+        self.0.journal()
+    }
+
+    async fn damage(&self, run: &RunId, seq: Seq, how: Damage) -> Damaged {
+        match how {
+            Damage::Alter => self.0.alter(run, seq),
+            Damage::Lose => self.0.lose(run, seq),
+        }
+        Damaged::Done
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_simulated_disk_keeps_the_promises_of_a_journal() {
+    journal::suite(async |_| Store::default()).await.assert_holds();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_torn_write_is_cut_off_and_what_was_acknowledged_stays() {
+    for share in [0, 1, 100, 200, 255] {
+        let disk = SimDisk::default();
+        let (journal, run) = (disk.journal(), RunId::from("r1"));
+        let batch = [b"plan".to_vec(), b"approved".to_vec()];
+        journal
+            .append(&run, Seq(0), Author::Opening, &batch)
+            .await
+            .unwrap();
+        let torn = [b"half".to_vec(), b"of it".to_vec()];
+        disk.torn(&run, Seq(2), Author::Takeover, &torn, share);
+        let read = journal.read(&run, Seq(0)).await.unwrap();
+        // A batch is there whole or not at all.
+        let whole = share == 255;
+        assert_eq!(read.len(), if whole { 4 } else { 2 }, "{share}");
+        assert_eq!(read[1].bytes, b"approved");
+        let at = Seq(read.len() as u64);
+        let holder = if whole {
+            Author::Holder(Epoch(3))
+        } else {
+            Author::Request
+        };
+        journal
+            .append(&run, at, holder, &[b"next".to_vec()])
+            .await
+            .unwrap();
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_byte_for_byte() {
+    for seed in 0..6 {
+        let (one, other) = (
+            play(seed, &BTreeSet::new(), false),
+            play(seed, &BTreeSet::new(), true),
+        );
+        assert_eq!(one.digest, other.digest, "{seed}");
+        assert_eq!(one.met, other.met, "{seed}");
+    }
+}
+
+#[test]
+fn a_run_to_which_nothing_happens_restores_every_platform() {
+    let mut seen = BTreeSet::new();
+    for number in 0..4_000 {
+        let drawn = seed::drawn(number);
+        if !drawn.faults.is_empty() || !seen.insert((drawn.case, drawn.slow)) {
+            continue;
+        }
+        let played = play(number, &BTreeSet::new(), false);
+        assert_eq!(played.violations, [String::new(); 0], "{number}");
+        let Rest::Over(outcomes) = &played.rest else {
+            panic!("{number}: {:?}", played.rest)
+        };
+        assert_eq!(outcomes, &[astern_model::record::Outcome::Restored], "{number}");
+    }
+    assert_eq!(seen.len(), 10, "{seen:?}");
+}
+
+#[test]
+fn some_dozen_seeds_are_as_they_must_be() {
+    for number in 10_000..10_040 {
+        let played = play(number, &BTreeSet::new(), false);
+        assert_eq!(
+            played.violations,
+            [String::new(); 0],
+            "cargo xtask sim --seed {number}"
+        );
+    }
+}
