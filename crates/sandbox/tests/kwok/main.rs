@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that finds something missing fails")]
 
+mod cases;
+mod differences;
 mod kubectl;
 mod replay;
 mod requests;

@@ -133,23 +133,37 @@ impl Real {
     }
 
     pub(crate) async fn ask(&self, step: &Step, namespace: &str) -> (u16, Value) {
+        let path = step.path.replace("{ns}", namespace);
+        let body = bytes(&step.body, namespace);
+        let (code, _, body) = self.send(&step.method, &path, step.content_type, JSON, body).await;
+        (code, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    /// The code, the media type and the bytes of an answer, to the end where it is a stream.
+    pub(crate) async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        content_type: &str,
+        accept: &str,
+        body: Vec<u8>,
+    ) -> (u16, String, Vec<u8>) {
         let mut request = http::Request::builder()
-            .method(step.method.clone())
-            .uri(step.path.replace("{ns}", namespace))
-            .header("accept", JSON);
-        if !step.content_type.is_empty() {
-            request = request.header("content-type", step.content_type);
+            .method(method.clone())
+            .uri(path)
+            .header("accept", accept);
+        if !content_type.is_empty() {
+            request = request.header("content-type", content_type);
         }
         let request = request
-            .body(kube::client::Body::from(bytes(&step.body, namespace)))
-            .unwrap();
+            .body(kube::client::Body::from(body))
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
         let response = self.client.send(request).await.unwrap();
         let code = response.status().as_u16();
-        let body = http_body_util::BodyExt::collect(response.into_body())
-            .await
-            .unwrap()
-            .to_bytes();
-        (code, serde_json::from_slice(&body).unwrap_or_default())
+        let media = response.headers().get("content-type");
+        let media = media.map_or("", |media| media.to_str().unwrap()).to_owned();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await;
+        (code, media, body.unwrap().to_bytes().to_vec())
     }
 
     /// The bytes of an answer, to the end where it is a stream.

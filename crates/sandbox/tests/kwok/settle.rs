@@ -123,7 +123,7 @@ impl Both {
 }
 
 /// Names that controllers draw or hash are shortened to what was given.
-fn nameless(value: &mut Value) {
+pub(crate) fn nameless(value: &mut Value) {
     match value {
         Value::Object(map) => {
             for drawn in [

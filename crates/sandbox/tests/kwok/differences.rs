@@ -1,0 +1,118 @@
+//! The differences between the sandbox and a real control plane that are known. Owns the table's format and the
+//! judgement: nothing outside of it, and nothing in it that is no longer so.
+
+use serde::Deserialize;
+use std::collections::BTreeSet;
+
+/// One difference that a case found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Difference {
+    /// `TABLE/STORY/CASE`
+    case: String,
+    /// Which field, or `code`, or `type`.
+    at: String,
+    /// What each says.
+    words: String,
+}
+
+impl Difference {
+    /// From what a comparison tells: `FIELD: real …, sandbox …`.
+    pub(crate) fn new(case: &str, told: &str) -> Self {
+        let (at, words) = told.split_once(": real ").unwrap_or((told, ""));
+        Self {
+            case: case.to_owned(),
+            at: at.to_owned(),
+            words: format!("real {words}").replace(", sandbox ", "\n      sandbox "),
+        }
+    }
+}
+
+/// What is known to differ, and why that cannot matter.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    why: String,
+    /// The field, and all below it.
+    at: String,
+    /// Cases in which it is so, as `TABLE/STORY/CASE`; `*` at the end stands for every ending.
+    cases: Vec<String>,
+}
+
+/// The table.
+pub(crate) struct Known(Vec<Line>);
+
+impl Known {
+    pub(crate) fn read() -> Self {
+        let text = include_str!("differences.yaml");
+        Self(serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("differences.yaml: {error}")))
+    }
+
+    /// Fails on differences that are not in the table, and on lines that found none in the cases that ran.
+    pub(crate) fn judge(&self, found: &[Difference], ran: impl Fn(&str) -> bool) {
+        let mut used = BTreeSet::new();
+        let mut unknown = Vec::new();
+        for difference in found {
+            let lines = self.lines().filter(|(line, case)| {
+                let named = match case.strip_suffix('*') {
+                    Some(beginning) => difference.case.starts_with(beginning),
+                    None => difference.case == **case,
+                };
+                named && within(&difference.at, &line.at)
+            });
+            let before = used.len();
+            let matched: Vec<_> = lines.map(|(line, case)| (line.at.clone(), case.clone())).collect();
+            used.extend(matched.iter().cloned());
+            if matched.is_empty() && before == used.len() {
+                unknown.push(format!(
+                    "{}\n    {}\n      {}",
+                    difference.case, difference.at, difference.words
+                ));
+            }
+        }
+        let idle: Vec<String> = self
+            .lines()
+            .filter(|(line, case)| ran(case) && !used.contains(&(line.at.clone(), (*case).clone())))
+            .map(|(line, case)| format!("{case}\n    {} no longer differs", line.at))
+            .collect();
+        assert!(
+            unknown.is_empty() && idle.is_empty(),
+            "\n{} differences that differences.yaml does not explain:\n{}\n{} lines of it that explain none:\n{}\n",
+            unknown.len(),
+            unknown.join("\n"),
+            idle.len(),
+            idle.join("\n"),
+        );
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&Line, &String)> {
+        self.0
+            .iter()
+            .flat_map(|line| line.cases.iter().map(move |case| (line, case)))
+    }
+}
+
+fn within(at: &str, field: &str) -> bool {
+    at.strip_prefix(field)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+#[test]
+fn every_known_difference_has_a_reason() {
+    for line in Known::read().0 {
+        assert!(line.why.split_whitespace().count() >= 5, "{}: {:?}", line.at, line.why);
+    }
+}
+
+#[test]
+fn a_difference_outside_of_the_table_and_a_line_without_one_fail() {
+    let known = |cases: &str| Known(serde_saphyr::from_str(&format!("[{{why: w, at: .message, cases: [{cases}]}}]")).unwrap());
+    let difference = Difference::new("t/s/c", ".message: real \"a\", sandbox \"b\"");
+    let judged = |known: Known, found: Vec<Difference>| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| known.judge(&found, |_| true))).is_ok()
+    };
+    assert!(judged(known("t/s/c"), vec![difference.clone()]));
+    assert!(judged(known("t/s/*"), vec![difference.clone()]));
+    assert!(!judged(known("t/s/c"), vec![]));
+    assert!(!judged(known("t/s/other"), vec![difference.clone()]));
+    assert!(!judged(known("t/s/c, t/s/other"), vec![difference]));
+}
