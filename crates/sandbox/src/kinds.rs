@@ -327,8 +327,7 @@ const TABLE: [Row; 33] = [
         .status()
         .scale()
         .generation(Generation::Spec)
-        .all()
-        .fields(&["status.replicas"]),
+        .all(),
     apps("StatefulSet", "statefulsets", "sts")
         .status()
         .scale()

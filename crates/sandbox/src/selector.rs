@@ -10,6 +10,8 @@ enum Requirement {
     NotIn(String, Vec<String>),
     Exists(String),
     Missing(String),
+    Above(String, i64),
+    Below(String, i64),
 }
 
 /// A label selector. An empty one matches everything.
@@ -24,7 +26,11 @@ impl Labels {
     /// The selector of a query: `a=b,c!=d,e in (f,g),h,!i`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut requirements = Vec::new();
-        for part in split_outside_parentheses(text) {
+        let parts = split_outside_parentheses(text);
+        for part in parts.iter().filter(|_| !text.trim().is_empty()) {
+            if part.trim().is_empty() {
+                return Err("found ',', expected: identifier after ','".to_owned());
+            }
             requirements.push(requirement(part.trim())?);
         }
         Ok(Self {
@@ -84,6 +90,7 @@ impl Labels {
     pub(crate) fn matches(&self, object: &Value) -> bool {
         let labels = get(object, "metadata.labels");
         let value = |key: &str| labels.and_then(|labels| labels.get(key)).and_then(Value::as_str);
+        let number = |key: &str| value(key).and_then(|value| value.parse::<i64>().ok());
         !self.nothing
             && self.requirements.iter().all(|requirement| match requirement {
                 Requirement::In(key, values) => {
@@ -94,6 +101,8 @@ impl Labels {
                 }
                 Requirement::Exists(key) => value(key).is_some(),
                 Requirement::Missing(key) => value(key).is_none(),
+                Requirement::Above(key, than) => number(key).is_some_and(|number| number > *than),
+                Requirement::Below(key, than) => number(key).is_some_and(|number| number < *than),
             })
     }
 
@@ -106,6 +115,8 @@ impl Labels {
             Requirement::NotIn(key, values) => format!("{key} notin ({})", values.join(",")),
             Requirement::Exists(key) => key.clone(),
             Requirement::Missing(key) => format!("!{key}"),
+            Requirement::Above(key, than) => format!("{key}>{than}"),
+            Requirement::Below(key, than) => format!("{key}<{than}"),
         });
         parts.collect::<Vec<_>>().join(",")
     }
@@ -125,7 +136,7 @@ impl Fields {
             } else if let Some((field, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
                 (field, true, value)
             } else {
-                return Err(format!("invalid selector: {text:?}; can't understand {part:?}"));
+                return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
             };
             found.push((field.to_owned(), equal, value.to_owned()));
         }
@@ -181,7 +192,6 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
         }
     }
     parts.push(&text[from..]);
-    parts.retain(|part| !part.trim().is_empty());
     parts
 }
 
@@ -205,8 +215,30 @@ fn requirement(part: &str) -> Result<Requirement, String> {
     if let Some((name, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
         return Ok(Requirement::In(key(name)?, vec![value.trim().to_owned()]));
     }
+    if let Some((name, value)) = part.split_once(['>', '<']) {
+        let value = value.trim();
+        let number = value.parse().map_err(|_| {
+            format!(
+                "unable to parse requirement: values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must \
+                 be an integer"
+            )
+        })?;
+        return Ok(if part.contains('>') {
+            Requirement::Above(key(name)?, number)
+        } else {
+            Requirement::Below(key(name)?, number)
+        });
+    }
     let Some((head, values)) = part.split_once('(') else {
-        return Ok(Requirement::Exists(key(part)?));
+        return match part.split_whitespace().collect::<Vec<_>>().as_slice() {
+            [_, "in" | "notin", found, ..] => Err(format!(
+                "unable to parse requirement: found '{found}' expected: '('"
+            )),
+            [_, found, ..] => Err(format!(
+                "unable to parse requirement: found '{found}', expected: in, notin, =, ==, !=, gt, lt"
+            )),
+            _ => Ok(Requirement::Exists(key(part)?)),
+        };
     };
     let values = values
         .trim_end()

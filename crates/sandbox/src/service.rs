@@ -162,8 +162,10 @@ fn whole(response: Response) -> http::Response<Body> {
 fn built(code: StatusCode, content_type: &'static str, body: Body) -> http::Response<Body> {
     let mut response = http::Response::new(body);
     *response.status_mut() = code;
-    let value = http::HeaderValue::from_static(content_type);
-    response.headers_mut().insert(CONTENT_TYPE, value);
+    if !content_type.is_empty() {
+        let value = http::HeaderValue::from_static(content_type);
+        response.headers_mut().insert(CONTENT_TYPE, value);
+    }
     response
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
     match &*kind.resource() {
         "pods" => {
             pod_spec(object);
+            host_ports(object);
             default(object, "spec.enableServiceLinks", true);
             for field in ["spec.containers", "spec.initContainers"] {
                 for container in list_mut(object, field) {
@@ -61,13 +62,28 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
             default(object, "spec.volumeMode", "Filesystem");
             canonical(object, "spec.resources.requests");
         }
-        "resourcequotas" => canonical(object, "spec.hard"),
+        "resourcequotas" => {
+            crate::object::map_mut(object, "spec");
+            canonical(object, "spec.hard");
+        }
+        "rolebindings.rbac.authorization.k8s.io" | "clusterrolebindings.rbac.authorization.k8s.io" => {
+            for subject in list_mut(object, "subjects") {
+                if matches!(text(subject, "kind"), "User" | "Group") {
+                    default(subject, "apiGroup", "rbac.authorization.k8s.io");
+                }
+            }
+        }
         "limitranges" => {
             for limit in list_mut(object, "spec.limits") {
                 limits(limit);
             }
         }
         "events" => event(object),
+        "networkpolicies.networking.k8s.io" => {
+            let mut types = vec![json!("Ingress")];
+            types.extend(get(object, "spec.egress").map(|_| json!("Egress")));
+            default(object, "spec.policyTypes", types);
+        }
         "horizontalpodautoscalers.autoscaling" => {
             default(object, "spec.minReplicas", 1);
             let target = json!({"type": "Utilization", "averageUtilization": 80});
@@ -76,6 +92,37 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
         }
         "customresourcedefinitions.apiextensions.k8s.io" => definition(object),
         _ => {}
+    }
+}
+
+/// What a status holds even where it was not said, and what it does not hold where it is nothing.
+pub(crate) fn status(kind: &Kind, object: &mut Value) {
+    match &*kind.resource() {
+        "pods" => {
+            for condition in list_mut(object, "status.conditions") {
+                default(condition, "lastProbeTime", Value::Null);
+                default(condition, "lastTransitionTime", Value::Null);
+            }
+        }
+        "deployments.apps" => {
+            for field in [
+                "replicas",
+                "updatedReplicas",
+                "readyReplicas",
+                "availableReplicas",
+                "unavailableReplicas",
+            ] {
+                unless(object, &format!("status.{field}"), &json!(0));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Takes a value away that is written like none.
+fn unless(object: &mut Value, path: &str, nothing: &Value) {
+    if get(object, path) == Some(nothing) {
+        remove(object, path);
     }
 }
 
@@ -141,6 +188,8 @@ fn deployment(object: &mut Value) {
         default(object, "spec.strategy.rollingUpdate.maxSurge", "25%");
     }
     template(object);
+    unless(object, "spec.paused", &json!(false));
+    unless(object, "spec.minReadySeconds", &json!(0));
 }
 
 fn stateful_set(object: &mut Value) {
@@ -194,6 +243,8 @@ fn job(object: &mut Value) {
     default(object, "spec.parallelism", 1);
     default(object, "spec.backoffLimit", 6);
     default(object, "spec.completionMode", "NonIndexed");
+    default(object, "spec.manualSelector", false);
+    default(object, "spec.podReplacementPolicy", "TerminatingOrFailed");
     default(object, "spec.suspend", false);
     template(object);
 }
@@ -202,6 +253,33 @@ fn template(object: &mut Value) {
     if let Some(template) = object.pointer_mut("/spec/template") {
         pod_spec(template);
         unborn(template);
+    }
+}
+
+/// A job finds its pods by its own uid unless it says otherwise.
+pub(crate) fn identified(kind: &Kind, object: &mut Value) {
+    if &*kind.resource() != "jobs.batch" || crate::object::flag(object, "spec.manualSelector") {
+        return;
+    }
+    let uid = text(object, "metadata.uid").to_owned();
+    let name = text(object, "metadata.name").to_owned();
+    set(
+        object,
+        "spec.selector.matchLabels",
+        json!({"batch.kubernetes.io/controller-uid": uid}),
+    );
+    let labels = crate::object::map_mut(object, "spec.template.metadata.labels");
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        labels.insert(key.to_owned(), value.as_str().into());
+    }
+    if get(object, "metadata.labels").is_none() {
+        let labels = get(object, "spec.template.metadata.labels").cloned();
+        set(object, "metadata.labels", labels.unwrap_or_default());
     }
 }
 
@@ -231,10 +309,9 @@ fn pod_spec(holder: &mut Value) {
             }
         }
     }
-    let host_network = crate::object::flag(holder, "spec.hostNetwork");
     for field in ["spec.containers", "spec.initContainers"] {
         for container in list_mut(holder, field) {
-            self::container(container, host_network);
+            self::container(container);
         }
     }
     for volume in list_mut(holder, "spec.volumes") {
@@ -254,7 +331,21 @@ fn pod_spec(holder: &mut Value) {
     }
 }
 
-fn container(container: &mut Value, host_network: bool) {
+/// A pod on its node's network has the node's ports. Templates do not say so.
+fn host_ports(pod: &mut Value) {
+    if !crate::object::flag(pod, "spec.hostNetwork") {
+        return;
+    }
+    for container in list_mut(pod, "spec.containers") {
+        for port in list_mut(container, "ports") {
+            if let Some(number) = port.get("containerPort").cloned() {
+                default(port, "hostPort", number);
+            }
+        }
+    }
+}
+
+fn container(container: &mut Value) {
     default(container, "terminationMessagePath", "/dev/termination-log");
     default(container, "terminationMessagePolicy", "File");
     default(container, "resources", json!({}));
@@ -266,9 +357,6 @@ fn container(container: &mut Value, host_network: bool) {
     default(container, "imagePullPolicy", policy);
     for port in list_mut(container, "ports") {
         default(port, "protocol", "TCP");
-        if host_network && let Some(number) = port.get("containerPort").cloned() {
-            default(port, "hostPort", number);
-        }
     }
     for variable in list_mut(container, "env") {
         if get(variable, "valueFrom.fieldRef").is_some() {
@@ -373,6 +461,14 @@ fn volume(volume: &mut Value) {
             default(item, "serviceAccountToken.expirationSeconds", 3600);
         }
     }
+    for item in list_mut(volume, "downwardAPI.items") {
+        if item.get("fieldRef").is_some() {
+            default(item, "fieldRef.apiVersion", "v1");
+        }
+    }
+    if let Some(size) = get(volume, "emptyDir.sizeLimit").and_then(Quantity::of) {
+        set(volume, "emptyDir.sizeLimit", size.to_string());
+    }
     // A volume that names no source is an empty folder.
     if volume.as_object().is_some_and(|fields| fields.len() == 1) {
         set(volume, "emptyDir", json!({}));
@@ -382,8 +478,11 @@ fn volume(volume: &mut Value) {
 fn service(object: &mut Value) {
     default(object, "spec.type", "ClusterIP");
     default(object, "spec.sessionAffinity", "None");
-    default(object, "spec.internalTrafficPolicy", "Cluster");
+    if matches!(text(object, "spec.type"), "NodePort" | "LoadBalancer") {
+        default(object, "spec.externalTrafficPolicy", "Cluster");
+    }
     if text(object, "spec.type") != "ExternalName" {
+        default(object, "spec.internalTrafficPolicy", "Cluster");
         default(object, "spec.ipFamilies", json!(["IPv4"]));
         default(object, "spec.ipFamilyPolicy", "SingleStack");
     }

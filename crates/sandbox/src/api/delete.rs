@@ -1,5 +1,6 @@
 //! Deleting: preconditions, grace, finalizers and what becomes of dependents. The collecting itself is a controller's.
 
+use super::options;
 use super::route::Query;
 use super::status::{Cause, Outcome, Refusal};
 use crate::cluster::Cluster;
@@ -39,6 +40,14 @@ impl Options {
             let in_body = body.get(field).and_then(Value::as_str);
             in_body.or_else(|| query.get(field)).map(str::to_owned)
         };
+        let called = (text(body, "apiVersion"), text(body, "kind"));
+        if !called.1.is_empty() && called.1 != "DeleteOptions" {
+            return Err(Refusal::internal(format!(
+                "no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:110\"",
+                called.1, called.0
+            )));
+        }
+        let mut causes = Vec::new();
         let propagation = match said("propagationPolicy").as_deref() {
             None if body.get("orphanDependents") == Some(&json!(true)) => Some(Propagation::Orphan),
             None => None,
@@ -51,12 +60,22 @@ impl Options {
                     &json!(other),
                     &["Foreground", "Background", "Orphan", "nil"],
                 );
-                return Err(Refusal::invalid_as("DeleteOptions", "meta.k8s.io", "", &[cause]));
+                causes.push(cause);
+                None
             }
         };
-        let in_body = !list(body, "dryRun").is_empty();
+        if let (Some(policy), Some(_)) = (said("propagationPolicy"), body.get("orphanDependents")) {
+            causes.push(Cause::invalid(
+                "propagationPolicy",
+                &json!(policy),
+                "orphanDependents and deletionPropagation cannot be both set",
+            ));
+        }
+        let in_body = list(body, "dryRun").iter().filter_map(Value::as_str);
+        let dry_run = options::dry_run(in_body.chain(query.get("dryRun")), &mut causes);
+        options::refused("DeleteOptions", &causes)?;
         Ok(Self {
-            dry_run: in_body || query.get("dryRun").is_some(),
+            dry_run,
             grace: int(body, "gracePeriodSeconds").or(query.number("gracePeriodSeconds")?),
             propagation,
             uid: get(body, "preconditions.uid")

@@ -54,7 +54,12 @@ pub(super) fn resources(kinds: &Kinds, group: &str, version: &str) -> Outcome<Va
         .collect();
     resources.extend(review::resources(group, version));
     if resources.is_empty() {
-        return Err(Refusal::no_such_page());
+        let known = groups(kinds).iter().any(|(each, _)| each == group);
+        return Err(if known {
+            Refusal::no_such_path()
+        } else {
+            Refusal::no_such_page()
+        });
     }
     let group_version = group_version(group, version);
     Ok(json!({

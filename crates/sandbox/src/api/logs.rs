@@ -2,7 +2,7 @@
 //! the same.
 
 use super::route::Query;
-use super::status::{Outcome, Refusal};
+use super::status::{Cause, Outcome, Refusal};
 use crate::behaviour::Logs;
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
@@ -20,6 +20,8 @@ const KEPT: i64 = 10_000;
 
 /// A log that is read.
 pub(super) enum Log {
+    /// No node has the pod yet.
+    Nowhere,
     Whole(Vec<u8>),
     Follow(Follow),
 }
@@ -50,7 +52,11 @@ pub(super) fn open(cluster: &Cluster, kind: &Kind, key: &Key, query: &Query) -> 
         .store
         .get(key)
         .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
+    valid(&key.name, query)?;
     let name = container_name(pod, query)?;
+    if text(pod, "spec.nodeName").is_empty() {
+        return Ok(Log::Nowhere);
+    }
     let source = source(cluster, key, pod, &name, query.flag("previous"))?;
     let since = match (query.number::<i64>("sinceSeconds")?, query.get("sinceTime")) {
         (Some(seconds), _) => Some(cluster.now - SignedDuration::from_secs(seconds)),
@@ -84,6 +90,29 @@ pub(super) fn open(cluster: &Cluster, kind: &Kind, key: &Key, query: &Query) -> 
     Ok(Log::Whole(body))
 }
 
+fn valid(name: &str, query: &Query) -> Outcome<()> {
+    let mut causes = Vec::new();
+    for (field, least, words) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        let number: Option<i64> = query.number(field)?;
+        if let Some(number) = number.filter(|number| *number < least) {
+            causes.push(Cause::invalid(field, &number, words));
+        }
+    }
+    if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
+        let words = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        causes.push(Cause::forbidden("[]", words));
+    }
+    if causes.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::invalid_as("PodLogOptions", "", name, &causes))
+    }
+}
+
 fn container_name(pod: &Value, query: &Query) -> Outcome<String> {
     let all: VecDeque<&str> = ["spec.containers", "spec.initContainers"]
         .into_iter()
@@ -98,8 +127,12 @@ fn container_name(pod: &Value, query: &Query) -> Outcome<String> {
         ))),
         None => match list(pod, "spec.containers") {
             [only] => Ok(text(only, "name").to_owned()),
-            many => {
-                let names: Vec<&str> = many.iter().map(|spec| text(spec, "name")).collect();
+            _ => {
+                let names: Vec<&str> = ["spec.initContainers", "spec.containers"]
+                    .into_iter()
+                    .flat_map(|field| list(pod, field))
+                    .map(|spec| text(spec, "name"))
+                    .collect();
                 Err(Refusal::bad_request(format!(
                     "a container name must be specified for pod {pod_name}, choose one of: [{}]",
                     names.join(" ")

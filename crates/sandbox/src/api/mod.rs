@@ -5,6 +5,7 @@ pub(crate) mod defaults;
 pub(crate) mod delete;
 mod discovery;
 mod logs;
+mod options;
 mod patch;
 mod protobuf;
 mod proxy;
@@ -15,6 +16,7 @@ mod scale;
 pub(crate) mod status;
 mod strategic;
 mod table;
+mod types;
 mod validate;
 mod view;
 mod watch;
@@ -64,7 +66,7 @@ pub enum Answer {
 pub struct Response {
     /// The HTTP status.
     pub code: u16,
-    /// The media type of the body.
+    /// The media type of the body; empty without one.
     pub content_type: &'static str,
     /// The body.
     pub body: Vec<u8>,
@@ -208,7 +210,7 @@ fn resource(cluster: &mut Cluster, request: &Request, place: &Place<'_>) -> Outc
                     log(cluster, &kind, &key, &query)
                 }
                 Some("finalize") if &*key.resource == "namespaces" && request.method == Method::PUT => {
-                    let options = write_options(&query)?;
+                    let options = options::of_write(request, &query)?;
                     let written = write::update(cluster, &kind, &key, body(request)?, options)?;
                     value(200, &written)
                 }
@@ -291,7 +293,7 @@ fn collection(
     place: &Place<'_>,
     query: &Query,
 ) -> Outcome<Answer> {
-    let view = View::chosen(&request.accept)?;
+    let view = View::of_many(&request.accept)?;
     match request.method {
         Method::GET | Method::HEAD if query.flag("watch") => {
             let watch = watch::Watch::open(cluster, kind, place.namespace, query, view)?;
@@ -302,9 +304,9 @@ fn collection(
             Ok(Answer::Whole(Response::json(200, bytes)))
         }
         Method::POST => {
-            let options = write_options(query)?;
+            let options = options::of_write(request, query)?;
             let namespace = place.namespace.unwrap_or_default();
-            let made = write::create(cluster, kind, namespace, body(request)?, options)?;
+            let made = write::create(cluster, kind, namespace, whole_body(request, kind)?, options)?;
             Ok(Answer::Whole(Response::json(
                 201,
                 view::object(kind, &made, view, cluster.now),
@@ -349,13 +351,14 @@ fn object(
     let view = View::chosen(&request.accept)?;
     let whole = |bytes| Ok(Answer::Whole(Response::json(200, bytes)));
     match request.method {
-        Method::GET | Method::HEAD => whole(read::get(cluster, kind, key, view)?),
+        Method::GET | Method::HEAD => whole(read::get(cluster, kind, key, query, view)?),
         Method::PUT => {
-            let written = write::update(cluster, kind, key, body(request)?, write_options(query)?)?;
+            let options = options::of_write(request, query)?;
+            let written = write::update(cluster, kind, key, whole_body(request, kind)?, options)?;
             whole(view::object(kind, &written, view, cluster.now))
         }
         Method::PATCH => {
-            let written = patch_object(cluster, request, kind, key, write_options(query)?)?;
+            let written = patch_object(cluster, request, kind, key, options::of_write(request, query)?)?;
             whole(view::object(kind, &written, view, cluster.now))
         }
         Method::DELETE => {
@@ -383,11 +386,11 @@ fn status_of(
 ) -> Outcome<Answer> {
     let options = write::Options {
         status: true,
-        ..write_options(query)?
+        ..options::of_write(request, query)?
     };
     let written = match request.method {
         Method::GET | Method::HEAD => {
-            let bytes = read::get(cluster, kind, key, View::chosen(&request.accept)?)?;
+            let bytes = read::get(cluster, kind, key, query, View::chosen(&request.accept)?)?;
             return Ok(Answer::Whole(Response::json(200, bytes)));
         }
         Method::PUT => write::update(cluster, kind, key, body(request)?, options)?,
@@ -410,6 +413,16 @@ fn patch_object(
         .cloned()
         .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
     let mut patched = patch::patched(kind, &old, &request.content_type, &request.body)?;
+    still_readable(cluster, kind, &patched)?;
+    let (uid, known) = (
+        crate::object::text(&patched, "metadata.uid"),
+        crate::object::text(&old, "metadata.uid"),
+    );
+    if !uid.is_empty() && uid != known {
+        let cause = status::Cause::invalid("metadata.uid", &json!(uid), "field is immutable");
+        // The storage and the kind both check it, and a real server tells both.
+        return Err(Refusal::invalid(kind, &key.name, &[cause.clone(), cause]));
+    }
     // A patch that takes the version away means the newest one.
     crate::object::default(
         &mut patched,
@@ -419,8 +432,25 @@ fn patch_object(
     write::update(cluster, kind, key, patched, options)
 }
 
+/// Whether the patched object is still one of its kind.
+fn still_readable(cluster: &Cluster, kind: &Kind, patched: &Value) -> Outcome<()> {
+    let mut typed = patched.clone();
+    let why = match write::typed(cluster, kind, &mut typed) {
+        Err(refusal) => Some(refusal.message),
+        Ok(()) => types::wrong(kind, patched),
+    };
+    let Some(why) = why else { return Ok(()) };
+    let cause = status::Cause::invalid("patch", &json!(patched.to_string()), &why);
+    Err(Refusal::invalid_as("", "", "", &[cause]))
+}
+
 fn log(cluster: &Cluster, kind: &Kind, key: &Key, query: &Query) -> Outcome<Answer> {
     match logs::open(cluster, kind, key, query)? {
+        logs::Log::Nowhere => Ok(Answer::Whole(Response {
+            code: 204,
+            content_type: "",
+            body: Vec::new(),
+        })),
         logs::Log::Whole(body) => Ok(Answer::Whole(Response {
             code: 200,
             content_type: PLAIN,
@@ -430,16 +460,21 @@ fn log(cluster: &Cluster, kind: &Kind, key: &Key, query: &Query) -> Outcome<Answ
     }
 }
 
-fn write_options(query: &Query) -> Outcome<write::Options> {
-    match query.get("dryRun") {
-        None => Ok(write::Options::default()),
-        Some("All") => Ok(write::Options {
-            dry_run: true,
-            status: false,
-        }),
-        Some(other) => Err(Refusal::bad_request(format!(
-            "invalid dryRun {other:?}: supported is All"
-        ))),
+/// The object that a body holds.
+fn whole_body(request: &Request, kind: &Kind) -> Outcome<Value> {
+    let unrecognized = |why: &str| {
+        Refusal::bad_request(format!(
+            "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {why}",
+            kind.kind
+        ))
+    };
+    if request.body.is_empty() {
+        return Err(unrecognized("unexpected end of JSON input (<empty>)"));
+    }
+    match body(request)? {
+        Value::Null => Ok(json!({})),
+        object @ Value::Object(_) => Ok(object),
+        _ => Err(unrecognized("it is no object")),
     }
 }
 
@@ -449,12 +484,22 @@ fn body(request: &Request) -> Outcome<Value> {
     if media == protobuf::MEDIA && matches!(request.method, Method::POST | Method::DELETE) {
         return protobuf::read(&request.body);
     }
-    if !matches!(media, "" | "application/json" | "*/*") {
-        return Err(Refusal::unsupported_media(&[JSON]));
+    let unread = |error: String| {
+        let why = format!("the body of the request cannot be read: {error}");
+        if request.method == Method::DELETE {
+            Refusal::internal(why)
+        } else {
+            Refusal::bad_request(why)
+        }
+    };
+    match media {
+        "" | "application/json" | "*/*" if request.body.is_empty() => Ok(json!({})),
+        "" | "application/json" | "*/*" => {
+            serde_json::from_slice(&request.body).map_err(|error| unread(error.to_string()))
+        }
+        "application/yaml" => std::str::from_utf8(&request.body)
+            .map_err(|error| unread(error.to_string()))
+            .and_then(|text| serde_saphyr::from_str(text).map_err(|error| unread(error.to_string()))),
+        _ => Err(Refusal::unsupported_media(status::MEDIA)),
     }
-    if request.body.is_empty() {
-        return Ok(json!({}));
-    }
-    serde_json::from_slice(&request.body)
-        .map_err(|error| Refusal::bad_request(format!("the body of the request cannot be read: {error}")))
 }

@@ -4,6 +4,7 @@
 use super::status::{Outcome, Refusal};
 use super::strategic;
 use crate::kinds::Kind;
+use json_patch::{AddOperation, Patch, PatchOperation};
 use serde_json::Value;
 
 const JSON: &str = "application/json-patch+json";
@@ -16,18 +17,42 @@ pub(crate) fn patched(kind: &Kind, object: &Value, content_type: &str, body: &[u
     let media = content_type.split(';').next().unwrap_or_default().trim();
     let mut object = object.clone();
     match media {
-        JSON => {
-            let patch: json_patch::Patch = serde_json::from_slice(body)
-                .map_err(|error| Refusal::bad_request(format!("the patch cannot be read: {error}")))?;
-            json_patch::patch(&mut object, &patch).map_err(|_| Refusal::unprocessable())?;
-        }
+        JSON => operations(&mut object, body)?,
         MERGE => json_patch::merge(&mut object, &parsed(body)?),
         STRATEGIC if !kind.custom => strategic::merge(&mut object, &parsed(body)?)?,
         APPLY => return Err(Refusal::no_apply()),
-        _ if kind.custom => return Err(Refusal::unsupported_media(&[JSON, MERGE, APPLY])),
+        _ if kind.custom => return Err(Refusal::unsupported_media(&[JSON, MERGE, APPLY].join(", "))),
         _ => return Err(Refusal::unknown_patch()),
     }
     Ok(object)
+}
+
+/// A JSON patch, operation by operation.
+fn operations(object: &mut Value, body: &[u8]) -> Outcome<()> {
+    let unread = |error| Refusal::bad_request(format!("error decoding patch: {error}"));
+    let read: Vec<serde_json::Map<String, Value>> = serde_json::from_slice(body).map_err(unread)?;
+    let patch: Patch = serde_json::from_value(read.into_iter().map(Value::Object).collect())
+        .map_err(|_| Refusal::unprocessable())?;
+    for operation in patch.0 {
+        let operation = match operation {
+            // A real server takes a replacement of a field that is not there for an addition.
+            PatchOperation::Replace(replace) if adds(object, &replace.path.to_string()) => {
+                PatchOperation::Add(AddOperation {
+                    path: replace.path,
+                    value: replace.value,
+                })
+            }
+            other => other,
+        };
+        json_patch::patch(object, &[operation]).map_err(|_| Refusal::unprocessable())?;
+    }
+    Ok(())
+}
+
+/// Whether the path names a field that is missing from a map that is there.
+fn adds(object: &Value, path: &str) -> bool {
+    let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+    object.pointer(above).is_some_and(Value::is_object) && object.pointer(path).is_none()
 }
 
 fn parsed(body: &[u8]) -> Outcome<Value> {

@@ -156,7 +156,7 @@ pub(super) fn read(body: &[u8]) -> Outcome<Value> {
         .map(|(_, shape)| *shape);
     let object = known.and_then(|known| message(raw, known));
     let Some(mut object) = object else {
-        return Err(Refusal::unsupported_media(&["application/json"]).explained(&format!(
+        return Err(Refusal::unsupported_media("application/json").explained(&format!(
             "the sandbox does not read a {kind} in protobuf; send JSON, as with kubectl create … --dry-run=client \
              -o yaml | kubectl apply -f -"
         )));

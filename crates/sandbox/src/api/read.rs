@@ -1,7 +1,8 @@
 //! Getting and listing. Owns pages, selectors and versions of lists; changes nothing.
 
+use super::options;
 use super::route::Query;
-use super::status::{Outcome, Refusal};
+use super::status::{Cause, Outcome, Refusal};
 use super::view::{self, ListMeta, View};
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
@@ -57,7 +58,15 @@ impl Selection {
 }
 
 /// One object.
-pub(crate) fn get(cluster: &Cluster, kind: &Kind, key: &Key, view: View) -> Outcome<Vec<u8>> {
+pub(crate) fn get(cluster: &Cluster, kind: &Kind, key: &Key, query: &Query, view: View) -> Outcome<Vec<u8>> {
+    let version = query.get("resourceVersion").unwrap_or_default();
+    let wanted: Option<u64> = query
+        .number("resourceVersion")
+        .map_err(|_| Refusal::internal(unread(version)))?;
+    let current = cluster.store.version();
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > current) {
+        return Err(Refusal::too_large_version(wanted, current));
+    }
     let found = cluster
         .store
         .get(key)
@@ -97,7 +106,11 @@ pub(crate) fn list(
 ) -> Outcome<Vec<u8>> {
     let selection = Selection::of(kind, namespace, query)?;
     let current = cluster.store.version();
-    let limit: Option<usize> = query.number("limit")?.filter(|limit| *limit > 0);
+    let limit: Option<i64> = query.number("limit")?;
+    let limit = limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .filter(|limit| *limit > 0);
+    matching(query)?;
     let (version, start) = match query.get("continue") {
         Some(token) => {
             if query.get("resourceVersion").is_some_and(|version| version != "0") {
@@ -145,13 +158,41 @@ pub(crate) fn list(
 const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can \
     start a new list without the continue parameter.";
 
+/// How a version that is none is told of.
+pub(super) fn unread(version: &str) -> String {
+    format!(
+        "resourceVersion: Invalid value: {version:?}: strconv.ParseUint: parsing {version:?}: invalid syntax"
+    )
+}
+
+/// Whether the way to match a version fits the version.
+fn matching(query: &Query) -> Outcome<()> {
+    let Some(said) = query.get("resourceVersionMatch") else {
+        return Ok(());
+    };
+    let path = "resourceVersionMatch";
+    let cause = match (said, query.get("resourceVersion")) {
+        (_, None) => Cause::forbidden(
+            path,
+            "resourceVersionMatch is forbidden unless resourceVersion is provided",
+        ),
+        ("Exact", Some("0")) => Cause::forbidden(
+            path,
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        ("Exact" | "NotOlderThan", _) => return Ok(()),
+        _ => Cause::not_supported(path, &json!(said), &["Exact", "NotOlderThan", ""]),
+    };
+    options::refused("ListOptions", &[cause])
+}
+
 /// The version that a list without a token is of.
 fn listed_version(cluster: &Cluster, query: &Query) -> Outcome<u64> {
     let current = cluster.store.version();
     let wanted: Option<u64> = query.number("resourceVersion").map_err(|_| {
         Refusal::bad_request(format!(
-            "invalid resource version {:?}",
-            query.get("resourceVersion").unwrap_or_default()
+            "invalid resource version: {}",
+            unread(query.get("resourceVersion").unwrap_or_default())
         ))
     })?;
     match (wanted, query.get("resourceVersionMatch")) {
@@ -177,7 +218,7 @@ impl Token {
     }
 
     fn read(text: &str) -> Outcome<Self> {
-        let bad = || Refusal::bad_request("continue key is not valid");
+        let bad = || Refusal::bad_request("invalid continue token: continue key is not valid");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
         let token: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
         Ok(Self {

@@ -1,7 +1,7 @@
 //! Reviews of one's own identity and rights. Owns their answers; the table of rights is the embedder's.
 
 use super::route::Place;
-use super::status::Outcome;
+use super::status::{Cause, Outcome, Refusal};
 use crate::cluster::Cluster;
 use crate::object::{get, text};
 use serde_json::{Value, json};
@@ -70,6 +70,7 @@ pub(super) fn answer(cluster: &Cluster, review: Review, body: &Value) -> Outcome
     let spec = body.get("spec").cloned().unwrap_or_default();
     let (group, kind, status) = match review {
         Review::Access => {
+            one_subject(&spec)?;
             let allowed = match get(&spec, "resourceAttributes") {
                 Some(asked) => {
                     let (resource, part) = (text(asked, "resource"), text(asked, "subresource"));
@@ -94,6 +95,9 @@ pub(super) fn answer(cluster: &Cluster, review: Review, body: &Value) -> Outcome
             )
         }
         Review::Rules => {
+            if text(&spec, "namespace").is_empty() {
+                return Err(Refusal::bad_request("no namespace on request"));
+            }
             let rules = access.rules(text(&spec, "namespace"));
             let status = json!({
                 "resourceRules": rules,
@@ -120,4 +124,25 @@ pub(super) fn answer(cluster: &Cluster, review: Review, body: &Value) -> Outcome
         answer["spec"] = spec;
     }
     Ok(answer)
+}
+
+/// One thing is asked about: a resource, or a path.
+fn one_subject(spec: &Value) -> Outcome<()> {
+    let cause = match (
+        get(spec, "resourceAttributes"),
+        get(spec, "nonResourceAttributes"),
+    ) {
+        (None, None) => Cause::invalid(
+            "spec.resourceAttributes",
+            &Value::Null,
+            "exactly one of nonResourceAttributes or resourceAttributes must be specified",
+        ),
+        (Some(_), Some(page)) => Cause::invalid(
+            "spec.nonResourceAttributes",
+            &json!({"Path": text(page, "path"), "Verb": text(page, "verb")}),
+            "cannot be specified in combination with resourceAttributes",
+        ),
+        _ => return Ok(()),
+    };
+    Err(Refusal::invalid_as("", AUTHORIZATION, "", &[cause]))
 }

@@ -28,6 +28,9 @@ pub(crate) struct Place<'a> {
 }
 
 pub(crate) fn route(path: &str) -> Outcome<Route<'_>> {
+    if path.contains("//") {
+        return Err(Refusal::no_such_path());
+    }
     let trimmed = path.trim_end_matches('/');
     let parts: Vec<&str> = trimmed.split('/').filter(|part| !part.is_empty()).collect();
     let (group, version, rest) = match parts.as_slice() {

@@ -2,8 +2,8 @@
 //! `write`.
 
 use super::route::Query;
-use super::status::{Outcome, Refusal};
-use super::{Answer, Request, body, patch, value, write, write_options};
+use super::status::{Cause, Outcome, Refusal};
+use super::{Answer, Request, body, options, patch, value, write};
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
 use crate::object::{get, int, set, text};
@@ -31,17 +31,22 @@ pub(super) fn handle(
         Method::PATCH => patch::patched(kind, &scale(&old), &request.content_type, &request.body)?,
         _ => return Err(Refusal::method_not_allowed()),
     };
+    let named = text(&wanted, "metadata.name");
+    if !named.is_empty() && named != &*key.name {
+        return Err(Refusal::misnamed(named, &key.name));
+    }
+    let replicas = int(&wanted, "spec.replicas").unwrap_or(0);
+    if replicas < 0 {
+        let cause = Cause::invalid("spec.replicas", &replicas, "must be greater than or equal to 0");
+        return Err(Refusal::invalid_as("Scale", "autoscaling", &key.name, &[cause]));
+    }
     let mut object = Value::clone(&old);
-    set(
-        &mut object,
-        "spec.replicas",
-        int(&wanted, "spec.replicas").unwrap_or(0),
-    );
+    set(&mut object, "spec.replicas", replicas);
     let seen = text(&wanted, "metadata.resourceVersion");
     if !seen.is_empty() {
         set(&mut object, "metadata.resourceVersion", seen);
     }
-    let written = write::update(cluster, kind, key, object, write_options(query)?)?;
+    let written = write::update(cluster, kind, key, object, options::of_write(request, query)?)?;
     value(200, &scale(&written))
 }
 
@@ -51,6 +56,8 @@ fn scale(workload: &Value) -> Value {
             .and_then(|metadata| metadata.get(field))
             .cloned()
     };
+    // None at all is not written.
+    let replicas = int(workload, "spec.replicas").filter(|replicas| *replicas != 0);
     json!({
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
@@ -61,7 +68,7 @@ fn scale(workload: &Value) -> Value {
             "resourceVersion": metadata("resourceVersion"),
             "creationTimestamp": metadata("creationTimestamp"),
         },
-        "spec": {"replicas": int(workload, "spec.replicas").unwrap_or(0)},
+        "spec": replicas.map_or_else(|| json!({}), |replicas| json!({"replicas": replicas})),
         "status": {
             "replicas": int(workload, "status.replicas").unwrap_or(0),
             "selector": Labels::of(get(workload, "spec.selector")).written(),

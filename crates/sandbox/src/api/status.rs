@@ -2,6 +2,7 @@
 
 use crate::kinds::{Kind, qualified};
 use serde_json::{Map, Value, json};
+use std::fmt::Display;
 
 /// A request that was not carried out, and what the client is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,6 +15,9 @@ pub(crate) struct Refusal {
 
 /// The reason of what has no Status.
 const PAGE: &str = "page";
+
+/// The media types of bodies.
+pub(crate) const MEDIA: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
 pub(crate) type Outcome<T> = Result<T, Refusal>;
 
@@ -109,6 +113,13 @@ impl Refusal {
         Self::new(404, "NotFound", format!("{resource} {name:?} not found")).about(kind, name)
     }
 
+    /// An object that says another name than its path.
+    pub(crate) fn misnamed(named: &str, path: &str) -> Self {
+        Self::bad_request(format!(
+            "the name of the object ({named}) does not match the name on the URL ({path})"
+        ))
+    }
+
     pub(crate) fn already_exists(kind: &Kind, name: &str) -> Self {
         let resource = kind.resource();
         Self::new(
@@ -117,6 +128,15 @@ impl Refusal {
             format!("{resource} {name:?} already exists"),
         )
         .about(kind, name)
+    }
+
+    /// The same of one that is on its way out.
+    pub(crate) fn still_there(kind: &Kind, name: &str) -> Self {
+        let refusal = Self::already_exists(kind, name);
+        Self {
+            message: format!("object is being deleted: {}", refusal.message),
+            ..refusal
+        }
     }
 
     pub(crate) fn conflict(kind: &Kind, name: &str, why: &str) -> Self {
@@ -181,10 +201,13 @@ impl Refusal {
 
     /// The same, called by another name than the kind's.
     pub(crate) fn invalid_as(called: &str, group: &str, name: &str, causes: &[Cause]) -> Self {
-        let told: Vec<String> = causes
-            .iter()
-            .map(|cause| format!("{}: {}", cause.field, cause.words))
-            .collect();
+        let mut told: Vec<String> = Vec::new();
+        for cause in causes {
+            let words = format!("{}: {}", cause.field, cause.words);
+            if !told.contains(&words) {
+                told.push(words);
+            }
+        }
         let told = match told.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
@@ -232,13 +255,12 @@ impl Refusal {
         Self::new(503, "ServiceUnavailable", message)
     }
 
-    pub(crate) fn unsupported_media(accepted: &[&str]) -> Self {
+    pub(crate) fn unsupported_media(accepted: &str) -> Self {
         Self::new(
             415,
             "UnsupportedMediaType",
             format!(
-                "the body of the request was in an unknown format - accepted media types include: {}",
-                accepted.join(", ")
+                "the body of the request was in an unknown format - accepted media types include: {accepted}"
             ),
         )
     }
@@ -265,11 +287,21 @@ impl Refusal {
         )
     }
 
-    pub(crate) fn not_acceptable() -> Self {
+    /// No media type that the client takes.
+    pub(crate) fn not_acceptable(available: &str) -> Self {
+        Self::bare(
+            406,
+            "NotAcceptable",
+            format!("406: Not Acceptable\n\nAvailable representations: {available}"),
+        )
+    }
+
+    /// A media type that the client takes, and no view of the object in it.
+    pub(crate) fn no_such_view() -> Self {
         Self::new(
             406,
             "NotAcceptable",
-            "only the following media types are accepted: application/json",
+            format!("only the following media types are accepted: {MEDIA}"),
         )
     }
 
@@ -309,7 +341,8 @@ impl Cause {
         }
     }
 
-    pub(crate) fn invalid(field: &str, value: &Value, words: &str) -> Self {
+    /// The value as the real server's words show it, mostly as JSON.
+    pub(crate) fn invalid(field: &str, value: &dyn Display, words: &str) -> Self {
         Self {
             reason: "FieldValueInvalid",
             field: field.to_owned(),
@@ -333,7 +366,23 @@ impl Cause {
         }
     }
 
-    pub(crate) fn not_supported(field: &str, value: &Value, supported: &[&str]) -> Self {
+    pub(crate) fn not_found(field: &str, value: &Value) -> Self {
+        Self {
+            reason: "FieldValueNotFound",
+            field: field.to_owned(),
+            words: format!("Not found: {value}"),
+        }
+    }
+
+    pub(crate) fn too_long(field: &str, most: usize) -> Self {
+        Self {
+            reason: "FieldValueTooLong",
+            field: field.to_owned(),
+            words: format!("Too long: may not be more than {most} bytes"),
+        }
+    }
+
+    pub(crate) fn not_supported(field: &str, value: &dyn Display, supported: &[&str]) -> Self {
         let supported: Vec<String> = supported.iter().map(|each| format!("{each:?}")).collect();
         Self {
             reason: "FieldValueNotSupported",

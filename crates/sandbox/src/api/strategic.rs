@@ -64,7 +64,12 @@ fn merge_map(into: &mut Value, patch: &Map<String, Value>, above: &str) -> Outco
             return Ok(());
         }
         Some("merge") | None => {}
-        Some(other) => return Err(unknown(&format!("$patch: {other}"))),
+        Some(other) => {
+            let map = as_go(&Value::Object(patch.clone()));
+            return Err(Refusal::internal(format!(
+                "unknown patch type: {other} in map: {map}"
+            )));
+        }
     }
     if !into.is_object() {
         *into = Value::Object(Map::new());
@@ -75,6 +80,7 @@ fn merge_map(into: &mut Value, patch: &Map<String, Value>, above: &str) -> Outco
     if let Some(kept) = patch.get("$retainKeys").and_then(Value::as_array) {
         map.retain(|key, _| kept.iter().any(|each| each == key.as_str()));
     }
+    let before = map.clone();
     for (field, change) in patch {
         if field == "$patch" || field == "$retainKeys" || field.starts_with(ORDER) {
             continue;
@@ -91,6 +97,8 @@ fn merge_map(into: &mut Value, patch: &Map<String, Value>, above: &str) -> Outco
         }
         match change {
             Value::Null => _ = map.remove(field),
+            // What is nothing yet is not replaced with anything: so a real server has it.
+            Value::Object(change) if change.contains_key("$patch") && !map.contains_key(field) => {}
             Value::Object(change) => {
                 let old = map.entry(field.as_str()).or_insert(Value::Null);
                 merge_map(old, change, field)?;
@@ -109,7 +117,8 @@ fn merge_map(into: &mut Value, patch: &Map<String, Value>, above: &str) -> Outco
             && let (Some(items), Some(order)) =
                 (map.get_mut(field).and_then(Value::as_array_mut), order.as_array())
         {
-            reorder(items, order, above, field);
+            let before = before.get(field).and_then(Value::as_array);
+            reorder(items, order, before.map_or(&[], Vec::as_slice), above, field);
         }
     }
     Ok(())
@@ -126,7 +135,8 @@ fn merge_list(into: &mut Value, patch: &[Value], above: &str, field: &str) -> Ou
         *into = Value::Array(patch.to_vec());
         return Ok(());
     };
-    match by {
+    let before = items.clone();
+    match &by {
         Merge::Replace => *items = patch.to_vec(),
         Merge::Set => {
             for item in patch {
@@ -142,12 +152,13 @@ fn merge_list(into: &mut Value, patch: &[Value], above: &str, field: &str) -> Ou
                         "{field}: items are merged by {key}, and one is no object"
                     )));
                 };
-                let Some(wanted) = change.get(key) else {
-                    return Err(Refusal::bad_request(format!(
-                        "map: {item} does not contain declared merge key: {key}"
+                let Some(wanted) = change.get(*key) else {
+                    return Err(Refusal::internal(format!(
+                        "map: {} does not contain declared merge key: {key}",
+                        as_go(item)
                     )));
                 };
-                let place = items.iter().position(|each| each.get(key) == Some(wanted));
+                let place = items.iter().position(|each| each.get(*key) == Some(wanted));
                 match (place, text(item, "$patch")) {
                     (Some(place), "delete") => _ = items.remove(place),
                     (None, "delete") => {}
@@ -161,19 +172,22 @@ fn merge_list(into: &mut Value, patch: &[Value], above: &str, field: &str) -> Ou
             }
         }
     }
+    if !matches!(by, Merge::Replace) {
+        reorder(items, patch, &before, above, field);
+    }
     Ok(())
 }
 
 /// Sorts the items that the patch knows as the patch says; those that only the server knows stay between the
-/// neighbours that they had.
-fn reorder(items: &mut Vec<Value>, order: &[Value], above: &str, field: &str) {
+/// neighbours that they had before.
+fn reorder(items: &mut Vec<Value>, order: &[Value], before: &[Value], above: &str, field: &str) {
     let identity = |item: &Value| match merge_of(above, field) {
         Merge::By(key) => item.get(key).cloned().unwrap_or_default(),
         Merge::Set | Merge::Replace => item.clone(),
     };
     let order: Vec<Value> = order.iter().map(identity).collect();
     let rank = |item: &Value| order.iter().position(|each| *each == identity(item));
-    let before: Vec<Value> = items.iter().map(identity).collect();
+    let before: Vec<Value> = before.iter().map(identity).collect();
     let place = |item: &Value| before.iter().position(|each| *each == identity(item));
     let (mut known, only_here): (Vec<Value>, Vec<Value>) = std::mem::take(items)
         .into_iter()
@@ -187,6 +201,26 @@ fn reorder(items: &mut Vec<Value>, order: &[Value], above: &str, field: &str) {
         items.push(item);
     }
     items.extend(known);
+}
+
+/// A value as the real server's words show it: `map[a:1 b:[2 3]]`.
+fn as_go(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let pairs: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", as_go(value)))
+                .collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(as_go).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::String(text) => text.clone(),
+        Value::Null => "<nil>".to_owned(),
+        plain => plain.to_string(),
+    }
 }
 
 fn unknown(directive: &str) -> Refusal {
@@ -218,8 +252,8 @@ mod tests {
         ]}});
         let expected = json!({"spec": {"containers": [
             {"name": "web", "image": "web:v2", "env": [{"name": "B", "value": "3"}]},
-            {"name": "sidecar", "image": "s:v1"},
             {"name": "new", "image": "n:v1"},
+            {"name": "sidecar", "image": "s:v1"},
         ]}});
         check(object, patch, expected);
     }
@@ -259,7 +293,7 @@ mod tests {
         check(
             json!({"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "x"}]}], "ports": [{"port": 80}]}),
             json!({"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "y"}]}], "ports": [{"port": 81}]}),
-            json!({"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "y"}]}], "ports": [{"port": 80}, {"port": 81}]}),
+            json!({"containers": [{"name": "a", "ports": [{"containerPort": 80, "name": "y"}]}], "ports": [{"port": 81}, {"port": 80}]}),
         );
     }
 }

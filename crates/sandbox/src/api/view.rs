@@ -1,7 +1,8 @@
 //! How objects go out: whole, metadata alone, or as a table. Owns the choice by the Accept header and the bytes; knows
 //! nothing of requests' meaning.
 
-use super::status::{Outcome, Refusal};
+use super::JSON;
+use super::status::{MEDIA, Outcome, Refusal};
 use super::table;
 use crate::kinds::Kind;
 use crate::object::text;
@@ -44,7 +45,26 @@ impl View {
         accept
             .split(',')
             .find_map(|media| known(media.trim()))
-            .ok_or_else(Refusal::not_acceptable)
+            .ok_or_else(|| {
+                if accept.contains(JSON) {
+                    Refusal::no_such_view()
+                } else {
+                    Refusal::not_acceptable(MEDIA)
+                }
+            })
+    }
+
+    /// The same of a collection, which can be watched as well.
+    pub(crate) fn of_many(accept: &str) -> Outcome<Self> {
+        Self::chosen(accept).map_err(|refusal| {
+            if accept.contains(JSON) {
+                refusal
+            } else {
+                let streams =
+                    "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+                Refusal::not_acceptable(&format!("{MEDIA}, {streams}"))
+            }
+        })
     }
 }
 

@@ -53,7 +53,7 @@ impl Watch {
         }
         let invalid = |_| {
             let version = query.get("resourceVersion").unwrap_or_default();
-            Refusal::bad_request(format!("invalid resource version {version:?}"))
+            Refusal::internal(super::read::unread(version))
         };
         let version: Option<u64> = query.number("resourceVersion").map_err(invalid)?;
         let start = match version {

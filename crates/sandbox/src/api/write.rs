@@ -2,7 +2,7 @@
 //! is `delete`'s, patches are `patch`'s.
 
 use super::status::{Outcome, Refusal};
-use super::{admission, defaults, validate};
+use super::{admission, defaults, types, validate};
 use crate::cluster::Cluster;
 use crate::kinds::{Generation, Kind};
 use crate::object::{get, int, list, map_mut, remove, same, set, terminating, text};
@@ -28,6 +28,7 @@ pub(crate) fn create(
     options: Options,
 ) -> Outcome<Arc<Value>> {
     typed(cluster, kind, &mut object)?;
+    types::check(kind, &object)?;
     if !text(&object, "metadata.resourceVersion").is_empty() {
         return Err(Refusal::internal(
             "resourceVersion should not be set on objects to be created",
@@ -57,7 +58,7 @@ pub(crate) fn create(
         "metadata.creationTimestamp",
         time::seconds(cluster.now),
     );
-    map_mut(&mut object, "metadata").remove("generation");
+    defaults::identified(kind, &mut object);
     if kind.generation != Generation::None {
         set(&mut object, "metadata.generation", 1);
     }
@@ -68,8 +69,10 @@ pub(crate) fn create(
     validate::object(kind, &object)?;
     admission::quota(cluster, kind, &object)?;
     let key = Key::new(kind.resource(), namespace, name.as_str());
-    if cluster.store.get(&key).is_some() {
-        return Err(Refusal::already_exists(kind, &name));
+    match cluster.store.get(&key) {
+        Some(there) if terminating(there) => return Err(Refusal::still_there(kind, &name)),
+        Some(_) => return Err(Refusal::already_exists(kind, &name)),
+        None => {}
     }
     if options.dry_run {
         return Ok(Arc::new(object));
@@ -86,16 +89,17 @@ pub(crate) fn update(
     options: Options,
 ) -> Outcome<Arc<Value>> {
     typed(cluster, kind, &mut object)?;
+    types::check(kind, &object)?;
     let named = text(&object, "metadata.name");
     if named != &*key.name {
-        return Err(Refusal::bad_request(if named.is_empty() {
-            "the name of the object (based on URL) was undeterminable: name must be provided".to_owned()
-        } else {
-            format!(
-                "the name of the object ({named}) does not match the name on the URL ({})",
+        return Err(if named.is_empty() {
+            Refusal::bad_request(format!(
+                "the name of the object ({} based on URL) was undeterminable: name must be provided",
                 key.name
-            )
-        }));
+            ))
+        } else {
+            Refusal::misnamed(named, &key.name)
+        });
     }
     settle_namespace(kind, &key.namespace, &mut object)?;
     let old = cluster
@@ -105,12 +109,14 @@ pub(crate) fn update(
         .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
     still_the_one(kind, &key.name, &old, &object)?;
     keep(kind, &old, &mut object, options);
-    if !options.status {
+    if options.status {
+        defaults::status(kind, &mut object);
+        validate::status(kind, &object)?;
+    } else {
         defaults::apply(kind, &mut object);
         defaults::carry_over(kind, &old, &mut object);
+        validate::update(kind, &old, &object)?;
     }
-    validate::object(kind, &object)?;
-    validate::update(kind, &old, &object)?;
     if moves_generation(kind, &old, &object) && !options.status {
         let next = int(&old, "metadata.generation").unwrap_or(0) + 1;
         set(&mut object, "metadata.generation", next);
@@ -140,7 +146,7 @@ fn done(kind: &Kind, object: &Value) -> bool {
 }
 
 /// Fills in or checks the object's type.
-fn typed(cluster: &Cluster, kind: &Kind, object: &mut Value) -> Outcome<()> {
+pub(super) fn typed(cluster: &Cluster, kind: &Kind, object: &mut Value) -> Outcome<()> {
     if !object.is_object() {
         return Err(Refusal::bad_request("the body of the request is no object"));
     }
@@ -202,6 +208,11 @@ fn still_the_one(kind: &Kind, name: &str, old: &Value, object: &Value) -> Outcom
         ));
     }
     let version = text(object, "metadata.resourceVersion");
+    if !version.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Refusal::internal(format!(
+            "strconv.ParseUint: parsing {version:?}: invalid syntax"
+        )));
+    }
     if version.is_empty() || version == "0" {
         if kind.unconditional {
             return Ok(());
@@ -241,7 +252,12 @@ fn keep(kind: &Kind, old: &Value, object: &mut Value, options: Options) {
     if options.status {
         let status = object.get("status").cloned();
         let mut metadata = old.get("metadata").cloned().unwrap_or_default();
-        for field in ["annotations", "finalizers", "ownerReferences"] {
+        let own: &[&str] = if &*kind.resource() == "pods" {
+            &["annotations", "finalizers", "labels"]
+        } else {
+            &["annotations", "finalizers", "ownerReferences"]
+        };
+        for field in own.iter().copied() {
             match get(object, "metadata").and_then(|metadata| metadata.get(field)) {
                 Some(value) => metadata[field] = value.clone(),
                 None => _ = metadata.as_object_mut().map(|metadata| metadata.remove(field)),

@@ -201,7 +201,7 @@ fn status_and_spec_are_written_apart() {
     let mut sandbox = Sandbox::new();
     let web = format!("{DEPLOYMENTS}/web");
     sandbox.create(DEPLOYMENTS, workload("Deployment", "web", "web:v1", 1));
-    let both = json!({"spec": {"replicas": 5}, "status": {"readyReplicas": 7}});
+    let both = json!({"spec": {"replicas": 5}, "status": {"replicas": 7, "readyReplicas": 7}});
     let (_, patched) = sandbox.patch(&web, MERGE, both.clone());
     assert_eq!(patched["spec"]["replicas"], 5);
     assert!(patched["status"]["readyReplicas"].is_null());

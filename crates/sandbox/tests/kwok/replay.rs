@@ -135,7 +135,9 @@ impl Real {
     pub(crate) async fn ask(&self, step: &Step, namespace: &str) -> (u16, Value) {
         let path = step.path.replace("{ns}", namespace);
         let body = bytes(&step.body, namespace);
-        let (code, _, body) = self.send(&step.method, &path, step.content_type, JSON, body).await;
+        let (code, _, body) = self
+            .send(&step.method, &path, step.content_type, JSON, body)
+            .await;
         (code, serde_json::from_slice(&body).unwrap_or_default())
     }
 
@@ -177,7 +179,18 @@ impl Real {
 
     /// Pods are refused until the namespace has its service account.
     pub(crate) async fn account(&self, namespace: &str) {
-        let wanted = get("/api/v1/namespaces/{ns}/serviceaccounts/default");
+        self.appears("/api/v1/namespaces/{ns}/serviceaccounts/default", namespace)
+            .await;
+    }
+
+    /// Each namespace is given one a moment after it was made.
+    pub(crate) async fn certificate(&self, namespace: &str) {
+        self.appears("/api/v1/namespaces/{ns}/configmaps/kube-root-ca.crt", namespace)
+            .await;
+    }
+
+    async fn appears(&self, path: &'static str, namespace: &str) {
+        let wanted = get(path);
         for _ in 0..100 {
             if self.ask(&wanted, namespace).await.0 == 200 {
                 return;
@@ -205,6 +218,7 @@ fn strip(value: &mut Value) {
                 "clusterIP",
                 "clusterIPs",
                 "continue",
+                "ca.crt",
             ] {
                 if !map.get(field).is_some_and(Value::is_null) {
                     map.remove(field);
@@ -219,6 +233,9 @@ fn strip(value: &mut Value) {
                 if child.as_str().is_some_and(drawn) {
                     *child = "kube-api-access".into();
                 }
+                if child.as_str().is_some_and(is_uid) {
+                    *child = "…".into();
+                }
                 strip(child);
             }
         }
@@ -227,9 +244,12 @@ fn strip(value: &mut Value) {
     }
 }
 
+fn is_uid(word: &str) -> bool {
+    word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4
+}
+
 pub(crate) fn without_drawn(message: &str) -> String {
     let message = message.split("\n@@").next().unwrap_or_default();
-    let is_uid = |word: &str| word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4;
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let words = message.split(' ').map(|word| {
         let plain = word.trim_matches(|letter| "(),.".contains(letter));
