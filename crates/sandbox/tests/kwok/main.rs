@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that finds something missing fails")]
 
+mod both;
 mod cases;
 mod differences;
 mod kubectl;
 mod replay;
 mod requests;
+mod sequences;
 mod settle;
 mod watch;

@@ -1,0 +1,278 @@
+//! The sandbox and a real control plane side by side, each with a namespace of the same name. Owns how a request is sent to
+//! both and when both have settled; what is sent is the suites'.
+
+use crate::replay::{Real, compare, normal, post};
+use crate::settle::nameless;
+use astern_sandbox::{Answer, Cluster, NodeSpec, Options, Request};
+use http::Method;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// How long the real control plane may take until it stands as the sandbox does.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How much time goes by in the sandbox meanwhile: more than any rollout takes, less than a deadline.
+const MEANWHILE: SignedDuration = SignedDuration::from_secs(30);
+
+/// What a request came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answered {
+    pub(crate) code: u16,
+    pub(crate) media: String,
+    pub(crate) body: Value,
+}
+
+/// A request as it is sent.
+pub(crate) struct Sent {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) media: String,
+    pub(crate) accept: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Sent {
+    /// A request without a body.
+    pub(crate) fn new(method: Method, path: String) -> Self {
+        Self {
+            method,
+            path,
+            media: String::new(),
+            accept: "application/json".to_owned(),
+            body: Vec::new(),
+        }
+    }
+}
+
+/// How two answers differ: in code, or in what they hold once what is drawn or counted is left out.
+pub(crate) fn differences(
+    real: &Answered,
+    here: &Answered,
+    without: &[String],
+    settling: bool,
+) -> Vec<String> {
+    if real.code != here.code {
+        let told = |answer: &Answered| match &answer.body["message"] {
+            Value::Null => format!("{} {}", answer.code, answer.body),
+            message => format!("{} {message}", answer.code),
+        };
+        return vec![format!("code: real {}, sandbox {}", told(real), told(here))];
+    }
+    let mut found = Vec::new();
+    if real.media != here.media {
+        found.push(format!("type: real {}, sandbox {}", real.media, here.media));
+    }
+    let shown = |answer: &Answered| {
+        let mut body = answer.body.clone();
+        for field in without {
+            remove(&mut body, field);
+        }
+        if settling {
+            nameless(&mut body);
+        }
+        normal(body)
+    };
+    compare("", &shown(real), &shown(here), &mut found);
+    found
+}
+
+fn remove(value: &mut Value, field: &str) {
+    match value {
+        Value::Object(map) => {
+            map.remove(field);
+            map.values_mut().for_each(|value| remove(value, field));
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| remove(item, field)),
+        _ => {}
+    }
+}
+
+/// The sandbox and the real control plane, each with a namespace of the same name.
+pub(crate) struct Both {
+    pub(crate) real: Real,
+    pub(crate) sandbox: Cluster,
+    pub(crate) now: Timestamp,
+    pub(crate) namespace: String,
+}
+
+impl Both {
+    pub(crate) async fn open(name: &str) -> Self {
+        let now = Timestamp::now();
+        let nodes = (1..=3)
+            .map(|number| NodeSpec::named(format!("kwok-{number}")))
+            .collect();
+        let options = Options {
+            nodes,
+            ..Options::default()
+        };
+        let mut both = Self {
+            real: Real::connect().await,
+            sandbox: Cluster::new(options, now),
+            now,
+            namespace: format!("t-same-{name}-{}", std::process::id()),
+        };
+        let made = post(
+            "/api/v1/namespaces",
+            json!({"metadata": {"name": both.namespace}}),
+        );
+        both.real.ask(&made, &both.namespace).await;
+        crate::replay::ask(&mut both.sandbox, now, &made, &both.namespace);
+        both.sandbox.advance(now);
+        both.real.account(&both.namespace).await;
+        both.real.certificate(&both.namespace).await;
+        both
+    }
+
+    pub(crate) async fn close(self) {
+        let gone = crate::replay::delete("/api/v1/namespaces/{ns}", Value::Null);
+        self.real.ask(&gone, &self.namespace).await;
+    }
+
+    /// What the sandbox answers; a stream to its end.
+    pub(crate) fn here(&mut self, sent: &Sent) -> Answered {
+        let (path, query) = sent.path.split_once('?').unwrap_or((&sent.path, ""));
+        let request = Request {
+            method: sent.method.clone(),
+            path: path.to_owned(),
+            query: query.to_owned(),
+            content_type: sent.media.clone(),
+            accept: sent.accept.clone(),
+            body: sent.body.clone().into(),
+        };
+        match self.sandbox.handle(self.now, &request) {
+            Answer::Whole(response) => {
+                Answered::of(response.code, response.content_type.to_owned(), &response.body)
+            }
+            Answer::Stream(mut stream) => {
+                let mut told = self.sandbox.poll(self.now, &mut stream);
+                self.now += SignedDuration::from_secs(2);
+                told.extend(self.sandbox.poll(self.now, &mut stream));
+                assert!(
+                    stream.ended(),
+                    "a watch of a case says when it ends: {}",
+                    sent.path
+                );
+                Answered::of(200, stream.content_type().to_owned(), &told)
+            }
+        }
+    }
+
+    /// What the real API server answers.
+    pub(crate) async fn there(&self, sent: &Sent) -> Answered {
+        let (code, media, body) = self
+            .real
+            .send(
+                &sent.method,
+                &sent.path,
+                &sent.media,
+                &sent.accept,
+                sent.body.clone(),
+            )
+            .await;
+        Answered::of(code, media, &body)
+    }
+
+    /// Lets both act until these lists look alike; how they differ when the real one does not get there.
+    pub(crate) async fn settle(&mut self, lists: &[String]) -> Vec<String> {
+        self.now += MEANWHILE;
+        self.sandbox.advance(self.now);
+        let begun = std::time::Instant::now();
+        loop {
+            let mut found = Vec::new();
+            for list in lists {
+                let sent = Sent::new(Method::GET, path(list, &self.namespace));
+                let (real, here) = (self.there(&sent).await.body, self.here(&sent).body);
+                compare(list, &ordered(real), &ordered(here), &mut found);
+            }
+            if found.is_empty() || begun.elapsed() > PATIENCE {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(150)).await;
+        }
+    }
+}
+
+/// A list's items without what is drawn, in an order that does not depend on drawn names.
+fn ordered(list: Value) -> Value {
+    let mut items = list["items"].as_array().cloned().unwrap_or_default();
+    for item in &mut items {
+        as_controllers_see(item);
+        nameless(item);
+        *item = normal(item.take());
+    }
+    items.sort_by_key(Value::to_string);
+    items.into()
+}
+
+/// A pod's status is its kubelet's, and the real cluster's kubelets are stand-ins as well: what controllers read of it is
+/// whether it runs, is ready and has a place.
+fn as_controllers_see(item: &mut Value) {
+    if item["spec"]["containers"].is_null() {
+        return;
+    }
+    let holds = |kind: &str| {
+        let all = item["status"]["conditions"].as_array();
+        let found = all.and_then(|all| all.iter().find(|each| each["type"] == kind));
+        found.map(|found| found["status"].clone()).unwrap_or_default()
+    };
+    item["status"] = json!({
+        "phase": item["status"]["phase"],
+        "ready": holds("Ready"),
+        "scheduled": holds("PodScheduled"),
+    });
+}
+
+impl Answered {
+    fn of(code: u16, media: String, body: &[u8]) -> Self {
+        let whole = serde_json::from_slice(body);
+        let body = whole.unwrap_or_else(|_| {
+            let text = String::from_utf8_lossy(body).into_owned();
+            let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+            lines.map_or_else(|_| text.into(), Value::from)
+        });
+        let media = media.split(';').next().unwrap_or_default().to_owned();
+        Self { code, media, body }
+    }
+}
+
+/// The path of a resource by its name alone.
+pub(crate) fn path(short: &str, namespace: &str) -> String {
+    const GROUPS: [(&str, &[&str]); 7] = [
+        (
+            "apps/v1",
+            &[
+                "deployments",
+                "statefulsets",
+                "daemonsets",
+                "replicasets",
+                "controllerrevisions",
+            ],
+        ),
+        ("batch/v1", &["jobs", "cronjobs"]),
+        ("autoscaling/v2", &["horizontalpodautoscalers"]),
+        ("policy/v1", &["poddisruptionbudgets"]),
+        ("coordination.k8s.io/v1", &["leases"]),
+        ("networking.k8s.io/v1", &["ingresses", "networkpolicies"]),
+        ("rbac.authorization.k8s.io/v1", &["roles", "rolebindings"]),
+    ];
+    let short = short.replace("{ns}", namespace);
+    let whole = if short.starts_with('/') {
+        short
+    } else {
+        let plural = short.split(['/', '?']).next().unwrap_or_default();
+        match GROUPS.iter().find(|(_, plurals)| plurals.contains(&plural)) {
+            Some((group, _)) => format!("/apis/{group}/namespaces/{namespace}/{short}"),
+            None => format!("/api/v1/namespaces/{namespace}/{short}"),
+        }
+    };
+    let Some((path, query)) = whole.split_once('?') else {
+        return whole;
+    };
+    let encoded = query.chars().map(|letter| match letter {
+        ' ' | '"' | '<' | '>' | '(' | ')' | '!' | '{' | '}' | '|' | '^' => {
+            format!("%{:02X}", u32::from(letter))
+        }
+        letter => letter.to_string(),
+    });
+    format!("{path}?{}", encoded.collect::<String>())
+}
