@@ -222,7 +222,7 @@ fn stateful_set(object: &mut Value) {
 }
 
 /// How often a DaemonSet's template changed, from before there were revisions.
-const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+pub(crate) const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 fn daemon_set(object: &mut Value) {
     default(object, "spec.revisionHistoryLimit", 10);

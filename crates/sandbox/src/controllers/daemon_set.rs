@@ -1,6 +1,7 @@
 //! DaemonSets: a pod on every node that takes it. Owns which nodes those are and in which order old pods are replaced.
 
-use super::{Controller, Task, history, pods};
+use super::{Controller, Task, adoption, history, pods};
+use crate::api::defaults::TEMPLATE_GENERATION;
 use crate::cluster::Cluster;
 use crate::events::{self, Level};
 use crate::node::placing;
@@ -20,6 +21,7 @@ pub(super) fn reconcile(cluster: &mut Cluster, key: &Key) {
     if terminating(&set) {
         return;
     }
+    adoption::adopt(cluster, &set, "pods", |_| true);
     let Some(update) = history::newest(cluster, &set, HASH) else {
         return;
     };
@@ -107,11 +109,11 @@ fn place(cluster: &mut Cluster, set: &Value, template: &Value, wanted: &[&Name],
 }
 
 fn create(cluster: &mut Cluster, set: &Value, template: &Value, node: &str, hash: &str) {
-    let generation = int(set, "metadata.generation").unwrap_or(1).to_string();
+    let generation = crate::object::annotation(set, TEMPLATE_GENERATION).unwrap_or("1");
     let mut pod = pods::from_template(
         set,
         template,
-        &[(HASH, hash), ("pod-template-generation", &generation)],
+        &[(HASH, hash), ("pod-template-generation", generation)],
     );
     pod["metadata"]["generateName"] = format!("{}-", text(set, "metadata.name")).into();
     placing::pin(&mut pod, node);

@@ -6,13 +6,13 @@ mod revisions;
 mod rolling;
 mod scaling;
 
-use super::{Controller, Task, pods};
+use super::{Controller, Task, adoption, pods};
 use crate::cluster::Cluster;
 use crate::events::{self, Level};
 use crate::object::{flag, get, int, set, terminating, text};
 use crate::selector::Labels;
 use crate::store::Key;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 const COMPONENT: &str = "deployment-controller";
@@ -32,7 +32,7 @@ pub(super) fn reconcile(cluster: &mut Cluster, key: &Key) {
         progress::write_status(cluster, key, &sets, false);
         return;
     }
-    adopt(cluster, &deployment);
+    adoption::adopt(cluster, &deployment, "replicasets.apps", |_| true);
     progress::note_pause(cluster, key);
     let Some(deployment) = cluster.store.get(key).cloned() else {
         return;
@@ -153,23 +153,6 @@ fn same_template(set: &Value, template: &Value) -> bool {
         && every("metadata.labels", HASH)
 }
 
-/// Takes over ReplicaSets that match and that nobody controls.
-fn adopt(cluster: &mut Cluster, deployment: &Value) {
-    let selector = Labels::of(get(deployment, "spec.selector"));
-    let strays: Vec<Key> = cluster
-        .store
-        .owned("replicasets.apps", text(deployment, "metadata.namespace"), "")
-        .filter(|(_, set)| selector.matches(set) && !terminating(set))
-        .map(|(name, set)| Key::new("replicasets.apps", text(set, "metadata.namespace"), name.clone()))
-        .collect();
-    for stray in strays {
-        let owner = pods::owner_reference(deployment);
-        cluster.modify(&stray, |set_| {
-            set(set_, "metadata.ownerReferences", json!([owner]))
-        });
-    }
-}
-
 fn replicas(deployment: &Value) -> i64 {
     int(deployment, "spec.replicas").unwrap_or(1)
 }
@@ -194,29 +177,35 @@ fn bounds(deployment: &Value) -> (i64, i64) {
     }
 }
 
-/// Sets how many replicas a ReplicaSet has, with the annotations that tell what for; whether the number changed.
+/// Tells on a ReplicaSet how many replicas its Deployment is to have, and may.
+fn annotate(cluster: &mut Cluster, deployment: &Value, set_key: &Key) {
+    let desired = replicas(deployment);
+    let max = desired + bounds(deployment).0;
+    cluster.modify(set_key, |object| {
+        let annotations = crate::object::map_mut(object, "metadata.annotations");
+        annotations.insert(DESIRED.to_owned(), desired.to_string().into());
+        annotations.insert(MAX.to_owned(), max.to_string().into());
+    });
+}
+
+/// Sets how many replicas a ReplicaSet has, with the annotations that tell what for; whether the number changed. One that
+/// has as many already is left as it is.
 fn scale_set(cluster: &mut Cluster, key: &Key, replica_set: &Value, to: i64) -> bool {
     let Some(deployment) = cluster.store.get(key).cloned() else {
         return false;
     };
     let name = text(replica_set, "metadata.name");
     let from = int(replica_set, "spec.replicas").unwrap_or(0);
-    let set_key = Key::new("replicasets.apps", key.namespace.clone(), name);
-    let desired = replicas(&deployment);
-    let max = desired + bounds(&deployment).0;
-    cluster.modify(&set_key, |object| {
-        let annotations = crate::object::map_mut(object, "metadata.annotations");
-        annotations.insert(DESIRED.to_owned(), desired.to_string().into());
-        annotations.insert(MAX.to_owned(), max.to_string().into());
-        if from != to {
-            set(object, "spec.replicas", to);
-            let generation = int(object, "metadata.generation").unwrap_or(0) + 1;
-            set(object, "metadata.generation", generation);
-        }
-    });
     if from == to {
         return false;
     }
+    let set_key = Key::new("replicasets.apps", key.namespace.clone(), name);
+    annotate(cluster, &deployment, &set_key);
+    cluster.modify(&set_key, |object| {
+        set(object, "spec.replicas", to);
+        let generation = int(object, "metadata.generation").unwrap_or(0) + 1;
+        set(object, "metadata.generation", generation);
+    });
     let direction = if from < to { "up" } else { "down" };
     let message = format!("Scaled {direction} replica set {name} from {from} to {to}");
     events::record(

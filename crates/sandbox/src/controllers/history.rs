@@ -1,7 +1,7 @@
 //! ControllerRevisions: how StatefulSets and DaemonSets remember their templates. Owns finding, making, numbering and
 //! forgetting them.
 
-use super::pods;
+use super::{adoption, pods};
 use crate::cluster::Cluster;
 use crate::object::{get, int, map_mut, set, text};
 use crate::random::safe_hash;
@@ -30,6 +30,7 @@ pub(super) fn number(revision: &Value) -> i64 {
 /// The revision of the workload's template: the newest, an older one under a new number, or a new one. `label` is the
 /// label that holds its hash.
 pub(super) fn newest(cluster: &mut Cluster, owner: &Value, label: &str) -> Option<Arc<Value>> {
+    adoption::adopt(cluster, owner, REVISIONS, |_| true);
     let known = of(cluster, owner);
     let next = known.last().map_or(0, |revision| number(revision)) + 1;
     let mut template = get(owner, "spec.template").cloned()?;

@@ -1,6 +1,7 @@
 //! Controllers: which change concerns whom, and in which order they act. Owns the work queue; what each does is its own
 //! file.
 
+mod adoption;
 mod daemon_set;
 mod deployment;
 mod endpoints;
@@ -143,16 +144,22 @@ fn pod_changed(cluster: &mut Cluster, change: &Change) {
     endpoints::noticed(cluster, &key.namespace, before, after);
 }
 
-/// The ReplicaSets that may take over a pod without a controller.
+/// The workloads that may take over a pod without a controller.
 fn adopters(cluster: &mut Cluster, key: &Key, pod: &Value) {
-    let sets: Vec<Key> = cluster
-        .store
-        .iter("replicasets.apps", &key.namespace)
-        .filter(|(_, set)| crate::selector::Labels::of(set["spec"].get("selector")).matches(pod))
-        .map(|(name, _)| Key::new("replicasets.apps", key.namespace.clone(), name.clone()))
-        .collect();
-    for set in sets {
-        cluster.queue.add(Controller::ReplicaSet, set);
+    for (resource, which) in [
+        ("replicasets.apps", Controller::ReplicaSet),
+        ("statefulsets.apps", Controller::StatefulSet),
+        ("daemonsets.apps", Controller::DaemonSet),
+    ] {
+        let owners: Vec<Key> = cluster
+            .store
+            .iter(resource, &key.namespace)
+            .filter(|(_, owner)| crate::selector::Labels::of(owner["spec"].get("selector")).matches(pod))
+            .map(|(name, _)| Key::new(resource, key.namespace.clone(), name.clone()))
+            .collect();
+        for owner in owners {
+            cluster.queue.add(which, owner);
+        }
     }
 }
 

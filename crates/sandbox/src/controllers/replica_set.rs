@@ -1,9 +1,9 @@
 //! ReplicaSets: as many pods as are asked for. Owns which pods go first; what the template is, is a Deployment's matter.
 
-use super::{Controller, Task, pods};
+use super::{Controller, Task, adoption, pods};
 use crate::cluster::Cluster;
 use crate::events::{self, Level};
-use crate::object::{annotation, condition, get, int, list, set, terminating, text};
+use crate::object::{annotation, condition, get, int, list, terminating, text};
 use crate::selector::Labels;
 use crate::store::Key;
 use crate::time;
@@ -22,7 +22,7 @@ pub(super) fn reconcile(cluster: &mut Cluster, key: &Key) {
         return;
     };
     if !terminating(&set) {
-        adopt(cluster, &set);
+        adoption::adopt(cluster, &set, "pods", pods::is_active);
     }
     let active = active(cluster, &set);
     let mut refused = None;
@@ -48,25 +48,6 @@ fn active(cluster: &Cluster, set: &Value) -> Vec<Arc<Value>> {
     let mut found = pods::of(cluster, set);
     found.retain(|pod| pods::is_active(pod));
     found
-}
-
-/// Takes over pods that match and that nobody controls.
-fn adopt(cluster: &mut Cluster, set: &Value) {
-    let selector = Labels::of(get(set, "spec.selector"));
-    let strays: Vec<Key> = cluster
-        .store
-        .owned("pods", text(set, "metadata.namespace"), "")
-        .filter(|(_, pod)| selector.matches(pod) && pods::is_active(pod))
-        .map(|(_, pod)| pods::key(pod))
-        .collect();
-    for stray in strays {
-        let owner = pods::owner_reference(set);
-        cluster.modify(&stray, |pod| set_owner(pod, owner));
-    }
-}
-
-fn set_owner(pod: &mut Value, owner: Value) {
-    set(pod, "metadata.ownerReferences", json!([owner]));
 }
 
 /// Makes pods; the first refusal ends it and is told.

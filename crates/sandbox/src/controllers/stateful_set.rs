@@ -1,6 +1,6 @@
 //! StatefulSets: pods with a name of their own, one after the other. Owns their order, also where a broken pod stops it.
 
-use super::{Controller, Task, history, pods};
+use super::{Controller, Task, adoption, history, pods};
 use crate::cluster::Cluster;
 use crate::events::{self, Level};
 use crate::object::{get, int, list, list_mut, set, terminating, text};
@@ -18,6 +18,11 @@ pub(super) fn reconcile(cluster: &mut Cluster, key: &Key) {
     if terminating(&set) {
         return;
     }
+    let prefix = format!("{}-", text(&set, "metadata.name"));
+    adoption::adopt(cluster, &set, "pods", |pod| {
+        let ordinal = text(pod, "metadata.name").strip_prefix(&prefix);
+        ordinal.is_some_and(|ordinal| ordinal.parse::<u32>().is_ok())
+    });
     let Some(update) = history::newest(cluster, &set, HASH) else {
         return;
     };
@@ -300,7 +305,7 @@ fn write_status(cluster: &mut Cluster, key: &Key, view: &View<'_>) {
     let updated = count(&|pod| standing(pod, view.update));
     let mut current = count(&|pod| standing(pod, view.current));
     let mut current_revision = name_of(view.current);
-    let complete = view.rolls() && updated == replicas && ready == replicas && view.partition() == 0;
+    let complete = view.rolls() && updated == replicas && ready == replicas;
     if complete {
         current = updated;
         current_revision = name_of(view.update);

@@ -207,6 +207,11 @@ fn ordered(list: Value) -> Value {
 /// A pod's status is its kubelet's, and the real cluster's kubelets are stand-ins as well: what controllers read of it is
 /// whether it runs, is ready and has a place.
 fn as_controllers_see(item: &mut Value) {
+    let status = &mut item["status"];
+    if let Some(update) = status["updateRevision"].as_str() {
+        // Names of revisions are drawn from hashes; whether both are one is not.
+        status["rolledOut"] = (status["currentRevision"] == update).into();
+    }
     if item["spec"]["containers"].is_null() {
         return;
     }

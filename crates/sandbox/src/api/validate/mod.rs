@@ -34,10 +34,14 @@ fn of_itself(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
 /// Whether one may become the other.
 pub(crate) fn update(kind: &Kind, old: &Value, object: &Value) -> Outcome<()> {
     let mut causes = Vec::new();
+    if &*kind.resource() == "daemonsets.apps" {
+        immutable(old, object, "spec.selector", &mut causes);
+    }
     of_itself(kind, object, &mut causes);
     metadata::update(old, object, &mut causes);
     match &*kind.resource() {
-        "deployments.apps" | "replicasets.apps" | "daemonsets.apps" => {
+        "daemonsets.apps" => {}
+        "deployments.apps" | "replicasets.apps" => {
             immutable(old, object, "spec.selector", &mut causes);
         }
         "statefulsets.apps" => workloads::stateful_set_update(old, object, &mut causes),

@@ -1,6 +1,6 @@
 //! A change of how many replicas are asked for, also in the middle of a rollout: then it is shared out in proportion.
 
-use super::{DESIRED, MAX, Sets, bounds, replicas, scale_set};
+use super::{DESIRED, MAX, Sets, annotate, bounds, replicas, scale_set};
 use crate::cluster::Cluster;
 use crate::object::{annotation, int, text};
 use crate::store::Key;
@@ -33,11 +33,7 @@ pub(super) fn scale(cluster: &mut Cluster, key: &Key, sets: &Sets) {
         _ => None,
     };
     if let Some(only) = only {
-        if size(&only) != wanted {
-            scale_set(cluster, key, &only, wanted);
-        } else {
-            scale_set(cluster, key, &only, size(&only));
-        }
+        scale_set(cluster, key, &only, wanted);
         return;
     }
     if sets.new.as_ref().is_some_and(|new| is_saturated(new, wanted)) {
@@ -82,7 +78,14 @@ fn share_out(cluster: &mut Cluster, key: &Key, deployment: &Value, mut active: V
         *first = (*first + to_add - added).max(0);
     }
     for (set, size) in active.iter().zip(sizes) {
-        scale_set(cluster, key, set, size);
+        if !scale_set(cluster, key, set, size) {
+            let set_key = Key::new(
+                "replicasets.apps",
+                key.namespace.clone(),
+                text(set, "metadata.name"),
+            );
+            annotate(cluster, deployment, &set_key);
+        }
     }
 }
 
