@@ -2,6 +2,7 @@
 
 use crate::kinds::Kind;
 use crate::object::{condition, flag, get, int, list, terminating, text};
+use crate::selector::Labels;
 use crate::time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,18 +10,23 @@ use serde_json::{Value, json};
 /// A column: its name, and what it shows of an object.
 type Column = (&'static str, fn(&Value) -> Value);
 
+/// The columns of a kind: those before the age, and those after it that only a wide table shows.
+type Columns = (&'static [Column], &'static [Column]);
+
 pub(super) fn of(kind: &Kind, items: &[&Value], version: &str, now: Timestamp) -> Value {
-    let columns = columns(&kind.resource());
-    let described = |name: &str, kind: &str, format: &str| json!({"name": name, "type": kind, "format": format, "description": "", "priority": 0});
-    let mut definitions = vec![described("Name", "string", "name")];
-    definitions.extend(columns.iter().map(|(name, _)| described(name, "string", "")));
-    definitions.push(described("Age", "string", ""));
+    let (columns, wide) = columns(&kind.resource());
+    let described = |name: &str, format: &str, priority: u8| json!({"name": name, "type": "string", "format": format, "description": "", "priority": priority});
+    let mut definitions = vec![described("Name", "name", 0)];
+    definitions.extend(columns.iter().map(|(name, _)| described(name, "", 0)));
+    definitions.push(described("Age", "", 0));
+    definitions.extend(wide.iter().map(|(name, _)| described(name, "", 1)));
     let rows: Vec<Value> = items
         .iter()
         .map(|item| {
             let mut cells = vec![item["metadata"]["name"].clone()];
             cells.extend(columns.iter().map(|(_, cell)| cell(item)));
             cells.push(age(item, now).into());
+            cells.extend(wide.iter().map(|(_, cell)| cell(item)));
             json!({
                 "cells": cells,
                 "object": {
@@ -40,74 +46,180 @@ pub(super) fn of(kind: &Kind, items: &[&Value], version: &str, now: Timestamp) -
     })
 }
 
-fn columns(resource: &str) -> &'static [Column] {
+fn columns(resource: &str) -> Columns {
     fn number(item: &Value, path: &str) -> Value {
         int(item, path).unwrap_or(0).into()
     }
+    const CONTAINERS: Column = ("Containers", |item| named(item, "name"));
+    const IMAGES: Column = ("Images", |item| named(item, "image"));
+    const SELECTOR: Column = ("Selector", |item| {
+        Labels::of(get(item, "spec.selector")).written().into()
+    });
     match resource {
-        "pods" => &[
-            ("Ready", pod_ready),
-            ("Status", |pod| pod_status(pod).into()),
-            ("Restarts", |pod| {
-                list(pod, "status.containerStatuses")
-                    .iter()
-                    .filter_map(|status| int(status, "restartCount"))
-                    .sum::<i64>()
-                    .into()
-            }),
-        ],
-        "deployments.apps" => &[
-            ("Ready", |item| ready_of(item, "status.readyReplicas")),
-            ("Up-to-date", |item| number(item, "status.updatedReplicas")),
-            ("Available", |item| number(item, "status.availableReplicas")),
-        ],
-        "replicasets.apps" => &[
-            ("Desired", |item| number(item, "spec.replicas")),
-            ("Current", |item| number(item, "status.replicas")),
-            ("Ready", |item| number(item, "status.readyReplicas")),
-        ],
-        "statefulsets.apps" => &[("Ready", |item| ready_of(item, "status.readyReplicas"))],
-        "daemonsets.apps" => &[
-            ("Desired", |item| number(item, "status.desiredNumberScheduled")),
-            ("Current", |item| number(item, "status.currentNumberScheduled")),
-            ("Ready", |item| number(item, "status.numberReady")),
-            ("Up-to-date", |item| number(item, "status.updatedNumberScheduled")),
-            ("Available", |item| number(item, "status.numberAvailable")),
-        ],
-        "controllerrevisions.apps" => &[
-            ("Controller", |item| {
-                let owner = crate::object::controller(item);
-                let told = owner.map(|owner| {
-                    let kind = text(owner, "kind").to_lowercase();
-                    format!("{kind}.apps/{}", text(owner, "name"))
-                });
-                told.unwrap_or_else(|| "<none>".to_owned()).into()
-            }),
-            ("Revision", |item| number(item, "revision")),
-        ],
-        "services" => &[
-            ("Type", |item| text(item, "spec.type").into()),
-            ("Cluster-IP", |item| text(item, "spec.clusterIP").into()),
-        ],
-        "namespaces" => &[("Status", |item| text(item, "status.phase").into())],
-        "nodes" => &[("Status", |item| node_status(item).into())],
-        "events" => &[
-            ("Type", |item| text(item, "type").into()),
-            ("Reason", |item| text(item, "reason").into()),
-            ("Object", |item| {
-                let about = get(item, "involvedObject").cloned().unwrap_or_default();
-                format!("{}/{}", text(&about, "kind").to_lowercase(), text(&about, "name")).into()
-            }),
-            ("Message", |item| text(item, "message").into()),
-        ],
-        "configmaps" | "secrets" => &[("Data", |item| {
-            get(item, "data")
-                .and_then(Value::as_object)
-                .map_or(0, serde_json::Map::len)
-                .into()
-        })],
-        _ => &[],
+        "pods" => (
+            &[
+                ("Ready", pod_ready),
+                ("Status", |pod| pod_status(pod).into()),
+                ("Restarts", |pod| {
+                    list(pod, "status.containerStatuses")
+                        .iter()
+                        .filter_map(|status| int(status, "restartCount"))
+                        .sum::<i64>()
+                        .into()
+                }),
+            ],
+            &[
+                ("IP", |pod| or_none(text(pod, "status.podIP"))),
+                ("Node", |pod| or_none(text(pod, "spec.nodeName"))),
+                ("Nominated Node", |pod| {
+                    or_none(text(pod, "status.nominatedNodeName"))
+                }),
+                ("Readiness Gates", |_| or_none("")),
+            ],
+        ),
+        "deployments.apps" => (
+            &[
+                ("Ready", |item| ready_of(item, "status.readyReplicas")),
+                ("Up-to-date", |item| number(item, "status.updatedReplicas")),
+                ("Available", |item| number(item, "status.availableReplicas")),
+            ],
+            &[CONTAINERS, IMAGES, SELECTOR],
+        ),
+        "replicasets.apps" => (
+            &[
+                ("Desired", |item| number(item, "spec.replicas")),
+                ("Current", |item| number(item, "status.replicas")),
+                ("Ready", |item| number(item, "status.readyReplicas")),
+            ],
+            &[CONTAINERS, IMAGES, SELECTOR],
+        ),
+        "statefulsets.apps" => (
+            &[("Ready", |item| ready_of(item, "status.readyReplicas"))],
+            &[CONTAINERS, IMAGES],
+        ),
+        "daemonsets.apps" => (
+            &[
+                ("Desired", |item| number(item, "status.desiredNumberScheduled")),
+                ("Current", |item| number(item, "status.currentNumberScheduled")),
+                ("Ready", |item| number(item, "status.numberReady")),
+                ("Up-to-date", |item| number(item, "status.updatedNumberScheduled")),
+                ("Available", |item| number(item, "status.numberAvailable")),
+                ("Node Selector", |item| {
+                    let selector = get(item, "spec.template.spec.nodeSelector");
+                    or_none(&Labels::pairs(selector).written())
+                }),
+            ],
+            &[CONTAINERS, IMAGES, SELECTOR],
+        ),
+        "controllerrevisions.apps" => (
+            &[
+                ("Controller", |item| {
+                    let owner = crate::object::controller(item);
+                    let told = owner.map(|owner| {
+                        let kind = text(owner, "kind").to_lowercase();
+                        format!("{kind}.apps/{}", text(owner, "name"))
+                    });
+                    or_none(&told.unwrap_or_default())
+                }),
+                ("Revision", |item| number(item, "revision")),
+            ],
+            &[],
+        ),
+        "services" => (
+            &[
+                ("Type", |item| text(item, "spec.type").into()),
+                ("Cluster-IP", |item| or_none(text(item, "spec.clusterIP"))),
+                ("External-IP", external),
+                ("Port(s)", ports),
+            ],
+            &[("Selector", |item| {
+                or_none(&Labels::pairs(get(item, "spec.selector")).written())
+            })],
+        ),
+        "namespaces" => (&[("Status", |item| text(item, "status.phase").into())], &[]),
+        "nodes" => (&[("Status", |item| node_status(item).into())], &[]),
+        "events" => (
+            &[
+                ("Type", |item| text(item, "type").into()),
+                ("Reason", |item| text(item, "reason").into()),
+                ("Object", |item| {
+                    let about = get(item, "involvedObject").cloned().unwrap_or_default();
+                    format!("{}/{}", text(&about, "kind").to_lowercase(), text(&about, "name")).into()
+                }),
+                ("Message", |item| text(item, "message").into()),
+            ],
+            &[],
+        ),
+        "jobs.batch" => (
+            &[
+                ("Status", job_status),
+                ("Completions", |item| {
+                    let done = int(item, "status.succeeded").unwrap_or(0);
+                    format!("{done}/{}", int(item, "spec.completions").unwrap_or(1)).into()
+                }),
+            ],
+            &[CONTAINERS, IMAGES, SELECTOR],
+        ),
+        "configmaps" => (&[("Data", data)], &[]),
+        "secrets" => (&[("Type", |item| text(item, "type").into()), ("Data", data)], &[]),
+        _ => (&[], &[]),
     }
+}
+
+fn or_none(text: &str) -> Value {
+    if text.is_empty() { "<none>" } else { text }.into()
+}
+
+/// What the template's containers say in a field, one beside the other.
+fn named(item: &Value, field: &str) -> Value {
+    let all: Vec<&str> = list(item, "spec.template.spec.containers")
+        .iter()
+        .map(|container| text(container, field))
+        .collect();
+    all.join(",").into()
+}
+
+fn data(item: &Value) -> Value {
+    get(item, "data")
+        .and_then(Value::as_object)
+        .map_or(0, serde_json::Map::len)
+        .into()
+}
+
+fn external(service: &Value) -> Value {
+    match text(service, "spec.type") {
+        "ExternalName" => text(service, "spec.externalName").into(),
+        "LoadBalancer" => "<pending>".into(),
+        _ => or_none(""),
+    }
+}
+
+fn ports(service: &Value) -> Value {
+    let told: Vec<String> = list(service, "spec.ports")
+        .iter()
+        .map(|port| {
+            let number = int(port, "port").unwrap_or(0);
+            let outside = int(port, "nodePort").map_or_else(String::new, |outside| format!(":{outside}"));
+            format!("{number}{outside}/{}", text(port, "protocol"))
+        })
+        .collect();
+    or_none(&told.join(","))
+}
+
+fn job_status(job: &Value) -> Value {
+    let holds = |kind: &str| condition(job, kind).is_some_and(|found| text(found, "status") == "True");
+    if holds("Complete") {
+        "Complete"
+    } else if holds("Failed") {
+        "Failed"
+    } else if terminating(job) {
+        "Terminating"
+    } else if holds("Suspended") {
+        "Suspended"
+    } else {
+        "Running"
+    }
+    .into()
 }
 
 fn ready_of(item: &Value, field: &str) -> Value {

@@ -1,20 +1,29 @@
 //! kubectl on a sandbox over HTTP.
 
-use astern_sandbox::{Cluster, Options, Service, SystemClock, http};
+use astern_sandbox::{Cluster, NodeSpec, Options, Service, SystemClock, http};
 use jiff::Timestamp;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// A sandbox on a port, on a thread of its own, and the kubeconfig that leads there.
-struct Port {
+pub(crate) struct Port {
     folder: tempfile::TempDir,
     _stop: tokio::sync::oneshot::Sender<()>,
 }
 
 impl Port {
-    fn open() -> Self {
+    /// With nodes that are called as the real cluster's.
+    pub(crate) fn open() -> Self {
+        let nodes = (1..=3).map(|number| NodeSpec::named(format!("kwok-{number}")));
+        Self::with(Options {
+            nodes: nodes.collect(),
+            ..Options::default()
+        })
+    }
+
+    fn with(options: Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("kubeconfig");
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -25,7 +34,7 @@ impl Port {
                 .build()
                 .unwrap();
             runtime.block_on(async move {
-                let cluster = Cluster::new(Options::default(), Timestamp::now());
+                let cluster = Cluster::new(options, Timestamp::now());
                 let service = Service::new(cluster, Arc::new(SystemClock));
                 let listener = http::listen(0).await.unwrap();
                 http::write_kubeconfig(&path, listener.local_addr().unwrap(), "default").unwrap();
@@ -41,30 +50,59 @@ impl Port {
         Self { folder, _stop: stop }
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
         self.folder.path().join("kubeconfig")
+    }
+
+    /// Where kubectl keeps what it learnt of a server: by its address, and ports are used again.
+    pub(crate) fn cache(&self, kubeconfig: &Path) -> PathBuf {
+        let name = kubeconfig.starts_with(self.folder.path());
+        self.folder
+            .path()
+            .join(if name { "cache" } else { "other-cache" })
     }
 
     /// What kubectl says; it must succeed.
     fn kubectl(&self, words: &[&str], input: &str) -> String {
-        let mut child = Command::new("kubectl")
-            .args(words)
-            .env("KUBECONFIG", self.kubeconfig())
-            // kubectl keeps what it learnt of a server by its address, and ports are used again.
-            .env("KUBECACHEDIR", self.folder.path().join("cache"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kubectl is on the PATH that the lane sets");
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        let done = child.wait_with_output().unwrap();
-        let (out, err) = (
-            String::from_utf8_lossy(&done.stdout),
-            String::from_utf8_lossy(&done.stderr),
+        let kubeconfig = self.kubeconfig();
+        let said = run(&kubeconfig, &self.cache(&kubeconfig), words, input);
+        assert_eq!(
+            said.code,
+            Some(0),
+            "kubectl {}: {}{}",
+            words.join(" "),
+            said.out,
+            said.err
         );
-        assert!(done.status.success(), "kubectl {}: {out}{err}", words.join(" "));
-        out.into_owned()
+        said.out
+    }
+}
+
+/// How a command ended, and what it said.
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+pub(crate) fn run(kubeconfig: &Path, cache: &Path, words: &[&str], input: &str) -> Said {
+    let mut child = Command::new("kubectl")
+        .args(words)
+        .env("KUBECONFIG", kubeconfig)
+        .env("KUBECACHEDIR", cache)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kubectl is on the PATH that the lane sets");
+    // A command that reads nothing may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let done = child.wait_with_output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said {
+        code: done.status.code(),
+        out: text(&done.stdout),
+        err: text(&done.stderr),
     }
 }
 
@@ -83,7 +121,7 @@ spec:
 
 #[test]
 fn kubectl_applies_rolls_out_undoes_scales_and_deletes() {
-    let port = Port::open();
+    let port = Port::with(Options::default());
     let kubectl = |words: &str| port.kubectl(&words.split(' ').collect::<Vec<_>>(), "");
     assert_eq!(
         port.kubectl(&["apply", "-f", "-"], WEB),
@@ -118,7 +156,7 @@ fn kubectl_applies_rolls_out_undoes_scales_and_deletes() {
 
 #[test]
 fn kubectl_creates_what_it_sends_in_protobuf() {
-    let port = Port::open();
+    let port = Port::with(Options::default());
     let kubectl = |words: &str| port.kubectl(&words.split(' ').collect::<Vec<_>>(), "");
     kubectl("create namespace shop");
     kubectl("create configmap a -n shop --from-literal=key=value");
@@ -145,7 +183,7 @@ fn kubectl_creates_what_it_sends_in_protobuf() {
 
 #[test]
 fn kubectl_rolls_a_statefulset_and_a_daemonset() {
-    let port = Port::open();
+    let port = Port::with(Options::default());
     let kubectl = |words: &str| port.kubectl(&words.split(' ').collect::<Vec<_>>(), "");
     let db = WEB.replace("Deployment", "StatefulSet").replace("web", "db");
     let agent = WEB

@@ -4,6 +4,7 @@
 
 mod both;
 mod cases;
+mod commands;
 mod differences;
 mod kubectl;
 mod replay;

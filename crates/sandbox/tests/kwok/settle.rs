@@ -151,7 +151,7 @@ pub(crate) fn nameless(value: &mut Value) {
 }
 
 /// `web-5d8dc4c446-ksz77` becomes `web-…`, a bare hash `…`.
-fn shortened(text: &str) -> String {
+pub(crate) fn shortened(text: &str) -> String {
     let drawn = |part: &str| {
         part.len() >= 5
             && part
