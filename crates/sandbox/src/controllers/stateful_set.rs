@@ -157,10 +157,14 @@ fn act(cluster: &mut Cluster, view: &View<'_>) {
     }
 }
 
-/// From the highest ordinal down to the partition, one at a time, each only when those above it serve.
+/// From the highest ordinal down to the partition, one at a time, each only when those above it serve; one that was made
+/// just now does not.
 fn roll(cluster: &mut Cluster, view: &View<'_>, replicas: &[(i64, Arc<Value>)]) {
     let from = view.first() + view.partition();
-    for (_, pod) in replicas.iter().rev().filter(|(ordinal, _)| *ordinal >= from) {
+    for ordinal in (from..view.end()).rev() {
+        let Some((_, pod)) = replicas.iter().find(|(each, _)| *each == ordinal) else {
+            return;
+        };
         if terminating(pod) {
             return;
         }

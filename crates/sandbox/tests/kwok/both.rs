@@ -177,6 +177,7 @@ impl Both {
         self.now += MEANWHILE;
         self.sandbox.advance(self.now);
         let begun = std::time::Instant::now();
+        let mut alike = 0;
         loop {
             let mut found = Vec::new();
             for list in lists {
@@ -184,7 +185,9 @@ impl Both {
                 let (real, here) = (self.there(&sent).await.body, self.here(&sent).body);
                 compare(list, &ordered(real), &ordered(here), &mut found);
             }
-            if found.is_empty() || begun.elapsed() > PATIENCE {
+            alike = if found.is_empty() { alike + 1 } else { 0 };
+            // Twice: what was asked for may not have begun to show at first.
+            if alike == 2 || (!found.is_empty() && begun.elapsed() > PATIENCE) {
                 return found;
             }
             tokio::time::sleep(Duration::from_millis(150)).await;
@@ -204,9 +207,23 @@ fn ordered(list: Value) -> Value {
     items.into()
 }
 
-/// A pod's status is its kubelet's, and the real cluster's kubelets are stand-ins as well: what controllers read of it is
-/// whether it runs, is ready and has a place.
+/// Settled objects as they are compared. How many steps a Deployment's ReplicaSet took and which condition changed last
+/// depends on how fast pods become ready. A pod's status is its kubelet's, and the real cluster's kubelets are stand-ins as
+/// well: what controllers read of it is whether it runs, is ready and has a place.
 fn as_controllers_see(item: &mut Value) {
+    if !item["metadata"]["deletionTimestamp"].is_null() {
+        item["metadata"]["terminating"] = true.into();
+    }
+    let generation = item["metadata"]["generation"].clone();
+    let of_deployment = item["metadata"]["ownerReferences"][0]["kind"] == "Deployment";
+    let status = &mut item["status"];
+    if let Some(conditions) = status["conditions"].as_array_mut() {
+        conditions.sort_by_key(|condition| condition["type"].to_string());
+    }
+    if of_deployment {
+        status["observedGeneration"] = (status["observedGeneration"] == generation).into();
+        item["metadata"]["generation"] = Value::Null;
+    }
     let status = &mut item["status"];
     if let Some(update) = status["updateRevision"].as_str() {
         // Names of revisions are drawn from hashes; whether both are one is not.
