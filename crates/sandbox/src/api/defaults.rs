@@ -37,6 +37,12 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
         "secrets" => {
             default(object, "type", "Opaque");
             string_data(object);
+            let data = object.get_mut("data").and_then(Value::as_object_mut);
+            for value in data.into_iter().flat_map(serde_json::Map::values_mut) {
+                if let Some(canonical) = value.as_str().and_then(super::types::canonical_bytes) {
+                    *value = canonical.into();
+                }
+            }
         }
         "jobs.batch" => job(object),
         "cronjobs.batch" => {

@@ -5,7 +5,7 @@ use super::status::{Outcome, Refusal};
 use crate::kinds::Kind;
 use crate::object::get;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use serde_json::Value;
 
 /// What a field may hold.
@@ -206,9 +206,23 @@ fn called(value: &Value, exactly: bool) -> String {
     }
 }
 
+/// As a real server reads base64: bits after the last byte mean nothing.
+const READ: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// The same bytes as a real server writes them, where a client wrote them otherwise.
+pub(super) fn canonical_bytes(text: &str) -> Option<String> {
+    if STANDARD.decode(text).is_ok() {
+        return None;
+    }
+    Some(STANDARD.encode(READ.decode(text).ok()?))
+}
+
 /// Where a text stops to be base64.
 fn undecodable(value: &Value) -> Option<usize> {
-    match STANDARD.decode(value.as_str().unwrap_or_default()) {
+    match READ.decode(value.as_str().unwrap_or_default()) {
         Ok(_) => None,
         Err(base64::DecodeError::InvalidByte(at, _)) => Some(at),
         Err(_) => Some(value.as_str().unwrap_or_default().len()),

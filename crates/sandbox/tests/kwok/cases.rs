@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Every table, by name.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
     ("objects", include_str!("cases/objects.yaml")),
     ("workloads", include_str!("cases/workloads.yaml")),
     ("pods", include_str!("cases/pods.yaml")),
@@ -17,6 +17,7 @@ const TABLES: [(&str, &str); 8] = [
     ("deletions", include_str!("cases/deletions.yaml")),
     ("reads", include_str!("cases/reads.yaml")),
     ("refusals", include_str!("cases/refusals.yaml")),
+    ("rollback", include_str!("cases/rollback.yaml")),
     ("states", include_str!("cases/states.yaml")),
 ];
 
@@ -45,7 +46,7 @@ struct Case {
     #[serde(default)]
     case: String,
     /// `VERB PATH`, where a path that begins with a resource's name lies in the story's namespace. `{ns}` is that
-    /// namespace and `{name:path}` a field of an answer that was kept.
+    /// namespace and `{name:path}` a field of an answer that was kept; `{name:}` is all of it.
     #[serde(default, rename = "do")]
     request: String,
     /// The media type of the body, or `merge`, `strategic`, `json`, `apply`.
@@ -111,7 +112,8 @@ fn filled(text: &str, kept: &BTreeMap<&str, [Value; 2]>, side: usize) -> String 
                 break;
             };
             let field = &text[from + start.len()..from + length];
-            let value = field.split('.').try_fold(&values[side], |value, part| {
+            let parts = field.split('.').filter(|part| !part.is_empty());
+            let value = parts.into_iter().try_fold(&values[side], |value, part| {
                 part.parse::<usize>()
                     .map_or_else(|_| value.get(part), |at| value.get(at))
             });
