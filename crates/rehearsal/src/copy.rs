@@ -22,6 +22,29 @@ pub struct Copy {
     pub made_of: Copied,
     /// The disruption budgets, as they were read.
     pub budgets: Vec<Value>,
+    /// What the sandbox does not do as a real cluster does.
+    pub not_imitated: Vec<NotImitated>,
+}
+
+/// An object that the sandbox holds, or leaves out, and does not act by as a real cluster does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotImitated {
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// What is not imitated.
+    pub why: String,
+}
+
+impl NotImitated {
+    fn sentence(&self) -> String {
+        let so = match self.kind.as_str() {
+            "ResourceQuota" => ": left out, so it is in nobody's way",
+            _ => "",
+        };
+        format!("{}{so}", self.why)
+    }
 }
 
 /// Makes a copy of what was read at `now`, of a namespace of the cluster `of`.
@@ -30,6 +53,7 @@ pub struct Copy {
 /// When an object is of a kind that the sandbox does not serve; [`Dump`] holds none.
 pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Result<Copy, DumpError> {
     let Dump { mut objects, unread } = read;
+    let not_imitated = not_imitated(&mut objects);
     let paces = paces(&objects, now);
     let in_namespace = |kind: &str| {
         let of_kind = objects
@@ -43,7 +67,11 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
         objects: objects.len() as u64,
         pods: in_namespace("Pod"),
         nodes,
-        missing: unread.iter().map(follows).collect(),
+        missing: unread
+            .iter()
+            .map(follows)
+            .chain(not_imitated.iter().map(NotImitated::sentence))
+            .collect(),
     };
     let budgets = objects
         .iter()
@@ -66,7 +94,44 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
         paces,
         made_of,
         budgets,
+        not_imitated,
     })
+}
+
+/// The kinds of which it matters how the sandbox acts by them.
+const ACTED_BY: [&str; 5] = [
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ResourceQuota",
+    "LimitRange",
+];
+
+/// Finds what the sandbox does not imitate. A quota that it would count otherwise is taken out: it must not stand in the
+/// way of pods that it does not count.
+fn not_imitated(objects: &mut Vec<Value>) -> Vec<NotImitated> {
+    let text = |object: &Value, pointer: &str| {
+        let found = object.pointer(pointer).and_then(Value::as_str);
+        found.unwrap_or_default().to_owned()
+    };
+    let mut found = Vec::new();
+    // From behind, so that the places of the others stay.
+    for (place, why) in dump::not_imitated(objects).into_iter().rev() {
+        let object = &objects[place];
+        let named = NotImitated {
+            kind: text(object, "/kind"),
+            name: text(object, "/metadata/name"),
+            why,
+        };
+        if named.kind == "ResourceQuota" {
+            objects.remove(place);
+        }
+        if ACTED_BY.contains(&named.kind.as_str()) {
+            found.push(named);
+        }
+    }
+    found.reverse();
+    found
 }
 
 /// What follows for the rehearsal from something that could not be read.
@@ -186,6 +251,38 @@ mod tests {
         let (high, default, web) = (json!("high"), json!("default"), json!("web"));
         let (priority, none) = (json!(1000), Value::Null);
         assert_eq!(told, [(&high, &priority), (&default, &none), (&web, &none)]);
+    }
+
+    #[test]
+    fn a_quota_that_would_be_counted_otherwise_is_left_out_and_a_workload_stays_and_both_are_told() {
+        let surge = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}});
+        let mut objects = vec![
+            json!({
+                "apiVersion": "v1",
+                "kind": "ResourceQuota",
+                "metadata": {"name": "jobs"},
+                "spec": {"hard": {"pods": "0"}, "scopes": ["Terminating"]},
+            }),
+            json!({
+                "apiVersion": "apps/v1",
+                "kind": "DaemonSet",
+                "metadata": {"name": "agent"},
+                "spec": {
+                    "selector": {"matchLabels": {"app": "agent"}},
+                    "updateStrategy": surge,
+                    "template": {
+                        "metadata": {"labels": {"app": "agent"}},
+                        "spec": {"containers": [{"name": "agent", "image": "agent:v1"}]},
+                    },
+                },
+            }),
+        ];
+        let told = not_imitated(&mut objects);
+        let sentences: Vec<String> = told.iter().map(NotImitated::sentence).collect();
+        assert_eq!(objects.len(), 1);
+        assert_eq!(objects[0]["kind"], "DaemonSet");
+        assert!(sentences[0].contains("scopes of quotas") && sentences[0].contains("left out"));
+        assert!(sentences[1].contains("a surge of DaemonSets"), "{sentences:?}");
     }
 
     #[test]

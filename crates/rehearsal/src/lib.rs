@@ -16,7 +16,7 @@ mod stage;
 mod standing;
 
 pub use clock::TokioClock;
-pub use copy::{Copy, copy};
+pub use copy::{Copy, NotImitated, copy};
 pub use pace::{Paces, paces};
-pub use rehearse::{Piece, RehearsalError, on_paused_time, rehearse};
+pub use rehearse::{NotRolled, Piece, RehearsalError, on_paused_time, rehearse};
 pub use stage::{SERVER, Stage, world};

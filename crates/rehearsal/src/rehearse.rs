@@ -3,7 +3,7 @@
 
 use crate::Stage;
 use crate::answered::Answered;
-use crate::copy::Copy;
+use crate::copy::{Copy, NotImitated};
 use crate::faults;
 use crate::pods::{PodWatch, Wanted, budgets};
 use crate::points::{Mortal, Points};
@@ -24,6 +24,7 @@ use astern_model::platform::Platform;
 use astern_model::question::Answers;
 use astern_model::record::Holder;
 use astern_model::step::{Spec, workload};
+use astern_model::target::{Target, WorkloadKind};
 use astern_model::verdict::Verdict;
 use astern_port::Failure;
 use astern_port::sense::Saved;
@@ -70,10 +71,24 @@ pub enum RehearsalError {
     /// The copy's events cannot be read.
     #[error("the events of the copy cannot be read")]
     Events(#[source] kube::Error),
+    /// The plan changes a workload that the copy would not roll as the cluster does.
+    #[error("{target} cannot be rehearsed; nothing was changed")]
+    NotImitated {
+        /// The workload.
+        target: Target,
+        /// What is not imitated.
+        #[source]
+        why: NotRolled,
+    },
     /// The run stopped before it came to rest.
     #[error("the run stopped on the copy before it came to rest")]
     Run(#[from] RunError),
 }
+
+/// What the sandbox does not imitate, in its own words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotRolled(pub String);
 
 /// Rehearses a plan, with `faults` also with each of its steps failing and with a crash at each point. Runs on a thread of
 /// its own, whose time jumps.
@@ -113,12 +128,29 @@ pub async fn rehearse(piece: Piece, faults: bool) -> Result<Rehearsal, Rehearsal
 /// # Errors
 /// As [`rehearse`].
 pub async fn on_paused_time(piece: Piece, faults: bool) -> Result<Rehearsal, RehearsalError> {
+    imitated(&piece)?;
     let scene = Scene::new(piece);
     let (mut rehearsal, plain) = scene.plain().await?;
     if faults {
         rehearsal.faults = Some(faults::all(&scene, &plain).await?);
     }
     Ok(rehearsal)
+}
+
+/// Whether the copy rolls each workload of the plan as the cluster does.
+fn imitated(piece: &Piece) -> Result<(), RehearsalError> {
+    for target in piece.checked.plan().targets() {
+        let of_target = |found: &&NotImitated| {
+            WorkloadKind::parse(&found.kind) == Some(target.kind) && found.name == target.name
+        };
+        if let Some(found) = piece.copy.not_imitated.iter().find(of_target) {
+            return Err(RehearsalError::NotImitated {
+                target: target.clone(),
+                why: NotRolled(found.why.clone()),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// How the run without faults came out: what those with faults are compared with.

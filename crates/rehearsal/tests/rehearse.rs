@@ -13,7 +13,7 @@ use astern_model::platform::Platform;
 use astern_model::policy::Acceptor;
 use astern_plan::Selector;
 use astern_port::clock::Clock;
-use astern_rehearsal::{Piece, SERVER, Stage, on_paused_time};
+use astern_rehearsal::{NotImitated, Piece, SERVER, Stage, on_paused_time};
 use astern_report::Rehearsal;
 use astern_report::rehearsal::KnownFrom;
 use astern_report::report::Ending;
@@ -277,6 +277,21 @@ async fn a_budget_that_the_rollout_goes_below_is_told_and_does_not_hold_it() {
     assert_eq!(
         (budget.name.as_str(), budget.demands, budget.lowest),
         ("web", 1, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_that_the_copy_would_not_roll_as_the_cluster_does_is_not_rehearsed() {
+    let mut piece = piece(staged("1", &[])).await;
+    piece.copy.not_imitated.push(NotImitated {
+        kind: "Deployment".to_owned(),
+        name: "web".to_owned(),
+        why: "the sandbox does not support it".to_owned(),
+    });
+    let refused = on_paused_time(piece, false).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "deployment/web cannot be rehearsed; nothing was changed"
     );
 }
 

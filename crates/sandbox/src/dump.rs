@@ -1,7 +1,9 @@
 //! A dump of a real namespace, as `kubectl get … -o json` writes it. Reads it, says what is wrong with it, and makes a
 //! cluster of it with the namespaces and nodes that it names.
 
+use crate::api::validate;
 use crate::cluster::{Cluster, NodeSpec, Options};
+use crate::kinds::Kinds;
 use crate::object::{list, text};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -95,6 +97,21 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Value>, DumpError> {
     Ok(objects)
 }
 
+/// Of which objects a sandbox would not take a write, and why: each with its place among them. It can hold them as they are.
+pub fn not_imitated(objects: &[Value]) -> Vec<(usize, String)> {
+    let kinds = Kinds::built_in();
+    let refused = |object: &Value| {
+        let kind = kinds.of(text(object, "apiVersion"), text(object, "kind"))?;
+        let refusal = validate::object(kind, object).err()?;
+        Some(refusal.message)
+    };
+    objects
+        .iter()
+        .enumerate()
+        .filter_map(|(place, object)| Some((place, refused(object)?)))
+        .collect()
+}
+
 /// A cluster with these objects as they are. What else `options` say holds; its nodes only where the objects name none.
 ///
 /// # Errors
@@ -175,6 +192,26 @@ mod tests {
         let thing = json!({"apiVersion": "v9", "kind": "Thing", "metadata": {"name": "b", "uid": "2"}});
         let refused = cluster(vec![pod, thing], Options::default(), Timestamp::UNIX_EPOCH).unwrap_err();
         assert_eq!(refused.to_string(), "the sandbox has no kind Thing of v9");
+    }
+
+    #[test]
+    fn what_no_controller_here_knows_is_named_with_the_reason() {
+        let quota = |name: &str, spec: Value| json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name, "uid": "1"}, "spec": spec});
+        let objects = [
+            quota("plain", json!({"hard": {"pods": "4"}})),
+            quota(
+                "scoped",
+                json!({"hard": {"pods": "4"}, "scopes": ["Terminating"]}),
+            ),
+        ];
+        let told = not_imitated(&objects);
+        let [(1, why)] = told.as_slice() else {
+            panic!("{told:?}")
+        };
+        assert!(
+            why.contains("the sandbox does not support scopes of quotas"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -204,27 +204,44 @@ async fn elsewhere(connection: &Connection, namespace: &str) -> Result<Vec<Value
     }
 }
 
+/// What it takes, and that it runs: nothing about it is to change by itself.
 fn room(pod: Value) -> Value {
-    let requests = |field: &str| -> Vec<Value> {
+    let since = &pod["metadata"]["creationTimestamp"];
+    let each = |field: &str, of: fn(&Value, &Value) -> Value| -> Vec<Value> {
         let containers = pod["spec"][field].as_array().into_iter().flatten();
-        containers
-            .map(|container| {
-                let mut kept = json!({
-                    "name": container["name"],
-                    "image": "",
-                    "resources": {"requests": container["resources"]["requests"]},
-                });
-                if let Some(policy) = container.get("restartPolicy") {
-                    kept["restartPolicy"] = policy.clone();
-                }
-                kept
-            })
-            .collect()
+        containers.map(|container| of(container, since)).collect()
+    };
+    let requests = |container: &Value, _: &Value| {
+        let mut kept = json!({
+            "name": container["name"],
+            "image": "",
+            "resources": {"requests": container["resources"]["requests"]},
+        });
+        if let Some(policy) = container.get("restartPolicy") {
+            kept["restartPolicy"] = policy.clone();
+        }
+        kept
+    };
+    let running = |container: &Value, since: &Value| {
+        json!({
+            "name": container["name"],
+            "ready": true,
+            "restartCount": 0,
+            "state": {"running": {"startedAt": since}},
+        })
+    };
+    let begun = |container: &Value, since: &Value| {
+        let state = if container["restartPolicy"] == "Always" {
+            json!({"running": {"startedAt": since}})
+        } else {
+            json!({"terminated": {"exitCode": 0, "startedAt": since, "finishedAt": since}})
+        };
+        json!({"name": container["name"], "ready": true, "restartCount": 0, "state": state})
     };
     let mut spec = json!({
         "nodeName": pod["spec"]["nodeName"],
-        "containers": requests("containers"),
-        "initContainers": requests("initContainers"),
+        "containers": each("containers", requests),
+        "initContainers": each("initContainers", requests),
     });
     if let Some(overhead) = pod["spec"].get("overhead") {
         spec["overhead"] = overhead.clone();
@@ -233,8 +250,14 @@ fn room(pod: Value) -> Value {
         "name": pod["metadata"]["name"],
         "namespace": pod["metadata"]["namespace"],
         "uid": pod["metadata"]["uid"],
+        "creationTimestamp": since,
     });
-    let object = json!({"metadata": metadata, "spec": spec, "status": {"phase": "Running"}});
+    let status = json!({
+        "phase": "Running",
+        "containerStatuses": each("containers", running),
+        "initContainerStatuses": each("initContainers", begun),
+    });
+    let object = json!({"metadata": metadata, "spec": spec, "status": status});
     typed(object, "v1", "Pod")
 }
 

@@ -17,7 +17,7 @@ pub(crate) mod status;
 mod strategic;
 mod table;
 mod types;
-mod validate;
+pub(crate) mod validate;
 mod view;
 mod watch;
 pub(crate) mod write;
