@@ -282,16 +282,15 @@ fn broken_container(status: &Value, promised: &Promise, now: Timestamp) -> Optio
     };
     match waits {
         "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
-            never(Image::Missing, "its image cannot be had")
+            never(Image::Missing, "no image")
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            never(Image::Present, "its container cannot be made")
+            never(Image::Present, "no container")
         }
         _ => {
             let since = time(&status["state"]["running"]["startedAt"])?;
             let late = now.duration_since(since) > promised.ready_after + PATIENCE;
-            late.then(|| never(Image::Present, "it runs and is not ready"))
-                .flatten()
+            late.then(|| never(Image::Present, "not ready")).flatten()
         }
     }
 }
@@ -402,7 +401,7 @@ mod tests {
         let missing = status(
             json!({"ready": false, "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull"}}}),
         );
-        let behaviour = check(&json!({}), &[missing], (seen("its image cannot be had"), 2, None));
+        let behaviour = check(&json!({}), &[missing], (seen("no image"), 2, None));
         assert_eq!(behaviour.image, Image::Missing);
         let runs = |since: &str| {
             status(json!({"ready": false, "restartCount": 0, "state": {"running": {"startedAt": since}}}))
@@ -410,7 +409,7 @@ mod tests {
         check(
             &json!({}),
             &[runs("2026-01-01T12:00:00Z")],
-            (seen("it runs and is not ready"), 2, None),
+            (seen("not ready"), 2, None),
         );
         check(
             &json!({}),

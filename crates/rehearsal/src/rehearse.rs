@@ -380,14 +380,15 @@ impl Scene {
 
 /// What no rehearsal proves, and what of this plan's criteria it does not judge.
 fn proves_not(plan: &Plan) -> Vec<String> {
-    let mut sentences = vec![
-        "that the image works: pods behaved as listed above, whatever is in their containers".to_owned(),
-        "that what they need answers: databases, volumes, configuration, services outside".to_owned(),
-        "what traffic meets meanwhile: none runs on a copy".to_owned(),
-        "what others do meanwhile: autoscalers, GitOps, operators and webhooks do not act on a copy".to_owned(),
-        "placing by affinity between pods, topology spread or preemption: only room, taints and selectors count"
-            .to_owned(),
-    ];
+    let mut sentences = [
+        "that the image works: pods behaved as told above, whatever it holds",
+        "that what pods need answers: databases, volumes, services outside",
+        "what traffic meets meanwhile: none runs on a copy",
+        "what others do meanwhile: autoscalers, GitOps, operators, webhooks",
+        "placing by affinity between pods, spread or preemption: none is tried",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let criteria = &plan.recovered_when;
     let mut unjudged = vec!["error lines"];
     if !criteria.probes.is_empty() {

@@ -39,6 +39,7 @@ pub fn rehearsal_lines(rehearsal: &Rehearsal) -> Vec<Line> {
     }
     sections.push(part("What the gate found", findings(rehearsal)));
     sections.push(part("It does not prove", sentences(&rehearsal.proves_not)));
+    sections.push(vec![Line::new(LineKind::Dim, format!("Plan {}", rehearsal.plan))]);
     parts(sections)
 }
 
@@ -63,7 +64,7 @@ fn head(rehearsal: &Rehearsal) -> Vec<Line> {
             format!("{} in context {}", rehearsal.namespace, rehearsal.cluster.context),
         ),
         ("copied", copied(rehearsal)),
-        ("plan", rehearsal.plan.to_string()),
+        ("written", WRITTEN.to_owned()),
     ];
     lines.extend(
         rows.iter()
@@ -167,11 +168,14 @@ pub(super) fn faults_sentence(faults: &Faults) -> String {
     }
 }
 
-/// `14:02:11Z: 31 objects, 8 pods, 3 nodes; nothing was written there`.
+/// What a rehearsal leaves on the cluster.
+pub(super) const WRITTEN: &str = "nothing: all of it happened in memory";
+
+/// `2026-11-23 14:02:11 UTC: 31 objects, 8 pods, 3 nodes`.
 pub(super) fn copied(rehearsal: &Rehearsal) -> String {
     let copy = &rehearsal.copy;
     format!(
-        "{}: {}, {}, {}; nothing was written there",
+        "{}: {}, {}, {}",
         clock(copy.at),
         word::plural(copy.objects, "object"),
         word::plural(copy.pods, "pod"),
@@ -180,7 +184,7 @@ pub(super) fn copied(rehearsal: &Rehearsal) -> String {
 }
 
 fn paces(paces: &[Pace]) -> Vec<Line> {
-    let mut table = Table::new(&["KIND/NAME", "VERSION", "READY IN", "KNOWN FROM"]);
+    let mut table = Table::new(&["KIND/NAME", "VERSION", "READY", "KNOWN FROM"]);
     for pace in paces {
         let (tone, known) = known_from(&pace.known_from);
         let ready = pace
@@ -193,8 +197,12 @@ fn paces(paces: &[Pace]) -> Vec<Line> {
     }
     let mut lines = table.lines();
     if let Some(longest) = paces.iter().map(|pace| pace.stops_within).max() {
+        lines.push(Line::new(
+            LineKind::Dim,
+            "ready: so long after being placed on a node",
+        ));
         let told = format!(
-            "counted from being placed on a node; to stop, each took all of its grace period, at most {}",
+            "to stop, each took its whole grace period: at most {}",
             human(longest)
         );
         lines.push(Line::new(LineKind::Dim, told));

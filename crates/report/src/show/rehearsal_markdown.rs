@@ -2,8 +2,8 @@
 
 use super::finding::findings_markdown;
 use super::rehearsal::{
-    block_head, budget_sentence, by_step, copied, crash_told, failed_told, faults_sentence, known_from,
-    lasting, lowest, outcome, span, time_sentence, when, why,
+    WRITTEN, block_head, budget_sentence, by_step, copied, crash_told, failed_told, faults_sentence,
+    known_from, lasting, lowest, outcome, span, time_sentence, when, why,
 };
 use crate::line::LineKind;
 use crate::rehearsal::{Crash, Faults, PodLane, Rehearsal};
@@ -55,7 +55,7 @@ fn head(rehearsal: &Rehearsal, text: &mut String) {
     let identity = word::identity(&rehearsal.cluster.identity);
     let _ = write!(
         text,
-        "\n- cluster {}\n- namespace {} in context {}\n- copied {}\n- plan {}\n",
+        "\n- cluster {}\n- namespace {} in context {}\n- copied {}\n- written {WRITTEN}\n- plan {}\n",
         prose(&identity),
         code(&rehearsal.namespace),
         code(&rehearsal.cluster.context),

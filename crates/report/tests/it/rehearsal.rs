@@ -112,10 +112,11 @@ fn a_rehearsal_that_is_held_says_what_it_lacked_and_how_far_service_sank() {
     let text = joined(&rehearsal_lines(&held()));
     for said in [
         "! is held on a copy of the namespace: a person would be needed",
-        "2026-11-23 14:15:00 UTC: 61 objects, 16 pods, 1 node; nothing was written there",
+        "2026-11-23 14:15:00 UTC: 61 objects, 16 pods, 1 node",
+        "written    nothing: all of it happened in memory",
         "! secrets could not be read (forbidden)",
-        "deployment/api-gateway   v1.2.3    8.5s       measured on 2 pods",
-        "deployment/api-gateway   v1.2.4    never      as now: crash loop, exit 1",
+        "deployment/api-gateway   v1.2.3    8.5s    measured on 2 pods",
+        "deployment/api-gateway   v1.2.4    never   as now: crash loop, exit 1",
         "3 of 4 ready at the least, after 1s",
         "✗ deployment/api-gateway: a pod found no place (FailedScheduling), from 1s to 40s",
         "0/3 nodes are available: 3 Insufficient cpu",
