@@ -1,8 +1,11 @@
 //! A world on a sandbox: the real adapters behind a client whose API server is in this process, on a clock that
-//! follows tokio's. Owns how the parts are put together; decides nothing and injects nothing.
+//! follows tokio's. Owns how the parts are put together; a stage decides nothing and injects nothing.
 //!
 //! On a runtime whose time is paused, an hour of cluster life takes milliseconds: time jumps to whatever is waited for
 //! next, once everybody waits.
+//!
+//! [`rehearse()`] carries a plan out there, on a [`copy()`] of its namespace, and tells what it showed; faults are injected
+//! for it alone.
 
 mod answered;
 mod clock;
