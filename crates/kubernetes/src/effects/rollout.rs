@@ -59,11 +59,12 @@ pub(crate) fn rollout(now: &Object, uid: &Uid, template: &TemplateHash, members:
         return Rollout::Moved { message };
     }
     let asked = asked(now);
-    let ready = members
-        .iter()
-        .filter(|member| is_target(member) && member.stands() && member.pod.ready)
-        .count();
-    let ready = u32::try_from(ready).unwrap_or(u32::MAX);
+    let serving = || {
+        members
+            .iter()
+            .filter(|member| is_target(member) && member.stands() && member.pod.ready)
+    };
+    let ready = narrow(serving().count() as u64);
     if let Some(why) = status_lags(now, &asked) {
         return paused(now).unwrap_or(Rollout::Waiting { why });
     }
@@ -77,9 +78,14 @@ pub(crate) fn rollout(now: &Object, uid: &Uid, template: &TemplateHash, members:
             revisions: unresolved,
         };
     }
-    if ready < asked.updated {
+    // Below a partition pods may be of the template too: they do not stand in for those that were to become it.
+    let renewed = narrow(serving().filter(|member| !asked.may_stay(member)).count() as u64);
+    if renewed < asked.updated {
         return Rollout::Waiting {
-            why: format!("{ready} of {} pods of the new template are ready", asked.updated),
+            why: format!(
+                "{renewed} of {} pods of the new template are ready",
+                asked.updated
+            ),
         };
     }
     let former = |member: &&Member| !is_target(member) && member.stands() && !asked.may_stay(member);
@@ -88,10 +94,7 @@ pub(crate) fn rollout(now: &Object, uid: &Uid, template: &TemplateHash, members:
             why: format!("pod/{} of another version is still there", other.pod.name),
         };
     }
-    let serving = members
-        .iter()
-        .filter(|member| is_target(member) && member.stands() && member.pod.ready);
-    let digests = serving.flat_map(|member| member.pod.digests.clone()).collect();
+    let digests = serving().flat_map(|member| member.pod.digests.clone()).collect();
     Rollout::Serving {
         ready,
         desired: asked.desired,
@@ -409,6 +412,14 @@ mod tests {
             "1 of 2 pods are of the new template",
         );
         check(WorkloadKind::StatefulSet, with(1, 2), "ott", "serving 2/3");
+        // The pods below it are of the template too, and do not count for the one that is not ready.
+        check(
+            WorkloadKind::StatefulSet,
+            with(2, 3),
+            "ttT",
+            "0 of 1 pods of the new template are ready",
+        );
+        check(WorkloadKind::StatefulSet, with(2, 3), "ttt", "serving 3/3");
         check(WorkloadKind::StatefulSet, with(9, 0), "ooo", "serving 0/3");
         // Ordinals that begin at 5: of three pods, the partition at 6 keeps one.
         let mut late = with(6, 1);
