@@ -1,7 +1,7 @@
 //! What a rehearsal says of a plan, that the real run then bears out, and that it leaves no trace on the cluster.
 
 use crate::input::own_user;
-use crate::manifest::{CRASHES, YES, crashing, deployment, pod, refused, says};
+use crate::manifest::{CRASHES, YES, crashing, deployment, pod, refused, says, workload};
 use crate::support::{Place, kubeconfig};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -31,6 +31,15 @@ fn writes(user: &str) -> Vec<String> {
 fn asked(user: &str) -> usize {
     let log = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")).unwrap();
     log.matches(&format!("\"username\":\"{user}\"")).count()
+}
+
+/// The steps of a document, each with how it ended.
+fn ends(document: &Value, steps: &str) -> Vec<Value> {
+    let steps = document.pointer(steps).unwrap().as_array().unwrap();
+    steps
+        .iter()
+        .map(|step| json!([step["id"], step["state"]]))
+        .collect()
 }
 
 #[test]
@@ -88,14 +97,76 @@ fn a_rehearsal_tells_what_the_run_then_does_and_writes_nothing_to_the_cluster() 
         .astern_as(&config, &[&["run", "plan.json", "-o", "json"], &YES[..]].concat())
         .expect(0)
         .json();
-    let told = |document: &Value, pointer: &str| -> Vec<Value> {
-        let steps = document.pointer(pointer).unwrap().as_array().unwrap();
-        steps
+    assert_eq!(ends(&first, "/steps"), ends(&report, "/rollback/steps"));
+}
+
+#[test]
+fn every_kind_of_workload_rolls_on_the_copy_as_it_then_does_on_the_cluster() {
+    let place = Place::new("kinds-copied");
+    place.platform("");
+    let members = [
+        (
+            "Deployment",
+            "recreate",
+            json!({ "replicas": 2, "strategy": { "type": "Recreate" } }),
+        ),
+        (
+            "StatefulSet",
+            "ordered",
+            json!({ "replicas": 2, "serviceName": "ordered" }),
+        ),
+        (
+            "StatefulSet",
+            "staged",
+            json!({
+                "replicas": 3,
+                "serviceName": "staged",
+                "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": { "partition": 2 } },
+            }),
+        ),
+        ("DaemonSet", "agent", json!({})),
+    ];
+    for (kind, name, more) in &members {
+        place.put(&workload(kind, name, pod(name, "v1"), more.clone()));
+    }
+    for (kind, name, _) in &members {
+        place.kubectl(&["rollout", "status", &format!("{kind}/{name}"), "--timeout=60s"]);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    for (kind, name, more) in &members {
+        place.put(&workload(kind, name, crashing(name, "v2"), more.clone()));
+    }
+    place.until("a crash loop of each", 60, |place| {
+        let pods = place.kubectl(&["get", "pods"]);
+        members.iter().all(|(_, name, _)| {
+            pods.lines()
+                .any(|line| line.starts_with(name) && line.contains("CrashLoopBackOff"))
+        })
+    });
+    plan(&place, &kubeconfig());
+    let rehearsal = place
+        .astern(&["rehearse", "plan.json", "--faults", "-o", "json"])
+        .expect(0)
+        .json();
+    let report = place
+        .astern(&[&["run", "plan.json", "-o", "json"], &YES[..]].concat())
+        .expect(0)
+        .json();
+    assert_eq!(ends(&rehearsal, "/steps"), ends(&report, "/rollback/steps"));
+    let stands = |document: &Value| -> Vec<Value> {
+        let standings = document["standings"].as_array().unwrap();
+        standings
             .iter()
-            .map(|step| json!([step["id"], step["state"]]))
+            .map(|standing| {
+                json!([
+                    standing["target"],
+                    standing["on"]["version"],
+                    standing["on"]["ready"]
+                ])
+            })
             .collect()
     };
-    assert_eq!(told(&first, "/steps"), told(&report, "/rollback/steps"));
+    assert_eq!(stands(&rehearsal), stands(&report));
 }
 
 /// v1 needs more than v2 gives back while it rolls: each pod of v2 that goes makes room for half a pod of v1.
