@@ -11,6 +11,7 @@ mod one;
 mod planning;
 mod recording;
 mod sample;
+mod sim;
 mod table;
 mod taken;
 
@@ -29,7 +30,7 @@ The figures that astern must reach: ratios, measured in turns on clusters of the
 Usage: cargo xtask bench [--only NAME] [--runs N]
 
 Options:
-  --only NAME   One measure: cold, one, fifty, waves, default, planning, journal
+  --only NAME   One measure: cold, one, fifty, waves, default, planning, journal, sim
   --runs N      Pairs of each measure, in turns [5]
 
 Every ratio is the median of the pairs' own ratios, with the smallest and the largest behind it.
@@ -40,7 +41,9 @@ const RUNS: usize = 5;
 const FAST: &str = "bench-fast";
 const DEFAULT: &str = "bench-default";
 /// `one` is the last on its cluster: it leaves five hundred kinds and a hanging node there.
-const MEASURES: [&str; 7] = ["cold", "fifty", "waves", "journal", "one", "planning", "default"];
+const MEASURES: [&str; 8] = [
+    "cold", "fifty", "waves", "journal", "one", "planning", "sim", "default",
+];
 
 pub(crate) fn main(mut arguments: Arguments) -> Outcome {
     if arguments.help() {
@@ -94,6 +97,7 @@ fn all(wanted: &[&str], runs: usize) -> Outcome<Vec<Row>> {
                 fast = None;
                 many::at_default_limits(up(&mut default, DEFAULT, false)?)?
             }
+            "sim" => sim::measure(runs)?,
             _ => planning::measure(runs)?,
         });
         eprintln!("measured {name} in {:.0} s", start.elapsed().as_secs_f64());

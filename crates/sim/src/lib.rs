@@ -30,7 +30,6 @@ use crate::fault::Fault;
 use crate::seed::Drawn;
 use crate::theatre::Theatre;
 use crate::trace::Trace;
-use astern_exec::book::Book;
 use astern_model::id::sha256;
 use jiff::SignedDuration;
 use std::any::Any;
@@ -173,7 +172,7 @@ async fn whole(seed: u64, drawn: &Drawn, told: bool) -> Played {
         violations: theatre.oracle.violations(),
         met: trace.all_met(),
         digest: sha256(&bytes),
-        transitions: transitions(&theatre).await,
+        transitions: theatre.oracle.transitions(),
         took,
         writes: writes.len(),
         log: trace.lines(),
@@ -200,40 +199,6 @@ fn judge_rest(theatre: &Theatre, rest: &Rest) {
         Rest::Held(_) | Rest::Refused(_) => return,
     };
     theatre.oracle.violated(what);
-}
-
-async fn transitions(theatre: &Theatre) -> BTreeSet<(&'static str, &'static str)> {
-    let mut seen = BTreeSet::new();
-    let runs = theatre.disk.disk().runs();
-    for id in runs {
-        let Ok(book) = Book::open(&*theatre.disk.journal(), &id).await else {
-            continue;
-        };
-        let mut run = astern_engine::Run::opened(&book.graph);
-        for record in &book.records {
-            if let Some(step) = step_of(&record.event) {
-                let status = run.status(step).name();
-                seen.insert((status, astern_engine::status::event_name(&record.event)));
-            }
-            let Ok(next) = run.then(record) else { break };
-            run = next;
-        }
-    }
-    seen
-}
-
-fn step_of(event: &astern_model::record::Event) -> Option<&astern_model::id::StepId> {
-    use astern_model::record::Event;
-    match event {
-        Event::Intended { step, .. }
-        | Event::Applied { step, .. }
-        | Event::Failed { step, .. }
-        | Event::Unsettled { step, .. }
-        | Event::ReverseIntended { step, .. }
-        | Event::Reversed { step, .. }
-        | Event::ReverseFailed { step, .. } => Some(step),
-        _ => None,
-    }
 }
 
 /// The places of the faults that are not needed for the run to fail.

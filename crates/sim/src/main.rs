@@ -8,6 +8,7 @@
 
 #[cfg(feature = "planted")]
 use astern_sim::Defect;
+use astern_sim::case::CaseId;
 use astern_sim::{Played, Tally, play, seed, shrink};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -30,6 +31,7 @@ Options:
   --from S          The first of them [0]
   --seconds N       At most so long
   --jobs N          So many at a time [every processor]
+  --services        Only those of the platform of four services
   --record          Add the counts to docs/simulation.md
   --seed S          One run, with all that happens in it
   --without PLACES  Without these of its faults, as 0,3
@@ -47,6 +49,7 @@ struct Options {
     seconds: Option<u64>,
     jobs: usize,
     json: bool,
+    services: bool,
     one: Option<u64>,
     defects: bool,
     without: BTreeSet<usize>,
@@ -84,6 +87,7 @@ fn options(words: &[String]) -> Result<Options, String> {
         seconds: None,
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
         json: false,
+        services: false,
         one: None,
         defects: false,
         without: BTreeSet::new(),
@@ -92,10 +96,11 @@ fn options(words: &[String]) -> Result<Options, String> {
     while let Some(word) = words.next() {
         match word.as_str() {
             "--json" => options.json = true,
+            "--services" => options.services = true,
             "--defects" => options.defects = true,
             _ => {}
         }
-        if matches!(word.as_str(), "--json" | "--defects") {
+        if matches!(word.as_str(), "--json" | "--defects" | "--services") {
             continue;
         }
         let mut value = || words.next().ok_or_else(|| format!("{word} needs a value"));
@@ -205,6 +210,9 @@ fn many(options: &Options) -> bool {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= end || until.is_some_and(|until| Instant::now() >= until) {
                 return (tally, failed);
+            }
+            if options.services && seed::drawn(number).case != CaseId::Services {
+                continue;
             }
             let played = play(number, &BTreeSet::new(), false);
             tally.add(&played);

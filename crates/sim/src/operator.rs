@@ -7,7 +7,6 @@ use crate::theatre::{Process, Theatre};
 use astern_app::planning::{self, Asked, Evidence, NoPlan, Prepared};
 use astern_app::running::{self, RunError, Runner, Unobserved, Wish};
 use astern_engine::Phase;
-use astern_exec::book::Book;
 use astern_exec::driver::Ended;
 use astern_model::approval::{Approval, How};
 use astern_model::finding::Allowances;
@@ -65,7 +64,7 @@ impl OnCall {
         let mut wish = Wish::GoOn;
         let mut last = String::new();
         for _ in 0..TRIES {
-            match self.open_run().await {
+            match self.open_run() {
                 Some(run) => {
                     let came = self.go_on(&run, wish).await;
                     last = told(&came);
@@ -89,7 +88,7 @@ impl OnCall {
                         wish = Wish::TakeBack;
                     }
                 }
-                None if self.all_over().await.is_empty() => {
+                None if self.all_over().is_empty() => {
                     let came = self.begin().await;
                     last = told(&came);
                     self.theatre.trace.say(|| format!("on call: begins: {last}"));
@@ -103,7 +102,7 @@ impl OnCall {
                         _ => {}
                     }
                 }
-                None => return Rest::Over(self.all_over().await),
+                None => return Rest::Over(self.all_over()),
             }
             let pause = self.random.i64(2_000..25_000);
             sleep(SignedDuration::from_millis(pause)).await;
@@ -112,30 +111,16 @@ impl OnCall {
     }
 
     /// The newest run that is not over.
-    async fn open_run(&self) -> Option<RunId> {
-        for run in self.runs() {
-            let book = Book::open(&*self.theatre.disk.journal(), &run).await;
-            if book.is_ok_and(|book| !matches!(book.run.phase, Phase::Finished(_))) {
-                return Some(run);
-            }
-        }
-        None
+    fn open_run(&self) -> Option<RunId> {
+        let runs = self.theatre.oracle.runs().into_iter().rev();
+        runs.filter(|(_, outcome)| outcome.is_none())
+            .map(|(run, _)| run)
+            .next()
     }
 
-    async fn all_over(&self) -> Vec<Outcome> {
-        let mut outcomes = Vec::new();
-        for run in self.runs() {
-            if let Ok(book) = Book::open(&*self.theatre.disk.journal(), &run).await
-                && let Phase::Finished(outcome) = book.run.phase
-            {
-                outcomes.push(outcome);
-            }
-        }
-        outcomes
-    }
-
-    fn runs(&self) -> Vec<RunId> {
-        self.theatre.disk.disk().runs()
+    fn all_over(&self) -> Vec<Outcome> {
+        let runs = self.theatre.oracle.runs().into_iter();
+        runs.filter_map(|(_, outcome)| outcome).collect()
     }
 
     async fn begin(&self) -> Came {

@@ -9,6 +9,8 @@
 
 use crate::journal::SimDisk;
 use crate::trace::Trace;
+use astern_engine::status::event_name;
+use astern_engine::{Graph, Run};
 use astern_model::id::{Direction, EffectKey, RunId, Seq, StepId, TemplateHash};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Outcome, Record};
@@ -83,7 +85,13 @@ struct Known {
     steps: BTreeMap<StepId, Progress>,
     outcome: Option<Outcome>,
     read: u64,
+    /// What the records mean to astern itself: for the coverage of its transitions only.
+    run: Run,
+    transitions: BTreeSet<Transition>,
 }
+
+/// A step's status, and an event that came after it.
+pub(crate) type Transition = (&'static str, &'static str);
 
 #[derive(Clone, Default)]
 struct Progress {
@@ -205,6 +213,27 @@ impl Oracle {
     /// Whether anybody else has changed anything.
     pub(crate) fn somebody_interfered(&self) -> bool {
         self.state().interfered
+    }
+
+    /// All runs that the journal has, oldest first, and how those that are over ended.
+    pub(crate) fn runs(&self) -> Vec<(RunId, Option<Outcome>)> {
+        self.catch_up();
+        let state = self.state();
+        let told = state
+            .runs
+            .iter()
+            .map(|(run, known)| (run.clone(), known.outcome.clone()));
+        told.collect()
+    }
+
+    /// What came after which status, in all runs.
+    pub(crate) fn transitions(&self) -> BTreeSet<Transition> {
+        let state = self.state();
+        state
+            .runs
+            .values()
+            .flat_map(|known| known.transitions.clone())
+            .collect()
     }
 
     fn catch_up(&self) {
@@ -479,6 +508,8 @@ impl Oracle {
 impl Known {
     fn new(plan: Plan) -> Self {
         Self {
+            run: Run::opened(&Graph::of(&plan)),
+            transitions: BTreeSet::new(),
             plan,
             epoch: 0,
             holders: BTreeMap::new(),
@@ -490,6 +521,13 @@ impl Known {
 
     fn take_in(&mut self, record: &Record) {
         self.read = record.seq.0 + 1;
+        if let Some(step) = step_of(&record.event) {
+            let status = self.run.status(step).name();
+            self.transitions.insert((status, event_name(&record.event)));
+        }
+        if let Ok(run) = self.run.clone().then(record) {
+            self.run = run;
+        }
         let epoch = record.epoch.map_or(0, |epoch| epoch.0);
         match &record.event {
             Event::Taken { holder } => {
@@ -823,6 +861,19 @@ fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
 
 fn epoch_on(object: &Value, run: &RunId) -> Option<u64> {
     (annotation(object, RUN) == run.as_str()).then(|| annotation(object, EPOCH).parse().ok())?
+}
+
+fn step_of(event: &Event) -> Option<&StepId> {
+    match event {
+        Event::Intended { step, .. }
+        | Event::Applied { step, .. }
+        | Event::Failed { step, .. }
+        | Event::Unsettled { step, .. }
+        | Event::ReverseIntended { step, .. }
+        | Event::Reversed { step, .. }
+        | Event::ReverseFailed { step, .. } => Some(step),
+        _ => None,
+    }
 }
 
 fn told(run: &RunId, record: &Record) -> String {

@@ -76,7 +76,8 @@ fn draw(random: &mut Rng, faults: &mut Vec<Fault>) {
             point: point(random, at),
             then: Fate::Dies,
         }),
-        63..=72 => {
+        63..=66 => sleeper(random, faults),
+        67..=72 => {
             let span = seconds(random, 3..120);
             faults.push(Fault::Process {
                 process: process(random),
@@ -131,6 +132,25 @@ fn draw(random: &mut Rng, faults: &mut Vec<Fault>) {
             abort: random.bool(),
         }),
     }
+}
+
+/// A process falls asleep with its intent written; somebody takes the run over, and dies as soon as they have written
+/// something; then the sleeper wakes.
+fn sleeper(random: &mut Rng, faults: &mut Vec<Fault>) {
+    faults.push(Fault::Process {
+        process: 0,
+        point: Point::Request(Class::Read, random.u32(30..100), Phase::Before),
+        then: Fate::Sleeps(seconds(random, 28..70)),
+    });
+    faults.push(Fault::Operator {
+        at: seconds(random, 1..12),
+        what: Second::Resume,
+    });
+    faults.push(Fault::Process {
+        process: 1,
+        point: Point::Request(Class::Write, random.u32(0..2), Phase::After),
+        then: Fate::Dies,
+    });
 }
 
 fn request(random: &mut Rng) -> Fault {

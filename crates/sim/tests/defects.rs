@@ -19,5 +19,5 @@ fn every_planted_defect_is_found() {
 fn no_run_is_wrong_because_a_defect_was_planted_before() {
     assert!(found(Defect::ForgetReplicas, 0, 1).is_some());
     let played = astern_sim::play(0, &Default::default(), false);
-    assert_eq!(played.violations, [String::new(); 0]);
+    assert!(played.violations.is_empty(), "{:?}", played.violations);
 }
