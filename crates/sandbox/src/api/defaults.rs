@@ -245,7 +245,9 @@ fn daemon_set(object: &mut Value) {
 }
 
 fn job(object: &mut Value) {
-    default(object, "spec.completions", 1);
+    if get(object, "spec.parallelism").is_none() {
+        default(object, "spec.completions", 1);
+    }
     default(object, "spec.parallelism", 1);
     default(object, "spec.backoffLimit", 6);
     default(object, "spec.completionMode", "NonIndexed");
@@ -262,6 +264,9 @@ fn template(object: &mut Value) {
     }
 }
 
+/// The label of a Job's pods with the Job's uid.
+pub(super) const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
+
 /// A job finds its pods by its own uid unless it says otherwise.
 pub(crate) fn identified(kind: &Kind, object: &mut Value) {
     if &*kind.resource() != "jobs.batch" || crate::object::flag(object, "spec.manualSelector") {
@@ -269,14 +274,11 @@ pub(crate) fn identified(kind: &Kind, object: &mut Value) {
     }
     let uid = text(object, "metadata.uid").to_owned();
     let name = text(object, "metadata.name").to_owned();
-    set(
-        object,
-        "spec.selector.matchLabels",
-        json!({"batch.kubernetes.io/controller-uid": uid}),
-    );
+    crate::object::map_mut(object, "spec.selector.matchLabels")
+        .insert(CONTROLLER_UID.to_owned(), uid.as_str().into());
     let labels = crate::object::map_mut(object, "spec.template.metadata.labels");
     for (key, value) in [
-        ("batch.kubernetes.io/controller-uid", &uid),
+        (CONTROLLER_UID, &uid),
         ("batch.kubernetes.io/job-name", &name),
         ("controller-uid", &uid),
         ("job-name", &name),

@@ -139,7 +139,9 @@ pub(crate) fn delete(cluster: &mut Cluster, kind: &Kind, key: &Key, options: &Op
     let mut object = Value::clone(&old);
     let grace = grace(kind, &old, options);
     let mut finalizers: Vec<Value> = list(&old, "metadata.finalizers").to_vec();
-    match options.propagation {
+    // Jobs are from before there was garbage collection: without a word, their pods stay.
+    let unsaid = (&*kind.resource() == "jobs.batch").then_some(Propagation::Orphan);
+    match options.propagation.or(unsaid) {
         Some(Propagation::Foreground) => hold(&mut finalizers, FOREGROUND, ORPHAN),
         Some(Propagation::Orphan) => hold(&mut finalizers, ORPHAN, FOREGROUND),
         Some(Propagation::Background) => finalizers.retain(|each| each != FOREGROUND && each != ORPHAN),

@@ -7,6 +7,7 @@ mod deployment;
 mod endpoints;
 mod garbage;
 mod history;
+mod job;
 mod namespace;
 pub(crate) mod pods;
 mod queue;
@@ -34,6 +35,7 @@ pub(crate) fn run(cluster: &mut Cluster, task: &Task) {
         Controller::ReplicaSet => replica_set::reconcile(cluster, key),
         Controller::StatefulSet => stateful_set::reconcile(cluster, key),
         Controller::DaemonSet => daemon_set::reconcile(cluster, key),
+        Controller::Job => job::reconcile(cluster, key),
         Controller::Endpoints => endpoints::reconcile(cluster, key),
         Controller::Quota => quota::reconcile(cluster, key),
         Controller::Scheduler => node::scheduler::schedule(cluster, key),
@@ -55,6 +57,7 @@ pub(crate) fn noticed(cluster: &mut Cluster, change: &Change) {
         }
         "statefulsets.apps" => cluster.queue.add(Controller::StatefulSet, key.clone()),
         "daemonsets.apps" => cluster.queue.add(Controller::DaemonSet, key.clone()),
+        "jobs.batch" => cluster.queue.add(Controller::Job, key.clone()),
         "controllerrevisions.apps" => owner_concerned(cluster, change),
         "services" => cluster.queue.add(Controller::Endpoints, key.clone()),
         "namespaces" => cluster.queue.add(Controller::Namespace, key.clone()),
@@ -171,6 +174,7 @@ fn owner_concerned(cluster: &mut Cluster, change: &Change) {
             "ReplicaSet" => (Controller::ReplicaSet, "replicasets.apps"),
             "StatefulSet" => (Controller::StatefulSet, "statefulsets.apps"),
             "DaemonSet" => (Controller::DaemonSet, "daemonsets.apps"),
+            "Job" => (Controller::Job, "jobs.batch"),
             _ => continue,
         };
         let key = Key::new(resource, change.key.namespace.clone(), text(owner, "name"));

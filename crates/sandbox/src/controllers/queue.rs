@@ -13,6 +13,7 @@ pub(crate) enum Controller {
     ReplicaSet,
     StatefulSet,
     DaemonSet,
+    Job,
     Endpoints,
     Quota,
     Scheduler,

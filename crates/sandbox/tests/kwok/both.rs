@@ -3,7 +3,9 @@
 
 use crate::replay::{Real, compare, normal, post};
 use crate::settle::nameless;
-use astern_sandbox::{Answer, Cluster, NodeSpec, Options, Request};
+use astern_sandbox::{
+    Answer, Behaviour, BehaviourRule, Behaviours, Cluster, Crash, NodeSpec, Options, Request, When,
+};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -67,10 +69,12 @@ pub(crate) fn differences(
         for field in without {
             remove(&mut body, field);
         }
+        body = normal(body);
         if settling {
+            one_progress(&mut body);
             nameless(&mut body);
         }
-        normal(body)
+        body
     };
     compare("", &shown(real), &shown(here), &mut found);
     found
@@ -101,8 +105,23 @@ impl Both {
         let nodes = (1..=3)
             .map(|number| NodeSpec::named(format!("kwok-{number}")))
             .collect();
+        // The real cluster's stand-ins for kubelets end the pods of a Job by themselves.
+        let done = BehaviourRule {
+            when: When::Image("job:v1".to_owned()),
+            behaviour: Behaviour {
+                crash: Some(Crash {
+                    after: SignedDuration::from_secs(1),
+                    code: 0,
+                }),
+                ..Behaviour::default()
+            },
+        };
         let options = Options {
             nodes,
+            behaviours: Behaviours {
+                rules: vec![done],
+                ..Behaviours::default()
+            },
             ..Options::default()
         };
         let mut both = Self {
@@ -200,8 +219,9 @@ fn ordered(list: Value) -> Value {
     let mut items = list["items"].as_array().cloned().unwrap_or_default();
     for item in &mut items {
         as_controllers_see(item);
-        nameless(item);
         *item = normal(item.take());
+        one_progress(item);
+        nameless(item);
     }
     items.sort_by_key(Value::to_string);
     items.into()
@@ -242,6 +262,27 @@ fn as_controllers_see(item: &mut Value) {
         "ready": holds("Ready"),
         "scheduled": holds("PodScheduled"),
     });
+}
+
+/// Which of two words a rollout has that began and is stuck depends on whether the controller saw its own ReplicaSet in
+/// time, also among real ones.
+fn one_progress(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            let begun = ["NewReplicaSetCreated", "ReplicaSetUpdated"];
+            if map
+                .get("reason")
+                .and_then(Value::as_str)
+                .is_some_and(|reason| begun.contains(&reason))
+            {
+                map.insert("reason".to_owned(), "begun".into());
+                map.insert("message".to_owned(), "begun".into());
+            }
+            map.values_mut().for_each(one_progress);
+        }
+        Value::Array(items) => items.iter_mut().for_each(one_progress),
+        _ => {}
+    }
 }
 
 impl Answered {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Every table, by name.
-const TABLES: [(&str, &str); 9] = [
+const TABLES: [(&str, &str); 10] = [
     ("objects", include_str!("cases/objects.yaml")),
     ("workloads", include_str!("cases/workloads.yaml")),
     ("pods", include_str!("cases/pods.yaml")),
@@ -17,6 +17,7 @@ const TABLES: [(&str, &str); 9] = [
     ("deletions", include_str!("cases/deletions.yaml")),
     ("reads", include_str!("cases/reads.yaml")),
     ("refusals", include_str!("cases/refusals.yaml")),
+    ("jobs", include_str!("cases/jobs.yaml")),
     ("rollback", include_str!("cases/rollback.yaml")),
     ("states", include_str!("cases/states.yaml")),
 ];

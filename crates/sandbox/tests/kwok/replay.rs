@@ -245,11 +245,30 @@ fn strip(value: &mut Value) {
 }
 
 fn is_uid(word: &str) -> bool {
-    word.len() == 36 && word.bytes().filter(|byte| *byte == b'-').count() == 4
+    word.len() == 36
+        && word.bytes().filter(|byte| *byte == b'-').count() == 4
+        && word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// Also inside of other words.
+fn without_uids(text: &str) -> String {
+    const LENGTH: usize = 36;
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(letter) = rest.chars().next() {
+        if rest.get(..LENGTH).is_some_and(is_uid) {
+            plain.push('…');
+            rest = &rest[LENGTH..];
+        } else {
+            plain.push(letter);
+            rest = &rest[letter.len_utf8()..];
+        }
+    }
+    plain
 }
 
 pub(crate) fn without_drawn(message: &str) -> String {
-    let message = message.split("\n@@").next().unwrap_or_default();
+    let message = without_uids(message.split("\n@@").next().unwrap_or_default());
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let words = message.split(' ').map(|word| {
         let plain = word.trim_matches(|letter| "(),.".contains(letter));

@@ -130,6 +130,8 @@ pub(crate) fn nameless(value: &mut Value) {
                 "lastTransitionTime",
                 "lastUpdateTime",
                 "startTime",
+                "completionTime",
+                "lastProbeTime",
                 "startedAt",
                 "podIP",
                 "podIPs",

@@ -1,10 +1,12 @@
 //! What all other kinds must say and may change.
 
+use super::super::defaults::CONTROLLER_UID;
 use super::super::status::Cause;
 use super::{NOT_NEGATIVE, immutable, not_negative, one_of, pods};
 use crate::kinds::Kind;
 use crate::object::{flag, get, int, list, same, text};
 use crate::quantity::Quantity;
+use crate::selector::Labels;
 use serde_json::{Value, json};
 
 pub(super) fn object(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
@@ -41,7 +43,12 @@ pub(super) fn update(kind: &Kind, old: &Value, object: &Value, causes: &mut Vec<
         "services" => address(old, object, causes),
         "controllerrevisions.apps" => immutable(old, object, "data", causes),
         "jobs.batch" => {
-            for path in ["spec.selector", "spec.template", "spec.completionMode"] {
+            for path in [
+                "spec.completions",
+                "spec.selector",
+                "spec.template",
+                "spec.completionMode",
+            ] {
                 immutable(old, object, path, causes);
             }
         }
@@ -312,6 +319,39 @@ fn job(object: &Value, causes: &mut Vec<Cause>) {
         "activeDeadlineSeconds",
     ] {
         not_negative(object, &format!("spec.{field}"), causes);
+    }
+    let selector = get(object, "spec.selector").cloned().unwrap_or_default();
+    let uid = text(object, "metadata.uid");
+    let generated = json!({"matchLabels": {CONTROLLER_UID: uid}});
+    if !flag(object, "spec.manualSelector") && selector != generated {
+        causes.push(Cause::invalid(
+            "spec.selector",
+            &selector,
+            "`selector` not auto-generated",
+        ));
+    }
+    let template = get(object, "spec.template").cloned().unwrap_or_default();
+    if !Labels::of(Some(&selector)).matches(&template) {
+        let labels = get(&template, "metadata.labels").cloned().unwrap_or_default();
+        let words = "`selector` does not match template `labels`";
+        causes.push(Cause::invalid("spec.template.metadata.labels", &labels, words));
+    }
+    for field in [
+        "podFailurePolicy",
+        "successPolicy",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ] {
+        let path = format!("spec.{field}");
+        if get(object, &path).is_some() {
+            causes.push(Cause::forbidden(&path, "the sandbox does not support it"));
+        }
+    }
+    if text(object, "spec.completionMode") == "Indexed" {
+        causes.push(Cause::forbidden(
+            "spec.completionMode",
+            "the sandbox does not support indexed Jobs",
+        ));
     }
     pods::spec(object, "spec.template.spec", causes);
     if text(object, "spec.template.spec.restartPolicy") == "Always" {
