@@ -4,5 +4,6 @@
 
 mod api;
 mod client;
+mod jobs;
 mod rollouts;
 mod support;
