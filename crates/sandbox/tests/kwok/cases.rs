@@ -1,7 +1,7 @@
 //! Tables of requests that the sandbox and a real control plane must answer alike. Owns the tables' format, how a row is
 //! sent to both and how answers are compared; the rows are in `cases/`, what may differ in `differences.yaml`.
 
-use crate::both::{Both, Sent, differences, path};
+use crate::both::{Both, PATIENCE, Sent, differences, path};
 use crate::differences::{Difference, Known};
 use futures::StreamExt as _;
 use serde::Deserialize;
@@ -76,31 +76,34 @@ struct Case {
 
 /// A whole story on both.
 struct Telling<'a> {
-    table: &'a str,
-    story: &'a Story,
     both: Both,
     /// What was kept, of the real one and of the sandbox.
     kept: BTreeMap<&'a str, [Value; 2]>,
     found: Vec<Difference>,
 }
 
-impl Telling<'_> {
-    fn title(&self, at: usize) -> String {
-        let case = &self.story.cases[at];
-        let shown = match (case.case.as_str(), case.until.as_slice()) {
-            ("", []) => case.request.clone(),
-            ("", lists) => format!("until {} stand alike", lists.join(", ")),
-            (said, _) => said.to_owned(),
-        };
-        let twins = self.story.cases[..at]
-            .iter()
-            .filter(|other| {
-                other.case == case.case && other.request == case.request && other.until == case.until
-            })
-            .count();
-        let again = (0..twins).map(|_| " again").collect::<String>();
-        format!("{}/{}/{shown}{again}", self.table, self.story.story)
-    }
+/// What a case is called: `TABLE/STORY/CASE`.
+fn title(table: &str, story: &Story, at: usize) -> String {
+    let case = &story.cases[at];
+    let shown = match (case.case.as_str(), case.until.as_slice()) {
+        ("", []) => case.request.clone(),
+        ("", lists) => format!("until {} stand alike", lists.join(", ")),
+        (said, _) => said.to_owned(),
+    };
+    let twins = story.cases[..at].iter().filter(|other| {
+        other.case == case.case && other.request == case.request && other.until == case.until
+    });
+    let again = twins.map(|_| " again").collect::<String>();
+    format!("{table}/{}/{shown}{again}", story.story)
+}
+
+/// What all cases are called.
+pub(crate) fn titles() -> Vec<String> {
+    let of_story = |(table, story): &(&str, Story)| {
+        let titles = (0..story.cases.len()).map(|at| title(table, story, at));
+        titles.collect::<Vec<_>>()
+    };
+    stories().iter().flat_map(of_story).collect()
 }
 
 /// Fills in what was kept; `side` is 0 for the real one.
@@ -142,16 +145,14 @@ async fn tell<'a>(table: &'a str, story: &'a Story) -> Vec<Difference> {
         .to_lowercase();
     let name = format!("{}-{table}", name.trim_end_matches('-'));
     let mut telling = Telling {
-        table,
-        story,
         both: Both::open(&name).await,
         kept: BTreeMap::new(),
         found: Vec::new(),
     };
     for (at, case) in story.cases.iter().enumerate() {
-        let title = telling.title(at);
+        let title = title(table, story, at);
         if !case.until.is_empty() {
-            let found = telling.both.settle(&case.until).await;
+            let found = telling.both.settle(&case.until, PATIENCE).await;
             telling
                 .found
                 .extend(found.iter().map(|text| Difference::new(&title, text)));

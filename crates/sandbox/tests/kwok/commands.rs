@@ -56,6 +56,32 @@ impl Kubectl<'_> {
     }
 }
 
+/// What a command is called: `commands/STORY/COMMAND MANIFEST`.
+fn title(story: &Story, at: usize) -> String {
+    let command = &story.commands[at];
+    let twins = story.commands[..at]
+        .iter()
+        .filter(|other| other.run == command.run && other.input == command.input);
+    let again = twins.map(|_| " again").collect::<String>();
+    let called = format!("{} {}", command.run, command.input);
+    format!("commands/{}/{}{again}", story.story, called.trim_end())
+}
+
+/// What all commands are called.
+pub(crate) fn titles() -> Vec<String> {
+    let of_story = |story: &Story| {
+        (0..story.commands.len())
+            .map(|at| title(story, at))
+            .collect::<Vec<_>>()
+    };
+    stories().iter().flat_map(of_story).collect()
+}
+
+fn stories() -> Vec<Story> {
+    serde_saphyr::from_str(include_str!("commands.yaml"))
+        .unwrap_or_else(|error| panic!("commands.yaml: {error}"))
+}
+
 fn tell(story: &Story, port: &Port) -> Vec<Difference> {
     let place: String = story
         .story
@@ -80,16 +106,7 @@ fn tell(story: &Story, port: &Port) -> Vec<Difference> {
     for (at, command) in story.commands.iter().enumerate() {
         let input = story.manifests.get(&command.input).map_or("", String::as_str);
         let [real, here] = [0, 1].map(|side| both[side].run(&command.run, input));
-        let earlier = story.commands[..at]
-            .iter()
-            .filter(|other| other.run == command.run && other.input == command.input);
-        let again = earlier.map(|_| " again").collect::<String>();
-        let input = if command.input.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", command.input)
-        };
-        let title = format!("commands/{}/{}{input}{again}", story.story, command.run);
+        let title = title(story, at);
         let differences = differences(command, &real, &here);
         found.extend(differences.iter().map(|told| Difference::new(&title, told)));
     }
@@ -194,8 +211,7 @@ fn word(word: &str) -> String {
 #[test]
 #[expect(clippy::print_stdout, reason = "how many there are is asked for")]
 fn kubectl_says_the_same_of_both() {
-    let stories: Vec<Story> = serde_saphyr::from_str(include_str!("commands.yaml"))
-        .unwrap_or_else(|error| panic!("commands.yaml: {error}"));
+    let stories = stories();
     let port = Port::open();
     let next = std::sync::Mutex::new(stories.iter());
     let take = || next.lock().unwrap().next();

@@ -1,11 +1,12 @@
 //! Sequences that nobody thought of: drawn from a seed, sent to the sandbox and to a real control plane, and compared after
 //! each operation and once both have settled. Owns what is drawn and how a failing sequence is made shorter.
 
-use crate::both::{Both, Sent, differences, path};
+use crate::both::{Both, PATIENCE, Sent, differences, path};
 use futures::StreamExt as _;
 use http::Method;
 use serde_json::{Value, json};
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 
 /// So many sequences are drawn unless `ASTERN_SEQUENCES` says otherwise.
 const SEQUENCES: u64 = 40;
@@ -13,6 +14,8 @@ const SEQUENCES: u64 = 40;
 const OPERATIONS: usize = 12;
 /// So many run at once.
 const AT_ONCE: usize = 14;
+/// A sequence that is made shorter is waited for no longer than this: it differs, or it does not.
+const SHORT: Duration = Duration::from_secs(10);
 /// What must look alike whenever both have settled.
 const LISTS: [&str; 6] = [
     "deployments",
@@ -273,7 +276,7 @@ struct Parting {
     found: Vec<String>,
 }
 
-async fn run(name: &str, operations: &[Operation]) -> Option<Parting> {
+async fn run(name: &str, operations: &[Operation], patience: Duration) -> Option<Parting> {
     let lists = LISTS.map(str::to_owned);
     let mut both = Both::open(name).await;
     let mut parting = None;
@@ -293,7 +296,7 @@ async fn run(name: &str, operations: &[Operation]) -> Option<Parting> {
         }
         let mut found = differences(&real, &here, &[], true);
         if found.is_empty() {
-            found = both.settle(&lists).await;
+            found = both.settle(&lists, patience).await;
         }
         if !found.is_empty() {
             parting = Some(Parting { after: at + 1, found });
@@ -312,7 +315,7 @@ async fn shrunk(seed: u64, operations: Vec<Operation>, parting: Parting) -> (Vec
         let mut shorter = shortest.0.clone();
         shorter.remove(at);
         let name = format!("seed-{seed}-{at}-of-{}", shorter.len());
-        match run(&name, &shorter).await {
+        match run(&name, &shorter, SHORT).await {
             Some(parting) => {
                 shorter.truncate(parting.after);
                 shortest = (shorter, parting);
@@ -355,7 +358,7 @@ async fn sequences_that_are_drawn_leave_both_alike() {
     let seeds = first..first + many;
     let differing: Vec<(u64, Parting)> = futures::stream::iter(seeds)
         .map(|seed| async move {
-            let parting = run(&format!("seed-{seed}"), &sequence(seed)).await;
+            let parting = run(&format!("seed-{seed}"), &sequence(seed), PATIENCE).await;
             parting.map(|parting| (seed, parting))
         })
         .buffered(AT_ONCE)
