@@ -119,10 +119,15 @@ pub(crate) fn list(
                 ));
             }
             let token = Token::read(token)?;
-            if token.version < cluster.store.compacted() {
-                return Err(Refusal::expired(CONTINUE_EXPIRED));
+            let version = token.version.unwrap_or(current);
+            if version < cluster.store.compacted() {
+                let newest = Token {
+                    version: None,
+                    ..token
+                };
+                return Err(Refusal::expired(CONTINUE_EXPIRED).going_on(&newest.written()));
             }
-            (token.version, Some(token.start))
+            (version, Some(token.start))
         }
         None => (listed_version(cluster, query)?, None),
     };
@@ -143,9 +148,10 @@ pub(crate) fn list(
     let last = found
         .last()
         .map(|(namespace, name, _)| format!("{namespace}/{name}"));
-    let more = last
-        .filter(|_| found.len() < total)
-        .map(|start| Token { version, start }.written());
+    let more = last.filter(|_| found.len() < total).map(|start| {
+        let version = Some(version);
+        Token { version, start }.written()
+    });
     let items: Vec<&Value> = found.iter().map(|(_, _, object)| object.as_ref()).collect();
     let meta = ListMeta {
         version,
@@ -156,7 +162,9 @@ pub(crate) fn list(
 }
 
 const CONTINUE_EXPIRED: &str = "The provided continue parameter is too old to display a consistent list result. You can \
-    start a new list without the continue parameter.";
+    start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder \
+    of the results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+    modified, or deleted between the time the first chunk was returned and now may show up in the list.";
 
 /// How a version that is none is told of.
 pub(super) fn unread(version: &str) -> String {
@@ -198,7 +206,7 @@ fn listed_version(cluster: &Cluster, query: &Query) -> Outcome<u64> {
     match (wanted, query.get("resourceVersionMatch")) {
         (Some(wanted), _) if wanted > current => Err(Refusal::too_large_version(wanted, current)),
         (Some(wanted), Some("Exact")) if wanted < cluster.store.compacted() => Err(Refusal::expired(
-            format!("The resourceVersion for the provided list is too old: {wanted}."),
+            "The resourceVersion for the provided list is too old.",
         )),
         (Some(wanted), Some("Exact")) => Ok(wanted),
         _ => Ok(current),
@@ -207,14 +215,15 @@ fn listed_version(cluster: &Cluster, query: &Query) -> Outcome<u64> {
 
 /// Where a list goes on.
 struct Token {
-    version: u64,
+    /// The moment that the list shows; the newest without one, which a token says as -1.
+    version: Option<u64>,
     start: String,
 }
 
 impl Token {
     fn written(&self) -> String {
-        URL_SAFE_NO_PAD
-            .encode(json!({"v": "meta.k8s.io/v1", "rv": self.version, "start": self.start}).to_string())
+        let version = self.version.map_or_else(|| json!(-1), Value::from);
+        URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": version, "start": self.start}).to_string())
     }
 
     fn read(text: &str) -> Outcome<Self> {
@@ -222,7 +231,10 @@ impl Token {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
         let token: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
         Ok(Self {
-            version: token["rv"].as_u64().ok_or_else(bad)?,
+            version: match token["rv"].as_i64().ok_or_else(bad)? {
+                -1 => None,
+                version => Some(u64::try_from(version).map_err(|_| bad())?),
+            },
             start: token["start"].as_str().ok_or_else(bad)?.to_owned(),
         })
     }

@@ -11,6 +11,8 @@ pub(crate) struct Refusal {
     pub(crate) reason: &'static str,
     pub(crate) message: String,
     details: Option<Map<String, Value>>,
+    /// Where a list can go on all the same.
+    more: Option<String>,
 }
 
 /// The reason of what has no Status.
@@ -28,6 +30,7 @@ impl Refusal {
             reason,
             message: message.into(),
             details: None,
+            more: None,
         }
     }
 
@@ -69,6 +72,9 @@ impl Refusal {
             "reason": self.reason,
             "code": self.code,
         });
+        if let Some(more) = &self.more {
+            status["metadata"]["continue"] = more.as_str().into();
+        }
         if let Some(details) = &self.details {
             status["details"] = Value::Object(details.clone());
         }
@@ -307,6 +313,14 @@ impl Refusal {
 
     pub(crate) fn expired(message: impl Into<String>) -> Self {
         Self::new(410, "Expired", message)
+    }
+
+    /// With a token that goes on with what there is now.
+    pub(crate) fn going_on(self, token: &str) -> Self {
+        Self {
+            more: Some(token.to_owned()),
+            ..self
+        }
     }
 
     pub(crate) fn too_large_version(wanted: u64, current: u64) -> Self {

@@ -98,6 +98,21 @@ fn pages_of_a_list_show_one_moment_until_it_is_compacted() {
     sandbox.cluster.compact(sandbox.cluster.version());
     let (code, expired) = sandbox.get(&format!("{MAPS}?limit=2&continue={token}"));
     assert_eq!((code, &expired["reason"]), (410, &json!("Expired")));
+    let token = expired["metadata"]["continue"].as_str().unwrap();
+    let rest = sandbox.read(&format!("{MAPS}?limit=2&continue={token}"));
+    let names: Vec<&Value> = rest["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["metadata"]["name"])
+        .collect();
+    assert_eq!(
+        names,
+        ["d", "kube-root-ca.crt"],
+        "what there is now, from there on"
+    );
+    let (code, expired) = sandbox.get(&format!("{MAPS}?resourceVersion=1&resourceVersionMatch=Exact"));
+    assert_eq!((code, &expired["reason"]), (410, &json!("Expired")));
 }
 
 #[test]
