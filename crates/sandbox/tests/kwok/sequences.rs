@@ -17,12 +17,13 @@ const AT_ONCE: usize = 14;
 /// A sequence that is made shorter is waited for no longer than this: it differs, or it does not.
 const SHORT: Duration = Duration::from_secs(10);
 /// What must look alike whenever both have settled.
-const LISTS: [&str; 6] = [
+const LISTS: [&str; 7] = [
     "deployments",
     "replicasets",
     "statefulsets",
     "daemonsets",
     "controllerrevisions",
+    "jobs",
     "pods",
 ];
 
@@ -76,7 +77,7 @@ fn sequence(seed: u64) -> Vec<Operation> {
     // A sequence keeps to two kinds, so that much happens to each.
     let kinds = [
         draw.of(&["deployments", "deployments", "statefulsets"]),
-        draw.of(&["deployments", "statefulsets", "daemonsets"]),
+        draw.of(&["deployments", "statefulsets", "daemonsets", "jobs"]),
     ];
     let first = create(&mut draw, kinds[0]);
     let rest = (1..OPERATIONS).map(|_| {
@@ -87,6 +88,9 @@ fn sequence(seed: u64) -> Vec<Operation> {
 }
 
 fn operation(draw: &mut Draw, kind: &'static str) -> Operation {
+    if kind == "jobs" {
+        return job(draw);
+    }
     let web = format!("{kind}/web");
     let counted = kind != "daemonsets";
     let merge = |body: Value| patch(&web, MERGE, body);
@@ -142,6 +146,49 @@ fn operation(draw: &mut Draw, kind: &'static str) -> Operation {
             )
         }
         _ => refused(draw, &web, kind),
+    }
+}
+
+/// What is done to a Job. Its pods are left alone: how long it waits after a failure is counted in real seconds.
+fn job(draw: &mut Draw) -> Operation {
+    let merge = |body: Value| patch("jobs/web", MERGE, body);
+    match draw.below(8) {
+        0..=2 => {
+            let nowhere = draw.of(&[Some("true"), None, None]);
+            let mut spec =
+                json!({"restartPolicy": "Never", "containers": [{"name": "app", "image": "job:v1"}]});
+            if let Some(nowhere) = nowhere {
+                spec["nodeSelector"] = json!({"nowhere": nowhere});
+            }
+            let (completions, parallelism) = (draw.below(3) + 1, draw.below(3) + 1);
+            let mut body = json!({"metadata": {"name": "web"}, "spec": {
+                "completions": completions,
+                "parallelism": parallelism,
+                "suspend": draw.of(&[true, false, false]),
+            }});
+            body["spec"]["template"]["spec"] = spec;
+            Operation {
+                verb: Method::POST,
+                path: "jobs".to_owned(),
+                media: "application/json",
+                body,
+                whole: true,
+            }
+        }
+        3 => merge(json!({"spec": {"suspend": draw.of(&[true, false])}})),
+        4 => merge(json!({"spec": {"parallelism": draw.below(4)}})),
+        5 => merge(json!({"spec": {"completions": draw.below(3) + 1}})),
+        6 => merge(json!({"metadata": {"labels": {"note": draw.of(&["one", "two"])}}})),
+        _ => {
+            let policy = draw.of(&["Background", "Foreground", "Orphan"]);
+            Operation {
+                verb: Method::DELETE,
+                path: "jobs/web".to_owned(),
+                media: "application/json",
+                body: json!({"propagationPolicy": policy}),
+                whole: true,
+            }
+        }
     }
 }
 
