@@ -413,7 +413,7 @@ fn patch_object(
         .cloned()
         .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
     let mut patched = patch::patched(kind, &old, &request.content_type, &request.body)?;
-    still_readable(cluster, kind, &patched)?;
+    still_readable(cluster, kind, &mut patched)?;
     let (uid, known) = (
         crate::object::text(&patched, "metadata.uid"),
         crate::object::text(&old, "metadata.uid"),
@@ -433,9 +433,8 @@ fn patch_object(
 }
 
 /// Whether the patched object is still one of its kind.
-fn still_readable(cluster: &Cluster, kind: &Kind, patched: &Value) -> Outcome<()> {
-    let mut typed = patched.clone();
-    let why = match write::typed(cluster, kind, &mut typed) {
+fn still_readable(cluster: &Cluster, kind: &Kind, patched: &mut Value) -> Outcome<()> {
+    let why = match write::typed(cluster, kind, patched) {
         Err(refusal) => Some(refusal.message),
         Ok(()) => types::wrong(kind, patched),
     };

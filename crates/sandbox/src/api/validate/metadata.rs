@@ -177,17 +177,13 @@ fn owners(object: &Value, causes: &mut Vec<Cause>) {
             called(one),
             called(other)
         );
-        let value = list_value(owners);
+        let value: Value = owners.to_vec().into();
         causes.push(Cause::invalid("metadata.ownerReferences", &value, &words));
     }
 }
 
 fn called(owner: &Value) -> String {
     format!("{}/{}", text(owner, "kind"), text(owner, "name"))
-}
-
-fn list_value(items: &[Value]) -> Value {
-    items.to_vec().into()
 }
 
 fn finalizer_of(finalizer: &Value, path: &str, causes: &mut Vec<Cause>) {

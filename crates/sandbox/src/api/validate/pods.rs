@@ -49,24 +49,23 @@ fn volumes<'a>(object: &'a Value, path: &str, causes: &mut Vec<Cause>) -> BTreeS
     for (at, volume) in list(object, &format!("{path}.volumes")).iter().enumerate() {
         let path = format!("{path}.volumes[{at}]");
         let name = text(volume, "name");
-        let sources: Vec<&String> = volume
+        let sources: Vec<&str> = volume
             .as_object()
             .into_iter()
             .flatten()
             .filter(|(field, value)| field.as_str() != "name" && !value.is_null())
-            .map(|(field, _)| field)
+            .map(|(field, _)| field.as_str())
             .collect();
-        // The real server looks at empty folders first.
-        let more = sources.iter().filter(|field| field.as_str() != "emptyDir");
-        let skipped = usize::from(!sources.iter().any(|field| field.as_str() == "emptyDir"));
-        let mut twice = false;
-        for field in more.skip(skipped) {
-            twice = true;
+        // The real server looks at empty folders first, and names the others.
+        let first = sources.iter().find(|source| **source == "emptyDir");
+        let first = first.or(sources.first()).copied();
+        for other in sources.iter().filter(|source| Some(**source) != first) {
             causes.push(Cause::forbidden(
-                &format!("{path}.{field}"),
+                &format!("{path}.{other}"),
                 "may not specify more than 1 volume type",
             ));
         }
+        let twice = sources.len() > 1;
         if name.is_empty() {
             causes.push(Cause::required(&format!("{path}.name"), ""));
         } else if !metadata::is_label(name) {
@@ -98,26 +97,7 @@ fn container(container: &Value, path: &str, volumes: &BTreeSet<&str>, causes: &m
     if text(container, "image").is_empty() {
         causes.push(Cause::required(&format!("{path}.image"), ""));
     }
-    for (probe, handlers) in [
-        ("livenessProbe", true),
-        ("readinessProbe", true),
-        ("startupProbe", true),
-    ] {
-        let handled = |probe: &Value| {
-            ["exec", "httpGet", "tcpSocket", "grpc"]
-                .iter()
-                .any(|handler| probe.get(*handler).is_some())
-        };
-        if let Some(found) = container.get(probe).filter(|found| found.is_object())
-            && handlers
-            && !handled(found)
-        {
-            causes.push(Cause::required(
-                &format!("{path}.{probe}"),
-                "must specify a handler type",
-            ));
-        }
-    }
+    probes(container, path, causes);
     ports(container, path, causes);
     for (at, variable) in list(container, "env").iter().enumerate() {
         if text(variable, "name").is_empty() {
@@ -141,6 +121,19 @@ fn container(container: &Value, path: &str, volumes: &BTreeSet<&str>, causes: &m
         ));
     }
     amounts(container, path, causes);
+}
+
+fn probes(container: &Value, path: &str, causes: &mut Vec<Cause>) {
+    for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        let Some(probe) = container.get(name).filter(|probe| probe.is_object()) else {
+            continue;
+        };
+        let handlers = ["exec", "httpGet", "tcpSocket", "grpc"];
+        if handlers.iter().all(|handler| probe.get(*handler).is_none()) {
+            let words = "must specify a handler type";
+            causes.push(Cause::required(&format!("{path}.{name}"), words));
+        }
+    }
 }
 
 fn ports(container: &Value, path: &str, causes: &mut Vec<Cause>) {
