@@ -138,7 +138,6 @@ impl Both {
         crate::replay::ask(&mut both.sandbox, now, &made, &both.namespace);
         both.sandbox.advance(now);
         both.real.account(&both.namespace).await;
-        both.real.certificate(&both.namespace).await;
         both
     }
 

@@ -177,16 +177,15 @@ impl Real {
         body.unwrap().to_bytes().to_vec()
     }
 
-    /// Pods are refused until the namespace has its service account.
+    /// Each namespace is given these a moment after it was made: pods are refused until it has its service account, and
+    /// lists and watches would tell of the certificate sooner or later.
     pub(crate) async fn account(&self, namespace: &str) {
-        self.appears("/api/v1/namespaces/{ns}/serviceaccounts/default", namespace)
-            .await;
-    }
-
-    /// Each namespace is given one a moment after it was made.
-    pub(crate) async fn certificate(&self, namespace: &str) {
-        self.appears("/api/v1/namespaces/{ns}/configmaps/kube-root-ca.crt", namespace)
-            .await;
+        for path in [
+            "/api/v1/namespaces/{ns}/serviceaccounts/default",
+            "/api/v1/namespaces/{ns}/configmaps/kube-root-ca.crt",
+        ] {
+            self.appears(path, namespace).await;
+        }
     }
 
     async fn appears(&self, path: &'static str, namespace: &str) {
