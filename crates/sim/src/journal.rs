@@ -18,6 +18,9 @@ use tokio::time::Instant;
 /// What a disk of this age needs for a sync.
 const SYNC: SignedDuration = SignedDuration::from_millis(2);
 
+/// News of the journal come within this.
+const NEWS_MILLIS: u32 = 300;
+
 /// The disk that all processes write to. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct SimDisk {
@@ -225,6 +228,12 @@ impl Journal for SimJournal {
         // Whether it came or the time is over, the caller reads.
         let _ = tokio::time::timeout(Duration::try_from(within).unwrap_or_default(), there).await;
         self.awake().await;
+        if self.faults.is_some() {
+            // Nobody hears of news at once: a file is polled, and a watch has its way to go.
+            let late = crc32fast::hash(format!("{run} {from}").as_bytes()) % NEWS_MILLIS;
+            sleep(SignedDuration::from_millis(i64::from(late))).await;
+            self.awake().await;
+        }
         Ok(())
     }
 

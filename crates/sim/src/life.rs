@@ -17,6 +17,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// No run needs so many appends; whoever makes more goes round in a circle, in which time may not even pass.
+const MOST_APPENDS: u32 = 5_000;
+
 /// One process, as long as it lives.
 pub(crate) struct Life {
     pub(crate) number: usize,
@@ -102,6 +105,11 @@ impl Life {
     pub(crate) fn count_append(&self) -> u32 {
         let mut counts = self.counts();
         counts.appends += 1;
+        assert!(
+            counts.appends < MOST_APPENDS,
+            "process {} appends without end",
+            self.number
+        );
         counts.appends - 1
     }
 

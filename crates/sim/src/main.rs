@@ -24,7 +24,7 @@ Whole runs of astern on a simulated cluster, each from one number, with all that
 
 Usage: cargo xtask sim [--seeds N] [--from S] [--seconds N] [--jobs N] [--record]
        cargo xtask sim --seed S [--without PLACES]
-       cargo xtask sim --defects [--seeds N] [--from S]
+       cargo xtask sim --defects [--defect NAME] [--seeds N] [--from S]
 
 Options:
   --seeds N         So many runs [1000]
@@ -52,6 +52,7 @@ struct Options {
     services: bool,
     one: Option<u64>,
     defects: bool,
+    defect: Option<String>,
     without: BTreeSet<usize>,
 }
 
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
     };
     let good = match options.one {
         Some(seed) => one(seed, &options.without),
-        None if options.defects => defects(&options),
+        None if options.defects || options.defect.is_some() => defects(&options),
         None => many(&options),
     };
     if good {
@@ -90,6 +91,7 @@ fn options(words: &[String]) -> Result<Options, String> {
         services: false,
         one: None,
         defects: false,
+        defect: None,
         without: BTreeSet::new(),
     };
     let mut words = words.iter();
@@ -109,6 +111,7 @@ fn options(words: &[String]) -> Result<Options, String> {
             "--from" => options.from = number(word, value()?)?,
             "--seconds" => options.seconds = Some(number(word, value()?)?),
             "--jobs" => options.jobs = number::<usize>(word, value()?)?.max(1),
+            "--defect" => options.defect = Some(value()?.clone()),
             "--seed" => options.one = Some(number(word, value()?)?),
             "--without" => {
                 let places = value()?.split(',').map(|place| number(word, place));
@@ -170,6 +173,13 @@ fn defects(options: &Options) -> bool {
     let work = || {
         let mut good = true;
         while let Some(defect) = Defect::ALL.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if options
+                .defect
+                .as_ref()
+                .is_some_and(|name| *name != format!("{defect:?}"))
+            {
+                continue;
+            }
             match astern_sim::found(*defect, options.from, options.seeds) {
                 Some((seed, runs, what)) => println!("{defect:?}: found in run {runs} (seed {seed}): {what}"),
                 None => {

@@ -7,7 +7,7 @@ use crate::theatre::{Process, Theatre};
 use astern_app::planning::{self, Asked, Evidence, NoPlan, Prepared};
 use astern_app::running::{self, RunError, Runner, Unobserved, Wish};
 use astern_engine::Phase;
-use astern_exec::driver::Ended;
+use astern_exec::driver::{Ended, ExecError};
 use astern_model::approval::{Approval, How};
 use astern_model::finding::Allowances;
 use astern_model::id::{RunId, Seq};
@@ -63,8 +63,9 @@ impl OnCall {
         let mut held = 0;
         let mut wish = Wish::GoOn;
         let mut last = String::new();
+        let mut named = None;
         for _ in 0..TRIES {
-            match self.open_run() {
+            match named.take().or_else(|| self.open_run()) {
                 Some(run) => {
                     let came = self.go_on(&run, wish).await;
                     last = told(&came);
@@ -74,6 +75,10 @@ impl OnCall {
                     match came {
                         Came::Rested(ended) if matches!(ended.book.run.phase, Phase::Held { .. }) => {
                             held += 1
+                        }
+                        // The one whose lock stands in the way comes first, as the message says.
+                        Came::Stopped(RunError::Exec(ExecError::Busy { holding, .. })) => {
+                            named = self.open(holding.run);
                         }
                         Came::Stopped(RunError::Rejected { .. }) if wish == Wish::TakeBack => {
                             return Rest::Held(last);
@@ -116,6 +121,11 @@ impl OnCall {
         runs.filter(|(_, outcome)| outcome.is_none())
             .map(|(run, _)| run)
             .next()
+    }
+
+    fn open(&self, run: RunId) -> Option<RunId> {
+        let runs = self.theatre.oracle.runs();
+        runs.contains(&(run.clone(), None)).then_some(run)
     }
 
     fn all_over(&self) -> Vec<Outcome> {
