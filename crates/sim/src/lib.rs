@@ -69,12 +69,16 @@ pub struct Played {
 /// Plays a seed without the faults at some places.
 pub fn play(seed: u64, without: &BTreeSet<usize>, told: bool) -> Played {
     let mut drawn = seed::drawn(seed);
-    let mut place = 0;
-    drawn.faults.retain(|_| {
-        place += 1;
-        !without.contains(&(place - 1))
-    });
-    play_drawn(seed, &drawn, told)
+    let (kept, faults): (Vec<usize>, Vec<Fault>) = drawn
+        .faults
+        .into_iter()
+        .enumerate()
+        .filter(|(place, _)| !without.contains(place))
+        .unzip();
+    drawn.faults = faults;
+    let mut played = play_drawn(seed, &drawn, told);
+    played.met = played.met.iter().map(|place| kept[*place]).collect();
+    played
 }
 
 /// Plays what was drawn.

@@ -178,6 +178,9 @@ impl Oracle {
                     self.trace.say(|| told(run, &record));
                     let wrong = self.untrue(run, &record);
                     let mut state = self.state();
+                    for what in &wrong {
+                        self.trace.say(|| format!("VIOLATION: {what}"));
+                    }
                     state.violations.extend(wrong);
                     if let Some(known) = state.runs.get_mut(run) {
                         known.take_in(&record);
@@ -260,7 +263,7 @@ impl Oracle {
             Who::Somebody => {
                 let mut state = self.state();
                 state.interfered = true;
-                state.strange.extend(workload_of(change));
+                state.strange.extend(workloads_of(change));
                 Vec::new()
             }
             Who::Process(process) => self.judge(process, &request.method, change),
@@ -818,10 +821,20 @@ fn object(answer: Answer) -> Value {
     serde_json::from_slice(&response.body).unwrap_or_default()
 }
 
-/// The path of the workload that a change concerns; of a pod the workload that made it cannot be told, so its own.
-fn workload_of(change: &Change<'_>) -> Option<String> {
+/// The paths of the workloads that a change may concern; a pod tells its workload's name only.
+fn workloads_of(change: &Change<'_>) -> Vec<String> {
+    if let Some((head, _)) = change.path.split_once("/pods/") {
+        let name = text(change.before, "/metadata/labels/app");
+        let namespace = head.trim_start_matches("/api/v1/");
+        let path = |plural| format!("/apis/apps/v1/{namespace}/{plural}/{name}");
+        return ["deployments", "statefulsets", "daemonsets"].map(path).into();
+    }
     let plain = change.path.trim_end_matches("/scale");
-    plain.contains("/apis/apps/").then(|| plain.to_owned())
+    plain
+        .contains("/apis/apps/")
+        .then(|| plain.to_owned())
+        .into_iter()
+        .collect()
 }
 
 /// The API path of a workload.
