@@ -317,4 +317,5 @@ fn unreadable(run: &RunId, seq: u64, why: &str) -> Failure {
         format!("read the journal of run {run}"),
         format!("record {seq} is damaged: {why}"),
     )
+    .hint("leave the run behind, and look at what stands: astern status")
 }
