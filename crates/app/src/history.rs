@@ -14,7 +14,6 @@ use astern_model::step::{After, Before, Spec, workload};
 use astern_model::target::Target;
 use astern_plan::{History, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, Taken};
 use astern_port::Failure;
-use astern_port::journal::Journal;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -83,7 +82,7 @@ impl Past {
 /// # Errors
 /// When the journal cannot be listed or read: an open run must not be overlooked.
 pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> {
-    let books = newest(&*world.journal, namespace, LOOK_BACK).await?;
+    let books = Book::newest(&*world.journal, namespace, LOOK_BACK).await?;
     let open = books
         .iter()
         .find(|book| !matches!(book.run.phase, Phase::Finished(_)))
@@ -109,34 +108,12 @@ pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> 
 /// # Errors
 /// When the journal cannot be listed or read.
 pub async fn open_run(world: &World, namespace: &str) -> Result<Option<(RunId, Phase)>, Failure> {
-    let books = newest(&*world.journal, namespace, 1).await?;
+    let books = Book::newest(&*world.journal, namespace, 1).await?;
     Ok(books
         .into_iter()
         .next()
         .filter(|book| !matches!(book.run.phase, Phase::Finished(_)))
         .map(|book| (book.id, book.run.phase)))
-}
-
-/// The newest runs of a namespace, newest first, `most` of them. A store that several namespaces share is read on until
-/// they are found. A run whose journal is damaged is passed over here; `runs` names it.
-async fn newest(journal: &dyn Journal, namespace: &str, most: usize) -> Result<Vec<Book>, Failure> {
-    let runs = journal.runs().await?;
-    let mut books = Vec::new();
-    for some in runs.chunks(most) {
-        for opened in futures::future::join_all(some.iter().map(|run| Book::open(journal, run))).await {
-            match opened {
-                Ok(book) if book.plan.namespace == namespace => books.push(book),
-                Err(error) if error.is_damaged() => {}
-                Err(BookError::Store { source, .. }) => return Err(source),
-                Ok(_) | Err(_) => {}
-            }
-        }
-        if books.len() >= most {
-            break;
-        }
-    }
-    books.truncate(most);
-    Ok(books)
 }
 
 fn rollouts(book: &Book) -> Vec<(Target, SignedDuration)> {

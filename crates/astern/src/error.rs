@@ -1,11 +1,12 @@
 //! One place that turns every failure into what a person reads: what happened, why, and what to type next; and into
 //! the exit code that a script branches on.
 
-use astern_app::planning::NoPlan;
+use astern_app::planning::{self, NoPlan};
 use astern_app::running::RunError;
 use astern_exec::book::BookError;
 use astern_exec::driver::ExecError;
 use astern_kubernetes::connect::ConnectError;
+use astern_model::id::RunId;
 use astern_port::Failure;
 use astern_rehearsal::RehearsalError;
 use std::error::Error;
@@ -223,6 +224,7 @@ impl From<ExecError> for CliError {
                 "astern resume {}   takes it over once its runner is gone",
                 holding.run
             )),
+            ExecError::RunOpen { open, phase, .. } => run_open(open, &planning::stands(phase)),
             ExecError::Lock(_) => Self {
                 exit: Exit::Refused,
                 ..converted
@@ -254,6 +256,15 @@ impl From<ExecError> for CliError {
     }
 }
 
+/// Another run of the namespace stands in the way.
+fn run_open(run: &RunId, stands: &str) -> CliError {
+    CliError::new(Exit::Refused, format!("run {run} is not over: {stands}"))
+        .code("AST0410")
+        .hint(format!("astern attach {run}   shows it"))
+        .hint(format!("astern resume {run}   goes on with it"))
+        .hint(format!("astern abort {run}    takes back what it did"))
+}
+
 /// What a plan that was not made means. Refusals are printed by the caller; this is the rest.
 pub(crate) fn no_plan(no_plan: NoPlan) -> CliError {
     match no_plan {
@@ -278,13 +289,7 @@ pub(crate) fn no_plan(no_plan: NoPlan) -> CliError {
                 .collect();
             error
         }
-        NoPlan::RunOpen { run, stands } => {
-            CliError::new(Exit::Refused, format!("run {run} is not over: {stands}"))
-                .code("AST0410")
-                .hint(format!("astern attach {run}   shows it"))
-                .hint(format!("astern resume {run}   goes on with it"))
-                .hint(format!("astern abort {run}    takes back what it did"))
-        }
+        NoPlan::RunOpen { run, stands } => run_open(&run, &stands),
         NoPlan::WrongCluster { expected, found } => CliError::new(
             Exit::Refused,
             format!("this is another cluster: uid {expected} is meant, this one has uid {found}"),

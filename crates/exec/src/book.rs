@@ -90,6 +90,31 @@ impl BookError {
 }
 
 impl Book {
+    /// The newest runs of a namespace, newest first, `most` of them. A store that several namespaces share is read on until
+    /// they are found. A run whose journal is damaged is passed over here; `runs` names it.
+    ///
+    /// # Errors
+    /// The store's: an open run must not be overlooked.
+    pub async fn newest(journal: &dyn Journal, namespace: &str, most: usize) -> Result<Vec<Self>, Failure> {
+        let runs = journal.runs().await?;
+        let mut books = Vec::new();
+        for some in runs.chunks(most) {
+            for opened in futures::future::join_all(some.iter().map(|run| Self::open(journal, run))).await {
+                match opened {
+                    Ok(book) if book.plan.namespace == namespace => books.push(book),
+                    Err(error) if error.is_damaged() => {}
+                    Err(BookError::Store { source, .. }) => return Err(source),
+                    Ok(_) | Err(_) => {}
+                }
+            }
+            if books.len() >= most {
+                break;
+            }
+        }
+        books.truncate(most);
+        Ok(books)
+    }
+
     /// Opens a new run: the plan's bytes and the approval become durable, in one batch.
     ///
     /// # Errors

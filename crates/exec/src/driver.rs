@@ -86,6 +86,16 @@ pub enum ExecError {
         /// Who.
         holding: Box<Holding>,
     },
+    /// A run of this namespace is not over, though nobody carries it out now: nothing was begun.
+    #[error("run {open} of namespace {namespace} is not over; nothing was begun")]
+    RunOpen {
+        /// The namespace.
+        namespace: String,
+        /// Which.
+        open: RunId,
+        /// How it stands.
+        phase: Box<Phase>,
+    },
     /// The lock could not be taken: nothing was begun.
     #[error("the run lock could not be taken; nothing was begun")]
     Lock(#[source] Failure),
@@ -163,6 +173,10 @@ impl Driver {
     ) -> Result<Self, ExecError> {
         lock(&ports, approved.plan(), &run, &holder).await?;
         let locked_at = ports.clock.now();
+        if let Err(error) = nothing_open(&ports, approved.plan(), &run).await {
+            unlock(&ports, &namespaces(approved.plan()), &run, &holder).await;
+            return Err(error);
+        }
         let created = Book::create(
             &*ports.journal,
             run.clone(),
@@ -840,6 +854,24 @@ fn namespaces(plan: &Plan) -> Vec<String> {
         .map(|target| &target.namespace)
         .collect();
     names.into_iter().cloned().collect()
+}
+
+/// Looks under the lock whether another run of the namespace is open: one that came to rest while this one was being
+/// planned has given its lock back, and may be held.
+async fn nothing_open(ports: &Ports, plan: &Plan, run: &RunId) -> Result<(), ExecError> {
+    let newest = Book::newest(&*ports.journal, &plan.namespace, 1).await;
+    let newest = newest.map_err(|source| ExecError::NotBegun {
+        run: run.clone(),
+        source,
+    })?;
+    match newest.into_iter().next() {
+        Some(book) if !matches!(book.run.phase, Phase::Finished(_)) => Err(ExecError::RunOpen {
+            namespace: plan.namespace.clone(),
+            open: book.id,
+            phase: Box::new(book.run.phase),
+        }),
+        _ => Ok(()),
+    }
 }
 
 async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Result<(), ExecError> {

@@ -146,6 +146,31 @@ async fn every_step_fails_and_unwinds_to_the_state_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_came_to_be_held_while_another_was_planned_keeps_that_one_from_beginning() {
+    for case in cases(OnFailure::Hold) {
+        let mut rig = Rig::new(case);
+        let steps = all_steps(&rig);
+        rig.twin.fail(&steps[steps.len() - 1].1, Fault::Permanent);
+        let held = rig.start().await.unwrap();
+        assert!(
+            matches!(held.book.run.phase, Phase::Held { .. }),
+            "{}",
+            rig.case.name
+        );
+        let written = rig.twin.writes();
+        rig.run = RunId::from("r2");
+        let refused = rig.start().await.unwrap_err();
+        assert!(
+            matches!(&refused, ExecError::RunOpen { open, .. } if open.as_str() == "r1"),
+            "{}: {refused}",
+            rig.case.name
+        );
+        assert_eq!(rig.twin.writes(), written, "{}", rig.case.name);
+        assert!(!rig.begun().await, "{}: it was written down", rig.case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_write_that_arrives_late_is_refused_once_the_run_was_called_taken_back() {
     for place in 0.. {
         let mut ran = false;
