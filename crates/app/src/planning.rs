@@ -14,6 +14,7 @@ use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure, Say};
 use astern_model::question::{Answers, Question};
+use astern_model::record::SavedEvidence;
 use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
 use astern_plan::{Request, Selector};
 use astern_port::Failure;
@@ -349,7 +350,7 @@ async fn save(
 
 /// The bytes of what was saved.
 fn size(saved: &Saved) -> u64 {
-    saved.evidence.iter().map(|evidence| evidence.size).sum()
+    saved.evidence.iter().map(SavedEvidence::size).sum()
 }
 
 /// How an open run stands, as a clause.

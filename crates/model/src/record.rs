@@ -170,14 +170,28 @@ pub struct SavedEvidence {
     pub what: String,
     /// Where it lies, together with the other pieces that were saved with it: a Secret for each would fill a namespace.
     pub content: ContentRef,
-    /// The first of its bytes in that content.
-    #[serde(default)]
-    pub from: u64,
-    /// How many bytes it is.
-    #[serde(default)]
-    pub size: u64,
+    /// Its place in that content; none when it is all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// Its last lines, masked, for the report.
     pub tail: Vec<String>,
+}
+
+impl SavedEvidence {
+    /// Its length in bytes.
+    pub fn size(&self) -> u64 {
+        self.part.map_or(self.content.size, |part| part.size)
+    }
+}
+
+/// Some bytes of a content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// The first of them.
+    pub from: u64,
+    /// How many.
+    pub size: u64,
 }
 
 /// How a run ended.

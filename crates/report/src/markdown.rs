@@ -306,7 +306,7 @@ fn evidence(report: &Report) -> String {
     let mut text = String::new();
     for piece in &evidence.saved {
         let saved = &piece.what;
-        let size = word::bytes(saved.size);
+        let size = word::bytes(saved.size());
         let _ = write!(
             text,
             "**{}** ({size}) {}\n\n",

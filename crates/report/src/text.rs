@@ -307,7 +307,7 @@ fn evidence(report: &Report) -> Vec<Line> {
         return vec![Line::new(LineKind::Warn, NOTHING_SAVED)];
     }
     let saved = evidence.saved.iter().map(|piece| {
-        let what = format!("{} ({})", piece.what.what, word::bytes(piece.what.size));
+        let what = format!("{} ({})", piece.what.what, word::bytes(piece.what.size()));
         cited(LineKind::Text, &format!("✓ {what}"), piece.seq)
     });
     let missed = evidence

@@ -8,7 +8,7 @@ use crate::words::shortened;
 use astern_model::content::ContentRef;
 use astern_model::evidence::Trouble;
 use astern_model::inventory::Inventory;
-use astern_model::record::SavedEvidence;
+use astern_model::record::{Part, SavedEvidence};
 use astern_model::target::Target;
 use astern_model::workload::{Pod, Workload};
 use astern_port::sense::Saved;
@@ -301,8 +301,7 @@ fn placed(pieces: Vec<Piece>, content: &ContentRef) -> Vec<SavedEvidence> {
             tail: tail_of(&piece),
             what: piece.what,
             content: content.clone(),
-            from,
-            size,
+            part: Some(Part { from, size }),
         });
         from += size;
     }

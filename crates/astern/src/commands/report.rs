@@ -89,9 +89,10 @@ async fn write_evidence(
             read.insert(piece.content.clone(), content);
         }
         let content = &read[&piece.content];
-        let bounds = usize::try_from(piece.from)
+        let from = piece.part.map_or(0, |part| part.from);
+        let bounds = usize::try_from(from)
             .ok()
-            .zip(usize::try_from(piece.from.saturating_add(piece.size)).ok());
+            .zip(usize::try_from(from.saturating_add(piece.size())).ok());
         let bytes = bounds
             .and_then(|(from, to)| content.get(from..to))
             .ok_or_else(|| {

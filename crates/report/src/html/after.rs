@@ -51,7 +51,7 @@ pub(super) fn evidence(report: &Report) -> Markup {
             @let saved = &piece.what;
             @let kept = html! {
                 (visible(&saved.what)) " "
-                small { (word::bytes(saved.size)) " " (cite(piece.seq)) }
+                small { (word::bytes(saved.size())) " " (cite(piece.seq)) }
             };
             @if saved.tail.is_empty() {
                 div.card { (kept) }

@@ -5,7 +5,7 @@ use astern_model::approval::{Approval, How};
 use astern_model::content::ContentRef;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Direction, EffectKey, Epoch, Seq, StepId, sha256};
-use astern_model::record::{Event, Holder, Outcome, Record, SavedEvidence};
+use astern_model::record::{Event, Holder, Outcome, Part, Record, SavedEvidence};
 use astern_model::step::{After, Before, workload};
 use astern_model::verdict::{CheckResult, Item, Verdict};
 use jiff::SignedDuration;
@@ -191,8 +191,7 @@ pub(crate) fn piece(what: &str, size: u64, tail: &[&str]) -> SavedEvidence {
     SavedEvidence {
         what: what.to_owned(),
         content: content("evidence"),
-        from: 0,
-        size,
+        part: Some(Part { from: 0, size }),
         tail: tail.iter().map(|line| (*line).to_owned()).collect(),
     }
 }
