@@ -184,7 +184,8 @@ fn a_run_whose_journal_is_damaged_in_the_cluster_is_not_resumed_and_says_which_r
 fn closing_the_terminal_ends_the_watching_and_not_the_run() {
     let place = Place::new("terminal");
     place.platform("");
-    place.slow_bad_release(&["shop"], 6);
+    // Long enough that the run is under way when the signal comes, also on a busy machine.
+    place.slow_bad_release(&["shop"], 15);
     let mut watcher = place
         .command(&kubeconfig(), &["rollback", "--yes", "--reason", "v2 crashes"])
         .process_group(0)
