@@ -35,6 +35,8 @@ pub async fn suite<S: Store>(fresh: impl AsyncFn(&'static str) -> S) -> Report {
         the_same_bytes_give_the_same_reference
         a_second_handle_reads_what_the_first_kept
         many_handles_may_keep_the_same_bytes_at_once
+        what_is_kept_at_the_same_time_comes_back_each_by_its_own_reference
+        altered_content_that_was_kept_with_others_is_a_permanent_failure
         what_was_never_kept_is_a_permanent_failure
         altered_content_is_a_permanent_failure_and_never_returned
         lost_content_is_a_permanent_failure
@@ -131,6 +133,37 @@ async fn many_handles_may_keep_the_same_bytes_at_once(store: &impl Store) -> Cas
         &get(&*store.open().await, &references[0]).await?,
         &noise(4, 1_500_000),
     )
+}
+
+async fn what_is_kept_at_the_same_time_comes_back_each_by_its_own_reference(store: &impl Store) -> Case {
+    let vault = store.open().await;
+    // Of every size, so that more comes together than one piece of storage takes; one of them twice.
+    let mut contents: Vec<Vec<u8>> = (0..60).map(|one| noise(100 + one, 1 << (one % 19))).collect();
+    contents.push(Vec::new());
+    contents.push(contents[7].clone());
+    let puts = contents.iter().map(|bytes| put(&*vault, bytes));
+    let references = futures::future::try_join_all(puts).await?;
+    let hashes = |of: usize| references[of].keyed_hash.clone();
+    equal("the hash of the same content", &hashes(61), &hashes(7))?;
+    equal(
+        "the hash that it has alone",
+        &put(&*store.open().await, &contents[7]).await?.keyed_hash,
+        &hashes(7),
+    )?;
+    let other = store.open().await;
+    for (reference, bytes) in references.iter().zip(&contents) {
+        equal("its size", &reference.size, &(bytes.len() as u64))?;
+        same_bytes("by another handle", &get(&*other, reference).await?, bytes)?;
+    }
+    Ok(())
+}
+
+async fn altered_content_that_was_kept_with_others_is_a_permanent_failure(store: &impl Store) -> Case {
+    let vault = store.open().await;
+    let puts = [&b"first"[..], b"second", b"third"].map(|bytes| put(&*vault, bytes));
+    let references = futures::future::try_join_all(puts).await?;
+    possible(store.damage(&references[1], Damage::Alter).await)?;
+    permanent(store.open().await.get(&references[1]).await)
 }
 
 async fn what_was_never_kept_is_a_permanent_failure(store: &impl Store) -> Case {

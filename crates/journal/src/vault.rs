@@ -1,5 +1,11 @@
 //! The vault in the cluster: content in immutable Secrets of the platform's namespace, so that it never leaves the
 //! cluster's own protection. Owns their names and pieces, and the Secret with the key; logs no content.
+//!
+//! # Formats
+//! Content alone (1): as many Secrets as its size takes, named after its keyed hash. Contents that were kept at the same
+//! time (2): one Secret, named after the keyed hash of all of them, whose head says where each lies.
+
+mod together;
 
 use crate::api::{self, Created, SECRET_BYTES};
 use crate::keyed::{self, Key, digest};
@@ -17,6 +23,7 @@ use kube::Api;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use together::{Kept, Next, Waiting};
 use tokio::sync::OnceCell;
 
 /// The type of the Secrets with content.
@@ -33,8 +40,9 @@ const PIECE_BYTES: usize = SECRET_BYTES - 4096;
 const HEAD: &str = "head.json";
 const CONTENT: &str = "content";
 
-/// The version of the head's format.
-const FORMAT: u64 = 1;
+/// The formats of a head.
+const ALONE: u64 = 1;
+const TOGETHER: u64 = 2;
 
 /// A vault in a namespace.
 #[derive(Clone)]
@@ -42,6 +50,7 @@ pub struct ClusterVault {
     api: Api<Secret>,
     namespace: String,
     key: Arc<OnceCell<Key>>,
+    waiting: Waiting,
 }
 
 impl std::fmt::Debug for ClusterVault {
@@ -59,6 +68,7 @@ impl ClusterVault {
             api: Api::namespaced(client, &namespace),
             namespace,
             key: Arc::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -105,41 +115,8 @@ impl ClusterVault {
         api::read(operation, || self.api.get_opt(name)).await
     }
 
-    /// The content behind a reference, none when its first Secret is not there.
-    async fn find(&self, reference: &ContentRef) -> Result<Option<Vec<u8>>, Failure> {
-        let operation = keyed::get_operation(reference);
-        let damaged = |how: &str| keyed::damaged(reference, &self.place(), how);
-        let Some(first) = self.read(&operation, &reference.name).await? else {
-            return Ok(None);
-        };
-        let head: Option<Value> = data(&first, HEAD).and_then(|head| serde_json::from_slice(head).ok());
-        let head = head.ok_or_else(|| damaged("its head is not JSON"))?;
-        if head["format"] != FORMAT {
-            return Err(damaged("its format is of another version of astern"));
-        }
-        if head["keyedHash"] != reference.keyed_hash || head["size"] != reference.size {
-            return Err(damaged("what lies there has another hash"));
-        }
-        let count = pieces_of(reference.size);
-        let names: Vec<String> = (1..count).map(|number| piece_name(reference, number)).collect();
-        let others = try_join_all(names.iter().map(|name| self.read(&operation, name))).await?;
-        let mut bytes = Vec::new();
-        for (piece, number) in std::iter::once(Some(first)).chain(others).zip(0..) {
-            let piece = piece.ok_or_else(|| damaged("a piece of it is missing"))?;
-            let content = data(&piece, CONTENT)
-                .and_then(|packed| packed::unpack(packed, piece_size(reference, number)));
-            bytes.extend(content.ok_or_else(|| damaged("its bytes cannot be unpacked"))?);
-        }
-        if head["digest"] != hex(&digest(&bytes)) {
-            return Err(damaged("its bytes do not match their hash"));
-        }
-        Ok(Some(bytes))
-    }
-}
-
-#[async_trait]
-impl Vault for ClusterVault {
-    async fn put(&self, label: &str, bytes: &[u8]) -> Result<ContentRef, Failure> {
+    /// Keeps content in Secrets of its own.
+    async fn keep(&self, label: &str, bytes: &[u8]) -> Result<ContentRef, Failure> {
         let operation = keyed::put_operation(label);
         let reference = self.key().await?.reference(bytes);
         let secrets = pieces(&reference, label, bytes);
@@ -167,6 +144,84 @@ impl Vault for ClusterVault {
             }
         }
         Ok(reference)
+    }
+
+    /// Keeps contents that came at the same time. One that came alone has the name that it always has.
+    async fn keep_all(&self, contents: &[Kept<'_>]) -> Result<Vec<ContentRef>, Failure> {
+        if let [Kept { label, bytes }] = contents {
+            return Ok(vec![self.keep(label, bytes).await?]);
+        }
+        let labels = together::labels(contents);
+        let operation = keyed::put_operation(&labels);
+        let (references, data) = together::bundle(self.key().await?, contents);
+        let Some(first) = references.first() else {
+            return Ok(references);
+        };
+        let bundle = secret(first.name.clone(), TYPE, Some(&labels), data);
+        if api::create(&self.api, &bundle, &operation).await? == Created::Exists {
+            for (reference, Kept { bytes, .. }) in references.iter().zip(contents) {
+                if self.find(reference).await?.as_deref() != Some(*bytes) {
+                    let how = "what lies there is something else";
+                    return Err(keyed::damaged(reference, &self.place(), how));
+                }
+            }
+        }
+        Ok(references)
+    }
+
+    /// The content behind a reference, none when its first Secret is not there.
+    async fn find(&self, reference: &ContentRef) -> Result<Option<Vec<u8>>, Failure> {
+        let operation = keyed::get_operation(reference);
+        let damaged = |how: &str| keyed::damaged(reference, &self.place(), how);
+        let Some(first) = self.read(&operation, &reference.name).await? else {
+            return Ok(None);
+        };
+        let head: Option<Value> = data(&first, HEAD).and_then(|head| serde_json::from_slice(head).ok());
+        let head = head.ok_or_else(|| damaged("its head is not JSON"))?;
+        if head["format"] == TOGETHER {
+            return together::find(reference, &head, data(&first, CONTENT))
+                .map(Some)
+                .map_err(damaged);
+        }
+        if head["format"] != ALONE {
+            return Err(damaged("its format is of another version of astern"));
+        }
+        if head["keyedHash"] != reference.keyed_hash || head["size"] != reference.size {
+            return Err(damaged("what lies there has another hash"));
+        }
+        let count = pieces_of(reference.size);
+        let names: Vec<String> = (1..count).map(|number| piece_name(reference, number)).collect();
+        let others = try_join_all(names.iter().map(|name| self.read(&operation, name))).await?;
+        let mut bytes = Vec::new();
+        for (piece, number) in std::iter::once(Some(first)).chain(others).zip(0..) {
+            let piece = piece.ok_or_else(|| damaged("a piece of it is missing"))?;
+            let content = data(&piece, CONTENT)
+                .and_then(|packed| packed::unpack(packed, piece_size(reference, number)));
+            bytes.extend(content.ok_or_else(|| damaged("its bytes cannot be unpacked"))?);
+        }
+        if head["digest"] != hex(&digest(&bytes)) {
+            return Err(damaged("its bytes do not match their hash"));
+        }
+        Ok(Some(bytes))
+    }
+}
+
+#[async_trait]
+impl Vault for ClusterVault {
+    async fn put(&self, label: &str, bytes: &[u8]) -> Result<ContentRef, Failure> {
+        if bytes.len() > together::LARGEST {
+            return self.keep(label, bytes).await;
+        }
+        let mut ticket = self.waiting.join(label, bytes);
+        loop {
+            match ticket.next().await {
+                Next::Answered(answer) => return answer,
+                Next::Write(batch) => {
+                    let written = self.keep_all(&batch.contents()).await;
+                    batch.tell(written);
+                }
+            }
+        }
     }
 
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
@@ -197,7 +252,7 @@ fn piece_name(reference: &ContentRef, number: u64) -> String {
 /// The Secrets of `bytes`, each packed for itself: an attempt that died left the same ones.
 fn pieces(reference: &ContentRef, label: &str, bytes: &[u8]) -> Vec<Secret> {
     let head = json!({
-        "format": FORMAT,
+        "format": ALONE,
         "keyedHash": reference.keyed_hash,
         "size": reference.size,
         "digest": hex(&digest(bytes)),

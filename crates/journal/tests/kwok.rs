@@ -410,6 +410,23 @@ async fn content_whose_answer_was_lost_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_contents_that_come_at_the_same_time_are_few_secrets() {
+    let Some(config) = config().await else { return };
+    let client = kube::Client::try_from(config).unwrap();
+    let place = Place::fresh(&client, "together").await;
+    let vault = ClusterVault::new(client, place.namespace.clone());
+    let contents: Vec<String> = (0..100).map(|number| format!("template {number}")).collect();
+    let puts = contents.iter().map(|text| vault.put("template", text.as_bytes()));
+    let references = futures::future::try_join_all(puts).await.unwrap();
+    for (reference, text) in references.iter().zip(&contents) {
+        assert_eq!(vault.get(reference).await.unwrap(), text.as_bytes());
+    }
+    let saved = ListParams::default().fields("type=astern.dev/saved");
+    let secrets = place.secrets().list(&saved).await.unwrap().items.len();
+    assert!(secrets <= 2, "{secrets}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_is_cut_goes_on() {
     let Some(config) = config().await else { return };
     let place = Place::fresh(&kube::Client::try_from(config.clone()).unwrap(), "watch").await;

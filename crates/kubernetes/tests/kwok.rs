@@ -21,17 +21,20 @@ use astern_model::workload::{RevisionKind, Strategy};
 use astern_port::vault::Vault;
 use astern_port::workloads::{Settled, Workloads};
 use async_trait::async_trait;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use system_clock::SystemClock;
+use tower::util::MapRequestLayer;
 
 const KUBECONFIG: &str = "ASTERN_TEST_KUBECONFIG";
 
@@ -362,6 +365,143 @@ async fn a_template_that_was_changed_on_the_way_is_told_as_it_is_and_taken_back(
     let settled = place.port.settle_reverse(&spec, &before, &after, &back).await;
     assert!(matches!(settled, Settled::Applied(_)), "{settled:?}");
     place.end().await;
+}
+
+/// Twelve at once: each read waits for the others' list, each wait follows a copy that it did not ask for, and what is
+/// told of each is right all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_are_read_by_one_list_and_followed_by_one_watch() {
+    let Some(place) = Place::fresh("many").await else {
+        return;
+    };
+    let services: Vec<String> = (0..12).map(|number| format!("service-{number:02}")).collect();
+    futures::future::join_all(services.iter().map(|name| place.release_twice(name))).await;
+    let (client, asked) = place.counting().await;
+    let port = KubernetesWorkloads::new(client, place.vault.clone(), Arc::new(SystemClock));
+    let taken_back = services.iter().map(|name| place.take_back(&port, name));
+    let restored = tokio::time::timeout(Duration::from_secs(60), futures::future::join_all(taken_back));
+    for (name, served) in services.iter().zip(restored.await.unwrap()) {
+        let After::Serving { ready, desired, .. } = served else {
+            panic!("{name}: {served:?}");
+        };
+        assert_eq!((ready, desired), (1, 1), "{name}");
+        let now = place.deployments().get(name).await.unwrap();
+        assert_eq!(
+            template(&now).json()["spec"]["containers"][0]["image"],
+            "web:v1",
+            "{name}"
+        );
+    }
+    let asked = asked.lock().unwrap();
+    let count = |is: &dyn Fn(&str) -> bool| asked.iter().filter(|asked| is(asked)).count();
+    let watches = |of: &str| count(&|asked| asked.contains(of) && asked.contains("watch=true"));
+    assert!(watches("/deployments?") <= 4, "{asked:#?}");
+    assert!(watches("/pods?") <= 4, "{asked:#?}");
+    // Two looks at the Deployments and one at their revisions; a read that came too late for its list is one more.
+    let single = count(&|asked| asked.starts_with("GET") && asked.contains("/service-"));
+    assert!(single <= 12, "{asked:#?}");
+    drop(asked);
+    place.end().await;
+}
+
+impl Place {
+    /// The same way to the API server, with all that is asked on it.
+    async fn counting(&self) -> (kube::Client, Arc<Mutex<Vec<String>>>) {
+        let file = Kubeconfig::read_from(std::env::var_os(KUBECONFIG).unwrap()).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let told = asked.clone();
+        let listen = MapRequestLayer::new(move |request: http::Request<Body>| {
+            let line = format!("{} {}", request.method(), request.uri());
+            told.lock().unwrap().push(line);
+            request
+        });
+        let built = kube::client::ClientBuilder::try_from(config.unwrap()).unwrap();
+        (built.with_layer(&listen).build(), asked)
+    }
+
+    /// A Deployment of one pod, `web:v1` first and then `web:v2`.
+    async fn release_twice(&self, name: &str) {
+        let template = |image: &str| {
+            json!({"metadata": {"labels": {"app": name}}, "spec": {
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{"name": "web", "image": image}],
+            }})
+        };
+        let spec = json!({"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template("web:v1")});
+        create(
+            &self.deployments(),
+            json!({"metadata": {"name": name}, "spec": spec}),
+        )
+        .await;
+        self.one_revision(name, 1).await;
+        let patch = Patch::Merge(json!({"spec": {"template": template("web:v2")}}));
+        self.deployments()
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+        self.one_revision(name, 2).await;
+    }
+
+    /// The ReplicaSet of a revision, once it is there.
+    async fn one_revision(&self, name: &str, number: u32) -> ReplicaSet {
+        let sets: Api<ReplicaSet> = Api::namespaced(self.client.clone(), &self.namespace);
+        let of = ListParams::default().labels(&format!("app={name}"));
+        for _ in 0..300 {
+            let found = sets.list(&of).await.unwrap().items.into_iter().find(|set| {
+                let revision = set.annotations().get("deployment.kubernetes.io/revision");
+                revision.is_some_and(|revision| *revision == number.to_string())
+            });
+            if let Some(found) = found {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("{name} has no revision {number}")
+    }
+
+    /// Writes the first revision back and waits until it serves.
+    async fn take_back(&self, port: &KubernetesWorkloads, name: &str) -> After {
+        let now = self.deployments().get(name).await.unwrap();
+        let first = self.one_revision(name, 1).await;
+        let kept = Template::clean(serde_json::to_value(&first.spec.as_ref().unwrap().template).unwrap());
+        let target = Target {
+            name: name.to_owned(),
+            ..self.target()
+        };
+        let write = Spec::WriteTemplate {
+            target: target.clone(),
+            pin: Pin {
+                strategy: Strategy::RollingUpdate {
+                    max_surge: Some("25%".to_owned()),
+                    max_unavailable: Some("25%".to_owned()),
+                    partition: 0,
+                    ordered: false,
+                },
+                ..self.pin(&now)
+            },
+            to: RevisionRef {
+                number: 1,
+                kind: RevisionKind::ReplicaSet,
+                name: first.name_any(),
+                uid: uid(&first),
+                template: kept.hash(),
+                version: "v1".to_owned(),
+                images: Vec::new(),
+            },
+            kept: None,
+        };
+        let before = port.prepare(&write).await.unwrap();
+        won(async || port.apply(&write, &before, &stamp()).await).await;
+        let wait = Spec::AwaitRollout {
+            target,
+            uid: uid(&now),
+            template: kept.hash(),
+            version: "v1".to_owned(),
+        };
+        let before = port.prepare(&wait).await.unwrap();
+        port.apply(&wait, &before, &stamp()).await.unwrap()
+    }
 }
 
 /// Keeps what it is given, under its place.

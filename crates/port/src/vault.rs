@@ -8,7 +8,8 @@ use async_trait::async_trait;
 ///
 /// # Guarantees
 /// - After `Ok`, the content is as durable as the journal beside it.
-/// - The same bytes give the same reference; putting them again changes nothing.
+/// - The same bytes give the same reference; putting them again changes nothing. Of bytes that are put while others are,
+///   only the keyed hash is the same: a vault may keep them together under one name.
 /// - `get` returns exactly what was put, or an error of class `Permanent` when it is gone or damaged.
 #[async_trait]
 pub trait Vault: Send + Sync {

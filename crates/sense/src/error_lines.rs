@@ -1,9 +1,9 @@
 //! Error lines in the logs of workloads' pods, as a rate for each version, and the last words of containers that
 //! crash. Owns which logs are read and over what time their lines are counted.
 
-use crate::fetch::{Container, Log, LogPart, NoLog, Way, log};
+use crate::fetch::{Container, LogPart, NoLog, Way, log};
 use crate::mask::Masker;
-use crate::recent::Recent;
+use crate::recent::{Reading, Recent};
 use crate::words::{Count, count, last_line, shortened};
 use astern_model::evidence::{Evidence, Fact, Known, Side, Source, Trouble};
 use astern_model::inventory::Inventory;
@@ -155,7 +155,9 @@ impl<'a> Look<'a> {
         let wanted = pod.containers.iter().map(|name| (name, false));
         let wanted = wanted.chain(pod.containers.iter().filter(again).map(|name| (name, true)));
         let wanted = wanted.filter(|(name, _)| may_have_run(pod, name));
-        let reads = wanted.map(|(container, previous)| async move {
+        let wanted = wanted
+            .map(|(container, previous)| (container, previous, self.kept(pod, container, previous, whole)));
+        let reads = wanted.map(|(container, previous, kept)| async move {
             let part = LogPart {
                 previous,
                 since_seconds: seconds,
@@ -164,8 +166,10 @@ impl<'a> Look<'a> {
                 timestamps: true,
             };
             let log = log(self.way, container_of(workload, pod, container), &part).await;
-            if let Ok(log) = &log {
-                self.keep(pod, container, previous, log, window);
+            if let (Ok(log), Some(kept)) = (&log, kept)
+                && !log.cut
+            {
+                kept.keep(&log.text);
             }
             log
         });
@@ -180,12 +184,10 @@ impl<'a> Look<'a> {
         Ok((!counts.is_empty()).then(|| heard(counts, from, window.now)))
     }
 
-    /// Keeps a failing container's log for the saving of evidence, where the window holds all that it said.
-    fn keep(&self, pod: &Pod, container: &str, previous: bool, log: &Log, window: Window) {
-        let whole = !log.cut && pod.created_at >= window.from;
-        if whole && pod.failing.iter().any(|name| name == container) {
-            self.recent.keep(pod.uid.as_str(), container, previous, &log.text);
-        }
+    /// A failing container's log is kept for the saving of evidence, where the window holds all that it said.
+    fn kept(&self, pod: &Pod, container: &str, previous: bool, whole: bool) -> Option<Reading<'a>> {
+        let fails = pod.failing.iter().any(|name| name == container);
+        (whole && fails).then(|| self.recent.reading(pod.uid.as_str(), container, previous))
     }
 
     /// The last line of each container that crashes, as the evidence of its crash loop once more.

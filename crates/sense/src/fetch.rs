@@ -151,12 +151,15 @@ pub(crate) async fn get(way: &Way<'_>, path: &str, name: &str) -> Result<Option<
     json(&answer).map(Some)
 }
 
-/// Reads a list as JSON, one page of at most `limit`.
+/// Reads a list as JSON, one page of at most `limit`: what `fields` select, or all.
 ///
 /// # Errors
 /// A phrase.
 pub(crate) async fn list(way: &Way<'_>, path: &str, fields: &str, limit: u32) -> Result<Value, String> {
-    let parameters = ListParams::default().fields(fields).limit(limit);
+    let mut parameters = ListParams::default().limit(limit);
+    if !fields.is_empty() {
+        parameters = parameters.fields(fields);
+    }
     let request = Request::new(path)
         .list(&parameters)
         .map_err(|error| error.to_string())?;

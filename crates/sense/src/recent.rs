@@ -2,9 +2,10 @@
 //! what it does not hold is read again.
 
 use crate::words::said;
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// Older ones are read again: a container may have said more since.
@@ -17,26 +18,50 @@ type Key = (String, String, bool);
 
 /// Whole logs of containers that fail.
 #[derive(Default)]
-pub(crate) struct Recent(Mutex<BTreeMap<Key, (Instant, String)>>);
+pub(crate) struct Recent {
+    kept: Mutex<BTreeMap<Key, (Instant, String)>>,
+    /// Those that are being read now.
+    read: Mutex<BTreeSet<Key>>,
+    over: Notify,
+}
 
-impl Recent {
+/// A log that is being read; whoever saves it waits for that.
+pub(crate) struct Reading<'a> {
+    recent: &'a Recent,
+    key: Key,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        locked(&self.recent.read).remove(&self.key);
+        self.recent.over.notify_waiters();
+    }
+}
+
+impl Reading<'_> {
     /// Keeps a log that holds all that the container has said.
-    pub(crate) fn keep(&self, pod: &str, container: &str, previous: bool, text: &str) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn keep(self, text: &str) {
+        let mut kept = locked(&self.recent.kept);
         kept.retain(|_, (at, _)| at.elapsed() < GOOD_FOR);
         let size: usize = kept.values().map(|(_, text)| text.len()).sum();
         if size + text.len() <= KEPT_BYTES {
-            kept.insert(
-                (pod.to_owned(), container.to_owned(), previous),
-                (Instant::now(), text.to_owned()),
-            );
+            kept.insert(self.key.clone(), (Instant::now(), text.to_owned()));
         }
+    }
+}
+
+impl Recent {
+    /// Says that a log is being read.
+    pub(crate) fn reading(&self, pod: &str, container: &str, previous: bool) -> Reading<'_> {
+        let key = key(pod, container, previous);
+        locked(&self.read).insert(key.clone());
+        Reading { recent: self, key }
     }
 
     /// Its last line that is not empty, without the time before it.
     pub(crate) fn last_line(&self, pod: &str, container: &str, previous: bool) -> Option<String> {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, text) = kept.get(&(pod.to_owned(), container.to_owned(), previous))?;
+        let kept = locked(&self.kept);
+        let (_, text) = kept.get(&key(pod, container, previous))?;
         text.lines()
             .rev()
             .map(|line| said(line).trim())
@@ -44,10 +69,26 @@ impl Recent {
             .map(str::to_owned)
     }
 
-    /// Takes it out, if it is there and young enough.
-    pub(crate) fn take(&self, pod: &str, container: &str, previous: bool) -> Option<String> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, text) = kept.remove(&(pod.to_owned(), container.to_owned(), previous))?;
-        (at.elapsed() < GOOD_FOR).then_some(text)
+    /// The log, if it is there and young enough, once nobody reads it any more.
+    pub(crate) async fn get(&self, pod: &str, container: &str, previous: bool) -> Option<String> {
+        let key = key(pod, container, previous);
+        loop {
+            let over = self.over.notified();
+            if !locked(&self.read).contains(&key) {
+                break;
+            }
+            over.await;
+        }
+        let kept = locked(&self.kept);
+        let (at, text) = kept.get(&key)?;
+        (at.elapsed() < GOOD_FOR).then(|| text.clone())
     }
+}
+
+fn key(pod: &str, container: &str, previous: bool) -> Key {
+    (pod.to_owned(), container.to_owned(), previous)
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -16,10 +16,15 @@ use astern_port::vault::Vault;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// Pods of one workload that are looked at. Pods of one version fail alike; how many were left out is told.
 const PODS_PER_WORKLOAD: usize = 5;
+/// From so many pods on one list costs the API server less than the reads.
+const MANY: usize = 8;
+/// Pods of that list.
+const PODS: u32 = 500;
 /// Lines of one container's log, from its end: an exception with its causes, and what came before it.
 const LOG_LINES: i64 = 1000;
 /// Of one container's log so much is kept, from its end.
@@ -42,6 +47,8 @@ pub(crate) struct Save<'a> {
     inventory: &'a Inventory,
     masker: Masker<'a>,
     recent: &'a Recent,
+    /// The namespace's pods, read once where many are looked at.
+    pods: OnceCell<BTreeMap<String, Value>>,
 }
 
 /// A piece of evidence, masked, before it is stored. Ordered by what is lost first when bytes are short.
@@ -89,6 +96,7 @@ impl<'a> Save<'a> {
             inventory,
             masker: Masker::new(way, inventory),
             recent,
+            pods: OnceCell::new(),
         }
     }
 
@@ -108,8 +116,12 @@ impl<'a> Save<'a> {
                     workload.target
                 ));
             }
-            pods.extend(chosen.into_iter().map(|pod| self.pod(workload, pod)));
+            pods.extend(chosen.into_iter().map(|pod| (*workload, pod)));
         }
+        let many = pods.len() >= MANY;
+        let pods = pods
+            .into_iter()
+            .map(|(workload, pod)| self.pod(workload, pod, many));
         let pods = futures::future::join_all(pods);
         let (pods, events) = futures::join!(pods, self.events(&workloads));
         let all = pods.into_iter().chain([events]).fold(gathered, Gathered::and);
@@ -117,9 +129,8 @@ impl<'a> Save<'a> {
     }
 
     /// One pod: its status, and the logs of its failing containers.
-    async fn pod(&self, workload: &Workload, pod: &Pod) -> Gathered {
+    async fn pod(&self, workload: &Workload, pod: &Pod, many: bool) -> Gathered {
         let namespace = &workload.target.namespace;
-        let path = format!("/api/v1/namespaces/{namespace}/pods");
         let logs = wanted_logs(pod)
             .into_iter()
             .map(|(container, previous)| async move {
@@ -129,7 +140,10 @@ impl<'a> Save<'a> {
                     self.log(namespace, pod, container, previous).await,
                 )
             });
-        let (found, logs) = futures::join!(get(self.way, &path, &pod.name), futures::future::join_all(logs));
+        let (found, logs) = futures::join!(
+            self.found(namespace, &pod.name, many),
+            futures::future::join_all(logs)
+        );
         let found = match found {
             Ok(Some(found)) => found,
             Ok(None) => return missed(pod, "it is gone"),
@@ -175,6 +189,18 @@ impl<'a> Save<'a> {
         gathered
     }
 
+    /// The pod as the API server has it: of `many` from one list, as far as its first page goes.
+    async fn found(&self, namespace: &str, name: &str, many: bool) -> Result<Option<Value>, String> {
+        let path = format!("/api/v1/namespaces/{namespace}/pods");
+        if many {
+            let listed = self.pods.get_or_init(|| listed(self.way, &path)).await;
+            if let Some(found) = listed.get(name) {
+                return Ok(Some(found.clone()));
+            }
+        }
+        get(self.way, &path, name).await
+    }
+
     async fn log(
         &self,
         namespace: &str,
@@ -182,8 +208,11 @@ impl<'a> Save<'a> {
         container: &str,
         previous: bool,
     ) -> Result<String, NoLog> {
-        if let Some(text) = self.recent.take(pod.uid.as_str(), container, previous) {
-            return Ok(text);
+        let recent = self.recent.get(pod.uid.as_str(), container, previous);
+        match tokio::time::timeout_at(self.way.deadline(), recent).await {
+            Ok(Some(text)) => return Ok(text),
+            Ok(None) => {}
+            Err(_) => return Err(NoLog::Unreadable("not had in time".to_owned())),
         }
         let part = LogPart {
             previous,
@@ -289,6 +318,17 @@ impl<'a> Save<'a> {
             missed,
         }
     }
+}
+
+/// One page of pods by name; none where it cannot be had.
+async fn listed(way: &Way<'_>, path: &str) -> BTreeMap<String, Value> {
+    let page = list(way, path, "", PODS).await.unwrap_or_default();
+    let pods = page.get("items").and_then(Value::as_array);
+    let named = pods.into_iter().flatten().filter_map(|pod| {
+        let name = pod.pointer("/metadata/name")?.as_str()?;
+        Some((name.to_owned(), pod.clone()))
+    });
+    named.collect()
 }
 
 /// The pieces as they follow one another in the stored content.

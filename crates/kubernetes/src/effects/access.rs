@@ -1,6 +1,9 @@
-//! The requests that effects send: each is one request, untyped, and its error is classified. Decides nothing.
+//! The requests that effects send, untyped, each error classified. Decides nothing.
 
 use super::object::{Object, collection};
+use super::shared::{Wanted, Watches, Written};
+use super::together::Together;
+use super::watch::{Events, events};
 use crate::failure::{Attempt, Verb};
 use astern_model::choice::RevisionRef;
 use astern_model::defect::{Defect, planted};
@@ -11,9 +14,11 @@ use astern_model::workload::RevisionKind;
 use astern_port::clock::Clock;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::{Api, DeleteParams, ListParams, Preconditions};
-use kube::core::params::{GetParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Preconditions};
+use kube::core::params::PostParams;
 use kube::core::request::Request;
+use kube::core::{GroupVersionKind, Selector};
+use kube::runtime::watcher;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -26,6 +31,10 @@ pub(crate) struct Access {
     client: kube::Client,
     watching: kube::Client,
     clock: Arc<dyn Clock>,
+    reads: Together,
+    written: Written,
+    workloads: Watches<DynamicObject>,
+    pods: Watches<Pod>,
 }
 
 /// An object by its API path: what is asked of the server, and how it is called in a message.
@@ -38,11 +47,14 @@ struct Path<'a> {
 impl Access {
     /// Everything goes through one client, watches too.
     pub(crate) fn new(client: kube::Client, clock: Arc<dyn Clock>) -> Self {
-        let watching = client.clone();
         Self {
+            watching: client.clone(),
+            reads: Together::new(client.clone()),
             client,
-            watching,
             clock,
+            written: Written::default(),
+            workloads: Watches::default(),
+            pods: Watches::default(),
         }
     }
 
@@ -61,9 +73,51 @@ impl Access {
         self.clock.clone()
     }
 
-    /// For watches.
+    /// For watches of what few follow.
     pub(crate) fn watching(&self) -> kube::Client {
         self.watching.clone()
+    }
+
+    /// A watch of this workload alone. Its first state is a consistent read.
+    pub(crate) fn watch(&self, target: &Target) -> Events<DynamicObject> {
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", target.name));
+        events(self.workload_api(target), config)
+    }
+
+    /// A watch of the pods that `selector` finds.
+    pub(crate) fn watch_pods(&self, namespace: &str, selector: &Selector) -> Events<Pod> {
+        let api = Api::namespaced(self.watching.clone(), namespace);
+        events(api, watcher::Config::default().labels_from(selector))
+    }
+
+    /// Follows a workload, together with others where many are followed. Its first state is no older than what was
+    /// written here.
+    pub(crate) fn follow(&self, target: &Target) -> Events<DynamicObject> {
+        let wanted = Wanted::Named {
+            name: target.name.clone(),
+            at_least: self.written.of(target),
+        };
+        self.workloads
+            .follow(self.workload_api(target), &collection(target), wanted)
+    }
+
+    /// Follows the pods of a namespace that `selector` finds, in the same way.
+    pub(crate) fn follow_pods(&self, namespace: &str, selector: Selector) -> Events<Pod> {
+        let api = Api::namespaced(self.watching.clone(), namespace);
+        self.pods.follow(api, namespace, Wanted::Labelled(selector))
+    }
+
+    fn workload_api(&self, target: &Target) -> Api<DynamicObject> {
+        let kind = match target.kind {
+            WorkloadKind::Deployment => "Deployment",
+            WorkloadKind::StatefulSet => "StatefulSet",
+            WorkloadKind::DaemonSet => "DaemonSet",
+        };
+        let resource = ApiResource::from_gvk_with_plural(
+            &GroupVersionKind::gvk("apps", "v1", kind),
+            target.kind.plural(),
+        );
+        Api::namespaced_with(self.watching.clone(), &target.namespace, &resource)
     }
 
     /// A fresh, consistent read of the workload; none when there is none of that name.
@@ -107,7 +161,10 @@ impl Access {
             .request::<Value>(request)
             .await
             .map_err(|error| attempt.failed(&error))?;
-        Ok(Object::new(target.kind, json))
+        let stored = Object::new(target.kind, json);
+        self.written
+            .note(target, stored.uid().to_string(), stored.generation());
+        Ok(stored)
     }
 
     /// The object that keeps a revision; none when it is gone.
@@ -259,13 +316,7 @@ impl Access {
 
     async fn get(&self, path: &Path<'_>, operation: &str) -> Result<Option<Value>, Failure> {
         let attempt = Attempt::new(Verb::Get, path.resource, operation);
-        let request = Request::new(&path.collection).get(path.name, &GetParams::default());
-        let request = request.map_err(|error| attempt.failed(&kube::Error::BuildRequest(error)))?;
-        match self.client.request::<Value>(request).await {
-            Ok(json) => Ok(Some(json)),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(attempt.failed(&error)),
-        }
+        self.reads.get(&path.collection, path.name, &attempt).await
     }
 }
 

@@ -9,7 +9,7 @@ use super::pod::PodView;
 use super::revision::template_in;
 use super::rollout::{Belongs, Lack, Member, Rollout, not_renewed, rollout};
 use super::standing::{Finding, Outlook, Sight, Standing, Suspect, told};
-use super::watch::{Followed, Many, many, one, watching};
+use super::watch::{Events, Followed, Many, events, many, one, watching};
 use astern_model::choice::human;
 use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
@@ -20,8 +20,8 @@ use astern_port::workloads::Settled;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::api::{Api, ApiResource, DynamicObject};
-use kube::core::{GroupVersionKind, Selector};
+use kube::api::{Api, DynamicObject};
+use kube::core::Selector;
 use kube::runtime::watcher;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -62,8 +62,7 @@ pub(crate) async fn apply(
 ) -> Result<After, Failure> {
     let target = wait.target;
     let mut workload = one(
-        workloads(access, target),
-        &target.name,
+        access.follow(target),
         watching(target.kind.plural(), wait.operation),
     );
     let mut now = is_there(workload.next().await?, wait)?;
@@ -75,7 +74,8 @@ pub(crate) async fn apply(
             took: elapsed_since(since, access.now()),
         });
     }
-    let mut pods = pods(access, wait, &now)?;
+    let followed = access.follow_pods(&target.namespace, selector(wait, &now)?);
+    let mut pods = seen_as_views(access, wait, followed);
     let mut refused = refusals(access, wait, &now, since);
     let mut watch = Watched::new(access, seen, wait);
     let mut standing = Standing::default();
@@ -151,8 +151,7 @@ type Served = (u32, u32, std::collections::BTreeMap<String, String>);
 
 async fn looked(access: &Access, seen: &Seen, wait: &Wait<'_>) -> Result<Option<Served>, Failure> {
     let mut workload = one(
-        workloads(access, wait.target),
-        &wait.target.name,
+        access.watch(wait.target),
         watching(wait.target.kind.plural(), wait.operation),
     );
     let now = is_there(workload.next().await?, wait)?;
@@ -211,8 +210,7 @@ async fn until_renewed(
     lack: &mut Option<Lack>,
 ) -> Result<(), Failure> {
     let mut workload = one(
-        workloads(access, wait.target),
-        &wait.target.name,
+        access.watch(wait.target),
         watching(wait.target.kind.plural(), wait.operation),
     );
     let mut now = is_there(workload.next().await?, wait)?;
@@ -272,8 +270,7 @@ async fn waiting(
     wait: &Wait<'_>,
 ) -> Result<Option<(String, Suspect)>, Failure> {
     let mut workload = one(
-        workloads(access, wait.target),
-        &wait.target.name,
+        access.watch(wait.target),
         watching(wait.target.kind.plural(), wait.operation),
     );
     let now = is_there(workload.next().await?, wait)?;
@@ -525,18 +522,6 @@ fn is_owned(revision: &Value, uid: &Uid) -> bool {
         .any(|owner| owner.get("uid").and_then(Value::as_str) == Some(uid.as_str()))
 }
 
-/// The workloads of the target's kind and namespace, for a watch.
-pub(crate) fn workloads(access: &Access, target: &Target) -> Api<DynamicObject> {
-    let kind = match target.kind {
-        WorkloadKind::Deployment => "Deployment",
-        WorkloadKind::StatefulSet => "StatefulSet",
-        WorkloadKind::DaemonSet => "DaemonSet",
-    };
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("apps", "v1", kind), target.kind.plural());
-    Api::namespaced_with(access.watching(), &target.namespace, &resource)
-}
-
 fn is_there(followed: Followed<DynamicObject>, wait: &Wait<'_>) -> Result<Object, Failure> {
     let Followed::Is(object) = followed else {
         return Err(gone(wait.target, wait.operation));
@@ -556,8 +541,8 @@ pub(crate) fn read(object: DynamicObject, target: &Target, operation: &str) -> R
     Ok(Object::new(target.kind, json))
 }
 
-/// Watches the pods that the workload's selector finds.
-fn pods(access: &Access, wait: &Wait<'_>, now: &Object) -> Result<Many<Pod, PodView>, Failure> {
+/// What finds the workload's pods.
+fn selector(wait: &Wait<'_>, now: &Object) -> Result<Selector, Failure> {
     let unreadable = |why: String| {
         Failure::new(
             FailureClass::Permanent,
@@ -572,14 +557,24 @@ fn pods(access: &Access, wait: &Wait<'_>, now: &Object) -> Result<Many<Pod, PodV
         .unwrap_or(Value::Null);
     let selector: LabelSelector =
         serde_json::from_value(selector).map_err(|error| unreadable(error.to_string()))?;
-    let selector = Selector::try_from(selector).map_err(|error| unreadable(error.to_string()))?;
-    let (target, uid, clock) = (wait.target.clone(), wait.uid.clone(), access.clock());
-    Ok(many(
-        Api::namespaced(access.watching(), &wait.target.namespace),
-        watcher::Config::default().labels_from(&selector),
-        watching("pods", wait.operation),
-        move |pod| PodView::of(&target, &uid, pod, clock.now()),
+    Selector::try_from(selector).map_err(|error| unreadable(error.to_string()))
+}
+
+/// A watch of the workload's pods alone. What it says first is a consistent list.
+fn pods(access: &Access, wait: &Wait<'_>, now: &Object) -> Result<Many<Pod, PodView>, Failure> {
+    let selector = selector(wait, now)?;
+    Ok(seen_as_views(
+        access,
+        wait,
+        access.watch_pods(&wait.target.namespace, &selector),
     ))
+}
+
+fn seen_as_views(access: &Access, wait: &Wait<'_>, pods: Events<Pod>) -> Many<Pod, PodView> {
+    let (target, uid, clock) = (wait.target.clone(), wait.uid.clone(), access.clock());
+    many(pods, watching("pods", wait.operation), move |pod| {
+        PodView::of(&target, &uid, pod, clock.now())
+    })
 }
 
 /// The words with which the API server last refused to make a pod, and whether that was since the wait began.
@@ -592,8 +587,10 @@ fn refusals(access: &Access, wait: &Wait<'_>, now: &Object, since: Timestamp) ->
     }
     let fields = format!("involvedObject.uid={},reason=FailedCreate", wait.uid);
     Some(many(
-        Api::namespaced(access.watching(), &wait.target.namespace),
-        watcher::Config::default().fields(&fields),
+        events(
+            Api::namespaced(access.watching(), &wait.target.namespace),
+            watcher::Config::default().fields(&fields),
+        ),
         watching("events", wait.operation),
         move |event: &Event| {
             let at = event.last_timestamp.as_ref().map(|time| time.0);

@@ -159,11 +159,7 @@ async fn observed(access: &Access, deletion: &Deletion<'_>, claim: &Claim<'_>) -
     if is_observed(deletion, claim, &now)? {
         return Ok(());
     }
-    let mut watched = one(
-        await_rollout::workloads(access, target),
-        &target.name,
-        watching(target.kind.plural(), operation),
-    );
+    let mut watched = one(access.watch(target), watching(target.kind.plural(), operation));
     let until_observed = async {
         loop {
             let Followed::Is(object) = watched.next().await? else {

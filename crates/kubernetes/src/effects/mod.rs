@@ -19,9 +19,11 @@ pub(crate) mod pod;
 pub(crate) mod revision;
 mod rollout;
 mod set_paused;
+mod shared;
 mod stamp;
 mod standing;
 mod strategy;
+mod together;
 mod watch;
 mod write_template;
 
@@ -46,7 +48,8 @@ pub const FIELD_MANAGER: &str = "astern";
 /// # Guarantees
 /// - A write replaces the whole object as it was read a moment before; fields that this program does not know stay.
 /// - Besides watches and the vault, a Deployment's write and wait take six requests: one read to prepare, then a
-///   read, the revision and the write, then one list of the workload and one of its pods.
+///   read, the revision and the write, then one list of the workload and one of its pods. Where many are under way at
+///   once, a list is read for all of them, and one watch followed: then it is little more than the write.
 /// - Nothing is ever deleted by force.
 pub struct KubernetesWorkloads {
     access: Access,

@@ -3,8 +3,8 @@
 
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::Failure;
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
@@ -13,6 +13,7 @@ use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The first pause before a dropped watch is resumed: a restarted API server is back within a second or two.
@@ -29,9 +30,12 @@ pub(crate) enum Followed<K> {
     Gone,
 }
 
+/// What a watch tells, and at last the error that another try meets again, such as a missing right.
+pub(crate) type Events<K> = BoxStream<'static, Result<Event<K>, Arc<kube::Error>>>;
+
 /// A watch of one object.
 pub(crate) struct One<K> {
-    stream: BoxStream<'static, watcher::Result<Event<K>>>,
+    stream: Events<K>,
     attempt: Attempt,
     listed: Option<K>,
 }
@@ -56,7 +60,7 @@ impl<K> One<K> {
 
 /// A watch of a set of objects, of each of which `T` is kept by its name.
 pub(crate) struct Many<K, T> {
-    stream: BoxStream<'static, watcher::Result<Event<K>>>,
+    stream: Events<K>,
     attempt: Attempt,
     read: Box<dyn Fn(&K) -> T + Send + Sync>,
     listed: BTreeMap<String, T>,
@@ -99,30 +103,21 @@ impl<K: Resource, T> Many<K, T> {
     }
 }
 
-/// Watches one object by its name.
-pub(crate) fn one<K>(api: Api<K>, name: &str, attempt: Attempt) -> One<K>
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+/// Follows the one object that a watch tells of.
+pub(crate) fn one<K>(stream: Events<K>, attempt: Attempt) -> One<K> {
     One {
-        stream: resumed(start(api, config)).boxed(),
+        stream,
         attempt,
         listed: None,
     }
 }
 
-/// Watches the objects that `config` selects, keeping of each what `read` takes.
+/// Follows the objects that a watch tells of, keeping of each what `read` takes.
 pub(crate) fn many<K, T>(
-    api: Api<K>,
-    config: watcher::Config,
+    stream: Events<K>,
     attempt: Attempt,
     read: impl Fn(&K) -> T + Send + Sync + 'static,
-) -> Many<K, T>
-where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let stream = resumed(start(api, config)).boxed();
+) -> Many<K, T> {
     Many {
         stream,
         attempt,
@@ -137,27 +132,35 @@ pub(crate) fn watching(resource: &str, operation: &str) -> Attempt {
     Attempt::new(Verb::Watch, resource, operation)
 }
 
-fn resumed<K>(
-    stream: impl Stream<Item = watcher::Result<Event<K>>>,
-) -> impl Stream<Item = watcher::Result<Event<K>>> {
-    stream.backoff(Pause { next: FIRST_PAUSE })
+/// Watches the objects that `config` selects. An error that passes is none: the watch resumes by itself after a pause.
+pub(crate) fn events<K>(api: Api<K>, config: watcher::Config) -> Events<K>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let resumed = start(api, config).backoff(Pause { next: FIRST_PAUSE });
+    let told = resumed.filter_map(|event| {
+        let told = match event {
+            Ok(event) => Some(Ok(event)),
+            Err(error) => {
+                let lasting = lasting(error);
+                if lasting.is_none() {
+                    tracing::debug!("a watch dropped and is resumed");
+                }
+                lasting.map(|error| Err(Arc::new(error)))
+            }
+        };
+        std::future::ready(told)
+    });
+    told.boxed()
 }
 
-/// The next event. An error that passes (the stream resumes by itself after a pause) is none.
-async fn event<K>(
-    stream: &mut BoxStream<'static, watcher::Result<Event<K>>>,
-    attempt: &Attempt,
-) -> Result<Event<K>, Failure> {
-    loop {
-        match stream.next().await {
-            Some(Ok(event)) => return Ok(event),
-            Some(Err(error)) => match lasting(error) {
-                Some(error) => return Err(attempt.failed(&error)),
-                None => tracing::debug!("a watch dropped and is resumed"),
-            },
-            // A watcher has no end of its own; should it have one, waiting for the deadline is the honest answer.
-            None => std::future::pending().await,
-        }
+/// The next event.
+async fn event<K>(stream: &mut Events<K>, attempt: &Attempt) -> Result<Event<K>, Failure> {
+    match stream.next().await {
+        Some(Ok(event)) => Ok(event),
+        Some(Err(error)) => Err(attempt.failed(&error)),
+        // A watch has no end of its own; should it have one, waiting for the deadline is the honest answer.
+        None => std::future::pending().await,
     }
 }
 
