@@ -10,13 +10,16 @@ use astern_port::Failure;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 /// Larger content is kept alone.
 pub(super) const LARGEST: usize = PIECE_BYTES / 4;
 
-/// How often whoever writes lets others come first.
-const ROUNDS: usize = 3;
+/// Whoever writes waits so long for another that comes too, and again as long as another one did: next to nothing beside
+/// the request.
+const ANOTHER: Duration = Duration::from_millis(1);
+const OTHERS: usize = 5;
 
 /// Content on its way into the vault.
 #[derive(Clone, Copy)]
@@ -86,6 +89,17 @@ impl Waiting {
         receiver
     }
 
+    async fn gather(&self) {
+        let queued = || self.queue.lock().unwrap_or_else(PoisonError::into_inner).len();
+        for _ in 0..OTHERS {
+            let before = queued();
+            tokio::time::sleep(ANOTHER).await;
+            if queued() == before {
+                break;
+            }
+        }
+    }
+
     /// As much of what waits as one Secret takes.
     fn next_batch(&self) -> Vec<Queued> {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,9 +126,7 @@ impl Ticket<'_> {
                     Err(_) => self.answer = self.waiting.queue(self.label, self.bytes),
                 },
                 turn = self.waiting.turn.lock() => {
-                    for _ in 0..ROUNDS {
-                        tokio::task::yield_now().await;
-                    }
+                    self.waiting.gather().await;
                     let queued = self.waiting.next_batch();
                     if !queued.is_empty() {
                         return Next::Write(Batch { queued, _turn: turn });
