@@ -150,6 +150,10 @@ pub fn open<T: Document>(bytes: &[u8]) -> Result<T, OpenError> {
         });
     }
     let document: T = serde_json::from_slice(bytes).map_err(malformed)?;
+    // What astern sealed seals to the same bytes again; only what others wrote is compared key by key.
+    if seal(&document) == bytes {
+        return Ok(document);
+    }
     let given: Value = serde_json::from_slice(bytes).map_err(malformed)?;
     let sealed = Sealed {
         api_version: API_VERSION,
