@@ -3,10 +3,9 @@
 
 use crate::id::{TemplateHash, sha256};
 use crate::image::Image;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 /// The label that the Deployment controller puts into a ReplicaSet's template.
 /// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>.
@@ -120,38 +119,24 @@ impl<'a> Container<'a> {
 /// JSON text with sorted keys and no white space. `serde_json`'s own order depends on a feature that any crate of
 /// the build may switch on; hashes must not.
 pub fn canonical(value: &Value) -> String {
-    let mut text = String::new();
-    write_canonical(value, &mut text);
-    text
+    serde_json::to_string(&Sorted(value))
+        .unwrap_or_else(|error| panic!("BUG: a JSON value has no text: {error}"))
 }
 
-fn write_canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort();
-            out.push('{');
-            for (index, key) in keys.into_iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                let _ = write!(out, "{}:", Value::String(key.clone()));
-                write_canonical(&map[key], out);
+/// A value whose objects are written in the order of their keys.
+struct Sorted<'a>(&'a Value);
+
+impl Serialize for Sorted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(map) => {
+                let mut fields: Vec<(&String, Self)> =
+                    map.iter().map(|(key, value)| (key, Self(value))).collect();
+                fields.sort_by_key(|(key, _)| *key);
+                serializer.collect_map(fields)
             }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for (index, item) in items.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                write_canonical(item, out);
-            }
-            out.push(']');
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            let _ = write!(out, "{value}");
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Self)),
+            plain => plain.serialize(serializer),
         }
     }
 }
