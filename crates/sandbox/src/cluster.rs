@@ -191,6 +191,12 @@ impl Cluster {
         }
     }
 
+    /// The object at an API path, as it is stored; none where no object is. For whoever stands beside the server: no
+    /// request, and no time goes by.
+    pub fn stored(&self, path: &str) -> Option<Arc<Value>> {
+        api::stored(self, path)
+    }
+
     /// The version of the newest change.
     pub fn version(&self) -> u64 {
         self.store.version()

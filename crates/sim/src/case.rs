@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// Where all of it lives.
 pub(crate) const NAMESPACE: &str = "shop";
@@ -53,7 +54,7 @@ pub(crate) struct Case {
     /// Members first, then those that the release did not touch.
     pub(crate) workloads: Vec<Target>,
     /// The objects that are asked for, as they were at first, by path.
-    pub(crate) at_first: BTreeMap<String, Value>,
+    pub(crate) at_first: BTreeMap<String, Arc<Value>>,
 }
 
 /// When every simulated run begins.
@@ -182,19 +183,12 @@ fn staged(id: CaseId, slow: bool) -> Case {
     }
 }
 
-fn at_first(cluster: &Cluster, workloads: &[Target]) -> BTreeMap<String, Value> {
-    let mut copy = cluster.clone();
+fn at_first(cluster: &Cluster, workloads: &[Target]) -> BTreeMap<String, Arc<Value>> {
     let mut paths: Vec<String> = workloads.iter().map(crate::oracle::path_of).collect();
     paths.push(format!("/api/v1/namespaces/{NAMESPACE}/configmaps/settings"));
     let read = |path: String| {
-        let request = astern_sandbox::Request {
-            path: path.clone(),
-            ..Default::default()
-        };
-        let astern_sandbox::Answer::Whole(answer) = copy.handle(begin(), &request) else {
-            unreachable!("BUG: nothing here asks for a stream")
-        };
-        (path, serde_json::from_slice(&answer.body).unwrap_or_default())
+        let object = cluster.stored(&path).unwrap_or_default();
+        (path, object)
     };
     paths.into_iter().map(read).collect()
 }

@@ -18,7 +18,7 @@ use astern_model::step::workload::{After, Before, Spec};
 use astern_model::step::{After as StepAfter, Before as StepBefore, Spec as StepSpec};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
-use astern_sandbox::{Answer, Request, Response, Service};
+use astern_sandbox::{Answer, Cluster, Request, Response, Service};
 use astern_wire::envelope;
 use http::Method;
 use serde_json::{Map, Value};
@@ -106,6 +106,8 @@ struct Change<'a> {
     path: &'a str,
     before: &'a Value,
     after: &'a Value,
+    /// The cluster's, once it was made.
+    version: u64,
 }
 
 impl Oracle {
@@ -125,25 +127,22 @@ impl Oracle {
                 .service
                 .with(|cluster, now| whole(cluster.handle(now, request)));
         }
-        let look = Request {
-            path: request.path.clone(),
-            ..Request::default()
-        };
-        let (before, response, after) = self.service.with(|cluster, now| {
-            let before = object(cluster.handle(now, &look));
+        let (before, response, after, version) = self.service.with(|cluster, now| {
+            let before = stored(cluster, &request.path);
             let response = whole(cluster.handle(now, request));
-            let after = if response.code < 300 {
-                object(cluster.handle(now, &look))
-            } else {
-                Value::Null
-            };
-            (before, response, after)
+            (
+                before,
+                response,
+                stored(cluster, &request.path),
+                cluster.version(),
+            )
         });
         if response.code < 300 {
             let change = Change {
                 path: &request.path,
                 before: &before,
                 after: &after,
+                version,
             };
             self.accepted(who, request, &change);
         }
@@ -151,20 +150,19 @@ impl Oracle {
     }
 
     /// The object at a path, as it is stored; null when it is not there.
-    pub(crate) fn stored(&self, path: &str) -> Value {
-        let look = Request {
-            path: path.to_owned(),
-            ..Request::default()
-        };
-        self.service
-            .with(|cluster, now| object(cluster.handle(now, &look)))
+    pub(crate) fn stored(&self, path: &str) -> Arc<Value> {
+        self.service.with(|cluster, _| stored(cluster, path))
     }
 
     /// The journal has become longer.
     pub(crate) fn recorded(&self, run: &RunId, disk: &SimDisk) {
+        let from = self.state().runs.get(run).map_or(0, |known| known.read);
         let entries = {
-            let from = self.state().runs.get(run).map_or(0, |known| known.read);
-            disk.disk().read(run, Seq(from)).unwrap_or_default()
+            let disk = disk.disk();
+            if disk.head(run) <= from {
+                return;
+            }
+            disk.read(run, Seq(from)).unwrap_or_default()
         };
         for entry in entries {
             if entry.seq.0 == 0 {
@@ -251,12 +249,7 @@ impl Oracle {
         if !lease {
             self.catch_up();
         }
-        let line = format!(
-            "{who:?} {} {} {}",
-            request.method,
-            request.path,
-            text(change.after, "/metadata/resourceVersion")
-        );
+        let line = format!("{who:?} {} {} {}", request.method, request.path, change.version);
         self.trace.say(|| line.clone());
         let wrong = match who {
             _ if lease => Vec::new(),
@@ -454,7 +447,7 @@ impl Oracle {
     /// What must be true once everything rests: acknowledged records are there; nothing but targets has changed since
     /// `at_first`; a run that says it was unwound left everything as it was, and one that says it restored left what it
     /// planned; and each step is as the run says.
-    pub(crate) fn conclude(&self, at_first: &BTreeMap<String, Value>) {
+    pub(crate) fn conclude(&self, at_first: &BTreeMap<String, Arc<Value>>) {
         self.catch_up();
         let mut wrong = Vec::new();
         let state = self.state();
@@ -466,7 +459,8 @@ impl Oracle {
                 ));
             }
         }
-        let last: BTreeMap<&String, Value> = at_first.keys().map(|path| (path, self.stored(path))).collect();
+        let last: BTreeMap<&String, Arc<Value>> =
+            at_first.keys().map(|path| (path, self.stored(path))).collect();
         let targets: BTreeSet<String> = state
             .runs
             .values()
@@ -813,12 +807,8 @@ fn whole(answer: Answer) -> Response {
     }
 }
 
-fn object(answer: Answer) -> Value {
-    let response = whole(answer);
-    if response.code != 200 {
-        return Value::Null;
-    }
-    serde_json::from_slice(&response.body).unwrap_or_default()
+fn stored(cluster: &Cluster, path: &str) -> Arc<Value> {
+    cluster.stored(path).unwrap_or_default()
 }
 
 /// The paths of the workloads that a change may concern; a pod tells its workload's name only.

@@ -168,7 +168,7 @@ impl Theatre {
             }
             if now["spec"]["template"] != bad {
                 self.trace.met(place);
-                let mut back = now.clone();
+                let mut back = Value::clone(&now);
                 back["spec"]["template"] = bad.clone();
                 self.send(Method::PUT, &path, "application/json", &back);
                 left -= 1;
@@ -201,7 +201,12 @@ impl Theatre {
             }}}}})),
             Edit::DeletePod => {
                 let pods = format!("/api/v1/namespaces/{NAMESPACE}/pods");
-                let list = self.oracle.stored(&pods);
+                let look = Request {
+                    path: pods.clone(),
+                    ..Request::default()
+                };
+                let seen = self.oracle.carry_out(Who::Somebody, &look);
+                let list: Value = serde_json::from_slice(&seen.body).unwrap_or_default();
                 let of_it = |pod: &&Value| pod["metadata"]["labels"]["app"] == target.name.as_str();
                 let first = list["items"].as_array().into_iter().flatten().find(of_it);
                 if let Some(name) = first.and_then(|pod| pod["metadata"]["name"].as_str()) {

@@ -136,7 +136,7 @@ impl Response {
     }
 
     fn value(code: u16, value: &Value) -> Self {
-        Self::json(code, value.to_string().into_bytes())
+        Self::json(code, serde_json::to_vec(value).unwrap_or_default())
     }
 }
 
@@ -149,6 +149,20 @@ pub(crate) fn handle(cluster: &mut Cluster, request: &Request) -> Answer {
             Response::value(refusal.code, &refusal.status())
         })
     })
+}
+
+/// The object that a path names, as it is stored.
+pub(crate) fn stored(cluster: &Cluster, path: &str) -> Option<Arc<Value>> {
+    let path = route::decoded_path(path);
+    let Ok(Route::Resource(place)) = route::route(&path) else {
+        return None;
+    };
+    let kind = cluster.kinds.served(place.group, place.version, place.plural)?;
+    let namespace = place.namespace.unwrap_or_default();
+    cluster
+        .store
+        .find(&kind.resource(), namespace, place.name?)
+        .cloned()
 }
 
 fn answered(cluster: &mut Cluster, request: &Request) -> Outcome<Answer> {

@@ -7,6 +7,7 @@ use super::table;
 use crate::kinds::Kind;
 use crate::object::text;
 use jiff::Timestamp;
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// What the client takes.
@@ -71,11 +72,14 @@ impl View {
 /// One object as bytes.
 pub(crate) fn object(kind: &Kind, object: &Value, view: View, now: Timestamp) -> Vec<u8> {
     match view {
-        View::Whole => serde_json::to_vec(object).unwrap_or_default(),
-        View::Metadata => partial(object).to_string().into_bytes(),
-        View::Table => table::of(kind, &[object], text(object, "metadata.resourceVersion"), now)
-            .to_string()
-            .into_bytes(),
+        View::Whole => written(object),
+        View::Metadata => written(&Partial::of(object)),
+        View::Table => written(&table::of(
+            kind,
+            &[object],
+            text(object, "metadata.resourceVersion"),
+            now,
+        )),
     }
 }
 
@@ -104,7 +108,7 @@ pub(crate) fn list(kind: &Kind, items: &[&Value], meta: &ListMeta, view: View, n
         View::Table => {
             let mut table = table::of(kind, items, "", now);
             table["metadata"] = metadata;
-            return table.to_string().into_bytes();
+            return written(&table);
         }
     };
     let head =
@@ -115,9 +119,9 @@ pub(crate) fn list(kind: &Kind, items: &[&Value], meta: &ListMeta, view: View, n
             bytes.push(b',');
         }
         match view {
-            View::Whole if kind.custom => bytes.extend(serde_json::to_vec(item).unwrap_or_default()),
-            View::Whole => untyped(&mut bytes, item),
-            View::Metadata | View::Table => bytes.extend(partial(item).to_string().into_bytes()),
+            View::Whole if kind.custom => write(&mut bytes, item),
+            View::Whole => write(&mut bytes, &Untyped(item)),
+            View::Metadata | View::Table => write(&mut bytes, &Partial::of(item)),
         }
     }
     bytes.extend(b"]}");
@@ -125,28 +129,43 @@ pub(crate) fn list(kind: &Kind, items: &[&Value], meta: &ListMeta, view: View, n
 }
 
 /// Items of built-in lists do not say their kind again.
-fn untyped(bytes: &mut Vec<u8>, item: &Value) {
-    bytes.push(b'{');
-    let fields = item.as_object().into_iter().flatten();
-    let mut first = true;
-    for (name, value) in fields.filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")) {
-        if !first {
-            bytes.push(b',');
-        }
-        first = false;
-        bytes.extend(Value::from(name.as_str()).to_string().into_bytes());
-        bytes.push(b':');
-        bytes.extend(serde_json::to_vec(value).unwrap_or_default());
+struct Untyped<'a>(&'a Value);
+
+impl Serialize for Untyped<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.as_object().into_iter().flatten();
+        serializer.collect_map(fields.filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")))
     }
-    bytes.push(b'}');
 }
 
-fn partial(object: &Value) -> Value {
-    json!({
-        "kind": "PartialObjectMetadata",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": object.get("metadata").cloned().unwrap_or_default(),
-    })
+/// An object without what it is asked for and what it is, in the order in which a sorted map has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Partial<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    metadata: Option<&'a Value>,
+}
+
+impl<'a> Partial<'a> {
+    fn of(object: &'a Value) -> Self {
+        Self {
+            api_version: "meta.k8s.io/v1",
+            kind: "PartialObjectMetadata",
+            metadata: object.get("metadata"),
+        }
+    }
+}
+
+fn written(json: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut bytes, json);
+    bytes
+}
+
+fn write(bytes: &mut Vec<u8>, json: &impl Serialize) {
+    // A vector takes every byte, and JSON that was read has a text.
+    let _ = serde_json::to_writer(bytes, json);
 }
 
 /// What an event of a watch shows.
