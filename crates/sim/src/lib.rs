@@ -38,6 +38,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
+/// Half of a run is JSON, made of small pieces that live for moments: the system's allocator needs a third of its time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// After everybody has come to rest, so long is waited for what is still on its way: longer than the latest request.
 const AFTERWARDS: SignedDuration = SignedDuration::from_secs(75);
 /// Virtual time in which it all must come to rest.

@@ -6,6 +6,7 @@ use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 /// Counts over many runs.
 #[derive(Clone, Debug, Default)]
@@ -64,8 +65,8 @@ impl Tally {
         self.writes += other.writes;
     }
 
-    /// The same for a program, with how long it took on how many threads.
-    pub fn json(&self, from: u64, seconds: f64, jobs: usize) -> Value {
+    /// The same for a program, with how long processors worked on it.
+    pub fn json(&self, from: u64, worked: Duration) -> Value {
         let counts = |counts: Vec<(String, u64)>| -> Map<String, Value> {
             counts
                 .into_iter()
@@ -75,8 +76,7 @@ impl Tally {
         json!({
             "from": from,
             "seeds": self.seeds,
-            "seconds": seconds,
-            "jobs": jobs,
+            "processorSeconds": worked.as_secs_f64(),
             "virtualHours": self.took.as_hours(),
             "writes": self.writes,
             "faults": counts(self.faults.iter().map(|(word, count)| ((*word).to_owned(), *count)).collect()),

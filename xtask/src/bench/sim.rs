@@ -27,7 +27,7 @@ pub(super) fn measure(runs: usize) -> Outcome<Vec<Row>> {
         let told: Value = serde_json::from_str(&text)
             .map_err(|error| Failure::new(format!("the simulation gave no counts: {error}")))?;
         let number = |name: &str| told.get(name).and_then(Value::as_f64).unwrap_or(f64::NAN);
-        run.add(thousandths(number("seconds") * 1000.0 / number("seeds")));
+        run.add(thousandths(number("processorSeconds") * 1000.0 / number("seeds")));
         write.add(thousandths(1_000_000.0 / writes_a_second()?));
     }
     Ok(vec![
