@@ -1,0 +1,133 @@
+//! What must be true once everything rests.
+
+use super::known::Known;
+use super::object::{CHANGE_CAUSE, LAST_APPLIED, TEMPLATE_GENERATION, hash};
+use super::writes::OURS;
+use super::{Oracle, path_of};
+use astern_model::id::{RunId, Seq};
+use astern_model::record::Outcome;
+use astern_model::step::Spec as StepSpec;
+use astern_model::step::workload::Spec;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Annotations that count a workload's templates.
+const COUNTED: [&str; 2] = [TEMPLATE_GENERATION, "deployment.kubernetes.io/revision"];
+/// The annotations by which a workload is as before, whatever else of ours is on it.
+const RESTORED: [&str; 2] = [CHANGE_CAUSE, LAST_APPLIED];
+
+impl Oracle {
+    /// What must be true once everything rests: acknowledged records are there; nothing but targets has changed since
+    /// `at_first`; a run that says it was unwound left everything as it was, and one that says it restored left what it
+    /// planned; and each step is as the run says.
+    pub(crate) fn conclude(&self, at_first: &BTreeMap<String, Arc<Value>>) {
+        self.catch_up();
+        let mut wrong = Vec::new();
+        let state = self.state();
+        for (run, seq, bytes) in &state.acknowledged {
+            let entries = self.disk.disk().read(run, Seq(*seq)).unwrap_or_default();
+            if entries.first().is_none_or(|entry| entry.bytes != *bytes) {
+                wrong.push(format!(
+                    "record {seq} of {run} was acknowledged, and is not there"
+                ));
+            }
+        }
+        let last: BTreeMap<&String, Arc<Value>> =
+            at_first.keys().map(|path| (path, self.stored(path))).collect();
+        let targets: BTreeSet<String> = state
+            .runs
+            .values()
+            .flat_map(|known| known.plan.targets())
+            .map(path_of)
+            .collect();
+        for (path, first) in at_first {
+            if state.strange.contains(path) {
+                continue;
+            }
+            let now = &last[path];
+            if !targets.contains(path) {
+                if asked(first) != asked(now) {
+                    wrong.push(format!("{path} is no target, and has changed"));
+                }
+                continue;
+            }
+            let runs = state.runs.iter().filter(|(_, known)| {
+                known
+                    .plan
+                    .targets()
+                    .into_iter()
+                    .any(|target| path_of(target) == *path)
+            });
+            let begun: Vec<_> = runs.filter(|(_, known)| !known.holders.is_empty()).collect();
+            // With several runs on a workload, the last one's word is about what the others left.
+            if let [(run, known)] = begun.as_slice() {
+                wrong.extend(known.not_as_told(run, path, first, now));
+            }
+        }
+        drop(state);
+        for what in wrong {
+            self.violated(what);
+        }
+    }
+}
+
+impl Known {
+    /// What the run says of a workload that nobody else has touched, and is not so.
+    pub(super) fn not_as_told(&self, run: &RunId, path: &str, first: &Value, now: &Value) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let steps = self.plan.steps.iter().filter_map(|step| {
+            let StepSpec::Workload(spec) = &step.spec;
+            (path_of(spec.target()) == path).then_some((&step.id, spec))
+        });
+        let changed = asked(first) != asked(now);
+        if matches!(self.outcome, Some(Outcome::Unwound { .. })) && changed {
+            wrong.push(format!(
+                "{run} says that it was unwound, and {path} is not as before"
+            ));
+        }
+        let mut stands = hash(first);
+        for (id, spec) in steps {
+            let Spec::WriteTemplate { to, .. } = spec else {
+                continue;
+            };
+            let progress = self.steps.get(id).cloned().unwrap_or_default();
+            if self.outcome == Some(Outcome::Restored) && progress.after.is_none() {
+                wrong.push(format!("{run} says that it restored, and never did {id}"));
+            }
+            if progress.open.is_some() {
+                // Nobody has found out.
+                return wrong;
+            }
+            if progress.after.is_some() && !progress.reversed {
+                stands = to.template.clone();
+            }
+        }
+        if stands != hash(now) {
+            wrong.push(format!(
+                "{run} says that {path} has template {stands}, and it has {}",
+                hash(now)
+            ));
+        }
+        wrong
+    }
+}
+
+/// What is asked of a workload, without what says who wrote it last.
+fn asked(object: &Value) -> Value {
+    let mut annotations: Map<String, Value> = object
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
+    annotations.retain(|name, _| {
+        RESTORED.contains(&name.as_str())
+            || !(OURS.contains(&name.as_str()) || COUNTED.contains(&name.as_str()))
+    });
+    serde_json::json!({
+        "uid": object.pointer("/metadata/uid"),
+        "labels": object.pointer("/metadata/labels"),
+        "annotations": annotations,
+        "spec": object.get("spec").or_else(|| object.get("data")),
+    })
+}

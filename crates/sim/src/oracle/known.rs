@@ -1,0 +1,105 @@
+//! What the sure records of a run say. Owns the oracle's own reading of them; judges nothing.
+
+use super::Transition;
+use astern_engine::status::event_name;
+use astern_engine::{Graph, Run};
+use astern_model::id::{Direction, StepId};
+use astern_model::plan::Plan;
+use astern_model::record::{Event, Outcome, Record};
+use astern_model::step::workload::{After, Before};
+use astern_model::step::{After as StepAfter, Before as StepBefore};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the sure records of a run say.
+pub(super) struct Known {
+    pub(super) plan: Plan,
+    /// The newest takeover, and each process's own.
+    pub(super) epoch: u64,
+    pub(super) holders: BTreeMap<usize, u64>,
+    pub(super) steps: BTreeMap<StepId, Progress>,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) read: u64,
+    /// What the records mean to astern itself: for the coverage of its transitions only.
+    pub(super) run: Run,
+    pub(super) transitions: BTreeSet<Transition>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Progress {
+    pub(super) open: Option<(Direction, u64)>,
+    pub(super) before: Option<Before>,
+    pub(super) after: Option<After>,
+    pub(super) reversed: bool,
+}
+
+impl Known {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            run: Run::opened(&Graph::of(&plan)),
+            transitions: BTreeSet::new(),
+            plan,
+            epoch: 0,
+            holders: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            outcome: None,
+            read: 1,
+        }
+    }
+
+    pub(super) fn take_in(&mut self, record: &Record) {
+        self.read = record.seq.0 + 1;
+        if let Some(step) = step_of(&record.event) {
+            let status = self.run.status(step).name();
+            self.transitions.insert((status, event_name(&record.event)));
+        }
+        if let Ok(run) = self.run.clone().then(record) {
+            self.run = run;
+        }
+        let epoch = record.epoch.map_or(0, |epoch| epoch.0);
+        match &record.event {
+            Event::Taken { holder } => {
+                self.epoch = record.seq.0;
+                let number = holder.pid as usize;
+                self.holders.insert(number, self.epoch);
+            }
+            Event::Intended { step, before, .. } => {
+                let StepBefore::Workload(before) = before;
+                let progress = self.steps.entry(step.clone()).or_default();
+                progress.open = Some((Direction::Forward, epoch));
+                progress.before = Some(before.clone());
+            }
+            Event::ReverseIntended { step, .. } => {
+                self.steps.entry(step.clone()).or_default().open = Some((Direction::Back, epoch));
+            }
+            Event::Applied { step, after } => {
+                let StepAfter::Workload(after) = after;
+                let progress = self.steps.entry(step.clone()).or_default();
+                progress.open = None;
+                progress.after = Some(after.clone());
+            }
+            Event::Reversed { step, .. } => {
+                let progress = self.steps.entry(step.clone()).or_default();
+                progress.open = None;
+                progress.reversed = true;
+            }
+            Event::Failed { step, .. } | Event::ReverseFailed { step, .. } => {
+                self.steps.entry(step.clone()).or_default().open = None;
+            }
+            Event::Finished { outcome } => self.outcome = Some(outcome.clone()),
+            _ => {}
+        }
+    }
+}
+
+fn step_of(event: &Event) -> Option<&StepId> {
+    match event {
+        Event::Intended { step, .. }
+        | Event::Applied { step, .. }
+        | Event::Failed { step, .. }
+        | Event::Unsettled { step, .. }
+        | Event::ReverseIntended { step, .. }
+        | Event::Reversed { step, .. }
+        | Event::ReverseFailed { step, .. } => Some(step),
+        _ => None,
+    }
+}

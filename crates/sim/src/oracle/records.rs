@@ -1,0 +1,105 @@
+//! What must be true of each record that has become sure: that what it says has happened is so.
+
+use super::object::{epoch_on, text};
+use super::{Oracle, path_of};
+use astern_model::id::{Direction, EffectKey, RunId};
+use astern_model::record::{Event, Record};
+use astern_model::step::workload::{After, Spec};
+use astern_model::step::{After as StepAfter, Spec as StepSpec};
+use astern_model::target::{Target, WorkloadKind};
+use serde_json::Value;
+
+impl Oracle {
+    /// What is not true of a record that has just become sure.
+    pub(super) fn untrue(&self, run: &RunId, record: &Record) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let (step, direction, done) = match &record.event {
+            Event::Applied { step, .. } => (step, Direction::Forward, Some(true)),
+            Event::Failed { step, .. } => (step, Direction::Forward, Some(false)),
+            Event::Reversed { step, .. } => (step, Direction::Back, Some(true)),
+            Event::ReverseFailed { step, .. } => (step, Direction::Back, Some(false)),
+            Event::Unsettled { step, .. } => (step, Direction::Forward, None),
+            _ => return wrong,
+        };
+        let (target, open, spec, strange) = {
+            let state = self.state();
+            let Some(known) = state.runs.get(run) else {
+                return wrong;
+            };
+            let Some(found) = known.plan.step(step) else {
+                return vec![format!("record {} names no step of the plan", record.seq)];
+            };
+            let StepSpec::Workload(spec) = &found.spec;
+            let open = known.steps.get(step).and_then(|progress| progress.open);
+            let target = spec.target().clone();
+            let strange = state.strange.contains(&path_of(&target));
+            (target, open, spec.clone(), strange)
+        };
+        if spec.only_reads() {
+            if done == Some(true) && !strange {
+                wrong.extend(
+                    self.not_serving(&target)
+                        .map(|why| format!("record {}: {why}", record.seq)),
+                );
+            }
+            return wrong;
+        }
+        let epoch = record.epoch.map_or(0, |epoch| epoch.0);
+        if let Some((_, older)) = open.filter(|(_, older)| *older < epoch) {
+            let object = self.stored(&path_of(&target));
+            let fenced = epoch_on(&object, run).is_some_and(|on| on >= epoch);
+            let same = text(&object, "/metadata/uid") == spec.uid().as_str();
+            if !fenced && same && !strange {
+                wrong.push(format!(
+                    "record {}: epoch {epoch} settles {step}, which epoch {older} left open, and has not fenced {target}",
+                    record.seq
+                ));
+            }
+        }
+        let nothing_to_do = matches!(
+            &record.event,
+            Event::Applied {
+                after: StepAfter::Workload(After::Kept { .. } | After::Deleted { .. }),
+                ..
+            }
+        ) || (direction == Direction::Back && matches!(spec, Spec::DeletePod { .. }));
+        let times = {
+            let state = self.state();
+            let key = EffectKey::of(run, step, direction);
+            state.effects.get(&key).copied().unwrap_or_default()
+        };
+        match done {
+            Some(true) if times == 0 && !nothing_to_do => wrong.push(format!(
+                "record {}: {step} ({direction:?}) is said to be done, and no such write came",
+                record.seq
+            )),
+            Some(false) if times > 0 && open.is_some() && !strange => wrong.push(format!(
+                "record {}: {step} ({direction:?}) is said not to be there, and it is",
+                record.seq
+            )),
+            _ => {}
+        }
+        wrong
+    }
+
+    /// Why a workload does not serve what it asks for, by its own status.
+    fn not_serving(&self, target: &Target) -> Option<String> {
+        let object = self.stored(&path_of(target));
+        let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
+        let (ready, wanted) = match target.kind {
+            WorkloadKind::DaemonSet => ("/status/numberReady", number("/status/desiredNumberScheduled")),
+            WorkloadKind::Deployment | WorkloadKind::StatefulSet => {
+                ("/status/readyReplicas", number("/spec/replicas"))
+            }
+        };
+        let ready = number(ready).unwrap_or(0);
+        (ready < wanted.unwrap_or(0))
+            .then(|| format!("{target} is said to serve, and {ready} of its pods are ready"))
+    }
+}
+
+pub(super) fn told(run: &RunId, record: &Record) -> String {
+    let what = serde_json::to_string(&record.event).unwrap_or_default();
+    let end = what.char_indices().nth(260).map_or(what.len(), |(end, _)| end);
+    format!("{run} record {}: {}", record.seq, &what[..end])
+}
