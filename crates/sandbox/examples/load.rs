@@ -1,10 +1,10 @@
-//! How fast a sandbox is: `cargo run --release -p astern-sandbox --example load`.
+//! How fast a sandbox is, as one JSON object: `cargo run --release -p astern-sandbox --example load`. The bench reads it.
 
 use astern_sandbox::{Answer, Cluster, NodeSpec, Options, Request};
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::json;
-use std::io::Write;
+use serde_json::{Value, json};
+use std::io::{Read, Write};
 use std::time::Instant;
 
 const DEPLOYMENTS: usize = 10_000;
@@ -35,8 +35,7 @@ fn main() -> std::io::Result<()> {
         };
         send(&mut cluster, now, method, path, &map);
     }
-    let rate = WRITES as f64 / start.elapsed().as_secs_f64();
-    writeln!(out, "{rate:.0} writes a second")?;
+    let writes = WRITES as f64 / start.elapsed().as_secs_f64();
 
     let start = Instant::now();
     for number in 0..DEPLOYMENTS {
@@ -48,14 +47,26 @@ fn main() -> std::io::Result<()> {
             &web(number),
         );
     }
-    writeln!(
-        out,
-        "{DEPLOYMENTS} Deployments stored in {:.2} s",
-        start.elapsed().as_secs_f64()
-    )?;
+    let stored = start.elapsed().as_secs_f64();
     now += SignedDuration::from_secs(5);
     cluster.advance(now);
-    writeln!(out, "… and running after {:.2} s", start.elapsed().as_secs_f64())?;
+    let running = start.elapsed().as_secs_f64();
+
+    let mut copy = Cluster::new(options.clone(), now);
+    let dump = ["deployments", "replicasets"].map(|kind| format!("/apis/apps/v1/namespaces/default/{kind}"));
+    let pods = "/api/v1/namespaces/default/pods".to_owned();
+    let dump: Vec<Value> = dump
+        .into_iter()
+        .chain([pods])
+        .flat_map(|path| listed(&mut cluster, now, path))
+        .collect();
+    drop(cluster);
+    let objects = dump.len();
+    let start = Instant::now();
+    let refused = copy.load(dump);
+    assert!(refused.is_empty(), "{} objects were not loaded", refused.len());
+    let loaded = start.elapsed().as_secs_f64();
+    let mebibytes = peak_mebibytes()?;
 
     let mut small = Cluster::new(options, now);
     for number in 0..20 {
@@ -78,11 +89,50 @@ fn main() -> std::io::Result<()> {
         send(&mut copy, now, Method::PUT, &path, &changed);
         copy.advance(now + SignedDuration::from_secs(60));
     }
-    let rate = RUNS as f64 / start.elapsed().as_secs_f64();
-    writeln!(
-        out,
-        "{rate:.0} rollouts a second, each on a snapshot of 20 Deployments"
-    )
+    let rollouts = RUNS as f64 / start.elapsed().as_secs_f64();
+    let told = json!({
+        "writesASecond": writes,
+        "deployments": DEPLOYMENTS,
+        "storedSeconds": stored,
+        "runningSeconds": running,
+        "loadedObjects": objects,
+        "loadedSeconds": loaded,
+        "peakMebibytes": mebibytes,
+        "rolloutsASecondOnASnapshotOf20": rollouts,
+    });
+    writeln!(out, "{told}")
+}
+
+/// The most memory that this process has had, with two clusters of that size one after the other.
+fn peak_mebibytes() -> std::io::Result<f64> {
+    let mut status = String::new();
+    std::fs::File::open("/proc/self/status")?.read_to_string(&mut status)?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<f64>().ok());
+    kibibytes
+        .map(|kibibytes| kibibytes / 1024.0)
+        .ok_or_else(|| std::io::Error::other("the kernel told no VmHWM"))
+}
+
+fn listed(cluster: &mut Cluster, now: Timestamp, path: String) -> Vec<Value> {
+    let request = Request {
+        method: Method::GET,
+        path,
+        ..Request::default()
+    };
+    let Answer::Whole(response) = cluster.handle(now, &request) else {
+        return Vec::new();
+    };
+    let list: Value = serde_json::from_slice(&response.body).unwrap_or_default();
+    let (kind, version) = (list["kind"].as_str().unwrap_or_default(), &list["apiVersion"]);
+    let kind = kind.trim_end_matches("List");
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let whole = items.into_iter().map(|mut item| {
+        item["kind"] = kind.into();
+        item["apiVersion"] = version.clone();
+        item
+    });
+    whole.collect()
 }
 
 fn web(number: usize) -> serde_json::Value {
