@@ -82,8 +82,14 @@ impl Place {
         self.astern(&[&["rollback"], &YES[..], more].concat())
     }
 
-    /// What nobody but their owners may have touched: each workload's annotations, labels and spec.
+    /// What nobody but their owners may have touched: each workload's annotations, labels and spec. Its controller numbers
+    /// revisions in the annotations, so it is waited for.
     pub(crate) fn standing(&self) -> Value {
+        self.until("the controllers to have seen every workload", 30, |place| {
+            let listed = place.get("deployments,statefulsets,daemonsets");
+            let mut items = listed["items"].as_array().unwrap().iter();
+            items.all(|item| item["status"]["observedGeneration"] == item["metadata"]["generation"])
+        });
         let listed = self.get("deployments,statefulsets,daemonsets");
         let items = listed["items"].as_array().unwrap();
         items
