@@ -148,9 +148,11 @@ fn staged(id: CaseId, slow: bool) -> Case {
         behaviours: behaviours(&members, slow),
         history,
     };
-    let cluster = scenario
+    let mut cluster = scenario
         .stage(1, begin(), &|file| Err(format!("{file} is no file of this case")))
         .unwrap_or_else(|error| panic!("BUG: case {id:?} cannot be staged: {error}"));
+    // As after two days: what happened before the run can be watched no more, and no run copies it.
+    cluster.compact(cluster.version());
     let target = |kind, name: &str| Target {
         kind,
         namespace: NAMESPACE.to_owned(),
