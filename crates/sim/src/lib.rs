@@ -169,7 +169,7 @@ async fn whole(seed: u64, drawn: &Drawn, told: bool) -> Played {
     if matches!(rest, Rest::Over(_)) {
         rest = on_call.see_through().await;
     }
-    theatre.oracle.conclude(&case.at_first);
+    theatre.oracle.conclude();
     judge_rest(&theatre, &rest);
     let took = SignedDuration::try_from(began.elapsed()).unwrap_or_default();
     let writes = theatre.oracle.writes();

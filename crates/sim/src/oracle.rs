@@ -17,7 +17,7 @@ use crate::journal::SimDisk;
 use crate::trace::Trace;
 use astern_model::id::{EffectKey, RunId, Seq};
 use astern_model::plan::Plan;
-use astern_model::record::{Outcome, Record};
+use astern_model::record::{Event, Outcome, Record};
 use astern_model::target::Target;
 use astern_sandbox::{Answer, Cluster, Request, Response, Service};
 use astern_wire::envelope;
@@ -43,11 +43,15 @@ pub(crate) struct Oracle {
     service: Service,
     disk: SimDisk,
     trace: Arc<Trace>,
+    /// The objects that are asked for, by path, before anything happened.
+    at_first: BTreeMap<String, Arc<Value>>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The objects that are asked for, by path, as the run that is on found them; before any run, as they were at first.
+    found: BTreeMap<String, Arc<Value>>,
     runs: BTreeMap<RunId, Known>,
     /// Each accepted write, in a line.
     writes: Vec<String>,
@@ -72,12 +76,22 @@ struct Change<'a> {
 }
 
 impl Oracle {
-    pub(crate) fn new(service: Service, disk: SimDisk, trace: Arc<Trace>) -> Arc<Self> {
+    pub(crate) fn new(
+        service: Service,
+        disk: SimDisk,
+        trace: Arc<Trace>,
+        at_first: BTreeMap<String, Arc<Value>>,
+    ) -> Arc<Self> {
+        let state = State {
+            found: at_first.clone(),
+            ..State::default()
+        };
         Arc::new(Self {
             service,
             disk,
             trace,
-            state: Mutex::default(),
+            at_first,
+            state: Mutex::new(state),
         })
     }
 
@@ -135,7 +149,10 @@ impl Oracle {
             match envelope::open::<Record>(&entry.bytes) {
                 Ok(record) => {
                     self.trace.say(|| told(run, &record));
-                    let wrong = self.untrue(run, &record);
+                    let mut wrong = self.untrue(run, &record);
+                    if matches!(record.event, Event::Taken { .. }) {
+                        wrong.extend(self.begins(run));
+                    }
                     let mut state = self.state();
                     for what in &wrong {
                         self.trace.say(|| format!("VIOLATION: {what}"));
@@ -200,7 +217,7 @@ impl Oracle {
 
     fn catch_up(&self) {
         let runs = self.disk.disk().runs();
-        for run in runs {
+        for run in runs.into_iter().rev() {
             self.recorded(&run, &self.disk);
         }
     }

@@ -53,7 +53,12 @@ impl Theatre {
         let clock = TokioClock::starting(crate::case::begin());
         let service = Service::new(case.cluster.clone(), Arc::new(clock));
         let disk = SimDisk::default();
-        let oracle = Oracle::new(service.clone(), disk.clone(), trace.clone());
+        let oracle = Oracle::new(
+            service.clone(),
+            disk.clone(),
+            trace.clone(),
+            case.at_first.clone(),
+        );
         Arc::new(Self {
             service,
             clock,

@@ -9,8 +9,6 @@ use astern_model::record::Outcome;
 use astern_model::step::Spec as StepSpec;
 use astern_model::step::workload::Spec;
 use serde_json::{Map, Value};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Annotations that count a workload's templates.
 const COUNTED: [&str; 2] = [TEMPLATE_GENERATION, "deployment.kubernetes.io/revision"];
@@ -18,10 +16,39 @@ const COUNTED: [&str; 2] = [TEMPLATE_GENERATION, "deployment.kubernetes.io/revis
 const RESTORED: [&str; 2] = [CHANGE_CAUSE, LAST_APPLIED];
 
 impl Oracle {
-    /// What must be true once everything rests: acknowledged records are there; nothing but targets has changed since
-    /// `at_first`; a run that says it was unwound left everything as it was, and one that says it restored left what it
-    /// planned; and each step is as the run says.
-    pub(crate) fn conclude(&self, at_first: &BTreeMap<String, Arc<Value>>) {
+    /// What is wrong with what the runs left that ended before this one begins: it is looked at now, before this one
+    /// changes it. A run that is not over then has no word about it, and the last one's is about what it found.
+    pub(super) fn begins(&self, run: &RunId) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let mut state = self.state();
+        let state = &mut *state;
+        let Some(known) = state.runs.get(run).filter(|known| known.holders.is_empty()) else {
+            return wrong;
+        };
+        let targets = known.targets();
+        let before = state.runs.iter_mut().filter(|(_, known)| known.is_last());
+        for (run, known) in before {
+            known.followed = true;
+            if known.outcome.is_none() {
+                continue;
+            }
+            for path in known.targets() {
+                if let Some(found) = state.found.get(&path).filter(|_| !state.strange.contains(&path)) {
+                    wrong.extend(known.not_as_told(run, &path, found, &self.stored(&path)));
+                }
+            }
+        }
+        for path in targets {
+            let now = self.stored(&path);
+            state.found.insert(path, now);
+        }
+        wrong
+    }
+
+    /// What must be true once everything rests: acknowledged records are there; nothing but targets has changed; a run
+    /// that says it was unwound left everything as it found it, and one that says it restored left what it planned; and
+    /// each step is as the run says.
+    pub(crate) fn conclude(&self) {
         self.catch_up();
         let mut wrong = Vec::new();
         let state = self.state();
@@ -33,36 +60,24 @@ impl Oracle {
                 ));
             }
         }
-        let last: BTreeMap<&String, Arc<Value>> =
-            at_first.keys().map(|path| (path, self.stored(path))).collect();
-        let targets: BTreeSet<String> = state
-            .runs
-            .values()
-            .flat_map(|known| known.plan.targets())
-            .map(path_of)
-            .collect();
-        for (path, first) in at_first {
+        for (path, first) in &self.at_first {
             if state.strange.contains(path) {
                 continue;
             }
-            let now = &last[path];
-            if !targets.contains(path) {
-                if asked(first) != asked(now) {
+            let now = self.stored(path);
+            let on_it = |known: &&Known| known.targets().contains(path);
+            if !state.runs.values().any(|known| on_it(&known)) {
+                if asked(first) != asked(&now) {
                     wrong.push(format!("{path} is no target, and has changed"));
                 }
                 continue;
             }
-            let runs = state.runs.iter().filter(|(_, known)| {
-                known
-                    .plan
-                    .targets()
-                    .into_iter()
-                    .any(|target| path_of(target) == *path)
-            });
-            let begun: Vec<_> = runs.filter(|(_, known)| !known.holders.is_empty()).collect();
-            // With several runs on a workload, the last one's word is about what the others left.
-            if let [(run, known)] = begun.as_slice() {
-                wrong.extend(known.not_as_told(run, path, first, now));
+            let last = state
+                .runs
+                .iter()
+                .filter(|(_, known)| known.is_last() && on_it(known));
+            for (run, known) in last {
+                wrong.extend(known.not_as_told(run, path, &state.found[path], &now));
             }
         }
         drop(state);

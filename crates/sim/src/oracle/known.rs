@@ -1,6 +1,6 @@
 //! What the sure records of a run say. Owns the oracle's own reading of them; judges nothing.
 
-use super::Transition;
+use super::{Transition, path_of};
 use astern_engine::status::event_name;
 use astern_engine::{Graph, Run};
 use astern_model::id::{Direction, StepId};
@@ -18,6 +18,8 @@ pub(super) struct Known {
     pub(super) holders: BTreeMap<usize, u64>,
     pub(super) steps: BTreeMap<StepId, Progress>,
     pub(super) outcome: Option<Outcome>,
+    /// Another run began after it: what it says it left has been looked at.
+    pub(super) followed: bool,
     pub(super) read: u64,
     /// What the records mean to astern itself: for the coverage of its transitions only.
     pub(super) run: Run,
@@ -42,8 +44,19 @@ impl Known {
             holders: BTreeMap::new(),
             steps: BTreeMap::new(),
             outcome: None,
+            followed: false,
             read: 1,
         }
+    }
+
+    /// The paths of what it may write.
+    pub(super) fn targets(&self) -> BTreeSet<String> {
+        self.plan.targets().into_iter().map(path_of).collect()
+    }
+
+    /// Whether it has begun, and no other has since.
+    pub(super) fn is_last(&self) -> bool {
+        !self.holders.is_empty() && !self.followed
     }
 
     pub(super) fn take_in(&mut self, record: &Record) {
