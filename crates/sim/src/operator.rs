@@ -64,7 +64,9 @@ impl OnCall {
         let mut wish = Wish::GoOn;
         let mut last = String::new();
         let mut named = None;
-        for _ in 0..TRIES {
+        let mut tries = 0;
+        while tries < TRIES {
+            tries += 1;
             match named.take().or_else(|| self.open_run()) {
                 Some(run) => {
                     let came = self.go_on(&run, wish).await;
@@ -76,9 +78,11 @@ impl OnCall {
                         Came::Rested(ended) if matches!(ended.book.run.phase, Phase::Held { .. }) => {
                             held += 1
                         }
-                        // The one whose lock stands in the way comes first, as the message says.
+                        // The one whose lock stands in the way comes first, as the message says. Waiting for somebody
+                        // else's process is no try: a rollout may take its ten minutes.
                         Came::Stopped(RunError::Exec(ExecError::Busy { holding, .. })) => {
                             named = self.open(holding.run);
+                            tries -= 1;
                         }
                         Came::Stopped(RunError::Rejected { .. }) if wish == Wish::TakeBack => {
                             return Rest::Held(last);

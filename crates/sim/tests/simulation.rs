@@ -102,3 +102,13 @@ fn some_dozen_seeds_are_as_they_must_be() {
         );
     }
 }
+
+#[test]
+fn a_run_that_somebody_elses_process_carries_out_is_waited_for_until_its_rollouts_deadline() {
+    let played = play(8700, &BTreeSet::new(), false);
+    assert!(
+        played.violations.is_empty(),
+        "cargo xtask sim --seed 8700: {:?}",
+        played.violations
+    );
+}
