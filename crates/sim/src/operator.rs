@@ -78,12 +78,12 @@ impl OnCall {
                         Came::Rested(ended) if matches!(ended.book.run.phase, Phase::Held { .. }) => {
                             held += 1
                         }
-                        // The one whose lock stands in the way comes first, as the message says. Waiting for somebody
-                        // else's process is no try: a rollout may take its ten minutes.
+                        // The one whose lock stands in the way comes first, as the message says.
                         Came::Stopped(RunError::Exec(ExecError::Busy { holding, .. })) => {
                             named = self.open(holding.run);
-                            tries -= 1;
                         }
+                        // Waiting for somebody else's process is no try: a rollout may take its ten minutes.
+                        Came::Stopped(RunError::Alive { .. }) => tries -= 1,
                         Came::Stopped(RunError::Rejected { .. }) if wish == Wish::TakeBack => {
                             return Rest::Held(last);
                         }
