@@ -8,6 +8,7 @@
 )]
 
 use astern_conformance::{Damage, Damaged, journal, vault};
+use astern_faultproxy::{Class, How, Proxy};
 use astern_journal::{ClusterJournal, ClusterVault};
 use astern_model::content::ContentRef;
 use astern_model::id::{Epoch, RunId, Seq};
@@ -21,11 +22,8 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
 const KUBECONFIG: &str = "ASTERN_TEST_KUBECONFIG";
 
@@ -310,88 +308,30 @@ async fn a_namespace_that_is_not_there_is_an_error_that_says_so() {
     );
 }
 
-/// A wire between client and API server that can be cut.
-struct Wire {
-    client: kube::Client,
-    /// When set, the next bytes that the server sends are lost, and the connection with them.
-    lose_next_answer: Arc<AtomicBool>,
-    /// Every connection ends when this changes.
-    cut: watch::Sender<u32>,
-    accepting: tokio::task::JoinHandle<()>,
-}
-
-impl Wire {
-    async fn new(mut config: kube::Config) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (host, port) = (
-            config.cluster_url.host().unwrap().to_owned(),
-            config.cluster_url.port_u16().unwrap_or(443),
-        );
-        let server = format!("{host}:{port}");
-        config.tls_server_name.get_or_insert(host);
-        config.cluster_url = format!("https://{}", listener.local_addr().unwrap())
-            .parse()
-            .unwrap();
-        let lose_next_answer = Arc::new(AtomicBool::new(false));
-        let (cut, armed) = (watch::Sender::new(0), Arc::clone(&lose_next_answer));
-        let cuts = cut.subscribe();
-        let accepting = tokio::spawn(async move {
-            while let Ok((near, _)) = listener.accept().await {
-                let far = TcpStream::connect(&server).await.unwrap();
-                let (armed, mut cuts) = (Arc::clone(&armed), cuts.clone());
-                cuts.mark_unchanged();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = carry(near, far, &armed) => {}
-                        _ = cuts.changed() => {}
-                    }
-                });
-            }
-        });
-        Self {
-            client: kube::Client::try_from(config).unwrap(),
-            lose_next_answer,
-            cut,
-            accepting,
-        }
-    }
-}
-
-async fn carry(near: TcpStream, far: TcpStream, armed: &AtomicBool) {
-    let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.into_split(), far.into_split());
-    let answers = async {
-        let mut bytes = vec![0; 64 * 1024];
-        while let Ok(count @ 1..) = from_far.read(&mut bytes).await {
-            if armed.swap(false, Ordering::SeqCst) || to_near.write_all(&bytes[..count]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        _ = tokio::io::copy(&mut from_near, &mut to_far) => {}
-        () = answers => {}
-    }
+/// A client that reaches the API server by way of a proxy on which things can go wrong.
+async fn by_proxy(config: kube::Config) -> (kube::Client, Proxy) {
+    let proxy = Proxy::before(config).await.unwrap();
+    let mut way = kube::Config::new(format!("http://{}", proxy.address()).parse().unwrap());
+    way.default_retry = false;
+    (kube::Client::try_from(way).unwrap(), proxy)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_append_whose_answer_was_lost_is_appended_once() {
     let Some(config) = config().await else { return };
     let place = Place::fresh(&kube::Client::try_from(config.clone()).unwrap(), "lost").await;
-    let wire = Wire::new(config).await;
+    let (client, proxy) = by_proxy(config).await;
     let run = RunId::from("r1");
-    let journal = ClusterJournal::new(wire.client.clone(), place.namespace.clone());
+    let journal = ClusterJournal::new(client.clone(), place.namespace.clone());
     opened(&journal, &run).await;
     for at in 3..8 {
-        wire.lose_next_answer.store(true, Ordering::SeqCst);
+        proxy.next(Class::Secret, How::AnswerLost);
         let head = append(&journal, &run, at, Author::Holder(Epoch(2)), b"intent")
             .await
             .unwrap();
         assert_eq!(head, Seq(at + 1));
-        assert!(
-            !wire.lose_next_answer.load(Ordering::SeqCst),
-            "no answer was lost"
-        );
     }
+    assert_eq!(proxy.struck().len(), 5, "that many answers were lost");
     assert_eq!(place.journal().read(&run, Seq(0)).await.unwrap().len(), 8);
     assert_eq!(place.names().await.len(), 7);
 }
@@ -400,13 +340,14 @@ async fn an_append_whose_answer_was_lost_is_appended_once() {
 async fn content_whose_answer_was_lost_is_kept() {
     let Some(config) = config().await else { return };
     let place = Place::fresh(&kube::Client::try_from(config.clone()).unwrap(), "lost").await;
-    let wire = Wire::new(config).await;
+    let (client, proxy) = by_proxy(config).await;
     for bytes in [&b"first, with a new key"[..], b"second"] {
-        let vault = ClusterVault::new(wire.client.clone(), place.namespace.clone());
-        wire.lose_next_answer.store(true, Ordering::SeqCst);
+        let vault = ClusterVault::new(client.clone(), place.namespace.clone());
+        proxy.next(Class::Secret, How::AnswerLost);
         let reference = vault.put("log", bytes).await.unwrap();
         assert_eq!(vault.get(&reference).await.unwrap(), bytes);
     }
+    assert_eq!(proxy.struck().len(), 2, "that many answers were lost");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -430,17 +371,17 @@ async fn a_hundred_contents_that_come_at_the_same_time_are_few_secrets() {
 async fn a_watch_that_is_cut_goes_on() {
     let Some(config) = config().await else { return };
     let place = Place::fresh(&kube::Client::try_from(config.clone()).unwrap(), "watch").await;
-    let wire = Wire::new(config).await;
+    let (client, proxy) = by_proxy(config).await;
     let run = RunId::from("r1");
     opened(&place.journal(), &run).await;
-    let watcher = ClusterJournal::new(wire.client.clone(), place.namespace.clone());
+    let watcher = ClusterJournal::new(client.clone(), place.namespace.clone());
     let name = run.clone();
     let started = Instant::now();
     let waiting =
         tokio::spawn(async move { watcher.wait(&name, Seq(3), SignedDuration::from_secs(60)).await });
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(400)).await;
-        wire.cut.send_modify(|cuts| *cuts += 1);
+        proxy.break_connections();
         assert!(!waiting.is_finished());
     }
     append(&place.journal(), &run, 3, Author::Request, b"pause")
@@ -458,13 +399,11 @@ async fn a_watch_that_is_cut_goes_on() {
 async fn an_api_server_that_is_away_is_said_to_be_away_and_nothing_was_stored() {
     let Some(config) = config().await else { return };
     let place = Place::fresh(&kube::Client::try_from(config.clone()).unwrap(), "away").await;
-    let wire = Wire::new(config).await;
+    let (client, proxy) = by_proxy(config).await;
     let run = RunId::from("r1");
-    let journal = ClusterJournal::new(wire.client.clone(), place.namespace.clone());
+    let journal = ClusterJournal::new(client.clone(), place.namespace.clone());
     opened(&journal, &run).await;
-    wire.accepting.abort();
-    wire.cut.send_modify(|cuts| *cuts += 1);
-    let _ = wire.accepting.await;
+    proxy.go_away().await;
     let failure = journal.read(&run, Seq(0)).await.unwrap_err();
     assert_eq!(failure.class, FailureClass::Transient { retry_after_ms: None });
     assert!(
@@ -483,13 +422,11 @@ async fn an_api_server_that_is_away_is_said_to_be_away_and_nothing_was_stored() 
 async fn a_lost_answer_stays_unknown_when_the_api_server_goes_away_after_it() {
     let Some(config) = config().await else { return };
     let place = Place::fresh(&kube::Client::try_from(config.clone()).unwrap(), "unknown").await;
-    let wire = Wire::new(config).await;
+    let (client, proxy) = by_proxy(config).await;
     let run = RunId::from("r1");
-    let journal = ClusterJournal::new(wire.client.clone(), place.namespace.clone());
+    let journal = ClusterJournal::new(client.clone(), place.namespace.clone());
     opened(&journal, &run).await;
-    wire.accepting.abort();
-    let _ = wire.accepting.await;
-    wire.lose_next_answer.store(true, Ordering::SeqCst);
+    proxy.next(Class::Secret, How::AnswerLostAndAway);
     let Err(AppendError::Store(failure)) = append(&journal, &run, 3, Author::Request, b"pause").await else {
         panic!("it was appended");
     };
