@@ -20,8 +20,8 @@ const SILENCE: Duration = Duration::from_secs(120);
 /// Who sees what is changed, in the order in which it is.
 #[async_trait]
 pub trait Witness: Send + Sync + 'static {
-    /// A change is about to be sent to the API server.
-    async fn sent(&self, asked: &Asked);
+    /// A request has come, before anything goes wrong with it.
+    async fn came(&self, asked: &Asked);
 
     /// The API server has carried it out or refused it, by its status; nobody else knows yet. `before` and `after` are
     /// the object; null where there is none, or it was only made.
@@ -33,7 +33,7 @@ pub struct Unseen;
 
 #[async_trait]
 impl Witness for Unseen {
-    async fn sent(&self, _: &Asked) {}
+    async fn came(&self, _: &Asked) {}
     async fn done(&self, _: &Asked, _: u16, _: &Value, _: &Value) {}
 }
 
@@ -109,6 +109,7 @@ impl Way {
     }
 
     async fn deliver(&self, asked: &Asked, how: Option<How>) -> Answered {
+        self.witness.came(asked).await;
         match how {
             Some(How::Lost) => return Err("it was lost".into()),
             Some(How::Swallowed) => return silence().await,
@@ -139,7 +140,6 @@ impl Way {
             return Ok(answer::whole(head, body.collect().await?.to_bytes()));
         }
         let _order = self.order.lock().await;
-        self.witness.sent(asked).await;
         let before = self.before(asked).await?;
         let (head, body) = self.upstream.send(asked.onward()).await?.into_parts();
         let body = body.collect().await?.to_bytes();

@@ -191,7 +191,7 @@ struct Notes(Mutex<Vec<String>>);
 
 #[async_trait]
 impl Witness for Notes {
-    async fn sent(&self, asked: &Asked) {
+    async fn came(&self, asked: &Asked) {
         let line = format!("{:?} {} {}", asked.class, asked.nth, asked.method);
         self.0.lock().unwrap().push(line);
     }
@@ -204,7 +204,7 @@ impl Witness for Notes {
 }
 
 #[tokio::test]
-async fn a_witness_sees_every_change_with_what_was_there_before_and_after() {
+async fn a_witness_sees_every_request_and_of_a_change_what_was_there_before_and_after() {
     let place = Place::new().await;
     let notes = Arc::new(Notes::default());
     let fault = Fault {
@@ -228,6 +228,7 @@ async fn a_witness_sees_every_change_with_what_was_there_before_and_after() {
             "201 false true",
             "Write 1 PUT",
             "200 true true",
+            "Read 0 GET",
             "Write 2 DELETE",
             "200 true false"
         ]

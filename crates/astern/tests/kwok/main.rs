@@ -12,6 +12,7 @@ mod durability;
 mod effects;
 mod gate;
 mod input;
+mod kills;
 mod obstacles;
 mod owners;
 mod proof;

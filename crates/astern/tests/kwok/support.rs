@@ -1,5 +1,6 @@
 //! A namespace of its own for each test, the binary, and kubectl.
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -12,6 +13,14 @@ pub(crate) fn kubeconfig() -> PathBuf {
         std::env::var("ASTERN_TEST_KUBECONFIG")
             .expect("run `cargo xtask test --lane kwok`, which sets ASTERN_TEST_KUBECONFIG"),
     )
+}
+
+/// The same for clients of this process.
+pub(crate) async fn config() -> kube::Config {
+    let file = Kubeconfig::read_from(kubeconfig()).unwrap();
+    kube::Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+        .await
+        .unwrap()
 }
 
 /// No command here takes longer; one that does hangs, and its test says so instead of hanging with it.
