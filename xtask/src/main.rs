@@ -11,9 +11,11 @@ mod cluster;
 mod debian;
 mod demo;
 mod failure;
+mod kills;
 mod picture;
 mod process;
 mod programs;
+mod recorded;
 mod sim;
 mod test;
 mod tidy;
@@ -36,6 +38,7 @@ Commands:
   bench     Measure the figures that astern must reach
   picture   Draw the demo into docs/run.svg, which the README shows
   sim       Play whole runs on a simulated cluster, with all that can go wrong
+  kills     Kill astern again and again before a real API server, and judge what it wrote
   cluster   Bring a real Kubernetes up and down for tests
 
 `cargo xtask COMMAND --help` says more. Whatever a command needs (Kubernetes, etcd, kwok, containerd) it installs or builds itself, once, and says so.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::main(arguments),
         Some("cluster") => cluster::main(arguments),
         Some("demo") => demo::main(arguments),
+        Some("kills") => kills::main(arguments),
         Some("picture") => picture::main(arguments),
         Some("sim") => sim::main(arguments),
         Some("test") => test::main(arguments),
