@@ -1,11 +1,10 @@
 //! A run goes on, or is taken back, whatever happens to the process, the terminal, the journal's file or the way to
 //! the API server.
 
-mod proxy;
 mod scene;
 
-use crate::support::{Place, kubeconfig};
-use proxy::Proxy;
+use crate::support::{Place, config, kubeconfig};
+use astern_faultproxy::Proxy;
 use scene::{RUN_SECONDS, finish, restored, signal};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -549,8 +548,10 @@ fn a_run_outlives_an_api_server_that_goes_away_and_returns() {
     let place = Place::new("away");
     place.platform("");
     place.slow_bad_release(&["shop"], 5);
-    let proxy = Proxy::to(&kubeconfig());
-    let by_proxy = proxy.kubeconfig(&kubeconfig(), place.file("proxy.kubeconfig"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let proxy = runtime.block_on(async { Proxy::before(config().await).await.unwrap() });
+    let by_proxy = place.file("proxy.kubeconfig");
+    std::fs::write(&by_proxy, proxy.kubeconfig()).unwrap();
     let before = place.revision("shop");
     let watcher = place
         .command(&by_proxy, &["rollback", "--yes", "--reason", "v2 crashes"])
@@ -559,9 +560,9 @@ fn a_run_outlives_an_api_server_that_goes_away_and_returns() {
         .spawn()
         .unwrap();
     place.run_under_way("shop");
-    proxy.cut();
+    runtime.block_on(proxy.go_away());
     std::thread::sleep(Duration::from_secs(8));
-    proxy.restore();
+    runtime.block_on(proxy.come_back());
     let watched = finish(watcher);
     place.until("the end of the run", RUN_SECONDS, |place| {
         place.state() == "restored"
