@@ -6,6 +6,7 @@
 
 use astern_app::planning::{self, Asked, Evidence};
 use astern_app::running::{self, Rest, Runner, Unobserved};
+use astern_app::survey;
 use astern_journal::MemoryVault;
 use astern_model::approval::{Approval, How};
 use astern_model::finding::Allowances;
@@ -70,11 +71,7 @@ fn image(cluster: &mut Cluster, at: Timestamp) -> String {
         .to_owned()
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_bad_release_is_taken_back_on_a_snapshot_and_the_cluster_that_it_was_taken_from_stays() {
-    let began = std::time::Instant::now();
-    let mut original = staged();
-    let stage = Stage::new(original.clone(), now(), MemoryVault::with_key([7; 32]));
+async fn taken_back(stage: &Stage) -> Rest {
     let world = stage.world();
     let platform = Platform::of_namespace("shop");
     let asked = Asked {
@@ -114,7 +111,30 @@ async fn a_bad_release_is_taken_back_on_a_snapshot_and_the_cluster_that_it_was_t
     )
     .await
     .unwrap();
-    assert_eq!(running::rest(&ended.book), Rest::Validated);
+    running::rest(&ended.book)
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_rollback_the_status_knows_since_when_the_version_that_came_back_is_the_newest() {
+    let stage = Stage::new(staged(), now(), MemoryVault::with_key([7; 32]));
+    assert_eq!(taken_back(&stage).await, Rest::Validated);
+    let (_, assessment) = survey::status(&stage.world(), &Platform::of_namespace("shop"))
+        .await
+        .unwrap();
+    let [web] = assessment.workloads.as_slice() else {
+        panic!("one workload: {assessment:?}")
+    };
+    // A ReplicaSet that is used again keeps the time of its creation only: the template's writer tells the time.
+    let since = web.live_since.expect("the time of the rollback");
+    assert!(since >= now() && since <= stage.clock.time(), "{since}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bad_release_is_taken_back_on_a_snapshot_and_the_cluster_that_it_was_taken_from_stays() {
+    let began = std::time::Instant::now();
+    let mut original = staged();
+    let stage = Stage::new(original.clone(), now(), MemoryVault::with_key([7; 32]));
+    assert_eq!(taken_back(&stage).await, Rest::Validated);
     assert_eq!(image(&mut stage.snapshot(), stage.clock.time()), "web:v1");
     assert_eq!(image(&mut original, now()), "web:v2");
     // The soak window alone is five minutes.

@@ -5,14 +5,16 @@ use crate::access::Access;
 use crate::api::write::{self, Options as WriteOptions};
 use crate::api::{self, Answer, Request, Stream, delete, status::Outcome};
 use crate::behaviour::Behaviours;
-use crate::controllers::{self, Queue, Task};
+use crate::controllers::{self, Controller, Queue, Task};
 use crate::kinds::Kinds;
+use crate::managed::{Managers, Part, Write};
 use crate::node::{self, Nodes};
-use crate::object::{set, text};
+use crate::object::{remove, set, text};
 use crate::random::Random;
-use crate::store::{Key, Store};
+use crate::store::{Kept, Key, Store};
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What a cluster is made with.
@@ -72,6 +74,9 @@ impl NodeSpec {
     }
 }
 
+/// The API server's own name among those who write.
+const SERVER: &str = "kube-apiserver";
+
 /// An in-memory cluster. A clone is a snapshot that goes its own way from then on.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -82,6 +87,8 @@ pub struct Cluster {
     pub(crate) nodes: Nodes,
     pub(crate) options: Arc<Options>,
     pub(crate) now: Timestamp,
+    /// Who writes: the client of the request, or the component that acts.
+    pub(crate) writer: Cow<'static, str>,
     addresses: u32,
 }
 
@@ -96,11 +103,13 @@ impl Cluster {
             nodes: Nodes::default(),
             options: Arc::new(options),
             now,
+            writer: SERVER.into(),
             addresses: 0,
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
             cluster.own("namespaces", json!({"metadata": {"name": name}}));
         }
+        cluster.writer = Controller::Kubelet.program().into();
         for spec in cluster.options.clone().nodes.iter() {
             cluster.own("nodes", node::object(spec, now));
         }
@@ -138,7 +147,9 @@ impl Cluster {
                 ""
             };
             let key = Key::new(kind.resource(), namespace, text(&object, "metadata.name"));
-            self.put(&key, object);
+            let managers = Managers::sent(&object).unwrap_or_default();
+            remove(&mut object, "metadata.managedFields");
+            self.place(&key, object, managers);
         }
         left
     }
@@ -165,6 +176,7 @@ impl Cluster {
     pub fn advance_by(&mut self, now: Timestamp, most: usize) -> bool {
         for _ in 0..most {
             if let Some(task) = self.queue.pop() {
+                self.writer = task.controller.program().into();
                 controllers::run(self, &task);
                 continue;
             }
@@ -207,12 +219,14 @@ impl Cluster {
         self.store.compact(version);
     }
 
-    /// Stores an object and tells whom it concerns.
-    pub(crate) fn put(&mut self, key: &Key, object: Value) -> Arc<Value> {
-        let change = self.store.put(key, object);
-        let stored = change.after.clone().unwrap_or_default();
+    /// Stores an object with those who manage its fields, and tells whom it concerns.
+    pub(crate) fn place(&mut self, key: &Key, object: Value, managers: Managers) -> Kept {
+        let change = self.store.put(key, object, managers);
         controllers::noticed(self, &change);
-        stored
+        Kept {
+            object: change.after.unwrap_or_default(),
+            managers: change.managers,
+        }
     }
 
     /// Takes an object away and tells whom it concerns.
@@ -229,7 +243,7 @@ impl Cluster {
             .named(resource)
             .cloned()
             .ok_or_else(api::status::Refusal::no_such_path)?;
-        write::create(self, &kind, namespace, object, WriteOptions::default())
+        write::create(self, &kind, namespace, object, WriteOptions::default()).map(|made| made.object)
     }
 
     /// Deletes an object as the system's own components do.
@@ -240,15 +254,70 @@ impl Cluster {
         }
     }
 
-    /// Changes the stored object; nothing is written when the change leaves it as it is.
+    /// Changes the stored object; nothing is written when the change leaves it as it is. What changes a status is taken
+    /// for a write of the status.
     pub(crate) fn modify(&mut self, key: &Key, change: impl FnOnce(&mut Value)) -> Option<Arc<Value>> {
+        self.modified(key, None, change)
+    }
+
+    /// The same through a part of the object.
+    pub(crate) fn modify_through(
+        &mut self,
+        part: Part,
+        key: &Key,
+        change: impl FnOnce(&mut Value),
+    ) -> Option<Arc<Value>> {
+        self.modified(key, Some(part), change)
+    }
+
+    /// The same where nobody manages what is written then, as with bindings and deletions.
+    pub(crate) fn modify_unmanaged(
+        &mut self,
+        key: &Key,
+        change: impl FnOnce(&mut Value),
+    ) -> Option<Arc<Value>> {
+        let mut object = Value::clone(self.store.get(key)?);
+        change(&mut object);
+        let managers = self.store.managers(key);
+        Some(self.place(key, object, managers).object)
+    }
+
+    fn modified(
+        &mut self,
+        key: &Key,
+        part: Option<Part>,
+        change: impl FnOnce(&mut Value),
+    ) -> Option<Arc<Value>> {
         let old = self.store.get(key)?.clone();
         let mut object = Value::clone(&old);
         change(&mut object);
         if object == *old {
             return Some(old);
         }
-        Some(self.put(key, object))
+        let part = part.unwrap_or_else(|| {
+            if object.get("status") == old.get("status") {
+                Part::Whole
+            } else {
+                Part::Status
+            }
+        });
+        let managers = match self.kinds.named(&key.resource) {
+            Some(kind) => self
+                .store
+                .managers(key)
+                .written(kind, Some(&old), &object, &self.write(part)),
+            None => Managers::default(),
+        };
+        Some(self.place(key, object, managers).object)
+    }
+
+    /// A write of now, by whoever acts.
+    pub(crate) fn write(&self, part: Part) -> Write<'_> {
+        Write {
+            manager: &self.writer,
+            part,
+            at: self.now,
+        }
     }
 
     /// Writes an object's status where it says something new.

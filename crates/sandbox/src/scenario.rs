@@ -341,6 +341,7 @@ impl Stage {
         let request = Request {
             method,
             path: path.to_owned(),
+            query: "fieldManager=kubectl-client-side-apply".to_owned(),
             content_type: content_type.to_owned(),
             body,
             ..Request::default()

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::cluster::Cluster;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -193,6 +193,7 @@ where
                 query: head.uri.query().unwrap_or_default().to_owned(),
                 content_type: header(&head.headers, CONTENT_TYPE),
                 accept: header(&head.headers, ACCEPT),
+                user_agent: header(&head.headers, USER_AGENT),
                 body,
             }))
         })

@@ -1,6 +1,7 @@
 //! The objects, their one version counter, and the history that watches read. Owns what is stored and in which order it
 //! changed; knows no API semantics. A clone shares everything until one of the two is written.
 
+use crate::managed::Managers;
 use crate::object::{Name, list, set, text};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -25,6 +26,25 @@ impl Key {
     }
 }
 
+/// An object as it is kept, and who manages which of its fields.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    /// Without `metadata.managedFields`.
+    pub(crate) object: Arc<Value>,
+    pub(crate) managers: Managers,
+}
+
+impl Kept {
+    /// The object with its `metadata.managedFields`.
+    pub(crate) fn whole(&self) -> Value {
+        let mut object = Value::clone(&self.object);
+        if !self.managers.is_empty() {
+            set(&mut object, "metadata.managedFields", self.managers.value());
+        }
+        object
+    }
+}
+
 /// One change of one object.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
@@ -33,12 +53,16 @@ pub(crate) struct Change {
     pub(crate) before: Option<Arc<Value>>,
     /// None for a deletion.
     pub(crate) after: Option<Arc<Value>>,
+    /// Who managed the object before.
+    managed: Managers,
+    /// Who manages it now.
+    pub(crate) managers: Managers,
 }
 
 /// The objects of one resource in one namespace.
 #[derive(Clone, Debug, Default)]
 struct Shelf {
-    objects: BTreeMap<Name, Arc<Value>>,
+    objects: BTreeMap<Name, Kept>,
     /// Names by the uid of each owner; under the empty uid those without one.
     owned: BTreeMap<Name, BTreeSet<Name>>,
 }
@@ -73,7 +97,18 @@ impl Store {
     }
 
     pub(crate) fn find(&self, resource: &str, namespace: &str, name: &str) -> Option<&Arc<Value>> {
+        Some(&self.kept(resource, namespace, name)?.object)
+    }
+
+    /// An object and who manages its fields.
+    pub(crate) fn kept(&self, resource: &str, namespace: &str, name: &str) -> Option<&Kept> {
         self.shelf(resource, namespace)?.objects.get(name)
+    }
+
+    /// Who manages an object's fields; nobody that of one that is not there.
+    pub(crate) fn managers(&self, key: &Key) -> Managers {
+        let kept = self.kept(&key.resource, &key.namespace, &key.name);
+        kept.map(|kept| kept.managers.clone()).unwrap_or_default()
     }
 
     /// The objects of a resource in a namespace, by name.
@@ -84,7 +119,7 @@ impl Store {
     ) -> impl Iterator<Item = (&'a Name, &'a Arc<Value>)> {
         self.shelf(resource, namespace)
             .into_iter()
-            .flat_map(|shelf| shelf.objects.iter())
+            .flat_map(|shelf| shelf.objects.iter().map(|(name, kept)| (name, &kept.object)))
     }
 
     /// How many objects of a resource a namespace has.
@@ -133,7 +168,10 @@ impl Store {
             .and_then(|shelf| shelf.owned.get(owner))
             .into_iter()
             .flatten()
-            .filter_map(move |name| shelf?.objects.get_key_value(name))
+            .filter_map(move |name| {
+                let (name, kept) = shelf?.objects.get_key_value(name)?;
+                Some((name, &kept.object))
+            })
     }
 
     /// Where there are objects that name this owner, in any resource of the namespace (and cluster-wide).
@@ -162,22 +200,26 @@ impl Store {
     }
 
     /// Stores an object under a new version, which it is given.
-    pub(crate) fn put(&mut self, key: &Key, mut object: Value) -> Change {
+    pub(crate) fn put(&mut self, key: &Key, mut object: Value, managers: Managers) -> Change {
         self.version += 1;
         set(&mut object, "metadata.resourceVersion", self.version.to_string());
         let object = Arc::new(object);
         let shelf = self.shelf_mut(key);
         let name = key.name.clone();
-        let before = shelf.objects.insert(name.clone(), object.clone());
-        if before.as_ref().map(|before| owners(before)) != Some(owners(&object)) {
+        let kept = Kept {
+            object: object.clone(),
+            managers: managers.clone(),
+        };
+        let before = shelf.objects.insert(name.clone(), kept);
+        if before.as_ref().map(|before| owners(&before.object)) != Some(owners(&object)) {
             if let Some(before) = &before {
-                shelf.disown(before, &name);
+                shelf.disown(&before.object, &name);
             }
             for owner in owners(&object) {
                 shelf.owned.entry(owner.into()).or_default().insert(name.clone());
             }
         }
-        self.record(key, before, Some(object))
+        self.record(key, before, Some(object), managers)
     }
 
     /// Takes an object away.
@@ -185,14 +227,15 @@ impl Store {
         self.get(key)?;
         let shelf = self.shelf_mut(key);
         let before = shelf.objects.remove(&key.name)?;
-        shelf.disown(&before, &key.name);
+        shelf.disown(&before.object, &key.name);
         if shelf.objects.is_empty()
             && let Some(shelves) = self.shelves.get_mut(&key.resource)
         {
             shelves.remove(&key.namespace);
         }
         self.version += 1;
-        Some(self.record(key, Some(before), None))
+        let managers = before.managers.clone();
+        Some(self.record(key, Some(before), None, managers))
     }
 
     /// The changes of a resource after a version, in their order.
@@ -211,30 +254,32 @@ impl Store {
         resource: &str,
         namespace: Option<&str>,
         version: u64,
-    ) -> Vec<(Name, Name, Arc<Value>)> {
+    ) -> Vec<(Name, Name, Kept)> {
         let namespaces = match namespace {
             Some(namespace) => vec![namespace.into()],
             None => self.namespaces(resource),
         };
-        let mut found: Vec<(Name, Name, Arc<Value>)> = namespaces
+        let mut found: Vec<(Name, Name, Kept)> = namespaces
             .into_iter()
             .flat_map(|namespace: Name| {
-                self.iter(resource, &namespace)
-                    .map(|(name, object)| (namespace.clone(), name.clone(), object.clone()))
+                let shelf = self.shelf(resource, &namespace).into_iter();
+                shelf
+                    .flat_map(|shelf| shelf.objects.iter())
+                    .map(|(name, kept)| (namespace.clone(), name.clone(), kept.clone()))
                     .collect::<Vec<_>>()
             })
             .collect();
         if version >= self.version {
             return found;
         }
-        let mut former: BTreeMap<(Name, Name), Option<Arc<Value>>> = BTreeMap::new();
+        let mut former: BTreeMap<(Name, Name), Option<Kept>> = BTreeMap::new();
         for change in self.changes_after(version) {
             let here = &*change.key.resource == resource
                 && namespace.is_none_or(|namespace| &*change.key.namespace == namespace);
             if here {
                 former
                     .entry((change.key.namespace.clone(), change.key.name.clone()))
-                    .or_insert_with(|| change.before.clone());
+                    .or_insert_with(|| change.former());
             }
         }
         if former.is_empty() {
@@ -258,12 +303,21 @@ impl Store {
         self.compacted = self.compacted.max(version.min(self.version));
     }
 
-    fn record(&mut self, key: &Key, before: Option<Arc<Value>>, after: Option<Arc<Value>>) -> Change {
+    fn record(
+        &mut self,
+        key: &Key,
+        before: Option<Kept>,
+        after: Option<Arc<Value>>,
+        managers: Managers,
+    ) -> Change {
+        let (before, managed) = before.map(|kept| (kept.object, kept.managers)).unzip();
         let change = Change {
             version: self.version,
             key: key.clone(),
             before,
             after,
+            managed: managed.unwrap_or_default(),
+            managers,
         };
         match self.history.back_mut().filter(|chunk| chunk.len() < CHUNK) {
             Some(chunk) => Arc::make_mut(chunk).push(change.clone()),
@@ -284,6 +338,16 @@ impl Store {
     fn shelf_mut(&mut self, key: &Key) -> &mut Shelf {
         let shelves = self.shelves.entry(key.resource.clone()).or_default();
         Arc::make_mut(shelves.entry(key.namespace.clone()).or_default())
+    }
+}
+
+impl Change {
+    /// What was there before.
+    fn former(&self) -> Option<Kept> {
+        Some(Kept {
+            object: self.before.clone()?,
+            managers: self.managed.clone(),
+        })
     }
 }
 
@@ -309,7 +373,7 @@ fn owners(object: &Value) -> Vec<&str> {
 }
 
 /// The order of a list: as etcd's keys sort.
-fn place(object: &(Name, Name, Arc<Value>)) -> String {
+fn place(object: &(Name, Name, Kept)) -> String {
     format!("{}/{}", object.0, object.1)
 }
 
@@ -326,9 +390,9 @@ mod tests {
     fn a_clone_keeps_what_was_there_when_one_of_the_two_is_written() {
         let mut store = Store::default();
         let key = Key::new("configmaps", "shop", "a");
-        store.put(&key, object("a", 1));
+        store.put(&key, object("a", 1), Managers::default());
         let snapshot = store.clone();
-        store.put(&key, object("a", 2));
+        store.put(&key, object("a", 2), Managers::default());
         assert_eq!(snapshot.get(&key).unwrap()["data"], 1);
         assert_eq!(store.get(&key).unwrap()["data"], 2);
     }
@@ -338,7 +402,7 @@ mod tests {
         let mut store = Store::default();
         let key = Key::new("configmaps", "shop", "a");
         for value in 0..30_000 {
-            store.put(&key, object("a", value));
+            store.put(&key, object("a", value), Managers::default());
         }
         let after = |version: u64| store.changes_after(version).count() as u64;
         assert!(store.compacted() >= 10_000);
@@ -352,16 +416,16 @@ mod tests {
     fn a_list_at_an_older_version_shows_what_was_there_then() {
         let mut store = Store::default();
         let key = |name: &str| Key::new("configmaps", "shop", name);
-        store.put(&key("a"), object("a", 1));
-        store.put(&key("b"), object("b", 1));
+        store.put(&key("a"), object("a", 1), Managers::default());
+        store.put(&key("b"), object("b", 1), Managers::default());
         let then = store.version();
-        store.put(&key("c"), object("c", 1));
-        store.put(&key("b"), object("b", 2));
+        store.put(&key("c"), object("c", 1), Managers::default());
+        store.put(&key("b"), object("b", 2), Managers::default());
         store.remove(&key("a"));
         let found: Vec<_> = store
             .at("configmaps", None, then)
             .into_iter()
-            .map(|(_, name, object)| format!("{name}={}", object["data"]))
+            .map(|(_, name, kept)| format!("{name}={}", kept.object["data"]))
             .collect();
         assert_eq!(found, ["a=1", "b=1"]);
     }

@@ -181,6 +181,7 @@ pub(crate) fn carry_over(kind: &Kind, old: &Value, object: &mut Value) {
                 object["spec"][field] = value.clone();
             }
         }
+        families(object);
     }
 }
 
@@ -269,6 +270,9 @@ pub(super) const CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 
 /// A job finds its pods by its own uid unless it says otherwise.
 pub(crate) fn identified(kind: &Kind, object: &mut Value) {
+    if &*kind.resource() == "services" {
+        families(object);
+    }
     if &*kind.resource() != "jobs.batch" || crate::object::flag(object, "spec.manualSelector") {
         return;
     }
@@ -483,6 +487,14 @@ fn volume(volume: &mut Value) {
     }
 }
 
+/// Which addresses a Service is given.
+fn families(object: &mut Value) {
+    if text(object, "spec.type") != "ExternalName" {
+        default(object, "spec.ipFamilies", json!(["IPv4"]));
+        default(object, "spec.ipFamilyPolicy", "SingleStack");
+    }
+}
+
 fn service(object: &mut Value) {
     default(object, "spec.type", "ClusterIP");
     default(object, "spec.sessionAffinity", "None");
@@ -491,8 +503,6 @@ fn service(object: &mut Value) {
     }
     if text(object, "spec.type") != "ExternalName" {
         default(object, "spec.internalTrafficPolicy", "Cluster");
-        default(object, "spec.ipFamilies", json!(["IPv4"]));
-        default(object, "spec.ipFamilyPolicy", "SingleStack");
     }
     for port in list_mut(object, "spec.ports") {
         default(port, "protocol", "TCP");

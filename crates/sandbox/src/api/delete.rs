@@ -6,7 +6,7 @@ use super::status::{Cause, Outcome, Refusal};
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
 use crate::object::{get, int, list, set, terminating, text};
-use crate::store::Key;
+use crate::store::{Kept, Key};
 use crate::time;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -115,9 +115,9 @@ impl Options {
 /// What a deletion came to.
 pub(crate) enum Deleted {
     /// It is gone.
-    Gone(Arc<Value>),
+    Gone(Kept),
     /// It is marked, and goes when what holds it lets it.
-    Marked(Arc<Value>),
+    Marked(Kept),
 }
 
 pub(crate) fn delete(cluster: &mut Cluster, kind: &Kind, key: &Key, options: &Options) -> Outcome<Deleted> {
@@ -136,6 +136,11 @@ pub(crate) fn delete(cluster: &mut Cluster, kind: &Kind, key: &Key, options: &Op
             "this namespace may not be deleted",
         ));
     }
+    let managers = cluster.store.managers(key);
+    let kept = |object, managers| Kept {
+        object: Arc::new(object),
+        managers,
+    };
     let mut object = Value::clone(&old);
     let grace = grace(kind, &old, options);
     let mut finalizers: Vec<Value> = list(&old, "metadata.finalizers").to_vec();
@@ -155,7 +160,7 @@ pub(crate) fn delete(cluster: &mut Cluster, kind: &Kind, key: &Key, options: &Op
         if !options.dry_run {
             cluster.erase(key);
         }
-        return Ok(Deleted::Gone(Arc::new(object)));
+        return Ok(Deleted::Gone(kept(object, managers)));
     }
     if !finalizers.is_empty() || !list(&old, "metadata.finalizers").is_empty() {
         set(&mut object, "metadata.finalizers", finalizers);
@@ -171,9 +176,9 @@ pub(crate) fn delete(cluster: &mut Cluster, kind: &Kind, key: &Key, options: &Op
             .map(|metadata| metadata.remove("deletionGracePeriodSeconds"));
     }
     if options.dry_run || object == *old {
-        return Ok(Deleted::Marked(Arc::new(object)));
+        return Ok(Deleted::Marked(kept(object, managers)));
     }
-    Ok(Deleted::Marked(cluster.put(key, object)))
+    Ok(Deleted::Marked(cluster.place(key, object, managers)))
 }
 
 /// Writes down that the object is to go, and when.

@@ -24,7 +24,8 @@ pub(crate) mod write;
 
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
-use crate::store::Key;
+use crate::managed::{self, Part};
+use crate::store::{Kept, Key};
 use bytes::Bytes;
 use delete::Deleted;
 use http::Method;
@@ -48,6 +49,8 @@ pub struct Request {
     pub content_type: String,
     /// The Accept header; empty without one.
     pub accept: String,
+    /// The User-Agent header; empty without one.
+    pub user_agent: String,
     /// The body.
     pub body: Bytes,
 }
@@ -211,6 +214,9 @@ fn resource(cluster: &mut Cluster, request: &Request, place: &Place<'_>) -> Outc
         _ => {}
     }
     let query = Query::parse(&request.query);
+    let manager = query.get("fieldManager").map(str::to_owned);
+    let manager = manager.unwrap_or_else(|| managed::of_user_agent(&request.user_agent));
+    cluster.writer = manager.into();
     allowed(cluster, request, &kind, place, &query)?;
     match (place.name, place.subresource) {
         (None, _) => collection(cluster, request, &kind, place, &query),
@@ -224,9 +230,12 @@ fn resource(cluster: &mut Cluster, request: &Request, place: &Place<'_>) -> Outc
                     log(cluster, &kind, &key, &query)
                 }
                 Some("finalize") if &*key.resource == "namespaces" && request.method == Method::PUT => {
-                    let options = options::of_write(request, &query)?;
+                    let options = write::Options {
+                        part: Part::Finalize,
+                        ..options::of_write(request, &query)?
+                    };
                     let written = write::update(cluster, &kind, &key, body(request)?, options)?;
-                    value(200, &written)
+                    value(200, &written.whole())
                 }
                 Some("proxy") if &*key.resource == "services" => {
                     Ok(Answer::Whole(proxy::service(cluster, request, &kind, &key)?))
@@ -345,7 +354,7 @@ fn delete_collection(
         let key = Key::new(kind.resource(), namespace.clone(), name.clone());
         delete::delete(cluster, kind, &key, &options)?;
     }
-    let items: Vec<&Value> = found.iter().map(|(_, _, object)| object.as_ref()).collect();
+    let items: Vec<&Kept> = found.iter().map(|(_, _, kept)| kept).collect();
     let meta = view::ListMeta {
         version: cluster.store.version(),
         more: None,
@@ -380,7 +389,11 @@ fn object(
             match delete::delete(cluster, kind, key, &options)? {
                 Deleted::Gone(object) if !kind.returns_deleted => value(
                     200,
-                    &status::deleted(kind, &key.name, crate::object::text(&object, "metadata.uid")),
+                    &status::deleted(
+                        kind,
+                        &key.name,
+                        crate::object::text(&object.object, "metadata.uid"),
+                    ),
                 ),
                 Deleted::Gone(object) | Deleted::Marked(object) => {
                     whole(view::object(kind, &object, view, cluster.now))
@@ -399,7 +412,7 @@ fn status_of(
     query: &Query,
 ) -> Outcome<Answer> {
     let options = write::Options {
-        status: true,
+        part: Part::Status,
         ..options::of_write(request, query)?
     };
     let written = match request.method {
@@ -411,7 +424,7 @@ fn status_of(
         Method::PATCH => patch_object(cluster, request, kind, key, options)?,
         _ => return Err(Refusal::method_not_allowed()),
     };
-    value(200, &written)
+    value(200, &written.whole())
 }
 
 fn patch_object(
@@ -420,12 +433,17 @@ fn patch_object(
     kind: &Arc<Kind>,
     key: &Key,
     options: write::Options,
-) -> Outcome<Arc<Value>> {
+) -> Outcome<Kept> {
     let old = cluster
         .store
-        .get(key)
-        .cloned()
+        .kept(&key.resource, &key.namespace, &key.name)
         .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
+    // Few patches are about them, and telling them takes time.
+    let old = if mentions(&request.body, b"managedFields") {
+        Arc::new(old.whole())
+    } else {
+        old.object.clone()
+    };
     let mut patched = patch::patched(kind, &old, &request.content_type, &request.body)?;
     still_readable(cluster, kind, &mut patched)?;
     let (uid, known) = (
@@ -444,6 +462,10 @@ fn patch_object(
         crate::object::text(&old, "metadata.resourceVersion"),
     );
     write::update(cluster, kind, key, patched, options)
+}
+
+fn mentions(body: &[u8], word: &[u8]) -> bool {
+    body.windows(word.len()).any(|part| part == word)
 }
 
 /// Whether the patched object is still one of its kind.

@@ -4,6 +4,7 @@ use super::Request;
 use super::route::Query;
 use super::status::{Cause, Outcome, Refusal};
 use super::write;
+use crate::managed::Part;
 use http::Method;
 use serde_json::json;
 
@@ -37,7 +38,7 @@ pub(super) fn of_write(request: &Request, query: &Query) -> Outcome<write::Optio
     refused(called, &causes)?;
     Ok(write::Options {
         dry_run,
-        status: false,
+        part: Part::Whole,
     })
 }
 

@@ -8,11 +8,10 @@ use crate::cluster::Cluster;
 use crate::kinds::Kind;
 use crate::object::Name;
 use crate::selector::{Fields, Labels};
-use crate::store::Key;
+use crate::store::{Kept, Key};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
 /// What a list or a watch is narrowed to.
 #[derive(Clone, Debug)]
@@ -69,30 +68,26 @@ pub(crate) fn get(cluster: &Cluster, kind: &Kind, key: &Key, query: &Query, view
     }
     let found = cluster
         .store
-        .get(key)
+        .kept(&key.resource, &key.namespace, &key.name)
         .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
     Ok(view::object(kind, found, view, cluster.now))
 }
 
 /// The objects that a selection matches, now.
-pub(crate) fn selected(
-    cluster: &Cluster,
-    kind: &Kind,
-    selection: &Selection,
-) -> Vec<(Name, Name, Arc<Value>)> {
+pub(crate) fn selected(cluster: &Cluster, kind: &Kind, selection: &Selection) -> Vec<(Name, Name, Kept)> {
     let resource = kind.resource();
     if let (Some(name), Some(namespace)) = (selection.fields.only_name(), &selection.namespace) {
-        let key = Key::new(resource, namespace.clone(), name);
-        let found = cluster.store.get(&key).filter(|object| selection.matches(object));
+        let found = cluster.store.kept(&resource, namespace, name);
         return found
-            .map(|object| (key.namespace.clone(), key.name.clone(), object.clone()))
+            .filter(|kept| selection.matches(&kept.object))
+            .map(|kept| (namespace.clone(), name.into(), kept.clone()))
             .into_iter()
             .collect();
     }
     let mut found = cluster
         .store
         .at(&resource, selection.namespace.as_deref(), cluster.store.version());
-    found.retain(|(_, _, object)| selection.matches(object));
+    found.retain(|(_, _, kept)| selection.matches(&kept.object));
     found
 }
 
@@ -137,7 +132,7 @@ pub(crate) fn list(
         let mut found = cluster
             .store
             .at(&kind.resource(), selection.namespace.as_deref(), version);
-        found.retain(|(_, _, object)| selection.matches(object));
+        found.retain(|(_, _, kept)| selection.matches(&kept.object));
         found
     };
     if let Some(start) = &start {
@@ -152,7 +147,7 @@ pub(crate) fn list(
         let version = Some(version);
         Token { version, start }.written()
     });
-    let items: Vec<&Value> = found.iter().map(|(_, _, object)| object.as_ref()).collect();
+    let items: Vec<&Kept> = found.iter().map(|(_, _, kept)| kept).collect();
     let meta = ListMeta {
         version,
         remaining: (more.is_some() && selection.is_whole()).then_some(total - items.len()),

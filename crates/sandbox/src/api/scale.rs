@@ -6,6 +6,7 @@ use super::status::{Cause, Outcome, Refusal};
 use super::{Answer, Request, body, options, patch, value, write};
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
+use crate::managed::Part;
 use crate::object::{get, int, set, text};
 use crate::selector::Labels;
 use crate::store::Key;
@@ -46,8 +47,12 @@ pub(super) fn handle(
     if !seen.is_empty() {
         set(&mut object, "metadata.resourceVersion", seen);
     }
-    let written = write::update(cluster, kind, key, object, options::of_write(request, query)?)?;
-    value(200, &scale(&written))
+    let options = write::Options {
+        part: Part::Scale,
+        ..options::of_write(request, query)?
+    };
+    let written = write::update(cluster, kind, key, object, options)?;
+    value(200, &scale(&written.object))
 }
 
 fn scale(workload: &Value) -> Value {

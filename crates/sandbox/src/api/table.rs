@@ -3,6 +3,7 @@
 use crate::kinds::Kind;
 use crate::object::{condition, flag, get, int, list, terminating, text};
 use crate::selector::Labels;
+use crate::store::Kept;
 use crate::time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ type Column = (&'static str, fn(&Value) -> Value);
 /// The columns of a kind: those before the age, and those after it that only a wide table shows.
 type Columns = (&'static [Column], &'static [Column]);
 
-pub(super) fn of(kind: &Kind, items: &[&Value], version: &str, now: Timestamp) -> Value {
+pub(super) fn of(kind: &Kind, items: &[&Kept], version: &str, now: Timestamp) -> Value {
     let (columns, wide) = columns(&kind.resource());
     let described = |name: &str, format: &str, priority: u8| json!({"name": name, "type": "string", "format": format, "description": "", "priority": priority});
     let mut definitions = vec![described("Name", "name", 0)];
@@ -22,7 +23,8 @@ pub(super) fn of(kind: &Kind, items: &[&Value], version: &str, now: Timestamp) -
     definitions.extend(wide.iter().map(|(name, _)| described(name, "", 1)));
     let rows: Vec<Value> = items
         .iter()
-        .map(|item| {
+        .map(|kept| {
+            let item = &*kept.object;
             let mut cells = vec![item["metadata"]["name"].clone()];
             cells.extend(columns.iter().map(|(_, cell)| cell(item)));
             cells.push(age(item, now).into());
@@ -32,7 +34,7 @@ pub(super) fn of(kind: &Kind, items: &[&Value], version: &str, now: Timestamp) -
                 "object": {
                     "kind": "PartialObjectMetadata",
                     "apiVersion": "meta.k8s.io/v1",
-                    "metadata": item["metadata"],
+                    "metadata": kept.whole()["metadata"],
                 },
             })
         })

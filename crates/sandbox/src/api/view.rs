@@ -5,9 +5,10 @@ use super::JSON;
 use super::status::{MEDIA, Outcome, Refusal};
 use super::table;
 use crate::kinds::Kind;
+use crate::managed::Managers;
 use crate::object::text;
+use crate::store::Kept;
 use jiff::Timestamp;
-use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 /// What the client takes.
@@ -70,17 +71,17 @@ impl View {
 }
 
 /// One object as bytes.
-pub(crate) fn object(kind: &Kind, object: &Value, view: View, now: Timestamp) -> Vec<u8> {
+pub(crate) fn object(kind: &Kind, kept: &Kept, view: View, now: Timestamp) -> Vec<u8> {
+    let mut bytes = Vec::new();
     match view {
-        View::Whole => written(object),
-        View::Metadata => written(&Partial::of(object)),
-        View::Table => written(&table::of(
-            kind,
-            &[object],
-            text(object, "metadata.resourceVersion"),
-            now,
-        )),
+        View::Whole => whole(&mut bytes, kept, true),
+        View::Metadata => partial(&mut bytes, kept),
+        View::Table => {
+            let version = text(&kept.object, "metadata.resourceVersion");
+            bytes = table::of(kind, &[kept], version, now).to_string().into_bytes();
+        }
     }
+    bytes
 }
 
 /// What a list tells of itself.
@@ -91,7 +92,7 @@ pub(crate) struct ListMeta {
 }
 
 /// A list as bytes.
-pub(crate) fn list(kind: &Kind, items: &[&Value], meta: &ListMeta, view: View, now: Timestamp) -> Vec<u8> {
+pub(crate) fn list(kind: &Kind, items: &[&Kept], meta: &ListMeta, view: View, now: Timestamp) -> Vec<u8> {
     let mut metadata = json!({"resourceVersion": meta.version.to_string()});
     if let Some(more) = &meta.more {
         metadata["continue"] = more.clone().into();
@@ -108,7 +109,7 @@ pub(crate) fn list(kind: &Kind, items: &[&Value], meta: &ListMeta, view: View, n
         View::Table => {
             let mut table = table::of(kind, items, "", now);
             table["metadata"] = metadata;
-            return written(&table);
+            return table.to_string().into_bytes();
         }
     };
     let head =
@@ -119,57 +120,67 @@ pub(crate) fn list(kind: &Kind, items: &[&Value], meta: &ListMeta, view: View, n
             bytes.push(b',');
         }
         match view {
-            View::Whole if kind.custom => write(&mut bytes, item),
-            View::Whole => write(&mut bytes, &Untyped(item)),
-            View::Metadata | View::Table => write(&mut bytes, &Partial::of(item)),
+            // Items of built-in lists do not say their kind again.
+            View::Whole => whole(&mut bytes, item, kind.custom),
+            View::Metadata | View::Table => partial(&mut bytes, item),
         }
     }
     bytes.extend(b"]}");
     bytes
 }
 
-/// Items of built-in lists do not say their kind again.
-struct Untyped<'a>(&'a Value);
-
-impl Serialize for Untyped<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = self.0.as_object().into_iter().flatten();
-        serializer.collect_map(fields.filter(|(name, _)| !matches!(name.as_str(), "kind" | "apiVersion")))
-    }
-}
-
-/// An object without what it is asked for and what it is, in the order in which a sorted map has it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Partial<'a> {
-    api_version: &'static str,
-    kind: &'static str,
-    metadata: Option<&'a Value>,
-}
-
-impl<'a> Partial<'a> {
-    fn of(object: &'a Value) -> Self {
-        Self {
-            api_version: "meta.k8s.io/v1",
-            kind: "PartialObjectMetadata",
-            metadata: object.get("metadata"),
+/// An object with those who manage its fields, with or without its type.
+fn whole(bytes: &mut Vec<u8>, kept: &Kept, typed: bool) {
+    bytes.push(b'{');
+    let fields = kept.object.as_object().into_iter().flatten();
+    let shown = fields.filter(|(name, _)| typed || !matches!(name.as_str(), "kind" | "apiVersion"));
+    for (at, (name, value)) in shown.enumerate() {
+        if at > 0 {
+            bytes.push(b',');
+        }
+        named(bytes, name);
+        if name == "metadata" {
+            metadata(bytes, value, &kept.managers);
+        } else {
+            put(bytes, value);
         }
     }
+    bytes.push(b'}');
 }
 
-fn written(json: &impl Serialize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    write(&mut bytes, json);
-    bytes
+fn metadata(bytes: &mut Vec<u8>, metadata: &Value, managers: &Managers) {
+    put(bytes, metadata);
+    if managers.is_empty() || bytes.pop() != Some(b'}') {
+        return;
+    }
+    if bytes.last() != Some(&b'{') {
+        bytes.push(b',');
+    }
+    named(bytes, "managedFields");
+    let mut text = String::new();
+    managers.write(&mut text);
+    bytes.extend(text.into_bytes());
+    bytes.push(b'}');
 }
 
-fn write(bytes: &mut Vec<u8>, json: &impl Serialize) {
-    // A vector takes every byte, and JSON that was read has a text.
-    let _ = serde_json::to_writer(bytes, json);
+fn partial(bytes: &mut Vec<u8>, kept: &Kept) {
+    bytes.extend(b"{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":");
+    metadata(bytes, &kept.object["metadata"], &kept.managers);
+    bytes.push(b'}');
+}
+
+fn named(bytes: &mut Vec<u8>, name: &str) {
+    put(bytes, &Value::from(name));
+    bytes.push(b':');
+}
+
+fn put(bytes: &mut Vec<u8>, value: &Value) {
+    // Writing JSON to memory cannot fail.
+    let _ = serde_json::to_writer(bytes, value);
 }
 
 /// What an event of a watch shows.
-pub(crate) fn event(kind: &Kind, name: &str, shown: &Value, view: View, now: Timestamp) -> Vec<u8> {
+pub(crate) fn event(kind: &Kind, name: &str, shown: &Kept, view: View, now: Timestamp) -> Vec<u8> {
     let mut line = format!("{{\"type\":{name:?},\"object\":").into_bytes();
     line.extend(object(kind, shown, view, now));
     line.extend(b"}\n");

@@ -7,10 +7,9 @@ use super::view::{self, View};
 use crate::cluster::Cluster;
 use crate::kinds::Kind;
 use crate::object::{Name, set};
-use crate::store::Change;
+use crate::store::{Change, Kept};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// A watch without a timeout of its own ends after this; a real server draws between 30 and 60 minutes.
@@ -134,7 +133,7 @@ impl Watch {
     }
 
     /// How a change looks through the selection: an object that leaves it is deleted for this watcher.
-    fn seen<'a>(&self, change: &'a Change) -> Option<(&'static str, Cow<'a, Value>)> {
+    fn seen(&self, change: &Change) -> Option<(&'static str, Kept)> {
         let elsewhere = self
             .selection
             .namespace
@@ -143,16 +142,19 @@ impl Watch {
         if change.key.resource != self.resource || elsewhere {
             return None;
         }
-        let matching = |object: &'a Option<Arc<Value>>| {
-            object.as_deref().filter(|object| self.selection.matches(object))
+        let matching =
+            |object: &Option<Arc<Value>>| object.clone().filter(|object| self.selection.matches(object));
+        let kept = |object| Kept {
+            object,
+            managers: change.managers.clone(),
         };
         match (matching(&change.before), matching(&change.after)) {
-            (None, Some(after)) => Some(("ADDED", Cow::Borrowed(after))),
-            (Some(_), Some(after)) => Some(("MODIFIED", Cow::Borrowed(after))),
+            (None, Some(after)) => Some(("ADDED", kept(after))),
+            (Some(_), Some(after)) => Some(("MODIFIED", kept(after))),
             (Some(before), None) => {
-                let mut last = before.clone();
+                let mut last = Value::clone(&before);
                 set(&mut last, "metadata.resourceVersion", change.version.to_string());
-                Some(("DELETED", Cow::Owned(last)))
+                Some(("DELETED", kept(Arc::new(last))))
             }
             (None, None) => None,
         }

@@ -5,8 +5,9 @@ use super::status::{Outcome, Refusal};
 use super::{admission, defaults, types, validate};
 use crate::cluster::Cluster;
 use crate::kinds::{Generation, Kind};
+use crate::managed::{Managers, Part};
 use crate::object::{get, int, list, map_mut, remove, same, set, terminating, text};
-use crate::store::Key;
+use crate::store::{Kept, Key};
 use crate::time;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) dry_run: bool,
-    /// Only the status is written.
-    pub(crate) status: bool,
+    /// What of the object is written.
+    pub(crate) part: Part,
 }
 
 /// Creates an object; the answer is the object as it is stored.
@@ -26,7 +27,7 @@ pub(crate) fn create(
     namespace: &str,
     mut object: Value,
     options: Options,
-) -> Outcome<Arc<Value>> {
+) -> Outcome<Kept> {
     typed(cluster, kind, &mut object)?;
     types::check(kind, &object)?;
     if !text(&object, "metadata.resourceVersion").is_empty() {
@@ -43,6 +44,8 @@ pub(crate) fn create(
     let name = text(&object, "metadata.name").to_owned();
     admission::namespace(cluster, kind, namespace, &name)?;
     defaults::apply(kind, &mut object);
+    // What admission and storage add, nobody manages.
+    let managers = Managers::created(kind, &object, &cluster.write(Part::Whole));
     admission::mutate(cluster, kind, &mut object)?;
     for field in [
         "deletionTimestamp",
@@ -75,9 +78,12 @@ pub(crate) fn create(
         None => {}
     }
     if options.dry_run {
-        return Ok(Arc::new(object));
+        return Ok(Kept {
+            object: Arc::new(object),
+            managers,
+        });
     }
-    Ok(cluster.put(&key, object))
+    Ok(cluster.place(&key, object, managers))
 }
 
 /// Replaces an object; the answer is the object as it is then.
@@ -87,7 +93,7 @@ pub(crate) fn update(
     key: &Key,
     mut object: Value,
     options: Options,
-) -> Outcome<Arc<Value>> {
+) -> Outcome<Kept> {
     typed(cluster, kind, &mut object)?;
     types::check(kind, &object)?;
     let named = text(&object, "metadata.name");
@@ -108,8 +114,14 @@ pub(crate) fn update(
         .cloned()
         .ok_or_else(|| Refusal::not_found(kind, &key.name))?;
     still_the_one(kind, &key.name, &old, &object)?;
+    let former = cluster.store.managers(key);
+    let sent = match options.part {
+        Part::Whole => Managers::sent(&object).unwrap_or_else(|| former.clone()),
+        _ => former.clone(),
+    };
+    let status = options.part == Part::Status;
     keep(kind, &old, &mut object, options);
-    if options.status {
+    if status {
         defaults::status(kind, &mut object);
         validate::status(kind, &object)?;
     } else {
@@ -117,7 +129,7 @@ pub(crate) fn update(
         defaults::carry_over(kind, &old, &mut object);
         validate::update(kind, &old, &object)?;
     }
-    if moves_generation(kind, &old, &object) && !options.status {
+    if moves_generation(kind, &old, &object) && !status {
         let next = int(&old, "metadata.generation").unwrap_or(0) + 1;
         set(&mut object, "metadata.generation", next);
     }
@@ -126,14 +138,21 @@ pub(crate) fn update(
         "metadata.resourceVersion",
         text(&old, "metadata.resourceVersion"),
     );
-    if options.dry_run || object == *old {
-        return Ok(Arc::new(object));
+    let managers = sent.written(kind, Some(&old), &object, &cluster.write(options.part));
+    if options.dry_run || (object == *old && managers == former) {
+        return Ok(Kept {
+            object: Arc::new(object),
+            managers,
+        });
     }
     if terminating(&object) && list(&object, "metadata.finalizers").is_empty() && done(kind, &object) {
         cluster.erase(key);
-        return Ok(Arc::new(object));
+        return Ok(Kept {
+            object: Arc::new(object),
+            managers,
+        });
     }
-    Ok(cluster.put(key, object))
+    Ok(cluster.place(key, object, managers))
 }
 
 /// A pod is gone only when its kubelet says so, a namespace when it is empty; others with their last finalizer.
@@ -249,7 +268,7 @@ fn stored_at(kind: &Kind, object: &Value) -> String {
 
 /// What a write cannot change: the system's own metadata, and the half that is another resource's.
 fn keep(kind: &Kind, old: &Value, object: &mut Value, options: Options) {
-    if options.status {
+    if options.part == Part::Status {
         let status = object.get("status").cloned();
         let mut metadata = old.get("metadata").cloned().unwrap_or_default();
         let own: &[&str] = if &*kind.resource() == "pods" {
@@ -278,7 +297,6 @@ fn keep(kind: &Kind, old: &Value, object: &mut Value, options: Options) {
         "generation",
         "generateName",
         "selfLink",
-        "managedFields",
     ] {
         let metadata = map_mut(object, "metadata");
         match old.get("metadata").and_then(|metadata| metadata.get(field)) {
@@ -286,6 +304,7 @@ fn keep(kind: &Kind, old: &Value, object: &mut Value, options: Options) {
             None => _ = metadata.remove(field),
         }
     }
+    remove(object, "metadata.managedFields");
     if let Some(seconds) = get(old, "metadata.deletionGracePeriodSeconds") {
         set(object, "metadata.deletionGracePeriodSeconds", seconds.clone());
     }

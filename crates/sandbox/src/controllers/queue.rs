@@ -22,6 +22,17 @@ pub(crate) enum Controller {
     Events,
 }
 
+impl Controller {
+    /// The program that it is a part of, as its writes name it.
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Scheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            _ => "kube-controller-manager",
+        }
+    }
+}
+
 /// One object that one controller is to look at.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Task {

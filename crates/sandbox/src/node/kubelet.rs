@@ -321,7 +321,7 @@ fn stop(cluster: &mut Cluster, key: &Key, pod: &Arc<Value>, mut running: Running
         cluster.nodes.gone(key);
         cluster.erase(key);
     } else {
-        cluster.modify(key, |pod| set(pod, "metadata.deletionGracePeriodSeconds", 0));
+        cluster.modify_unmanaged(key, |pod| set(pod, "metadata.deletionGracePeriodSeconds", 0));
     }
 }
 

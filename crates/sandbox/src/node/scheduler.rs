@@ -100,7 +100,7 @@ fn counted(reasons: &BTreeMap<String, usize>) -> String {
 fn bind(cluster: &mut Cluster, key: &Key, pod: &Arc<Value>, node: &str) {
     cluster.nodes.placed(key);
     let now = time::seconds(cluster.now);
-    cluster.modify(key, |pod| {
+    cluster.modify_unmanaged(key, |pod| {
         set(pod, "spec.nodeName", node);
         let condition = json!({
             "type": "PodScheduled",

@@ -5,5 +5,6 @@
 mod api;
 mod client;
 mod jobs;
+mod managers;
 mod rollouts;
 mod support;

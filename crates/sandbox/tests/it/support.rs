@@ -80,6 +80,7 @@ impl Sandbox {
             } else {
                 body.to_string().into_bytes().into()
             },
+            ..Request::default()
         };
         self.cluster.handle(self.now, &request)
     }

@@ -1,6 +1,7 @@
 //! The sandbox and a real control plane side by side, each with a namespace of the same name. Owns how a request is sent to
 //! both and when both have settled; what is sent is the suites'.
 
+use crate::managers;
 use crate::replay::{Real, compare, normal, post};
 use crate::settle::nameless;
 use astern_sandbox::{
@@ -30,6 +31,7 @@ pub(crate) struct Sent {
     pub(crate) path: String,
     pub(crate) media: String,
     pub(crate) accept: String,
+    pub(crate) agent: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -41,6 +43,7 @@ impl Sent {
             path,
             media: String::new(),
             accept: "application/json".to_owned(),
+            agent: String::new(),
             body: Vec::new(),
         }
     }
@@ -52,6 +55,7 @@ pub(crate) fn differences(
     here: &Answered,
     without: &[String],
     settling: bool,
+    managed: bool,
 ) -> Vec<String> {
     if real.code != here.code {
         let told = |answer: &Answered| match &answer.body["message"] {
@@ -68,6 +72,9 @@ pub(crate) fn differences(
         let mut body = answer.body.clone();
         for field in without {
             remove(&mut body, field);
+        }
+        if managed {
+            managers::shown(&mut body);
         }
         body = normal(body);
         if settling {
@@ -155,6 +162,7 @@ impl Both {
             query: query.to_owned(),
             content_type: sent.media.clone(),
             accept: sent.accept.clone(),
+            user_agent: sent.agent.clone(),
             body: sent.body.clone().into(),
         };
         match self.sandbox.handle(self.now, &request) {
@@ -184,6 +192,7 @@ impl Both {
                 &sent.path,
                 &sent.media,
                 &sent.accept,
+                &sent.agent,
                 sent.body.clone(),
             )
             .await;
@@ -191,7 +200,12 @@ impl Both {
     }
 
     /// Lets both act until these lists look alike; how they differ when the real one does not get there.
-    pub(crate) async fn settle(&mut self, lists: &[String], patience: Duration) -> Vec<String> {
+    pub(crate) async fn settle(
+        &mut self,
+        lists: &[String],
+        patience: Duration,
+        managed: bool,
+    ) -> Vec<String> {
         self.now += MEANWHILE;
         self.sandbox.advance(self.now);
         let begun = std::time::Instant::now();
@@ -201,7 +215,7 @@ impl Both {
             for list in lists {
                 let sent = Sent::new(Method::GET, path(list, &self.namespace));
                 let (real, here) = (self.there(&sent).await.body, self.here(&sent).body);
-                compare(list, &ordered(real), &ordered(here), &mut found);
+                compare(list, &ordered(real, managed), &ordered(here, managed), &mut found);
             }
             alike = if found.is_empty() { alike + 1 } else { 0 };
             // Twice: what was asked for may not have begun to show at first.
@@ -214,9 +228,12 @@ impl Both {
 }
 
 /// A list's items without what is drawn, in an order that does not depend on drawn names.
-fn ordered(list: Value) -> Value {
+fn ordered(list: Value, managed: bool) -> Value {
     let mut items = list["items"].as_array().cloned().unwrap_or_default();
     for item in &mut items {
+        if managed {
+            managers::shown(item);
+        }
         as_controllers_see(item);
         *item = normal(item.take());
         one_progress(item);

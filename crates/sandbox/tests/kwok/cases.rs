@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Every table, by name.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("objects", include_str!("cases/objects.yaml")),
     ("workloads", include_str!("cases/workloads.yaml")),
     ("pods", include_str!("cases/pods.yaml")),
@@ -20,6 +20,7 @@ const TABLES: [(&str, &str); 10] = [
     ("jobs", include_str!("cases/jobs.yaml")),
     ("rollback", include_str!("cases/rollback.yaml")),
     ("states", include_str!("cases/states.yaml")),
+    ("managers", include_str!("cases/managers.yaml")),
 ];
 
 /// So many stories run at once: most of their time is waiting for controllers.
@@ -36,6 +37,9 @@ struct Story {
     /// Whether controllers act in between, so that what they draw and when is left out.
     #[serde(default)]
     settling: bool,
+    /// Whether it is also compared who manages which fields.
+    #[serde(default)]
+    managers: bool,
     cases: Vec<Case>,
 }
 
@@ -55,6 +59,9 @@ struct Case {
     media: String,
     #[serde(default)]
     accept: String,
+    /// The User-Agent; none where it says none.
+    #[serde(default)]
+    agent: String,
     #[serde(default)]
     body: Value,
     /// A merge patch that makes the body from the story's base.
@@ -152,7 +159,7 @@ async fn tell<'a>(table: &'a str, story: &'a Story) -> Vec<Difference> {
     for (at, case) in story.cases.iter().enumerate() {
         let title = title(table, story, at);
         if !case.until.is_empty() {
-            let found = telling.both.settle(&case.until, PATIENCE).await;
+            let found = telling.both.settle(&case.until, PATIENCE, story.managers).await;
             telling
                 .found
                 .extend(found.iter().map(|text| Difference::new(&title, text)));
@@ -161,7 +168,7 @@ async fn tell<'a>(table: &'a str, story: &'a Story) -> Vec<Difference> {
         let sent = [0, 1].map(|side| request(story, case, &telling.both.namespace, &telling.kept, side));
         let real = telling.both.there(&sent[0]).await;
         let here = telling.both.here(&sent[1]);
-        let found = differences(&real, &here, &case.without, story.settling);
+        let found = differences(&real, &here, &case.without, story.settling, story.managers);
         telling
             .found
             .extend(found.iter().map(|text| Difference::new(&title, text)));
@@ -216,6 +223,7 @@ fn request(
         path: path(&filled(short, kept, side), namespace),
         media: media.to_owned(),
         accept: accept.to_owned(),
+        agent: case.agent.clone(),
         body: filled(&body.replace("{ns}", namespace), kept, side).into_bytes(),
     }
 }

@@ -7,6 +7,7 @@ mod cases;
 mod commands;
 mod differences;
 mod kubectl;
+mod managers;
 mod replay;
 mod requests;
 mod sequences;

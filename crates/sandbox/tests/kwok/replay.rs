@@ -96,6 +96,7 @@ pub(crate) fn ask(sandbox: &mut Cluster, now: Timestamp, step: &Step, namespace:
         content_type: step.content_type.to_owned(),
         accept: JSON.to_owned(),
         body: bytes(&step.body, namespace).into(),
+        ..Request::default()
     };
     match sandbox.handle(now, &request) {
         Answer::Whole(response) => {
@@ -136,7 +137,7 @@ impl Real {
         let path = step.path.replace("{ns}", namespace);
         let body = bytes(&step.body, namespace);
         let (code, _, body) = self
-            .send(&step.method, &path, step.content_type, JSON, body)
+            .send(&step.method, &path, step.content_type, JSON, "", body)
             .await;
         (code, serde_json::from_slice(&body).unwrap_or_default())
     }
@@ -148,12 +149,16 @@ impl Real {
         path: &str,
         content_type: &str,
         accept: &str,
+        agent: &str,
         body: Vec<u8>,
     ) -> (u16, String, Vec<u8>) {
         let mut request = http::Request::builder()
             .method(method.clone())
             .uri(path)
             .header("accept", accept);
+        if !agent.is_empty() {
+            request = request.header("user-agent", agent);
+        }
         if !content_type.is_empty() {
             request = request.header("content-type", content_type);
         }

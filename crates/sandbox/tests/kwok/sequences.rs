@@ -341,9 +341,9 @@ async fn run(name: &str, operations: &[Operation], patience: Duration) -> Option
         if !operation.whole {
             (real.body, here.body) = (Value::Null, Value::Null);
         }
-        let mut found = differences(&real, &here, &[], true);
+        let mut found = differences(&real, &here, &[], true, false);
         if found.is_empty() {
-            found = both.settle(&lists, patience).await;
+            found = both.settle(&lists, patience, false).await;
         }
         if !found.is_empty() {
             parting = Some(Parting { after: at + 1, found });

@@ -5,6 +5,7 @@ use crate::api::status::Refusal;
 use crate::cluster::Cluster;
 use crate::controllers::pods;
 use crate::events::{self, Level};
+use crate::managed::Part;
 use crate::object::{annotation, get, int, map_mut, set, terminating, text};
 use crate::random::safe_hash;
 use crate::store::Key;
@@ -83,7 +84,8 @@ fn annotate(replica_set: &mut Value, deployment: &Value, newest: u64) {
 
 /// Writes the number of the live revision on the Deployment.
 fn tell(cluster: &mut Cluster, key: &Key, number: u64) {
-    cluster.modify(key, |deployment| {
+    // Its controller writes a Deployment by its status alone.
+    cluster.modify_through(Part::Status, key, |deployment| {
         map_mut(deployment, "metadata.annotations").insert(REVISION.to_owned(), number.to_string().into());
     });
 }
