@@ -3,15 +3,17 @@
 
 use crate::access::Access;
 use crate::api::write::{self, Options as WriteOptions};
-use crate::api::{self, Answer, Request, Stream, delete, status::Outcome};
+use crate::api::{self, Answer, Request, Response, Stream, delete, status::Outcome};
 use crate::behaviour::Behaviours;
 use crate::controllers::{self, Controller, Queue, Task};
 use crate::kinds::Kinds;
 use crate::managed::{Managers, Part, Write};
+use crate::metrics;
 use crate::node::{self, Nodes};
 use crate::object::{remove, set, text};
 use crate::random::Random;
 use crate::store::{Kept, Key, Store};
+use crate::traffic::{Requests, Traffic};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -32,6 +34,8 @@ pub struct Options {
     pub nodes: Vec<NodeSpec>,
     /// How containers behave.
     pub behaviours: Behaviours,
+    /// The requests that Services get.
+    pub traffic: Vec<Traffic>,
 }
 
 impl Default for Options {
@@ -45,6 +49,7 @@ impl Default for Options {
                 .map(|number| NodeSpec::named(format!("node-{number}")))
                 .collect(),
             behaviours: Behaviours::default(),
+            traffic: Vec::new(),
         }
     }
 }
@@ -89,6 +94,8 @@ pub struct Cluster {
     pub(crate) now: Timestamp,
     /// Who writes: the client of the request, or the component that acts.
     pub(crate) writer: Cow<'static, str>,
+    /// The requests there were.
+    pub(crate) requests: Requests,
     addresses: u32,
 }
 
@@ -104,6 +111,7 @@ impl Cluster {
             options: Arc::new(options),
             now,
             writer: SERVER.into(),
+            requests: Requests::default(),
             addresses: 0,
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
@@ -158,6 +166,12 @@ impl Cluster {
     pub fn handle(&mut self, now: Timestamp, request: &Request) -> Answer {
         self.now = self.now.max(now);
         api::handle(self, request)
+    }
+
+    /// Answers a request to Prometheus' HTTP API about the traffic: `/api/v1/query` and `/api/v1/query_range`.
+    pub fn metrics(&mut self, now: Timestamp, request: &Request) -> Response {
+        self.now = self.now.max(now);
+        metrics::handle(self, request)
     }
 
     /// What a stream has to say at a time.
@@ -329,6 +343,15 @@ impl Cluster {
         if news {
             self.modify(key, |object| object["status"] = status);
         }
+    }
+
+    /// From now on a Service's requests go to these pods.
+    pub(crate) fn spread(&mut self, service: &Key, rate: f64, ready: &[&Arc<Value>]) {
+        if self.options.traffic.is_empty() {
+            return;
+        }
+        let (at, behaviours) = (self.now, &self.options.behaviours);
+        self.requests.spread(at, service, rate, ready, behaviours);
     }
 
     /// Has a task done at a time.

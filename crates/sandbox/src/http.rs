@@ -1,7 +1,7 @@
 //! The cluster on a loopback port, for anybody's kubectl. Owns the listening and the kubeconfig; asks nobody who they are,
 //! so it never listens elsewhere.
 
-use crate::service::{Body, BoxError, Service};
+use crate::service::{self, Body, BoxError, Service};
 use bytes::Bytes;
 use http::header::HOST;
 use http::{Request, Response, StatusCode};
@@ -31,12 +31,31 @@ pub async fn listen(port: u16) -> io::Result<TcpListener> {
 /// # Errors
 /// The port's.
 pub async fn serve(service: Service, listener: TcpListener) -> io::Result<()> {
+    accept(service, listener, Port::Api).await
+}
+
+/// The same with the metrics source: Prometheus' HTTP API about the traffic.
+///
+/// # Errors
+/// The port's.
+pub async fn serve_metrics(service: Service, listener: TcpListener) -> io::Result<()> {
+    accept(service, listener, Port::Metrics).await
+}
+
+/// What is behind a port.
+#[derive(Clone, Copy)]
+enum Port {
+    Api,
+    Metrics,
+}
+
+async fn accept(service: Service, listener: TcpListener, port: Port) -> io::Result<()> {
     let mut connections = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
         let service = service.clone();
         connections.spawn(async move {
-            let answer = service_fn(move |request| answer(service.clone(), request));
+            let answer = service_fn(move |request| answer(service.clone(), port, request));
             // A client that goes away is no concern of the others.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), answer)
@@ -46,9 +65,16 @@ pub async fn serve(service: Service, listener: TcpListener) -> io::Result<()> {
     }
 }
 
-async fn answer(mut service: Service, request: Request<Incoming>) -> Result<Response<Body>, BoxError> {
+async fn answer(
+    mut service: Service,
+    port: Port,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, BoxError> {
     if is_local(&request) {
-        return service.call(request).await;
+        return match port {
+            Port::Api => service.call(request).await,
+            Port::Metrics => Ok(service.metrics(&service::read(request).await?)),
+        };
     }
     // A page in somebody's browser reaches loopback ports under names of its own.
     let mut response = Response::new(Full::from(Bytes::from_static(b"ask for 127.0.0.1")).boxed_unsync());

@@ -2,7 +2,8 @@
 //!
 //! [`Cluster`] is the whole of it as a synchronous state machine: the same options, times and requests give the same
 //! answers, byte for byte. It is cheap to clone. [`Service`] puts it behind kube's client and [`http::serve`] behind a
-//! loopback port, for kubectl.
+//! loopback port, for kubectl. Where a scenario says that Services get requests, [`Cluster::metrics`] tells how they were
+//! answered, as Prometheus would.
 //!
 //! What is not supported is refused with a Status that says so: server-side apply (415), evictions, exec, attach,
 //! port-forward, proxies of pods and nodes (405), bodies in protobuf but for a few kinds (415), custom resources with more than one served
@@ -24,6 +25,7 @@ mod events;
 pub mod http;
 mod kinds;
 mod managed;
+mod metrics;
 mod node;
 mod object;
 mod quantity;
@@ -33,6 +35,7 @@ mod selector;
 mod service;
 mod store;
 mod time;
+mod traffic;
 
 pub use access::{Access, Rule};
 pub use api::{Answer, Request, Response, Stream};
@@ -43,3 +46,4 @@ pub use clock::{Clock, SystemClock};
 pub use cluster::{Cluster, NodeSpec, Options};
 pub use scenario::{Files, Moment, Named, Patched, Scenario, ScenarioError};
 pub use service::{Body, BoxError, Service};
+pub use traffic::Traffic;

@@ -4,6 +4,7 @@ use crate::api::{Answer, Request, Response};
 use crate::behaviour::Behaviours;
 use crate::cluster::{Cluster, NodeSpec, Options};
 use crate::object::{set, text};
+use crate::traffic::Traffic;
 use bytes::Bytes;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -29,6 +30,9 @@ pub struct Scenario {
     /// The nodes, by name; the base's, or three.
     #[serde(default)]
     pub nodes: Vec<String>,
+    /// The requests that Services get; the base's come as well.
+    #[serde(default)]
+    pub traffic: Vec<Traffic>,
     /// How containers behave; looked at before the base's.
     #[serde(default)]
     pub behaviours: Behaviours,
@@ -158,6 +162,7 @@ impl Scenario {
         if self.behaviours.otherwise == Default::default() {
             self.behaviours.otherwise = base.behaviours.otherwise;
         }
+        self.traffic.append(&mut base.traffic);
         base.history.append(&mut self.history);
         Self {
             base: base.base,
@@ -174,6 +179,7 @@ impl Scenario {
         let mut options = Options {
             seed,
             behaviours: self.behaviours.clone(),
+            traffic: self.traffic.clone(),
             ..Options::default()
         };
         if !self.nodes.is_empty() {

@@ -103,6 +103,11 @@ impl Service {
         }
     }
 
+    /// Answers one request to the metrics source.
+    pub fn metrics(&self, request: &Request) -> http::Response<Body> {
+        whole(self.with(|cluster, now| cluster.metrics(now, request)))
+    }
+
     fn stream(&self, stream: Stream) -> http::Response<Body> {
         let content_type = stream.content_type();
         let state = (self.clone(), stream, self.shared.news.subscribe());
@@ -184,20 +189,27 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let service = self.clone();
-        Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.map_err(Into::into)?.to_bytes();
-            Ok(service.answer(&Request {
-                method: head.method,
-                path: head.uri.path().to_owned(),
-                query: head.uri.query().unwrap_or_default().to_owned(),
-                content_type: header(&head.headers, CONTENT_TYPE),
-                accept: header(&head.headers, ACCEPT),
-                user_agent: header(&head.headers, USER_AGENT),
-                body,
-            }))
-        })
+        Box::pin(async move { Ok(service.answer(&read(request).await?)) })
     }
+}
+
+/// What of an HTTP request matters.
+pub(crate) async fn read<B>(request: http::Request<B>) -> Result<Request, BoxError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(Into::into)?.to_bytes();
+    Ok(Request {
+        method: head.method,
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        content_type: header(&head.headers, CONTENT_TYPE),
+        accept: header(&head.headers, ACCEPT),
+        user_agent: header(&head.headers, USER_AGENT),
+        body,
+    })
 }
 
 fn header(headers: &HeaderMap, name: HeaderName) -> String {

@@ -140,11 +140,20 @@ pub(crate) async fn serve(
     };
     let listener = http::listen(port.unwrap_or(0)).await.map_err(not_listening)?;
     let address = listener.local_addr().map_err(not_listening)?;
+    // Beside it, on any free port: who names a port means the API's.
+    let beside = http::listen(0).await.map_err(not_listening)?;
+    let metrics = beside.local_addr().map_err(not_listening)?;
     write_private(kubeconfig, http::kubeconfig(address, namespace).as_bytes())?;
     let service = Service::new(cluster, Arc::new(SystemClock));
     let mut tasks = JoinSet::new();
     let acting = service.clone();
     tasks.spawn(async move { acting.run().await });
+    let telling = service.clone();
+    tasks.spawn(async move {
+        if let Err(error) = http::serve_metrics(telling, beside).await {
+            tracing::error!(%error, "the metrics source listens no more");
+        }
+    });
     tasks.spawn(async move {
         if let Err(error) = http::serve(service, listener).await {
             tracing::error!(%error, "the sandbox listens no more");
@@ -152,6 +161,7 @@ pub(crate) async fn serve(
     });
     Ok(Serving {
         address,
+        metrics,
         _tasks: tasks,
     })
 }
@@ -159,6 +169,8 @@ pub(crate) async fn serve(
 /// A cluster that is served until this is dropped.
 pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
+    /// Prometheus' HTTP API about the traffic.
+    pub(crate) metrics: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
@@ -188,6 +200,10 @@ pub(crate) async fn stay(
     console.say(&format!(
         "a Kubernetes in memory listens at http://{}; Ctrl-C ends it, and all that is in it",
         server.address
+    ));
+    console.say(&format!(
+        "metrics of its traffic, in Prometheus' HTTP API: http://{}",
+        server.metrics
     ));
     console.data(&format!("export KUBECONFIG={}", kubeconfig.display()))?;
     interrupted().await;

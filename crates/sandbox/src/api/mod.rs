@@ -11,7 +11,7 @@ mod protobuf;
 mod proxy;
 mod read;
 mod review;
-mod route;
+pub(crate) mod route;
 mod scale;
 pub(crate) mod status;
 mod strategic;

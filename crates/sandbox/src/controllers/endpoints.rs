@@ -44,6 +44,7 @@ pub(super) fn reconcile(cluster: &mut Cluster, key: &Key) {
     let Some(service) = cluster.store.get(key).cloned() else {
         let endpoints = Key::new("endpoints", key.namespace.clone(), key.name.clone());
         cluster.erase(&endpoints);
+        cluster.spread(key, 0.0, &[]);
         return;
     };
     if get(&service, "spec.selector").is_none() {
@@ -58,8 +59,22 @@ pub(super) fn reconcile(cluster: &mut Cluster, key: &Key) {
         })
         .map(|(_, pod)| pod.clone())
         .collect();
+    ask(cluster, key, &members);
     write_endpoints(cluster, key, &service, &members);
     write_slice(cluster, key, &service, &members);
+}
+
+/// Sends the requests that the Service gets to those of its pods that are ready.
+fn ask(cluster: &mut Cluster, key: &Key, members: &[Arc<Value>]) {
+    let rate = cluster
+        .options
+        .traffic
+        .iter()
+        .filter(|traffic| *traffic.namespace == *key.namespace && *traffic.service == *key.name)
+        .map(|traffic| traffic.requests_per_second)
+        .sum();
+    let ready: Vec<&Arc<Value>> = members.iter().filter(|pod| pods::is_ready(pod)).collect();
+    cluster.spread(key, rate, &ready);
 }
 
 fn write_endpoints(cluster: &mut Cluster, key: &Key, service: &Value, members: &[Arc<Value>]) {

@@ -6,5 +6,6 @@ mod api;
 mod client;
 mod jobs;
 mod managers;
+mod metrics;
 mod rollouts;
 mod support;
