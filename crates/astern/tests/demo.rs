@@ -97,6 +97,11 @@ fn a_slow_version_that_no_probe_shows_is_a_persons_decision() {
 }
 
 #[test]
+fn a_version_whose_autoscaler_stands_at_its_maximum_is_taken_back() {
+    shows("hpa-at-limits", &["row error-lines", "4/4", "✔ restored in"]);
+}
+
+#[test]
 fn what_somebody_took_back_by_hand_is_left_and_the_rest_follows() {
     shows("partial-rollback", &["5 workloads · 10 steps", "✔ restored in"]);
 }

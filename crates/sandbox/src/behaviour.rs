@@ -72,6 +72,8 @@ pub struct Behaviour {
     pub logs: Option<Logs>,
     /// What it answers while it is ready; nothing listens without it.
     pub serves: Option<Serves>,
+    /// The time that a cpu works on one request: autoscalers see it.
+    pub cpu_per_request: SignedDuration,
 }
 
 impl Default for Behaviour {
@@ -84,6 +86,7 @@ impl Default for Behaviour {
             stops_after: SignedDuration::from_millis(200),
             logs: None,
             serves: None,
+            cpu_per_request: SignedDuration::ZERO,
         }
     }
 }

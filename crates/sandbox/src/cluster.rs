@@ -5,6 +5,7 @@ use crate::access::Access;
 use crate::api::write::{self, Options as WriteOptions};
 use crate::api::{self, Answer, Request, Response, Stream, delete, status::Outcome};
 use crate::behaviour::Behaviours;
+use crate::controllers::autoscaler::{self, Memories};
 use crate::controllers::{self, Controller, Queue, Task};
 use crate::kinds::Kinds;
 use crate::managed::{Managers, Part, Write};
@@ -13,7 +14,7 @@ use crate::node::{self, Nodes};
 use crate::object::{remove, set, text};
 use crate::random::Random;
 use crate::store::{Kept, Key, Store};
-use crate::traffic::{Requests, Traffic};
+use crate::traffic::{Count, Requests, Traffic};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -36,6 +37,8 @@ pub struct Options {
     pub behaviours: Behaviours,
     /// The requests that Services get.
     pub traffic: Vec<Traffic>,
+    /// Whether autoscalers act: on the traffic, and without any they find no metrics. Otherwise they are kept as they are.
+    pub autoscaling: bool,
 }
 
 impl Default for Options {
@@ -50,6 +53,7 @@ impl Default for Options {
                 .collect(),
             behaviours: Behaviours::default(),
             traffic: Vec::new(),
+            autoscaling: false,
         }
     }
 }
@@ -96,6 +100,7 @@ pub struct Cluster {
     pub(crate) writer: Cow<'static, str>,
     /// The requests there were.
     pub(crate) requests: Requests,
+    pub(crate) autoscalers: Memories,
     addresses: u32,
 }
 
@@ -112,6 +117,7 @@ impl Cluster {
             now,
             writer: SERVER.into(),
             requests: Requests::default(),
+            autoscalers: Memories::default(),
             addresses: 0,
         };
         for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
@@ -352,6 +358,23 @@ impl Cluster {
         }
         let (at, behaviours) = (self.now, &self.options.behaviours);
         self.requests.spread(at, service, rate, ready, behaviours);
+        autoscaler::soon(self, &service.namespace);
+    }
+
+    /// How many requests a pod gets a second.
+    pub(crate) fn requests_of(&self, pod: &Value) -> f64 {
+        let (namespace, name) = (text(pod, "metadata.namespace"), text(pod, "metadata.name"));
+        self.requests
+            .of_pod(namespace, name)
+            .map(|count| count.rate(self.now))
+            .sum()
+    }
+
+    /// How many cpus a pod uses.
+    pub(crate) fn cpu_of(&self, pod: &Value) -> f64 {
+        let (namespace, name) = (text(pod, "metadata.namespace"), text(pod, "metadata.name"));
+        let each = |count: &Count| count.rate(self.now) * count.manner.cpu.as_secs_f64();
+        self.requests.of_pod(namespace, name).map(each).sum()
     }
 
     /// Has a task done at a time.

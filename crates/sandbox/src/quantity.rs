@@ -34,6 +34,11 @@ impl Quantity {
         binary: false,
     };
 
+    /// How many thousandths it is.
+    pub(crate) fn thousandths(self) -> f64 {
+        self.milli as f64
+    }
+
     pub(crate) fn whole(number: i64) -> Self {
         Self {
             milli: i128::from(number) * 1000,

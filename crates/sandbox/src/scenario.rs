@@ -180,6 +180,7 @@ impl Scenario {
             seed,
             behaviours: self.behaviours.clone(),
             traffic: self.traffic.clone(),
+            autoscaling: !self.traffic.is_empty(),
             ..Options::default()
         };
         if !self.nodes.is_empty() {

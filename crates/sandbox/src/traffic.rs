@@ -42,6 +42,8 @@ pub(crate) struct Manner {
     pub(crate) error_share: f64,
     /// How long an answer takes on average.
     pub(crate) latency: SignedDuration,
+    /// The time that a cpu works on one.
+    pub(crate) cpu: SignedDuration,
 }
 
 impl Manner {
@@ -62,6 +64,10 @@ impl Manner {
                 .map(|logs| logs.latency)
                 .filter(|latency| !latency.is_zero())
                 .unwrap_or(LATENCY),
+            cpu: all
+                .map(|behaviour| behaviour.cpu_per_request)
+                .max()
+                .unwrap_or_default(),
         }
     }
 }
@@ -100,6 +106,12 @@ impl Count {
             .map(|last| last.at)
     }
 
+    /// How many come a second at a time.
+    pub(crate) fn rate(&self, at: Timestamp) -> f64 {
+        let after = self.steps.partition_point(|step| step.at <= at);
+        self.steps[..after].last().map_or(0.0, |step| step.rate)
+    }
+
     /// How many there were until a time.
     pub(crate) fn total(&self, at: Timestamp) -> f64 {
         let after = self.steps.partition_point(|step| step.at <= at);
@@ -129,6 +141,14 @@ impl Requests {
         self.0.iter()
     }
 
+    /// What a pod is asked, through any Service.
+    pub(crate) fn of_pod(&self, namespace: &str, pod: &str) -> impl Iterator<Item = &Count> {
+        let asked = self.0.iter();
+        asked
+            .filter(move |(asked, _)| &*asked.namespace == namespace && asked.pod.as_deref() == Some(pod))
+            .map(|(_, count)| count)
+    }
+
     /// From now on a Service's requests go to these pods; where there is none, to nobody.
     pub(crate) fn spread(
         &mut self,
@@ -156,6 +176,7 @@ impl Requests {
             let failing = Manner {
                 error_share: 1.0,
                 latency: LATENCY,
+                cpu: SignedDuration::ZERO,
             };
             takers.insert(asked(None), failing);
         }

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str)] = built_in![
     "scenarios/bad-release.yaml",
     "scenarios/crash-loop.yaml",
     "scenarios/gitops-owner.yaml",
+    "scenarios/hpa-at-limits.yaml",
     "scenarios/image-missing.yaml",
     "scenarios/old-version-broken.yaml",
     "scenarios/partial-rollback.yaml",

@@ -2,6 +2,7 @@
 //! file.
 
 mod adoption;
+pub(crate) mod autoscaler;
 mod daemon_set;
 mod deployment;
 mod endpoints;
@@ -42,6 +43,7 @@ pub(crate) fn run(cluster: &mut Cluster, task: &Task) {
         Controller::Kubelet => node::kubelet::sync(cluster, key),
         Controller::Claims => pods::bind_claim(cluster, key),
         Controller::Events => crate::events::expire(cluster, key),
+        Controller::Autoscaler => autoscaler::reconcile(cluster, key),
     }
 }
 
@@ -63,6 +65,9 @@ pub(crate) fn noticed(cluster: &mut Cluster, change: &Change) {
         "namespaces" => cluster.queue.add(Controller::Namespace, key.clone()),
         "resourcequotas" => cluster.queue.add(Controller::Quota, key.clone()),
         "persistentvolumeclaims" => cluster.queue.add(Controller::Claims, key.clone()),
+        autoscaler::RESOURCE if autoscaler::changed(change.before.as_deref(), change.after.as_deref()) => {
+            autoscaler::soon(cluster, &key.namespace);
+        }
         "nodes" => node_changed(cluster),
         "customresourcedefinitions.apiextensions.k8s.io" => definition_changed(cluster, change),
         _ => {}
@@ -72,6 +77,9 @@ pub(crate) fn noticed(cluster: &mut Cluster, change: &Change) {
         "deployments.apps" | "statefulsets.apps" | "daemonsets.apps"
     ) {
         node::kubelet::workload_changed(cluster, change);
+        if autoscaler::concerned(change.before.as_deref(), change.after.as_deref()) {
+            autoscaler::soon(cluster, &key.namespace);
+        }
     }
     let object = change.after.as_ref().or(change.before.as_ref());
     let Some(object) = object else { return };

@@ -20,6 +20,7 @@ pub(crate) enum Controller {
     Kubelet,
     Claims,
     Events,
+    Autoscaler,
 }
 
 impl Controller {

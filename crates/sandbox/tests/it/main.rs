@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that finds something missing fails")]
 
 mod api;
+mod autoscaling;
 mod client;
 mod jobs;
 mod managers;

@@ -129,6 +129,7 @@ impl Both {
                 rules: vec![done],
                 ..Behaviours::default()
             },
+            autoscaling: true,
             ..Options::default()
         };
         let mut both = Self {
@@ -249,6 +250,9 @@ fn ordered(list: Value, managed: bool) -> Value {
 fn as_controllers_see(item: &mut Value) {
     if !item["metadata"]["deletionTimestamp"].is_null() {
         item["metadata"]["terminating"] = true.into();
+    }
+    if item["status"]["lastScaleTime"].is_string() {
+        item["status"]["lastScaleTime"] = "…".into();
     }
     let generation = item["metadata"]["generation"].clone();
     let of_deployment = item["metadata"]["ownerReferences"][0]["kind"] == "Deployment";

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Every table, by name.
-const TABLES: [(&str, &str); 11] = [
+const TABLES: [(&str, &str); 12] = [
     ("objects", include_str!("cases/objects.yaml")),
     ("workloads", include_str!("cases/workloads.yaml")),
     ("pods", include_str!("cases/pods.yaml")),
@@ -20,6 +20,7 @@ const TABLES: [(&str, &str); 11] = [
     ("jobs", include_str!("cases/jobs.yaml")),
     ("rollback", include_str!("cases/rollback.yaml")),
     ("states", include_str!("cases/states.yaml")),
+    ("autoscalers", include_str!("cases/autoscalers.yaml")),
     ("managers", include_str!("cases/managers.yaml")),
 ];
 
