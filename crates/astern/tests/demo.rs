@@ -4,8 +4,9 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 fn astern(home: &tempfile::TempDir, words: &[&str]) -> Command {
@@ -202,6 +203,9 @@ fn bad_input_is_told_and_nothing_is_half_loaded() {
 struct Serving {
     process: Child,
     kubeconfig: String,
+    metrics: String,
+    /// Kept, so that it can go on saying things.
+    _told: BufReader<ChildStderr>,
 }
 
 impl Serving {
@@ -214,12 +218,24 @@ impl Serving {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        // It says where the metrics are before it says that it is ready.
+        let mut told = BufReader::new(process.stderr.take().unwrap());
+        let metrics = told
+            .by_ref()
+            .lines()
+            .map_while(Result::ok)
+            .find_map(|line| Some(line.split_once("HTTP API: http://")?.1.to_owned()));
         let mut printed = String::new();
         BufReader::new(process.stdout.take().unwrap())
             .read_line(&mut printed)
             .unwrap();
         assert_eq!(printed.trim(), format!("export KUBECONFIG={kubeconfig}"));
-        Self { process, kubeconfig }
+        Self {
+            process,
+            kubeconfig,
+            metrics: metrics.unwrap(),
+            _told: told,
+        }
     }
 
     fn kubectl(&self, words: &[&str]) -> String {
@@ -252,6 +268,30 @@ impl Drop for Serving {
     fn drop(&mut self) {
         let _ = self.process.kill();
     }
+}
+
+#[test]
+fn a_sandbox_tells_its_traffic_to_whoever_asks_as_one_asks_prometheus() {
+    let home = tempfile::tempdir().unwrap();
+    let serving = Serving::start(&home, "sandbox.json", &["--scenario", "hpa-at-limits"]);
+    let mut stream = TcpStream::connect(&serving.metrics).unwrap();
+    let form = "query=sum(rate(http_requests_total[5m]))";
+    write!(
+        stream,
+        "POST /api/v1/query HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{form}",
+        serving.metrics,
+        form.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let body = answer.split("\r\n\r\n").nth(1).unwrap();
+    let told: serde_json::Value = serde_json::from_str(body).unwrap();
+    let rate = told["data"]["result"][0]["value"][1].as_str().unwrap();
+    let rate: f64 = rate.parse().unwrap();
+    assert!((rate - 12.0).abs() < 1e-6, "{told}");
+    assert_eq!(serving.end(), Some(0));
 }
 
 #[test]
