@@ -145,6 +145,7 @@ fn staged(id: CaseId, slow: bool) -> Case {
         says: String::new(),
         base: None,
         nodes: Vec::new(),
+        traffic: Vec::new(),
         behaviours: behaviours(&members, slow),
         history,
     };

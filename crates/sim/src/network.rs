@@ -9,7 +9,7 @@ use astern_sandbox::{Request, Service};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::StatusCode;
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderName};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderName, USER_AGENT};
 use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -96,6 +96,7 @@ where
                 query: head.uri.query().unwrap_or_default().to_owned(),
                 content_type: header(CONTENT_TYPE),
                 accept: header(ACCEPT),
+                user_agent: header(USER_AGENT),
                 method: head.method,
                 body: body.collect().await.map_err(Into::into)?.to_bytes(),
             };
