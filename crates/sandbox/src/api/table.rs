@@ -162,6 +162,22 @@ fn columns(resource: &str) -> Columns {
             ],
             &[CONTAINERS, IMAGES, SELECTOR],
         ),
+        "horizontalpodautoscalers.autoscaling" => (
+            &[
+                ("Reference", |item| {
+                    let target = "spec.scaleTargetRef";
+                    let of = |field: &str| text(item, &format!("{target}.{field}"));
+                    format!("{}/{}", of("kind"), of("name")).into()
+                }),
+                ("Targets", |item| targets(item).into()),
+                ("MinPods", |item| {
+                    int(item, "spec.minReplicas").map_or("<unset>".into(), |least| least.to_string().into())
+                }),
+                ("MaxPods", |item| number(item, "spec.maxReplicas")),
+                ("Replicas", |item| number(item, "status.currentReplicas")),
+            ],
+            &[],
+        ),
         "configmaps" => (&[("Data", data)], &[]),
         "secrets" => (&[("Type", |item| text(item, "type").into()), ("Data", data)], &[]),
         _ => (&[], &[]),
@@ -186,6 +202,56 @@ fn data(item: &Value) -> Value {
         .and_then(Value::as_object)
         .map_or(0, serde_json::Map::len)
         .into()
+}
+
+/// What an autoscaler sees and wants, the first two metrics of it: `cpu: 40%/80%, 12/10`.
+/// Source: `formatHPAMetrics` in kubernetes/pkg/printers/internalversion.
+fn targets(autoscaler: &Value) -> String {
+    const SHOWN: usize = 2;
+    let (wanted, seen) = (
+        list(autoscaler, "spec.metrics"),
+        list(autoscaler, "status.currentMetrics"),
+    );
+    let told: Vec<String> = wanted
+        .iter()
+        .enumerate()
+        .take(SHOWN)
+        .map(|(at, metric)| target(metric, seen.get(at).unwrap_or(&Value::Null)))
+        .collect();
+    let told = told.join(", ");
+    match wanted.len() {
+        0 => "<none>".to_owned(),
+        more if more > SHOWN => format!("{told} + {} more...", more - SHOWN),
+        _ => told,
+    }
+}
+
+fn target(metric: &Value, seen: &Value) -> String {
+    let (field, name) = match text(metric, "type") {
+        "Resource" => ("resource", text(metric, "resource.name")),
+        "ContainerResource" => ("containerResource", text(metric, "containerResource.name")),
+        "Pods" => ("pods", ""),
+        "External" => ("external", ""),
+        _ => ("object", ""),
+    };
+    let value = |of: &Value, what: &str| match get(of, what) {
+        Some(Value::Number(number)) => format!("{number}%"),
+        Some(Value::String(quantity)) => quantity.clone(),
+        _ => "<unknown>".to_owned(),
+    };
+    let by = ["averageUtilization", "averageValue", "value"]
+        .into_iter()
+        .find(|by| get(metric, &format!("{field}.target.{by}")).is_some())
+        .unwrap_or("value");
+    let now = value(seen, &format!("{field}.current.{by}"));
+    let wanted = value(metric, &format!("{field}.target.{by}"));
+    let averaged = by == "averageValue" && matches!(field, "external" | "object");
+    let named = if name.is_empty() {
+        String::new()
+    } else {
+        format!("{name}: ")
+    };
+    format!("{named}{now}/{wanted}{}", if averaged { " (avg)" } else { "" })
 }
 
 fn external(service: &Value) -> Value {
