@@ -166,10 +166,10 @@ impl<'a> Look<'a> {
                 timestamps: true,
             };
             let log = log(self.way, container_of(workload, pod, container), &part).await;
-            if let (Ok(log), Some(kept)) = (&log, kept)
-                && !log.cut
-            {
-                kept.keep(&log.text);
+            match (&log, kept) {
+                (Ok(log), Some(kept)) if !log.cut => kept.keep(Ok(log.text.clone())),
+                (Err(none), Some(kept)) => kept.keep(Err(none.clone())),
+                _ => {}
             }
             log
         });

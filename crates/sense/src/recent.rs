@@ -1,6 +1,7 @@
 //! The logs that were read a moment ago, so that saving them needs no second request. Holds little and not for long;
 //! what it does not hold is read again.
 
+use crate::fetch::NoLog;
 use crate::words::said;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,10 +17,13 @@ const KEPT_BYTES: usize = 8 * 1024 * 1024;
 /// A log by its pod's uid, its container, and whether it is of the attempt before.
 type Key = (String, String, bool);
 
+/// What reading gave: the whole log, or why there is none.
+type Had = Result<String, NoLog>;
+
 /// Whole logs of containers that fail.
 #[derive(Default)]
 pub(crate) struct Recent {
-    kept: Mutex<BTreeMap<Key, (Instant, String)>>,
+    kept: Mutex<BTreeMap<Key, (Instant, Had)>>,
     /// Those that are being read now.
     read: Mutex<BTreeSet<Key>>,
     over: Notify,
@@ -39,13 +43,14 @@ impl Drop for Reading<'_> {
 }
 
 impl Reading<'_> {
-    /// Keeps a log that holds all that the container has said.
-    pub(crate) fn keep(self, text: &str) {
+    /// Keeps a log that holds all that the container has said, or why there is none.
+    pub(crate) fn keep(self, log: Had) {
+        let bytes = |log: &Had| log.as_ref().map_or(0, String::len);
         let mut kept = locked(&self.recent.kept);
         kept.retain(|_, (at, _)| at.elapsed() < GOOD_FOR);
-        let size: usize = kept.values().map(|(_, text)| text.len()).sum();
-        if size + text.len() <= KEPT_BYTES {
-            kept.insert(self.key.clone(), (Instant::now(), text.to_owned()));
+        let size: usize = kept.values().map(|(_, log)| bytes(log)).sum();
+        if size + bytes(&log) <= KEPT_BYTES {
+            kept.insert(self.key.clone(), (Instant::now(), log));
         }
     }
 }
@@ -61,7 +66,8 @@ impl Recent {
     /// Its last line that is not empty, without the time before it.
     pub(crate) fn last_line(&self, pod: &str, container: &str, previous: bool) -> Option<String> {
         let kept = locked(&self.kept);
-        let (_, text) = kept.get(&key(pod, container, previous))?;
+        let (_, log) = kept.get(&key(pod, container, previous))?;
+        let text = log.as_ref().ok()?;
         text.lines()
             .rev()
             .map(|line| said(line).trim())
@@ -69,8 +75,8 @@ impl Recent {
             .map(str::to_owned)
     }
 
-    /// The log, if it is there and young enough, once nobody reads it any more.
-    pub(crate) async fn get(&self, pod: &str, container: &str, previous: bool) -> Option<String> {
+    /// What reading the log gave, if that is young enough, once nobody reads it any more.
+    pub(crate) async fn get(&self, pod: &str, container: &str, previous: bool) -> Option<Had> {
         let key = key(pod, container, previous);
         loop {
             let over = self.over.notified();
@@ -80,8 +86,8 @@ impl Recent {
             over.await;
         }
         let kept = locked(&self.kept);
-        let (at, text) = kept.get(&key)?;
-        (at.elapsed() < GOOD_FOR).then(|| text.clone())
+        let (at, log) = kept.get(&key)?;
+        (at.elapsed() < GOOD_FOR).then(|| log.clone())
     }
 }
 

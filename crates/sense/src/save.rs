@@ -210,7 +210,7 @@ impl<'a> Save<'a> {
     ) -> Result<String, NoLog> {
         let recent = self.recent.get(pod.uid.as_str(), container, previous);
         match tokio::time::timeout_at(self.way.deadline(), recent).await {
-            Ok(Some(text)) => return Ok(text),
+            Ok(Some(log)) => return log,
             Ok(None) => {}
             Err(_) => return Err(NoLog::Unreadable("not had in time".to_owned())),
         }
