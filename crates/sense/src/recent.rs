@@ -98,3 +98,37 @@ fn key(pod: &str, container: &str, previous: bool) -> Key {
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    const OF: (&str, &str, bool) = ("pod", "app", true);
+
+    fn ask(recent: &Recent) -> impl Future<Output = Option<Had>> {
+        recent.get(OF.0, OF.1, OF.2)
+    }
+
+    #[tokio::test]
+    async fn whoever_saves_a_log_that_is_being_read_waits_and_has_what_that_gave() {
+        for had in [Ok("it broke\n".to_owned()), Err(NoLog::NeverRan)] {
+            let recent = Recent::default();
+            let reading = recent.reading(OF.0, OF.1, OF.2);
+            let mut asked = Box::pin(ask(&recent));
+            assert_eq!((&mut asked).now_or_never(), None);
+            reading.keep(had.clone());
+            assert_eq!(asked.now_or_never(), Some(Some(had)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reading_that_ended_without_the_whole_log_leaves_it_to_whoever_saves() {
+        let recent = Recent::default();
+        let reading = recent.reading(OF.0, OF.1, OF.2);
+        let mut asked = Box::pin(ask(&recent));
+        assert_eq!((&mut asked).now_or_never(), None);
+        drop(reading);
+        assert_eq!(asked.now_or_never(), Some(None));
+    }
+}

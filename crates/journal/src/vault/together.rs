@@ -231,3 +231,28 @@ pub(super) fn find(
         .map(<[u8]>::to_vec)
         .ok_or("its place in what lies there is beyond its end")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn content_whose_writer_was_cut_off_is_written_by_whoever_waits_for_it() {
+        let waiting = Waiting::default();
+        let mut first = waiting.join("template", b"first");
+        let mut second = waiting.join("log", b"second");
+        let Next::Write(batch) = first.next().await else {
+            panic!("nobody else writes");
+        };
+        assert_eq!(labels(&batch.contents()), "log, template");
+        assert!(second.next().now_or_never().is_none(), "two write at a time");
+        drop(batch);
+        drop(first);
+        let Next::Write(batch) = second.next().await else {
+            panic!("nobody else writes");
+        };
+        let contents: Vec<&[u8]> = batch.contents().iter().map(|content| content.bytes).collect();
+        assert_eq!(contents, [b"second"]);
+    }
+}
