@@ -4,10 +4,11 @@
 mod scene;
 
 use crate::support::{Place, config, kubeconfig};
-use astern_faultproxy::Proxy;
+use astern_faultproxy::{Class, Fault, How, Proxy, Unseen};
 use scene::{RUN_SECONDS, finish, restored, signal};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A Lease is good for 15 s; a runner asleep for longer may be replaced.
@@ -570,4 +571,49 @@ fn a_run_outlives_an_api_server_that_goes_away_and_returns() {
     place.assert_restored(&["shop"]);
     assert_eq!(place.revision("shop"), before + 1);
     assert!(restored(watched.code), "whoever watched saw the end: {watched:?}");
+}
+
+/// The plan of a process that was killed was still on its way when a person freed its lock, and another run began.
+#[test]
+fn a_plan_that_arrives_after_another_run_has_begun_hinders_it_not_and_can_be_aborted() {
+    let place = Place::new("overtaken");
+    place.platform("");
+    place.slow_bad_release(&["shop"], 5);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let late = (0..9).map(|nth| Fault {
+        class: Class::Secret,
+        nth,
+        how: How::Delayed(Duration::from_secs(3)),
+    });
+    let proxy = runtime.block_on(async {
+        let direct = Proxy::before(config().await).await.unwrap();
+        direct.another(late.collect(), Arc::new(Unseen)).await.unwrap()
+    });
+    let by_proxy = place.file("proxy.kubeconfig");
+    std::fs::write(&by_proxy, proxy.kubeconfig()).unwrap();
+    let words = ["rollback", "--yes", "--reason", "v2 crashes", "--foreground"];
+    let mut killed = place.command(&by_proxy, &words).spawn().unwrap();
+    let mut before_the_lock = 0;
+    place.until("the plan on its way", 30, |place| {
+        let struck = proxy.struck().len();
+        let leases = place.get("leases");
+        if leases["items"].as_array().unwrap().is_empty() {
+            before_the_lock = struck;
+        }
+        struck > before_the_lock
+    });
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    place.kubectl(&["delete", "lease", "astern"]);
+
+    let other = finish(place.rollback());
+    assert!(restored(other.code), "{other:?}");
+    place.until("the plan that was on its way", 30, |place| {
+        place.runs().len() == 2
+    });
+    let runs = place.runs();
+    let open = runs.iter().find(|run| run["state"] == "running").unwrap();
+    let open = open["run"].as_str().unwrap();
+    place.astern(&["abort", open, "--yes"]).expect(4);
+    place.assert_restored(&["shop"]);
 }

@@ -1,5 +1,6 @@
 //! The binary is killed again and again, at drawn moments, before a real API server to which the way is bad; whoever
-//! resumes it restores everything, and nothing is lost and nothing done twice.
+//! resumes it restores everything, and nothing is lost and nothing done twice. A run whose plan arrived after another
+//! had begun, since its lock was freed by hand, is aborted.
 //!
 //! `ASTERN_KILLS` says how often at least, `ASTERN_SEED` from which seed on, `ASTERN_PLATFORMS` how many platforms stand side
 //! by side; `ASTERN_KILLS_TALLY` names a file for the counts. A seed draws what happens to each process; how they come
@@ -157,7 +158,7 @@ impl Stage {
         let judge = Arc::new(Judge::new(self.direct.clone(), &place.namespace));
         let proxy = self.runtime.block_on(Proxy::before(self.config.clone()));
         let proxy = proxy.unwrap();
-        let mut told: Option<Told> = None;
+        let mut told: Option<String> = None;
         let (mut lives, mut kills, mut gives_back) = (Vec::new(), 0, true);
         for number in 0..LIVES {
             let drawn = if kills < KILLS_A_RUN && self.wants_more() {
@@ -168,8 +169,7 @@ impl Stage {
             let watched = Arc::new(Watched::new(judge.clone(), drawn.moment));
             let door = proxy.another(drawn.faults.clone(), watched.clone());
             let door = self.runtime.block_on(door).unwrap();
-            let run = told.as_ref().map(|told| told.id.as_str());
-            let lived = live(&place, &door, &watched, &drawn, number, run);
+            let lived = live(&place, &door, &watched, &drawn, number, told.as_deref());
             kills += u64::from(lived.killed);
             gives_back = !lived.killed && lived.struck.iter().all(|fault| fault.class != Class::Lease);
             self.count(&drawn, &lived);
@@ -177,17 +177,29 @@ impl Stage {
                 self.free_the_lock(&place);
             }
             lives.push(format!("{number}: {drawn:?}\n{lived}"));
-            told = self.runtime.block_on(judge.newest());
-            if told.as_ref().is_some_and(Told::over) || !judge.violations().is_empty() {
+            let runs = self.runtime.block_on(judge.runs());
+            if runs.iter().any(Told::over) || !judge.violations().is_empty() {
                 break;
             }
+            let locked_by = self.lock_names(&place);
+            let named = |told: &&Told| Some(told.id.as_str()) == locked_by.as_deref();
+            let to_resume = runs.iter().find(named).or(runs.first());
+            told = to_resume.map(|told| told.id.to_string());
         }
         std::thread::sleep(LATE);
-        let mut wrong = match self.runtime.block_on(judge.newest()) {
-            Some(told) => judge.conclude(&told),
-            None => vec!["there is no run".to_owned()],
+        let (over, overtaken): (Vec<_>, Vec<_>) = self
+            .runtime
+            .block_on(judge.runs())
+            .into_iter()
+            .partition(Told::over);
+        let mut wrong = match over.first() {
+            Some(told) => judge.conclude(told),
+            None => vec!["no run came to its end".to_owned()],
         };
-        wrong.extend(not_as_told(&place, &before, gives_back));
+        if wrong.is_empty() {
+            wrong.extend(overtaken.iter().filter_map(|told| not_taken_back(&place, told)));
+        }
+        wrong.extend(not_as_told(&place, &before, overtaken.len(), gives_back));
         let mut tally = self.tally();
         tally.runs += 1;
         tally.writes += judge.writes().len() as u64;
@@ -217,6 +229,13 @@ impl Stage {
         }
     }
 
+    /// The run that the lock names, as astern's own refusals tell it.
+    fn lock_names(&self, place: &Place) -> Option<String> {
+        let leases: Api<Lease> = Api::namespaced(self.direct.clone(), &place.namespace);
+        let lease = self.runtime.block_on(leases.get_opt("astern")).unwrap()?;
+        lease.metadata.annotations?.remove("astern.dev/run")
+    }
+
     /// As a person does who knows that the process is dead, instead of waiting until the lock has lapsed.
     fn free_the_lock(&self, place: &Place) {
         let leases: Api<Lease> = Api::namespaced(self.direct.clone(), &place.namespace);
@@ -228,6 +247,16 @@ impl Stage {
             other => drop(other.unwrap()),
         }
     }
+}
+
+/// What is wrong with a run that never began, once it is aborted.
+fn not_taken_back(place: &Place, overtaken: &Told) -> Option<String> {
+    let run = overtaken.id.as_str();
+    if overtaken.began() {
+        return Some(format!("{run} is open, and had begun"));
+    }
+    let aborted = place.astern(&["abort", run, "--yes"]);
+    (aborted.code != 4).then(|| format!("{run} never began, and could not be aborted: {aborted:?}"))
 }
 
 /// Starts a process, and sees it to its end.
@@ -365,8 +394,8 @@ fn standing(place: &Place) -> Vec<Value> {
 }
 
 /// What the cluster and astern's own commands say, and is not as it must be: v1 serves with the replicas that it had,
-/// written once each; the bystander is as it was; there is one run, and its lock is free.
-fn not_as_told(place: &Place, before: &[Value], gives_back: bool) -> Vec<String> {
+/// written once each; the bystander is as it was; one run restored it, and its lock is free.
+fn not_as_told(place: &Place, before: &[Value], overtaken: usize, gives_back: bool) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |what: &str, found: Value, wanted: Value| {
         if found != wanted {
@@ -390,13 +419,12 @@ fn not_as_told(place: &Place, before: &[Value], gives_back: bool) -> Vec<String>
     }
     expect("what stands", json!(standing(place)), json!(before));
     let runs = place.astern(&["runs", "-o", "json"]).expect(0).json();
-    let states: Vec<&Value> = runs["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|run| &run["state"])
-        .collect();
-    expect("astern runs", json!(states), json!(["restored"]));
+    let runs = runs["items"].as_array().unwrap().iter();
+    let mut states: Vec<&str> = runs.map(|run| run["state"].as_str().unwrap()).collect();
+    states.sort_unstable();
+    let mut wanted = vec!["restored"];
+    wanted.resize(1 + overtaken, "unwound");
+    expect("astern runs", json!(states), json!(wanted));
     // Whoever was killed after the last record, or could not reach the lock, leaves it to lapse.
     if gives_back {
         let leases = place.get("leases");

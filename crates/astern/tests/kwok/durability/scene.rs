@@ -124,10 +124,14 @@ spec:
         self.start(&["rollback", "--yes", "--reason", "v2 crashes"])
     }
 
-    /// The newest run as `astern runs` tells it.
-    pub(super) fn newest(&self) -> Option<Value> {
+    /// The runs as `astern runs` tells them, the newest first.
+    pub(super) fn runs(&self) -> Vec<Value> {
         let runs = self.astern(&["runs", "-o", "json"]).expect(0).json();
-        runs.pointer("/items/0").cloned()
+        runs["items"].as_array().unwrap().clone()
+    }
+
+    pub(super) fn newest(&self) -> Option<Value> {
+        self.runs().into_iter().next()
     }
 
     pub(super) fn state(&self) -> String {

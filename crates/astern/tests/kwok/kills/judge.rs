@@ -85,10 +85,19 @@ impl Judge {
         self.state().writes.clone()
     }
 
-    /// The newest run of the platform; none before its first record is there.
-    pub(super) async fn newest(&self) -> Option<Told> {
+    /// The runs of the platform that their journals tell of, the newest first. There is one, unless a process was killed
+    /// whose plan was still on its way when another began.
+    pub(super) async fn runs(&self) -> Vec<Told> {
         let _looking = self.looking.lock().await;
-        let id = self.journal.runs().await.unwrap().into_iter().next()?;
+        let ids = self.journal.runs().await.unwrap();
+        let mut runs = Vec::new();
+        for id in ids {
+            runs.push(self.told(id).await);
+        }
+        runs
+    }
+
+    async fn told(&self, id: RunId) -> Told {
         let entries = self.journal.read(&id, Seq(0)).await.unwrap();
         let bytes: Vec<Vec<u8>> = entries.into_iter().map(|entry| entry.bytes).collect();
         let plan: Plan = envelope::open(&bytes[0]).unwrap();
@@ -113,12 +122,12 @@ impl Judge {
             }
             run = run.then(record).unwrap();
         }
-        Some(Told {
+        Told {
             id,
             plan,
             records,
             run,
-        })
+        }
     }
 
     /// What is wrong with a record that settles what a predecessor left open: its late write could still arrive.
@@ -158,7 +167,9 @@ impl Judge {
             before,
             after,
         };
-        let told = self.newest().await;
+        let runs = self.runs().await;
+        let writer = pid.and_then(|pid| runs.iter().find(|told| told.epoch_of(pid).is_some()));
+        let told = writer.or(runs.first());
         let line = format!(
             "process {pid:?} {} {} at {}: {}, {}",
             asked.method,
@@ -167,7 +178,7 @@ impl Judge {
             marks(before),
             marks(after)
         );
-        let wrong = match &told {
+        let wrong = match told {
             None => vec!["it is written before any plan was".to_owned()],
             Some(told) => self.judge(told, pid, asked, &change),
         };
@@ -175,7 +186,7 @@ impl Judge {
         for what in wrong {
             state.violations.push(format!("{line}: {what}"));
         }
-        if let (Some(told), false) = (&told, change.path.contains("/pods/")) {
+        if let (Some(told), false) = (told, change.path.contains("/pods/")) {
             let epoch = epoch_on(after, &told.id);
             state.epochs.insert(change.path.to_owned(), epoch);
         }
@@ -278,6 +289,12 @@ impl Judge {
 impl Told {
     pub(super) fn over(&self) -> bool {
         matches!(self.run.phase, Phase::Finished(_))
+    }
+
+    /// Whether any step was begun.
+    pub(super) fn began(&self) -> bool {
+        let begun = |record: &Record| matches!(record.event, Event::Intended { .. });
+        self.records.iter().any(begun)
     }
 
     fn targets(&self) -> impl Iterator<Item = &Target> {

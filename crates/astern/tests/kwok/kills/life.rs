@@ -230,7 +230,7 @@ impl Witness for Watched {
             self.state().held_since.get_or_insert_with(Instant::now);
         }
         if taken && asked.class == Class::Secret {
-            self.judge.newest().await;
+            self.judge.runs().await;
         }
         if taken && asked.class == Class::Write {
             let holder = self.state().holder;
