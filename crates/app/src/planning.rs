@@ -29,7 +29,7 @@ pub const SAVE_WITHIN: SignedDuration = SignedDuration::from_secs(3);
 /// long as the whole namespace took to be read, so that the same wire and the same server are judged by themselves.
 const LOGS_PER_LOOK: i32 = 3;
 /// But at least so long: a kubelet that is alive answers sooner.
-const LOGS_AT_LEAST: SignedDuration = SignedDuration::from_millis(200);
+const LOGS_AT_LEAST: SignedDuration = SignedDuration::from_millis(100);
 /// How much evidence is saved in all.
 pub const SAVE_BYTES: u64 = 10 * 1024 * 1024;
 

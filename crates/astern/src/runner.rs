@@ -1,5 +1,6 @@
 //! The runner: a process of its own session that carries a run out while a terminal only watches. Closing the
-//! terminal ends the watching, not the run.
+//! terminal ends the watching, not the run. Where nobody is asked, it is started while the plan is still being made, and
+//! waits for its task; without one it ends by itself.
 
 use crate::args::{self, Global};
 use crate::commands::tend;
@@ -36,6 +37,8 @@ pub(crate) struct Handover {
     pub(crate) user: String,
     pub(crate) allow: Allowances,
     pub(crate) task: Task,
+    /// Where it writes from then on what nobody is there to read.
+    log: PathBuf,
 }
 
 /// What the runner is to do. A new run is checked by the gate again there, from the same answers, without I/O.
@@ -66,9 +69,92 @@ const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 /// Lines of the runner's log that are shown when it fails early.
 const LOG_LINES: usize = 12;
 
-/// Starts a runner, hands the task over, and watches.
+impl Handover {
+    /// What is told to the runner of `run`.
+    ///
+    /// # Errors
+    /// When there is no folder for its log.
+    pub(crate) fn of(
+        run: &RunId,
+        task: Task,
+        platform: Platform,
+        user: String,
+        allow: Allowances,
+    ) -> Result<Self, CliError> {
+        let log = state_folder()?.join(format!("{run}.log"));
+        Ok(Self {
+            platform,
+            user,
+            allow,
+            task,
+            log,
+        })
+    }
+}
+
+/// A runner that has no task yet. Dropped, or left by a process that dies, it ends and has done nothing.
+pub(crate) struct Waiting<'a> {
+    global: &'a Global,
+    child: Option<Child>,
+}
+
+impl<'a> Waiting<'a> {
+    /// One that is started only when it has a task.
+    pub(crate) fn later(global: &'a Global) -> Self {
+        Self { global, child: None }
+    }
+
+    /// One that starts and connects now.
+    ///
+    /// # Errors
+    /// When the system starts no process; nothing was changed.
+    pub(crate) fn now(global: &'a Global) -> Result<Self, CliError> {
+        let child = Some(spawn(global)?);
+        Ok(Self { global, child })
+    }
+
+    async fn told(self, handover: &Handover) -> Result<Child, CliError> {
+        let mut child = match self.child {
+            Some(child) => child,
+            None => spawn(self.global)?,
+        };
+        let bytes = serde_json::to_vec(handover)
+            .map_err(|error| CliError::input("the runner cannot be told").cause(error.to_string()))?;
+        let mut pipe = child
+            .stdin
+            .take()
+            .ok_or_else(|| CliError::input("the runner has no standard input"))?;
+        let told = async {
+            pipe.write_all(&bytes).await?;
+            pipe.shutdown().await
+        };
+        told.await
+            .map_err(|error| early_end(&handover.log, None).cause(error.to_string()))?;
+        Ok(child)
+    }
+}
+
+/// Until it has a task, what goes wrong with it is told on this process's standard error.
+fn spawn(global: &Global) -> Result<Child, CliError> {
+    let failed = |what: &str, error: std::io::Error| {
+        CliError::input(format!("the runner {what}; nothing was changed")).cause(error.to_string())
+    };
+    let program = std::env::current_exe().map_err(|error| failed("was not found", error))?;
+    let mut command = Command::new(program);
+    command
+        .args(flags(global))
+        .arg("runner")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .kill_on_drop(false);
+    command
+        .spawn()
+        .map_err(|error| failed("could not be started", error))
+}
+
+/// Hands the task over, and watches what the runner does.
 pub(crate) async fn hand_over(
-    global: &Global,
+    runner: Waiting<'_>,
     wired: &Wired,
     handover: Handover,
     run: &RunId,
@@ -76,7 +162,6 @@ pub(crate) async fn hand_over(
     format: &Format,
     console: &Console,
 ) -> Result<Exit, CliError> {
-    let log = state_folder()?.join(format!("{run}.log"));
     let from = match &handover.task {
         Task::Start { .. } => Seq(0),
         Task::Resume { .. } | Task::Abort { .. } => {
@@ -86,21 +171,8 @@ pub(crate) async fn hand_over(
                 .head
         }
     };
-    let mut child = spawn(global, &log)?;
-    let bytes = serde_json::to_vec(&handover)
-        .map_err(|error| CliError::input("the runner cannot be told").cause(error.to_string()))?;
-    let mut pipe = child
-        .stdin
-        .take()
-        .ok_or_else(|| CliError::input("the runner has no standard input"))?;
-    let told = async {
-        pipe.write_all(&bytes).await?;
-        pipe.shutdown().await
-    };
-    told.await
-        .map_err(|error| early_end(&log, None).cause(error.to_string()))?;
-    drop(pipe);
-    first_record(wired, run, from, &mut child, &log).await?;
+    let mut child = runner.told(&handover).await?;
+    first_record(wired, run, from, &mut child, &handover.log).await?;
     let exit = tend::watch(wired, run, progress, format, console).await?;
     if exit != Exit::Interrupted {
         let _ = tokio::time::timeout(std::time::Duration::from_secs(5), child.wait()).await;
@@ -155,31 +227,6 @@ fn unseen(run: &RunId, failure: &Failure) -> CliError {
     .hint(format!("astern attach {run}   shows whether it goes on"))
 }
 
-fn spawn(global: &Global, log: &Path) -> Result<Child, CliError> {
-    let failed = |what: &str, error: std::io::Error| {
-        CliError::input(format!("the runner {what}; nothing was changed")).cause(error.to_string())
-    };
-    let out = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(log)
-        .map_err(|error| failed("has no log", error))?;
-    let err = out.try_clone().map_err(|error| failed("has no log", error))?;
-    let program = std::env::current_exe().map_err(|error| failed("was not found", error))?;
-    let mut command = Command::new(program);
-    command
-        .args(flags(global))
-        .arg("runner")
-        .stdin(Stdio::piped())
-        .stdout(out)
-        .stderr(err)
-        .kill_on_drop(false);
-    command
-        .spawn()
-        .map_err(|error| failed("could not be started", error))
-}
-
 /// The flags that say which cluster and which store; no secret is among them.
 fn flags(global: &Global) -> Vec<std::ffi::OsString> {
     let mut flags: Vec<std::ffi::OsString> = Vec::new();
@@ -217,18 +264,24 @@ fn early_end(log: &Path, code: Option<i32>) -> CliError {
     error.hint(format!("its log: {}", log.display()))
 }
 
-/// The runner's own side: a session of its own, deaf to hang-ups; then one run, to its rest.
+/// The runner's own side: a session of its own, deaf to hang-ups; then one run, to its rest. It connects while it waits
+/// for its task.
 pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Result<Exit, CliError> {
-    let mut bytes = Vec::new();
     let unread =
         |error: std::io::Error| CliError::input("the handover cannot be read").cause(error.to_string());
-    tokio::io::stdin().read_to_end(&mut bytes).await.map_err(unread)?;
-    let handover: Handover = serde_json::from_slice(&bytes).map_err(|error| {
-        CliError::input("this is no handover; `astern rollback` starts runners").cause(error.to_string())
-    })?;
     // Already leading a session means that somebody started it so; either way no terminal is attached.
     let _ = rustix::process::setsid();
     let _deaf = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).map_err(unread)?;
+    let mut bytes = Vec::new();
+    let mut input = tokio::io::stdin();
+    let (wired, read) = futures::join!(wiring::wire(global), input.read_to_end(&mut bytes));
+    if read.map_err(unread)? == 0 {
+        return Ok(Exit::Done);
+    }
+    let handover: Handover = serde_json::from_slice(&bytes).map_err(|error| {
+        CliError::input("this is no handover; `astern rollback` starts runners").cause(error.to_string())
+    })?;
+    speak_to(&handover.log)?;
     // kube's client logs bodies that it cannot read, and a body may hold a Secret.
     let quiet =
         tracing_subscriber::EnvFilter::new("info,kube_client=off,kube_runtime=off,hyper=off,tower=off");
@@ -237,7 +290,7 @@ pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Res
         .with_ansi(false)
         .with_env_filter(quiet)
         .init();
-    let mut wired = wiring::wire(global).await?;
+    let mut wired = wired?;
     wired.platform = handover.platform.clone();
     let who = Runner {
         holder: holder(&handover.user),
@@ -307,6 +360,21 @@ pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Res
         Rest::NotValidated => Exit::NotValidated,
         Rest::NeedsPerson => Exit::NeedsPerson,
     })
+}
+
+/// From here on, what this process says is in its log.
+fn speak_to(log: &Path) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::input("the runner has no log; nothing was changed").cause(error.to_string())
+    };
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(log)
+        .map_err(failed)?;
+    rustix::stdio::dup2_stdout(&file).map_err(|error| failed(error.into()))?;
+    rustix::stdio::dup2_stderr(&file).map_err(|error| failed(error.into()))
 }
 
 /// Carries a run out here. An interrupt stops it as a crash would: what had begun is settled on resume.

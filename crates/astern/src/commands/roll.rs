@@ -7,7 +7,7 @@ use crate::console::Console;
 use crate::error::{CliError, Exit, no_plan};
 use crate::output::{self, Format};
 use crate::progress::Progress;
-use crate::runner::{self, Handover, Task};
+use crate::runner::{self, Handover, Task, Waiting};
 use crate::wiring::{Wired, holder, run_id};
 use astern_app::history;
 use astern_app::planning::{self, Evidence, NoPlan, Prepared};
@@ -35,6 +35,11 @@ pub(crate) async fn rollback(
     } else {
         Evidence::Save
     };
+    let runner = if arguments.dry_run {
+        Waiting::later(global)
+    } else {
+        waiting(global, &arguments.approve)?
+    };
     let prepared = planning::roll_back(&wired.world, &wired.platform, &asked, &allow, evidence).await;
     let prepared = refused_as_data(prepared, format, console)?;
     if arguments.dry_run {
@@ -53,7 +58,7 @@ pub(crate) async fn rollback(
         )?;
         return Ok(Exit::Done);
     }
-    carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
+    carry_out(runner, wired, prepared, allow, arguments.approve, format, console).await
 }
 
 pub(crate) async fn run(
@@ -66,6 +71,7 @@ pub(crate) async fn run(
     let (plan, sealed) = plan_file(&arguments.plan, arguments.expect.as_deref())?;
     fits(&plan, wired, acceptor(&arguments.approve))?;
     let allow = allowed(wired, &arguments.accept_revert, &arguments.approve);
+    let runner = waiting(global, &arguments.approve)?;
     let prepared = planning::check(
         &wired.world,
         &wired.platform,
@@ -76,7 +82,7 @@ pub(crate) async fn run(
     )
     .await;
     let prepared = refused_as_data(prepared, format, console)?;
-    carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
+    carry_out(runner, wired, prepared, allow, arguments.approve, format, console).await
 }
 
 /// The plan in a file, with its bytes as they stand there. With `expected` no other one than that of this hash.
@@ -126,6 +132,7 @@ pub(crate) async fn undo(
         .hint(format!("astern report {run}")));
     }
     let allow = allowed(wired, &arguments.accept_revert, &arguments.approve);
+    let runner = waiting(global, &arguments.approve)?;
     let prepared = planning::undo(
         &wired.world,
         &wired.platform,
@@ -136,7 +143,16 @@ pub(crate) async fn undo(
     )
     .await;
     let prepared = refused_as_data(prepared, format, console)?;
-    carry_out(global, wired, prepared, allow, arguments.approve, format, console).await
+    carry_out(runner, wired, prepared, allow, arguments.approve, format, console).await
+}
+
+/// The runner; where nobody is asked, it starts and connects while the plan is made.
+fn waiting<'a>(global: &'a Global, approve: &Approve) -> Result<Waiting<'a>, CliError> {
+    if approve.yes && !approve.foreground {
+        Waiting::now(global)
+    } else {
+        Ok(Waiting::later(global))
+    }
 }
 
 fn acceptor(approve: &Approve) -> Acceptor {
@@ -230,7 +246,7 @@ pub(super) fn refused_as_data(
 }
 
 async fn carry_out(
-    global: &Global,
+    runner: Waiting<'_>,
     wired: &Wired,
     prepared: Prepared,
     allow: Allowances,
@@ -279,13 +295,8 @@ async fn carry_out(
         approval,
         saved: prepared.saved,
     };
-    let handover = Handover {
-        platform: wired.platform.clone(),
-        user,
-        allow,
-        task,
-    };
-    runner::hand_over(global, wired, handover, &run, &progress, format, console).await
+    let handover = Handover::of(&run, task, wired.platform.clone(), user, allow)?;
+    runner::hand_over(runner, wired, handover, &run, &progress, format, console).await
 }
 
 /// Who says yes, and why. None: they said no.

@@ -7,7 +7,7 @@ use crate::console::{Console, Tone, paint};
 use crate::error::{CliError, Exit};
 use crate::output::Format;
 use crate::progress::Progress;
-use crate::runner::{self, Handover, Task};
+use crate::runner::{self, Handover, Task, Waiting};
 use crate::wiring::{Wired, holder};
 use astern_app::history;
 use astern_app::running::{self, Rest, RunError, Runner, Wish};
@@ -132,13 +132,17 @@ async fn go_on(
         Wish::GoOn => Task::Resume { run: book.id.clone() },
         Wish::TakeBack => Task::Abort { run: book.id.clone() },
     };
-    let handover = Handover {
-        platform: wired.platform.clone(),
-        user: cluster.user,
-        allow,
-        task,
-    };
-    runner::hand_over(global, wired, handover, &book.id, &progress, format, console).await
+    let handover = Handover::of(&book.id, task, wired.platform.clone(), cluster.user, allow)?;
+    runner::hand_over(
+        Waiting::later(global),
+        wired,
+        handover,
+        &book.id,
+        &progress,
+        format,
+        console,
+    )
+    .await
 }
 
 /// Watches until the run rests, then says how. Ctrl-C ends the watching, not the run.
