@@ -140,7 +140,7 @@ pub struct MemoryVault {
 #[derive(Default)]
 struct Kept {
     key: Option<Key>,
-    contents: BTreeMap<String, (ContentRef, Vec<u8>)>,
+    contents: BTreeMap<ContentRef, Vec<u8>>,
 }
 
 impl MemoryVault {
@@ -154,6 +154,11 @@ impl MemoryVault {
         Self {
             state: Arc::new(Mutex::new(kept)),
         }
+    }
+
+    /// Takes in what another vault keeps, under that one's reference.
+    pub fn hold(&self, reference: ContentRef, bytes: Vec<u8>) {
+        self.state().contents.insert(reference, bytes);
     }
 
     fn state(&self) -> MutexGuard<'_, Kept> {
@@ -179,22 +184,20 @@ impl Vault for MemoryVault {
             None => state.key.insert(Key::random()?).clone(),
         };
         let reference = key.reference(bytes);
-        state
-            .contents
-            .entry(reference.name.clone())
-            .or_insert_with(|| (reference.clone(), bytes.to_vec()));
+        let held = state.contents.entry(reference.clone());
+        held.or_insert_with(|| bytes.to_vec());
         Ok(reference)
     }
 
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
-        match self.state().contents.get(&reference.name) {
-            Some((kept, bytes)) if kept == reference => Ok(bytes.clone()),
-            Some(_) => Err(keyed::damaged(
-                reference,
-                PLACE,
-                "what lies there has another hash",
-            )),
-            None => Err(keyed::missing(reference, PLACE)),
+        let state = self.state();
+        if let Some(bytes) = state.contents.get(reference) {
+            return Ok(bytes.clone());
         }
+        if state.contents.keys().any(|held| held.name == reference.name) {
+            let how = "what lies there has another hash";
+            return Err(keyed::damaged(reference, PLACE, how));
+        }
+        Err(keyed::missing(reference, PLACE))
     }
 }

@@ -16,6 +16,7 @@ use astern_exec::driver::{Ended, Judge, Ports};
 use astern_gate::CheckedPlan;
 use astern_journal::MemoryVault;
 use astern_model::approval::{Approval, How};
+use astern_model::content::ContentRef;
 use astern_model::finding::Allowances;
 use astern_model::id::RunId;
 use astern_model::inventory::Inventory;
@@ -57,6 +58,8 @@ pub struct Piece {
     pub platform: Platform,
     /// What was settled beforehand.
     pub allow: Allowances,
+    /// The templates that the plan takes from the vault where the cluster keeps them no more.
+    pub kept: Vec<(ContentRef, Vec<u8>)>,
 }
 
 /// Why there is no rehearsal. Nothing was written anywhere but in memory.
@@ -196,7 +199,11 @@ impl Scene {
 
     pub(crate) fn take(&self) -> Take {
         let copy = &self.piece.copy;
-        let stage = Stage::new(copy.cluster.clone(), copy.made_of.at, MemoryVault::default());
+        let vault = MemoryVault::default();
+        for (reference, bytes) in &self.piece.kept {
+            vault.hold(reference.clone(), bytes.clone());
+        }
+        let stage = Stage::new(copy.cluster.clone(), copy.made_of.at, vault);
         let world = self.world(&stage);
         Take { stage, world }
     }

@@ -4,24 +4,35 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
+use astern_app::history;
 use astern_app::planning::{self, Asked, Evidence, Name};
+use astern_app::running::{self, Rest, Runner, Unobserved};
+use astern_exec::book::Book;
 use astern_journal::MemoryVault;
 use astern_kubernetes::connect::Connection;
 use astern_kubernetes::look;
+use astern_model::approval::{Approval, How};
 use astern_model::finding::Allowances;
+use astern_model::id::RunId;
 use astern_model::platform::Platform;
 use astern_model::policy::Acceptor;
+use astern_model::record::Holder;
 use astern_plan::Selector;
 use astern_port::clock::Clock;
+use astern_port::sense::Saved;
+use astern_port::vault::Vault;
 use astern_rehearsal::{NotImitated, Piece, SERVER, Stage, on_paused_time};
 use astern_report::Rehearsal;
 use astern_report::rehearsal::KnownFrom;
 use astern_report::report::Ending;
 use astern_sandbox::{Access, Cluster, Rule, Scenario};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 /// `web` v1 needs three CPUs a pod; v2, which crashes since two minutes, needs nearly none, and meanwhile somebody else
 /// moved onto the node.
@@ -174,7 +185,85 @@ async fn piece_of(
         answers: prepared.answers,
         platform,
         allow,
+        kept: Vec::new(),
     }
+}
+
+/// What is rehearsed: the plan that takes back a run which has ended on this stage.
+async fn piece_of_undo(stage: &Stage, run: &Book, platform: Platform) -> Piece {
+    let allow = Allowances::of(&platform.policy);
+    let cluster = &run.plan.cluster.identity;
+    let taken = history::taken(run);
+    let prepared = planning::undo(&stage.world(), &platform, &run.id, cluster, &taken, &allow).await;
+    let prepared = prepared.unwrap();
+    let mut kept = Vec::new();
+    for taken in taken {
+        let bytes = stage.vault.get(&taken.kept).await.unwrap();
+        kept.push((taken.kept, bytes));
+    }
+    let client = kube::Client::new(stage.service.clone(), "shop");
+    let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
+    let read = look::dump(&connection, "shop").await.unwrap();
+    let at = Clock::now(&stage.clock);
+    let copy = astern_rehearsal::copy(read, "shop", &prepared.inventory.cluster, at).unwrap();
+    Piece {
+        copy,
+        checked: prepared.checked,
+        inventory: prepared.inventory,
+        answers: prepared.answers,
+        platform,
+        allow,
+        kept,
+    }
+}
+
+/// Carries the rollback of all of `shop` out.
+async fn rolled_back(stage: &Stage, platform: &Platform) -> Book {
+    let world = stage.world();
+    let asked = Asked {
+        only: Vec::new(),
+        to: Vec::new(),
+        overrides: BTreeSet::new(),
+        acceptor: Acceptor::Person,
+        on_failure: None,
+    };
+    let allow = Allowances::of(&platform.policy);
+    let prepared = planning::roll_back(&world, platform, &asked, &allow, Evidence::Leave)
+        .await
+        .unwrap();
+    let approval = Approval {
+        plan: prepared.checked.hash().clone(),
+        by: "somebody".to_owned(),
+        how: How::Yes,
+        reason: "v2 crashes".to_owned(),
+        at: world.clock.now(),
+        overrides: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let holder = Holder {
+        id: "first".to_owned(),
+        user: "somebody".to_owned(),
+        host: "here".to_owned(),
+        pid: 1,
+    };
+    let runner = Runner {
+        holder,
+        platform: platform.clone(),
+    };
+    let run = RunId::from("r20260101-120000-0001");
+    let (checked, saved) = (prepared.checked, Saved::default());
+    running::start(
+        &world,
+        runner,
+        run,
+        checked,
+        approval,
+        saved,
+        Arc::new(Unobserved),
+    )
+    .await
+    .unwrap()
+    .book
 }
 
 async fn rehearsed(piece: Piece) -> Rehearsal {
@@ -334,4 +423,36 @@ async fn an_owner_that_was_accepted_on_the_real_cluster_is_accepted_by_whoever_g
         "put deployment/api-gateway back",
     )
     .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn taking_a_run_back_is_rehearsed_from_the_template_that_it_kept_where_the_cluster_keeps_it_no_more() {
+    let stage = Stage::new(staged("1", &[]), now(), MemoryVault::default());
+    let mut platform = Platform::of_namespace("shop");
+    platform.soak = SignedDuration::from_secs(10);
+    let run = rolled_back(&stage, &platform).await;
+    assert_eq!(running::rest(&run), Rest::Validated);
+    let client = kube::Client::new(stage.service.clone(), "shop");
+    let remembered: Api<ReplicaSet> = Api::namespaced(client, "shop");
+    for replica_set in remembered.list(&ListParams::default()).await.unwrap() {
+        if replica_set.spec.and_then(|spec| spec.replicas) == Some(0) {
+            let name = replica_set.metadata.name.unwrap();
+            remembered.delete(&name, &DeleteParams::default()).await.unwrap();
+        }
+    }
+
+    let piece = piece_of_undo(&stage, &run, platform).await;
+    let rehearsal = rehearsed(piece.clone()).await;
+    assert_eq!(rehearsal.ending, Ending::Restored);
+
+    let lost = Piece {
+        kept: Vec::new(),
+        ..piece
+    };
+    let without = rehearsed(lost).await;
+    assert!(
+        matches!(without.ending, Ending::Unwound { .. }),
+        "{:?}",
+        without.ending
+    );
 }

@@ -10,7 +10,11 @@ use crate::output::{self, Format};
 use crate::wiring::Wired;
 use astern_app::planning::{self, Evidence};
 use astern_kubernetes::look;
+use astern_model::content::ContentRef;
+use astern_model::plan::Plan;
 use astern_model::policy::Acceptor;
+use astern_model::step::{Spec, workload};
+use astern_port::FailureClass;
 use astern_rehearsal::Piece;
 use astern_report::Rehearsal;
 use astern_report::rehearsal::{Crash, FailedStep};
@@ -45,7 +49,9 @@ pub(crate) async fn rehearse(
             CliError::input("the namespace cannot be copied; nothing was changed").cause(error.to_string())
         })?;
     let hash = prepared.checked.hash().clone();
+    let kept = kept(wired, prepared.checked.plan()).await?;
     let piece = Piece {
+        kept,
         copy,
         checked: prepared.checked,
         inventory: prepared.inventory,
@@ -73,6 +79,24 @@ pub(crate) async fn rehearse(
         ));
     }
     Ok(exit)
+}
+
+/// The templates that the vault keeps for the plan. One that is lost there may still be in the cluster, and then it is
+/// not missed.
+async fn kept(wired: &Wired, plan: &Plan) -> Result<Vec<(ContentRef, Vec<u8>)>, CliError> {
+    let references = plan.steps.iter().filter_map(|step| match &step.spec {
+        Spec::Workload(workload::Spec::WriteTemplate { kept, .. }) => kept.clone(),
+        Spec::Workload(_) => None,
+    });
+    let mut found = Vec::new();
+    for reference in references {
+        match wired.vault.get(&reference).await {
+            Ok(bytes) => found.push((reference, bytes)),
+            Err(failure) if failure.class == FailureClass::Permanent => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    Ok(found)
 }
 
 /// What it means for a script: what the run's own exit code would have been; with faults also whether all of them ended as
