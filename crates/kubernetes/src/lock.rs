@@ -34,7 +34,8 @@ const RENEWAL_SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// The pause after a write whose answer was lost, before the Lease is asked what came of it: long enough for a dropped
 /// connection or a new leader of etcd.
 const AFTER_A_LOST_ANSWER: Duration = Duration::from_millis(500);
-/// How often a taking that somebody else's write came in between is tried again; each loser has then seen a winner.
+/// How often a taking that somebody else's write came in between is tried again: each loser has then seen a winner. And
+/// how often the lock is given back that an API server does not take.
 const TRIES: u32 = 5;
 
 const RUN: &str = "astern.dev/run";
@@ -140,8 +141,16 @@ impl Lock for LeaseLock {
         let releases = namespaces
             .iter()
             .map(|namespace| self.release_one(namespace, run, holder));
-        // Each is tried, also when another could not be given back.
-        futures::future::join_all(releases).await.into_iter().collect()
+        // Each is tried, also when another could not be given back; and no longer than until all of them lapse.
+        let within = Duration::try_from(GOOD_FOR).unwrap_or_default();
+        match tokio::time::timeout(within, futures::future::join_all(releases)).await {
+            Ok(released) => released.into_iter().collect(),
+            Err(_) => Err(Failure::new(
+                FailureClass::Unknown,
+                "give back the lock",
+                "the API server did not answer before it lapsed by itself",
+            )),
+        }
     }
 
     async fn holding(&self, namespace: &str) -> Result<Option<Holding>, Failure> {
@@ -321,21 +330,35 @@ impl LeaseLock {
     async fn release_one(&self, namespace: &str, run: &RunId, holder: &Holder) -> Result<(), Failure> {
         let operation = format!("give back the lock of namespace {namespace}");
         self.remember(namespace, None);
+        let mut failed = None;
         for _ in 0..TRIES {
-            let found = self.read(namespace, &operation).await?;
-            let Some(lease) = found.filter(|lease| is_ours(lease, run, holder)) else {
-                return Ok(());
+            let given_back = async {
+                let found = self.read(namespace, &operation).await?;
+                match found.filter(|lease| is_ours(lease, run, holder)) {
+                    Some(lease) => self.write(namespace, &emptied(lease), &operation).await.map(drop),
+                    None => Ok(()),
+                }
             };
-            match self.write(namespace, &emptied(lease), &operation).await {
-                Ok(_) => return Ok(()),
+            match given_back.await {
+                Ok(()) => return Ok(()),
                 Err(Failure {
                     class: FailureClass::Conflict | FailureClass::Permanent,
                     ..
                 }) => {}
+                // Whoever comes next would have to wait until it lapses.
+                Err(failure)
+                    if matches!(
+                        failure.class,
+                        FailureClass::Transient { .. } | FailureClass::Unknown
+                    ) =>
+                {
+                    failed = Some(failure);
+                    tokio::time::sleep(AFTER_A_LOST_ANSWER).await;
+                }
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn read(&self, namespace: &str, operation: &str) -> Result<Option<Lease>, Failure> {

@@ -16,11 +16,12 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use system_clock::SystemClock;
 
-/// One Lease, and how many answers to writes of it are still to be lost.
+/// One Lease, how many answers to writes of it are still to be lost, and how many requests to be answered 503.
 #[derive(Default)]
 struct Server {
     lease: Mutex<Option<Value>>,
     lose: Mutex<u32>,
+    away: Mutex<u32>,
 }
 
 impl Server {
@@ -64,6 +65,11 @@ impl Server {
     fn answer(&self, method: &str, body: Option<Value>) -> Option<(&'static str, Value)> {
         let mut lease = self.lease.lock().unwrap();
         let refused = |code: u16, reason: &str| json!({"kind": "Status", "code": code, "reason": reason, "message": ""});
+        let mut away = self.away.lock().unwrap();
+        if *away > 0 {
+            *away -= 1;
+            return Some(("503 Service Unavailable", refused(503, "ServiceUnavailable")));
+        }
         let Some(mut wanted) = body else {
             return Some(match &*lease {
                 Some(lease) => ("200 OK", lease.clone()),
@@ -153,4 +159,16 @@ async fn a_lock_that_could_not_be_seen_to_be_taken_is_given_back() {
     let (_server, client) = Server::start(5);
     take(client.clone(), "r1", "h1").await.unwrap_err();
     assert_eq!(take(client, "r2", "h2").await.unwrap(), Taking::Taken);
+}
+
+#[tokio::test]
+async fn a_lock_that_an_overloaded_server_does_not_take_back_at_first_is_given_back_all_the_same() {
+    let (server, client) = Server::start(0);
+    let lock = LeaseLock::new(client, Arc::new(SystemClock));
+    let (namespaces, run, holder) = (["shop".to_owned()], RunId::from("r1"), holder("h1"));
+    lock.take(&namespaces, &run, &holder, "Secrets").await.unwrap();
+    *server.away.lock().unwrap() = 2;
+    *server.lose.lock().unwrap() = 1;
+    lock.release(&namespaces, &run, &holder).await.unwrap();
+    assert_eq!(lock.holding("shop").await.unwrap(), None);
 }
