@@ -1,4 +1,4 @@
-//! The programs of a Kubernetes, built once from the Go module proxy into a cache keyed by version. Starts none of them.
+//! The programs of a Kubernetes and those that astern calls, built once from the Go module proxy into a cache keyed by version. Starts none of them.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,6 +13,8 @@ const KUBERNETES: &str = "v1.34.4";
 const ETCD: &str = "v3.6.16";
 const KWOK: &str = "v0.7.0";
 const COREDNS: &str = "v1.12.4";
+const HELM_3: &str = "v3.22.0";
+const HELM_4: &str = "v4.3.1";
 
 pub(crate) const ETCD_SERVER: Program = Program {
     name: "etcd",
@@ -34,6 +36,19 @@ pub(crate) const DNS: Program = Program {
     version: COREDNS,
     source: Source::Package("github.com/coredns/coredns"),
 };
+/// Both that people have installed: their flags differ, their records hardly.
+const HELMS: [Program; 2] = [
+    Program {
+        name: "helm",
+        version: HELM_3,
+        source: Source::Package("helm.sh/helm/v3/cmd/helm"),
+    },
+    Program {
+        name: "helm",
+        version: HELM_4,
+        source: Source::Package("helm.sh/helm/v4/cmd/helm"),
+    },
+];
 const KUBECTL: Program = kubernetes("kubectl");
 
 /// One program, and how it is made.
@@ -95,6 +110,13 @@ pub(crate) fn kubectl() -> Outcome<PathBuf> {
     }
     ensure(&[KUBECTL])?;
     Ok(KUBECTL.path())
+}
+
+/// The helm programs for tests, as a PATH-like list, the older first.
+pub(crate) fn helms() -> Outcome<OsString> {
+    ensure(&HELMS)?;
+    std::env::join_paths(HELMS.iter().map(Program::path))
+        .map_err(|error| Failure::new(format!("the helm programs cannot be listed: {error}")))
 }
 
 /// PATH for tests that call `kubectl` by name: with our own where the machine has none.

@@ -327,6 +327,7 @@ fn tests_on(kind: NodeKind, threads: &str, ready: &cluster::Ready) -> Outcome<Co
         .env("ASTERN_TEST_KUBECONFIG", &ready.kubeconfig)
         .env("ASTERN_TEST_NODE", kind.to_string())
         .env("PATH", programs::path_with_kubectl()?)
+        .env("ASTERN_TEST_HELMS", programs::helms()?)
         .args([
             "test",
             "--release",
