@@ -4,7 +4,7 @@ use astern_model::id::StepId;
 use astern_model::plan::Plan;
 use astern_model::policy::OnFailure;
 use astern_model::reversal::Reversal;
-use astern_model::step::{Spec, workload};
+use astern_model::step::{Spec, helm, workload};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
@@ -99,6 +99,8 @@ fn role(spec: &Spec) -> Role {
             workload::Spec::WriteTemplate { .. }
             | workload::Spec::SetPaused { .. }
             | workload::Spec::DeletePod { .. },
-        ) => Role::Restores,
+        )
+        | Spec::Helm(helm::Spec::Rollback { .. }) => Role::Restores,
+        Spec::Helm(helm::Spec::Repair { .. }) => Role::Prepares,
     }
 }

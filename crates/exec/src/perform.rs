@@ -7,6 +7,7 @@ use astern_model::plan::Plan;
 use astern_model::record::Event;
 use astern_model::step::workload::{self, Stamp};
 use astern_model::step::{After, Before, Spec};
+use astern_port::releases::Releases;
 use astern_port::workloads::{Settled, Workloads};
 use astern_port::{Failure, FailureClass};
 use std::sync::Arc;
@@ -16,12 +17,15 @@ use std::sync::Arc;
 pub struct Providers {
     /// The workload layer.
     pub workloads: Arc<dyn Workloads>,
+    /// The Helm layer.
+    pub releases: Arc<dyn Releases>,
 }
 
 /// Reads what is there before a step, and checks its pins.
 pub(crate) async fn prepare(providers: &Providers, spec: &Spec) -> Result<Before, Failure> {
     match spec {
         Spec::Workload(spec) => providers.workloads.prepare(spec).await.map(Before::Workload),
+        Spec::Helm(spec) => providers.releases.prepare(spec).await.map(Before::Helm),
     }
 }
 
@@ -38,6 +42,12 @@ pub(crate) async fn apply(
             .apply(spec, before, stamp)
             .await
             .map(After::Workload),
+        (Spec::Helm(spec), Before::Helm(before)) => providers
+            .releases
+            .apply(spec, before, stamp)
+            .await
+            .map(After::Helm),
+        _ => Err(another_layer(spec)),
     }
 }
 
@@ -45,6 +55,7 @@ pub(crate) async fn apply(
 pub(crate) async fn explain(providers: &Providers, spec: &Spec) -> Vec<String> {
     match spec {
         Spec::Workload(spec) => providers.workloads.explain(spec).await,
+        Spec::Helm(_) => Vec::new(),
     }
 }
 
@@ -60,6 +71,10 @@ pub(crate) async fn settle(
             providers.workloads.settle(spec, before, stamp).await,
             After::Workload,
         ),
+        (Spec::Helm(spec), Before::Helm(before)) => {
+            map(providers.releases.settle(spec, before, stamp).await, After::Helm)
+        }
+        _ => Settled::Unknown(another_layer(spec)),
     }
 }
 
@@ -82,6 +97,12 @@ pub(crate) async fn reverse(
             .reverse(spec, before, after, stamp)
             .await
             .map(After::Workload),
+        (Spec::Helm(spec), Before::Helm(before), After::Helm(after)) => providers
+            .releases
+            .reverse(spec, before, after, stamp)
+            .await
+            .map(After::Helm),
+        _ => Err(another_layer(spec)),
     }
 }
 
@@ -100,6 +121,14 @@ pub(crate) async fn settle_reverse(
                 .await,
             After::Workload,
         ),
+        (Spec::Helm(spec), Before::Helm(before), After::Helm(after)) => map(
+            providers
+                .releases
+                .settle_reverse(spec, before, after, stamp)
+                .await,
+            After::Helm,
+        ),
+        _ => Settled::Unknown(another_layer(spec)),
     }
 }
 
@@ -116,7 +145,19 @@ pub(crate) async fn fence(
         (Spec::Workload(spec), Before::Workload(before)) => {
             providers.workloads.fence(spec, before, run, from, to).await
         }
+        // A helm that outlived its caller knows no epoch: it is waited for by its record.
+        (Spec::Helm(_), Before::Helm(_)) => Ok(()),
+        _ => Err(another_layer(spec)),
     }
+}
+
+/// A journal whose records belong to another layer's step is not one that astern wrote.
+fn another_layer(spec: &Spec) -> Failure {
+    Failure::new(
+        FailureClass::Permanent,
+        spec.phrase(),
+        "the journal's record of this step belongs to another layer",
+    )
 }
 
 fn map<A, B>(settled: Settled<A>, wrap: impl FnOnce(A) -> B) -> Settled<B> {
@@ -235,6 +276,8 @@ pub(crate) fn receipt(book: &Book, step: &StepId, before: Before) -> Option<Rece
 fn same_object(one: &Spec, other: &Spec) -> bool {
     match (one, other) {
         (Spec::Workload(one), Spec::Workload(other)) => one.target() == other.target(),
+        (Spec::Helm(one), Spec::Helm(other)) => one.release() == other.release(),
+        (Spec::Workload(_), Spec::Helm(_)) | (Spec::Helm(_), Spec::Workload(_)) => false,
     }
 }
 

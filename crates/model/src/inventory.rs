@@ -26,6 +26,9 @@ pub struct Inventory {
     pub quotas: Vec<Quota>,
     /// Nodes that are being drained (cordoned), where nodes may be read.
     pub cordoned_nodes: Vec<String>,
+    /// The Helm releases that its workloads belong to, once they were read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<crate::helm::Release>,
     /// Reads that failed, as sentences: what is therefore unknown.
     pub unread: Vec<String>,
 }

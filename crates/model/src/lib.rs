@@ -9,6 +9,7 @@ pub mod id;
 pub mod target;
 pub mod template;
 
+pub mod helm;
 pub mod image;
 pub mod inventory;
 pub mod platform;

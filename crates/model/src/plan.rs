@@ -38,6 +38,9 @@ pub struct Plan {
     pub choices: Vec<Choice>,
     /// For each target: what changes in its template.
     pub changes: Vec<TargetChanges>,
+    /// For each Helm release that is rolled back: what changes with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub releases: Vec<ReleaseChanges>,
     /// The steps, each after those it names.
     pub steps: Vec<Step>,
     /// What it does not change, a sentence each.
@@ -79,6 +82,30 @@ pub struct TargetChanges {
     pub to_version: String,
     /// Place by place.
     pub changes: Vec<Change>,
+}
+
+/// What changes in one Helm release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseChanges {
+    /// The release.
+    pub release: crate::helm::ReleaseName,
+    /// The newest revision and its chart: `7 (shop-1.2.4)`.
+    pub from: String,
+    /// The revision that comes back and its chart.
+    pub to: String,
+    /// Why it is that one, a sentence without a full stop.
+    pub because: String,
+    /// Each newer revision that was passed over, with the reason.
+    pub passed_over: Vec<(u64, String)>,
+    /// What changes in the manifest, object by object; the pod templates of the plan's workloads stand apart.
+    pub objects: Vec<(String, Vec<Change>)>,
+    /// What changes in the values.
+    pub values: Vec<Change>,
+    /// The hooks that the rollback runs, in order. They come from the revision that comes back.
+    pub hooks: Vec<crate::helm::Hook>,
+    /// What the rollback does not restore, a sentence each.
+    pub not_restored: Vec<String>,
 }
 
 /// What will count as recovered: said before the start, judged after it.
@@ -154,9 +181,8 @@ impl Plan {
     pub fn targets(&self) -> BTreeSet<&Target> {
         self.steps
             .iter()
-            .map(|step| match &step.spec {
-                crate::step::Spec::Workload(spec) => spec.target(),
-            })
+            .filter_map(|step| step.spec.workload())
+            .map(crate::step::workload::Spec::target)
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The closed set of effects. A layer has one file: its plain-data spec, what was there before, what is there after,
 //! and the verbs it needs. Adding a layer adds a variant here and one arm in `exec`.
 
+pub mod helm;
 pub mod workload;
 
 use crate::id::StepId;
@@ -32,13 +33,24 @@ pub struct Step {
 pub enum Spec {
     /// A workload's template, rollout or pods.
     Workload(workload::Spec),
+    /// A Helm release.
+    Helm(helm::Spec),
 }
 
 impl Spec {
+    /// What it does to a workload; none of another layer's step.
+    pub fn workload(&self) -> Option<&workload::Spec> {
+        match self {
+            Self::Workload(spec) => Some(spec),
+            Self::Helm(_) => None,
+        }
+    }
+
     /// What the step does, as an imperative phrase: `put deployment/api-gateway back to v1.2.3 (revision 2)`.
     pub fn phrase(&self) -> String {
         match self {
             Self::Workload(spec) => spec.phrase(),
+            Self::Helm(spec) => spec.phrase(),
         }
     }
 
@@ -46,6 +58,7 @@ impl Spec {
     pub fn only_reads(&self) -> bool {
         match self {
             Self::Workload(spec) => spec.only_reads(),
+            Self::Helm(_) => false,
         }
     }
 }
@@ -56,6 +69,8 @@ impl Spec {
 pub enum Before {
     /// Of a workload step.
     Workload(workload::Before),
+    /// Of a Helm step.
+    Helm(helm::Before),
 }
 
 /// What is there after a step's effect.
@@ -64,6 +79,8 @@ pub enum Before {
 pub enum After {
     /// Of a workload step.
     Workload(workload::After),
+    /// Of a Helm step.
+    Helm(helm::After),
 }
 
 /// How long a step will probably take, and on what that rests.

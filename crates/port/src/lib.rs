@@ -5,6 +5,7 @@ pub mod clock;
 pub mod cluster;
 pub mod journal;
 pub mod lock;
+pub mod releases;
 pub mod sense;
 pub mod vault;
 pub mod workloads;

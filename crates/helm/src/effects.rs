@@ -1,0 +1,603 @@
+//! Effects on releases: a rollback by the helm program, known by the mark that Helm copies into the revision it makes, and
+//! the repair of a pending record. Owns what is said about whether they happened.
+
+use crate::payload;
+use crate::program::{Ended, Program, Rollback};
+use crate::records::{self, EFFECT, Entry, Records};
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::helm::{Read, Release, ReleaseName, Status};
+use astern_model::step::helm::{After, Before, Pin, Spec};
+use astern_model::step::workload::Stamp;
+use astern_port::clock::Clock;
+use astern_port::releases::Releases;
+use astern_port::vault::Vault;
+use astern_port::workloads::Settled;
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Client, ResourceExt};
+use std::sync::Arc;
+
+/// Records whose content is read for one release: as many as Helm keeps by default, so that a longer history costs no more.
+const MOST_READ: usize = 10;
+/// How long after its start helm has created its record, or will not: it reads the history and creates one Secret first.
+const APPEARS_WITHIN: SignedDuration = SignedDuration::from_secs(10);
+/// How often the records are looked at while one is waited for.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(500);
+
+/// The Helm layer of one cluster.
+pub struct Helm {
+    records: Records,
+    program: Program,
+    vault: Arc<dyn Vault>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Helm {
+    /// Reads records through `client`, calls `program`, keeps copies in `vault`.
+    pub fn new(client: Client, program: Program, vault: Arc<dyn Vault>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            records: Records::new(client),
+            program,
+            vault,
+            clock,
+        }
+    }
+
+    /// Every release of a namespace with its revisions, by their labels alone.
+    ///
+    /// # Errors
+    /// Secrets cannot be listed.
+    pub async fn all(&self, namespace: &str) -> Result<Vec<Release>, Failure> {
+        self.records
+            .all(
+                namespace,
+                &format!("list the Helm releases of namespace {namespace}"),
+            )
+            .await
+    }
+
+    async fn read_one(&self, name: ReleaseName) -> Result<Option<Release>, Failure> {
+        let operation = format!("read the records of {name}");
+        let mut revisions: Vec<_> = self
+            .records
+            .list(&name, &operation)
+            .await?
+            .into_iter()
+            .map(|entry| entry.revision)
+            .collect();
+        let worth = |status: &Status| !matches!(status, Status::Other(_));
+        let contents = revisions
+            .iter()
+            .filter(|revision| worth(&revision.status))
+            .take(MOST_READ)
+            .map(|revision| {
+                let (name, operation, number) = (&name, &operation, revision.number);
+                async move {
+                    let read = self.records.content(name, number, operation).await;
+                    // One that was pruned meanwhile, or may not be read, is passed over by its reason.
+                    let read = read.unwrap_or_else(|failure| Read::Unreadable { why: failure.message });
+                    (number, read)
+                }
+            });
+        for (number, read) in futures::future::join_all(contents).await {
+            if let Some(revision) = revisions.iter_mut().find(|revision| revision.number == number) {
+                revision.record = read;
+            }
+        }
+        Ok((!revisions.is_empty()).then_some(Release { name, revisions }))
+    }
+
+    /// The pinned record as it is now.
+    async fn pinned(
+        &self,
+        release: &ReleaseName,
+        entries: &[Entry],
+        pin: &Pin,
+        operation: &str,
+    ) -> Result<Entry, Failure> {
+        let number = pin.number;
+        let entry = entries
+            .iter()
+            .find(|entry| entry.revision.number == number && entry.revision.uid == pin.uid)
+            .ok_or_else(|| {
+                conflict(
+                    operation,
+                    format!("the record of {release}'s revision {number} that the plan saw is gone"),
+                )
+            })?;
+        match self.records.content(release, number, operation).await? {
+            Read::Read(record) if record.content == pin.content => Ok(entry.clone()),
+            Read::Read(_) => Err(conflict(
+                operation,
+                format!(
+                    "the record of {release}'s revision {number} holds something else than when the plan was made"
+                ),
+            )),
+            Read::Unreadable { why } => Err(Failure::new(
+                FailureClass::Permanent,
+                operation,
+                format!("the record of {release}'s revision {number} cannot be used: {why}"),
+            )),
+            Read::NotAsked => unreachable!("BUG: its content was asked for"),
+        }
+    }
+
+    /// Rolls back from the newest revision `from` to `to`, or finds that this key has done so.
+    async fn roll_back(&self, go: &Going<'_>, from: u64, to: Entry, stamp: &Stamp) -> Result<After, Failure> {
+        let entries = self.records.list(go.release, go.operation).await?;
+        if let Some(found) = ours(&entries, from, stamp) {
+            return self.ended(go, found, None);
+        }
+        still_newest(&entries, from, go)?;
+        let flags = self.program.probe(go.operation).await?;
+        self.records
+            .mark(go.release, &to, Some(stamp.key.as_str()), go.operation)
+            .await?;
+        let rollback = Rollback {
+            release: go.release,
+            to: to.revision.number,
+            timeout: go.timeout,
+            description: format!("Rollback to {} by astern run {}", to.revision.number, stamp.run),
+        };
+        let ended = self.program.roll_back(&flags, &rollback, go.operation).await?;
+        let entries = self
+            .records
+            .list(go.release, go.operation)
+            .await
+            .map_err(|failure| Failure {
+                class: FailureClass::Unknown,
+                ..failure
+            })?;
+        let result = match ours(&entries, from, stamp) {
+            Some(found) => self.ended(go, found, Some(&ended)),
+            None => Err(without_record(go, &ended)),
+        };
+        if result.is_ok() {
+            self.unmark(go, &entries, to.revision.number, stamp).await;
+        }
+        result
+    }
+
+    /// Takes the mark off the revision that was gone back to, so that a later rollback of somebody else's does not bear
+    /// it. A mark that stays is a word too many and no more.
+    async fn unmark(&self, go: &Going<'_>, entries: &[Entry], to: u64, stamp: &Stamp) {
+        let marked = entries
+            .iter()
+            .find(|entry| entry.revision.number == to && entry.effect.as_deref() == Some(stamp.key.as_str()));
+        if let Some(marked) = marked {
+            drop(self.records.mark(go.release, marked, None, go.operation).await);
+        }
+    }
+
+    /// What the record that a rollback made says about it.
+    fn ended(&self, go: &Going<'_>, made: &Entry, ended: Option<&Ended>) -> Result<After, Failure> {
+        let (release, number) = (go.release, made.revision.number);
+        let said = ended.map(|ended| ended.said.clone()).unwrap_or_default();
+        match &made.revision.status {
+            Status::Deployed | Status::Superseded => Ok(After::RolledBack { revision: number }),
+            Status::Failed => Err(Failure::new(
+                FailureClass::Permanent,
+                go.operation,
+                format!("helm made revision {number} of {release} and marked it failed"),
+            )
+            .hint(format!(
+                "`helm history {} -n {}` tells why; what it had written by then stays",
+                release.name, release.namespace
+            ))
+            .evidence(said)),
+            Status::Pending(_) | Status::Other(_) => Err(Failure::new(
+                FailureClass::Unknown,
+                go.operation,
+                format!("revision {number} of {release} is {} still", made.revision.status),
+            )
+            .evidence(said)),
+        }
+    }
+
+    async fn settle_rollback(&self, go: &Going<'_>, from: u64, stamp: &Stamp) -> Settled<After> {
+        let since = self.clock.now();
+        loop {
+            let entries = match self.records.list(go.release, go.operation).await {
+                Ok(entries) => entries,
+                Err(failure) => return Settled::Unknown(failure),
+            };
+            match ours(&entries, from, stamp) {
+                Some(found) => match self.ended(go, found, None) {
+                    Ok(after) => return Settled::Applied(after),
+                    Err(failure) if failure.class == FailureClass::Permanent => {
+                        return Settled::Unknown(failure);
+                    }
+                    Err(_) if self.waited(since) < go.timeout => {}
+                    Err(failure) => return Settled::Unknown(failure),
+                },
+                // A helm that outlived its caller would have created its record by now.
+                None if self.waited(since) >= APPEARS_WITHIN => return Settled::NotApplied,
+                None => {}
+            }
+            self.clock.sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn waited(&self, since: Timestamp) -> SignedDuration {
+        self.clock.now().duration_since(since)
+    }
+
+    async fn repair(&self, repair: &Repair<'_>, stamp: &Stamp, operation: &str) -> Result<After, Failure> {
+        let number = repair.record.number;
+        let secret = self.records.get(repair.release, number, operation).await?;
+        let written = After::Written { revision: number };
+        if effect_of(&secret) == Some(stamp.key.as_str()) {
+            return Ok(written);
+        }
+        untouched(repair, &secret, operation)?;
+        let description = format!(
+            "left {} by a client that died; marked by astern run {}",
+            repair.status, stamp.run
+        );
+        let payload = payload::with_state(records::data(&secret), "failed", &description)
+            .map_err(|defect| Failure::new(FailureClass::Permanent, operation, defect.to_string()))?;
+        let secret = records::rewritten(secret, payload, "failed", Some(stamp.key.as_str()));
+        self.records.replace(repair.release, &secret, operation).await?;
+        Ok(written)
+    }
+
+    /// Puts the copy of a repaired record back: what it held, and the state that it had.
+    async fn put_back(
+        &self,
+        repair: &Repair<'_>,
+        before: &Before,
+        stamp: &Stamp,
+        operation: &str,
+    ) -> Result<After, Failure> {
+        let Before::Record { copy } = before else {
+            return Err(another_before(operation));
+        };
+        let number = repair.record.number;
+        let written = After::Written { revision: number };
+        let secret = self.records.get(repair.release, number, operation).await?;
+        if effect_of(&secret) == Some(stamp.key.as_str()) {
+            return Ok(written);
+        }
+        let payload = self.vault.get(copy).await?;
+        let secret = records::rewritten(secret, payload, repair.status, Some(stamp.key.as_str()));
+        self.records.replace(repair.release, &secret, operation).await?;
+        Ok(written)
+    }
+
+    async fn settle_repair(&self, repair: &Repair<'_>, stamp: &Stamp, operation: &str) -> Settled<After> {
+        match self
+            .records
+            .get(repair.release, repair.record.number, operation)
+            .await
+        {
+            Ok(secret) if effect_of(&secret) == Some(stamp.key.as_str()) => {
+                Settled::Applied(After::Written {
+                    revision: repair.record.number,
+                })
+            }
+            Ok(_) => Settled::NotApplied,
+            Err(failure) => Settled::Unknown(failure),
+        }
+    }
+}
+
+/// A rollback that is under way.
+struct Going<'a> {
+    release: &'a ReleaseName,
+    timeout: SignedDuration,
+    operation: &'a str,
+}
+
+/// The repair of one record, as its spec says it.
+struct Repair<'a> {
+    release: &'a ReleaseName,
+    record: &'a Pin,
+    status: &'a str,
+}
+
+#[async_trait]
+impl Releases for Helm {
+    async fn read(&self, namespace: &str, names: &[String]) -> Result<Vec<Release>, Failure> {
+        let reads = names.iter().map(|name| {
+            self.read_one(ReleaseName {
+                namespace: namespace.to_owned(),
+                name: name.clone(),
+            })
+        });
+        let found = futures::future::try_join_all(reads).await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
+        let operation = spec.phrase();
+        match spec {
+            Spec::Rollback {
+                release,
+                from,
+                to,
+                timeout,
+            } => {
+                let entries = self.records.list(release, &operation).await?;
+                let go = Going {
+                    release,
+                    timeout: *timeout,
+                    operation: &operation,
+                };
+                still_newest(&entries, from.number, &go)?;
+                self.pinned(release, &entries, from, &operation).await?;
+                self.pinned(release, &entries, to, &operation).await?;
+                self.program.probe(&operation).await?;
+                Ok(Before::Release { newest: from.number })
+            }
+            Spec::Repair {
+                release,
+                record,
+                status,
+                changed_at,
+            } => {
+                let repair = Repair {
+                    release,
+                    record,
+                    status,
+                };
+                let entries = self.records.list(release, &operation).await?;
+                let entry = self.pinned(release, &entries, record, &operation).await?;
+                if entry.revision.changed_at != *changed_at {
+                    return Err(alive(&repair, &operation));
+                }
+                let secret = self.records.get(release, record.number, &operation).await?;
+                untouched(&repair, &secret, &operation)?;
+                let copy = self.vault.put("helm-record", records::data(&secret)).await?;
+                Ok(Before::Record { copy })
+            }
+        }
+    }
+
+    async fn apply(&self, spec: &Spec, _: &Before, stamp: &Stamp) -> Result<After, Failure> {
+        let operation = spec.phrase();
+        match spec {
+            Spec::Rollback {
+                release,
+                from,
+                to,
+                timeout,
+            } => {
+                let entries = self.records.list(release, &operation).await?;
+                let go = Going {
+                    release,
+                    timeout: *timeout,
+                    operation: &operation,
+                };
+                if let Some(found) = ours(&entries, from.number, stamp) {
+                    return self.ended(&go, found, None);
+                }
+                let to = self.pinned(release, &entries, to, &operation).await?;
+                self.roll_back(&go, from.number, to, stamp).await
+            }
+            Spec::Repair {
+                release,
+                record,
+                status,
+                ..
+            } => {
+                let repair = Repair {
+                    release,
+                    record,
+                    status,
+                };
+                self.repair(&repair, stamp, &operation).await
+            }
+        }
+    }
+
+    async fn settle(&self, spec: &Spec, _: &Before, stamp: &Stamp) -> Settled<After> {
+        let operation = spec.phrase();
+        match spec {
+            Spec::Rollback {
+                release,
+                from,
+                timeout,
+                ..
+            } => {
+                let go = Going {
+                    release,
+                    timeout: *timeout,
+                    operation: &operation,
+                };
+                self.settle_rollback(&go, from.number, stamp).await
+            }
+            Spec::Repair {
+                release,
+                record,
+                status,
+                ..
+            } => {
+                let repair = Repair {
+                    release,
+                    record,
+                    status,
+                };
+                self.settle_repair(&repair, stamp, &operation).await
+            }
+        }
+    }
+
+    async fn reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Result<After, Failure> {
+        let operation = format!("take back: {}", spec.phrase());
+        match (spec, after) {
+            (
+                Spec::Rollback {
+                    release,
+                    from,
+                    timeout,
+                    ..
+                },
+                After::RolledBack { revision },
+            ) => {
+                let entries = self.records.list(release, &operation).await?;
+                let go = Going {
+                    release,
+                    timeout: *timeout,
+                    operation: &operation,
+                };
+                if let Some(found) = ours(&entries, *revision, stamp) {
+                    return self.ended(&go, found, None);
+                }
+                let back = self.pinned(release, &entries, from, &operation).await?;
+                self.roll_back(&go, *revision, back, stamp).await
+            }
+            (
+                Spec::Repair {
+                    release,
+                    record,
+                    status,
+                    ..
+                },
+                After::Written { .. },
+            ) => {
+                let repair = Repair {
+                    release,
+                    record,
+                    status,
+                };
+                self.put_back(&repair, before, stamp, &operation).await
+            }
+            _ => Err(another_before(&operation)),
+        }
+    }
+
+    async fn settle_reverse(&self, spec: &Spec, _: &Before, after: &After, stamp: &Stamp) -> Settled<After> {
+        let operation = format!("take back: {}", spec.phrase());
+        match (spec, after) {
+            (Spec::Rollback { release, timeout, .. }, After::RolledBack { revision }) => {
+                let go = Going {
+                    release,
+                    timeout: *timeout,
+                    operation: &operation,
+                };
+                self.settle_rollback(&go, *revision, stamp).await
+            }
+            (
+                Spec::Repair {
+                    release,
+                    record,
+                    status,
+                    ..
+                },
+                After::Written { .. },
+            ) => {
+                let repair = Repair {
+                    release,
+                    record,
+                    status,
+                };
+                self.settle_repair(&repair, stamp, &operation).await
+            }
+            _ => Settled::Unknown(another_before(&operation)),
+        }
+    }
+}
+
+/// The revision that this key's rollback from `from` made. Helm numbers them one by one.
+fn ours<'a>(entries: &'a [Entry], from: u64, stamp: &Stamp) -> Option<&'a Entry> {
+    entries.iter().find(|entry| {
+        entry.revision.number == from + 1 && entry.effect.as_deref() == Some(stamp.key.as_str())
+    })
+}
+
+fn still_newest(entries: &[Entry], from: u64, go: &Going<'_>) -> Result<(), Failure> {
+    let release = go.release;
+    match entries.first() {
+        Some(newest) if newest.revision.number == from => match &newest.revision.status {
+            Status::Pending(status) => Err(conflict(
+                go.operation,
+                format!("revision {from} of {release} is {status}: helm is at work, or its client died"),
+            )),
+            _ => Ok(()),
+        },
+        Some(newest) => Err(conflict(
+            go.operation,
+            format!(
+                "the newest revision of {release} is {} ({}), not {from}: somebody else went on",
+                newest.revision.number, newest.revision.status
+            ),
+        )),
+        None => Err(conflict(
+            go.operation,
+            format!("{release} has no records any more"),
+        )),
+    }
+}
+
+/// Helm ended, and there is no record with our mark.
+fn without_record(go: &Going<'_>, ended: &Ended) -> Failure {
+    let text = ended.said.join("\n");
+    let any = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let class = if ended.success {
+        FailureClass::Unknown
+    } else if any(&["another operation", "already exists", "has been modified"]) {
+        FailureClass::Conflict
+    } else if any(&["forbidden", "Unauthorized"]) {
+        FailureClass::Refused
+    } else if any(&["connection refused", "timeout", "EOF", "connection reset"]) {
+        FailureClass::Transient { retry_after_ms: None }
+    } else {
+        FailureClass::Permanent
+    };
+    let message = match class {
+        FailureClass::Unknown => format!(
+            "helm says that it is done, and no record of {} tells so",
+            go.release
+        ),
+        _ => format!(
+            "helm ended before it had made a revision of {}: nothing was changed",
+            go.release
+        ),
+    };
+    Failure::new(class, go.operation, message).evidence(ended.said.clone())
+}
+
+/// A pending record is repaired only while it is the very one that the plan saw.
+fn untouched(repair: &Repair<'_>, secret: &Secret, operation: &str) -> Result<(), Failure> {
+    records::is_record(secret, operation)?;
+    let same = secret.uid().as_deref() == Some(repair.record.uid.as_str())
+        && secret.labels().get("status").map(String::as_str) == Some(repair.status);
+    if same {
+        Ok(())
+    } else {
+        Err(alive(repair, operation))
+    }
+}
+
+fn alive(repair: &Repair<'_>, operation: &str) -> Failure {
+    conflict(
+        operation,
+        format!(
+            "somebody has written revision {} of {} since the plan was made: its client lives, or another one mended it",
+            repair.record.number, repair.release
+        ),
+    )
+}
+
+fn conflict(operation: &str, message: String) -> Failure {
+    Failure::new(FailureClass::Conflict, operation, message)
+}
+
+fn another_before(operation: &str) -> Failure {
+    Failure::new(
+        FailureClass::Permanent,
+        operation,
+        "what the journal tells of it belongs to another kind of step",
+    )
+}
+
+fn effect_of(secret: &Secret) -> Option<&str> {
+    secret.labels().get(EFFECT).map(String::as_str)
+}

@@ -1,0 +1,131 @@
+//! Secret values out of what a record holds: those of its Secrets wherever they stand, and values whose names tell that
+//! they are secret. Two that differ stay different for this process, by a key that dies with it.
+
+use astern_model::helm::HIDDEN;
+use astern_model::id::hex;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::Value;
+use sha2::Sha256;
+
+/// Words in a value's name that make it one to hide.
+const TELLTALES: [&str; 9] = [
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "token",
+    "secret",
+    "apikey",
+    "privatekey",
+    "credential",
+];
+
+/// Hides values. One a process, so that the same value looks the same in all records that it reads.
+pub(crate) struct Masker([u8; 32]);
+
+impl Masker {
+    pub(crate) fn new() -> Self {
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).expect("the system gives no random bytes");
+        Self(key)
+    }
+
+    fn token(&self, value: &str) -> String {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("BUG: HMAC takes keys of every length");
+        mac.update(value.as_bytes());
+        format!("{HIDDEN}{})", hex(&mac.finalize().into_bytes()[..4]))
+    }
+
+    /// Hides what a Secret holds. Returns the values that were hidden, as they are in use, decoded.
+    pub(crate) fn secret(&self, object: &mut Value) -> Vec<String> {
+        let mut values = Vec::new();
+        for part in ["data", "stringData"] {
+            let Some(map) = object.get_mut(part).and_then(Value::as_object_mut) else {
+                continue;
+            };
+            for value in map.values_mut() {
+                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let decoded = STANDARD
+                    .decode(&text)
+                    .ok()
+                    .and_then(|bytes| String::from_utf8(bytes).ok());
+                *value = Value::from(self.token(decoded.as_deref().unwrap_or(&text)));
+                values.extend(decoded);
+                values.push(text);
+            }
+        }
+        values
+    }
+
+    /// Hides each text that holds one of `known`, and each value whose name tells that it is secret.
+    pub(crate) fn values(&self, name: &str, value: &mut Value, known: &[String]) {
+        match value {
+            Value::Object(map) => {
+                for (name, value) in map.iter_mut() {
+                    self.values(name, value, known);
+                }
+            }
+            Value::Array(list) => {
+                for value in list {
+                    self.values(name, value, known);
+                }
+            }
+            Value::String(text) => {
+                // A shorter one, such as `80`, is a word of every manifest.
+                let holds = |secret: &String| secret.len() >= 4 && text.contains(secret.as_str());
+                if is_telltale(name) || known.iter().any(holds) {
+                    *value = Value::from(self.token(text));
+                }
+            }
+            Value::Number(number) if is_telltale(name) => {
+                *value = Value::from(self.token(&number.to_string()))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
+fn is_telltale(name: &str) -> bool {
+    let plain: String = name
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    // The name of a Secret is no secret.
+    let names_one = ["name", "ref", "key"]
+        .iter()
+        .any(|end| plain.ends_with(end) && !plain.ends_with("apikey") && !plain.ends_with("privatekey"));
+    !names_one && TELLTALES.iter().any(|telltale| plain.contains(telltale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_secrets_value_is_hidden_wherever_it_stands_and_still_differs_from_another() {
+        let masker = Masker::new();
+        let mut one = json!({"data": {"dsn": STANDARD.encode("postgres://api:hunter2@db")}});
+        let mut other = json!({"stringData": {"dsn": "postgres://api:hunter3@db"}});
+        let mut known = masker.secret(&mut one);
+        known.extend(masker.secret(&mut other));
+        let mut values = json!({
+            "image": {"tag": "v1.2.3"},
+            "db": {"url": "postgres://api:hunter2@db", "existingSecretName": "shop-db"},
+            "adminPassword": "swordfish",
+            "list": [{"token": 12345}],
+        });
+        masker.values("", &mut values, &known);
+        let text = format!("{one} {other} {values}");
+        for secret in ["hunter2", "hunter3", "swordfish", "12345"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+        assert_ne!(one["data"]["dsn"], other["stringData"]["dsn"]);
+        assert_eq!(one["data"]["dsn"], values["db"]["url"]);
+        assert_eq!(values["image"]["tag"], "v1.2.3");
+        assert_eq!(values["db"]["existingSecretName"], "shop-db");
+    }
+}

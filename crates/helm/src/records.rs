@@ -1,0 +1,245 @@
+//! The records of releases: Secrets of type `helm.sh/release.v1`, listed by label with their metadata alone, and single
+//! payloads. Source: `pkg/storage/driver/secrets.go` of Helm 3 and 4.
+
+use crate::failure::{Intent, failure};
+use crate::manifest;
+use crate::mask::Masker;
+use crate::payload::{self, Defect};
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::helm::{Read, Release, ReleaseName, Revision, Status};
+use astern_model::id::Uid;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ObjectMeta, PartialObjectMeta};
+use kube::{Client, ResourceExt};
+use std::collections::BTreeMap;
+
+/// Helm's own type for its records.
+const TYPE: &str = "helm.sh/release.v1";
+/// The key under which a record holds its payload.
+const PAYLOAD: &str = "release";
+/// The label by which a rollback of ours is known: Helm copies a revision's labels into the one that goes back to it.
+pub(crate) const EFFECT: &str = "astern.dev/effect";
+/// Records in one page of a list.
+const PAGE: u32 = 500;
+
+/// The records of one cluster.
+pub(crate) struct Records {
+    client: Client,
+    masker: Masker,
+}
+
+/// One record by its labels.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) revision: Revision,
+    pub(crate) effect: Option<String>,
+    pub(crate) resource_version: String,
+}
+
+impl Records {
+    pub(crate) fn new(client: Client) -> Self {
+        Self {
+            client,
+            masker: Masker::new(),
+        }
+    }
+
+    /// All records of a release, newest first; their payloads stay on the server.
+    pub(crate) async fn list(&self, release: &ReleaseName, operation: &str) -> Result<Vec<Entry>, Failure> {
+        let selector = format!("owner=helm,name={}", release.name);
+        let found = self.metadata(&release.namespace, &selector, operation).await?;
+        let mut entries: Vec<Entry> = found.iter().filter_map(|(_, meta)| entry(meta)).collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.revision.number));
+        Ok(entries)
+    }
+
+    /// Every release of a namespace by its records' labels alone.
+    pub(crate) async fn all(&self, namespace: &str, operation: &str) -> Result<Vec<Release>, Failure> {
+        let found = self.metadata(namespace, "owner=helm", operation).await?;
+        let mut releases: BTreeMap<ReleaseName, Vec<Revision>> = BTreeMap::new();
+        for (name, meta) in &found {
+            let Some(entry) = entry(meta) else { continue };
+            let release = ReleaseName {
+                namespace: namespace.to_owned(),
+                name: name.clone(),
+            };
+            releases.entry(release).or_default().push(entry.revision);
+        }
+        let newest_first = |(name, mut revisions): (ReleaseName, Vec<Revision>)| {
+            revisions.sort_by_key(|revision| std::cmp::Reverse(revision.number));
+            Release { name, revisions }
+        };
+        Ok(releases.into_iter().map(newest_first).collect())
+    }
+
+    async fn metadata(
+        &self,
+        namespace: &str,
+        selector: &str,
+        operation: &str,
+    ) -> Result<Vec<(String, ObjectMeta)>, Failure> {
+        let api = self.api(namespace);
+        let mut found = Vec::new();
+        let mut params = ListParams::default().labels(selector).limit(PAGE);
+        loop {
+            let page = api
+                .list_metadata(&params)
+                .await
+                .map_err(|error| failure(operation, &error, Intent::Read))?;
+            let next = page.metadata.continue_.filter(|token| !token.is_empty());
+            found.extend(page.items.into_iter().map(|item: PartialObjectMeta<Secret>| {
+                let name = item.labels().get("name").cloned().unwrap_or_default();
+                (name, item.metadata)
+            }));
+            match next {
+                Some(token) => params.continue_token = Some(token),
+                None => return Ok(found),
+            }
+        }
+    }
+
+    /// The record of one revision, with its payload.
+    pub(crate) async fn get(
+        &self,
+        release: &ReleaseName,
+        number: u64,
+        operation: &str,
+    ) -> Result<Secret, Failure> {
+        let name = secret_name(release, number);
+        self.api(&release.namespace)
+            .get(&name)
+            .await
+            .map_err(|error| failure(operation, &error, Intent::Read))
+    }
+
+    /// What the record of one revision holds. One that is not what it says is told, and is no failure.
+    pub(crate) async fn content(
+        &self,
+        release: &ReleaseName,
+        number: u64,
+        operation: &str,
+    ) -> Result<Read, Failure> {
+        let secret = self.get(release, number, operation).await?;
+        Ok(match self.decode(release, number, &secret) {
+            Ok(record) => Read::Read(Box::new(record)),
+            Err(defect) => Read::Unreadable {
+                why: defect.to_string(),
+            },
+        })
+    }
+
+    fn decode(
+        &self,
+        release: &ReleaseName,
+        number: u64,
+        secret: &Secret,
+    ) -> Result<astern_model::helm::Record, Defect> {
+        let payload = payload::decode(data(secret), &release.name, number)?;
+        manifest::record(payload, &release.namespace, &self.masker)
+    }
+
+    /// Labels the record of a revision with an effect's key, under the resourceVersion that was read.
+    pub(crate) async fn mark(
+        &self,
+        release: &ReleaseName,
+        entry: &Entry,
+        key: Option<&str>,
+        operation: &str,
+    ) -> Result<(), Failure> {
+        let patch = serde_json::json!({"metadata": {
+            "resourceVersion": entry.resource_version,
+            "labels": {EFFECT: key},
+        }});
+        self.api(&release.namespace)
+            .patch_metadata(
+                &secret_name(release, entry.revision.number),
+                &PatchParams::default(),
+                &Patch::Merge(&patch),
+            )
+            .await
+            .map(drop)
+            // A label alone changes nothing, and may be written again.
+            .map_err(|error| failure(operation, &error, Intent::Read))
+    }
+
+    /// Writes a whole record back under the resourceVersion that it carries.
+    pub(crate) async fn replace(
+        &self,
+        release: &ReleaseName,
+        secret: &Secret,
+        operation: &str,
+    ) -> Result<(), Failure> {
+        self.api(&release.namespace)
+            .replace(&secret.name_any(), &PostParams::default(), secret)
+            .await
+            .map(drop)
+            .map_err(|error| failure(operation, &error, Intent::Write))
+    }
+
+    fn api(&self, namespace: &str) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+}
+
+/// The payload of a record.
+pub(crate) fn data(secret: &Secret) -> &[u8] {
+    secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(PAYLOAD))
+        .map_or(&[], |bytes| &bytes.0)
+}
+
+/// The same record with another payload, state and mark.
+pub(crate) fn rewritten(mut secret: Secret, payload: Vec<u8>, status: &str, effect: Option<&str>) -> Secret {
+    let data = secret.data.get_or_insert_default();
+    data.insert(PAYLOAD.to_owned(), k8s_openapi::ByteString(payload));
+    let labels = secret.metadata.labels.get_or_insert_default();
+    labels.insert("status".to_owned(), status.to_owned());
+    match effect {
+        Some(key) => labels.insert(EFFECT.to_owned(), key.to_owned()),
+        None => labels.remove(EFFECT),
+    };
+    secret
+}
+
+/// What a record of no other use is called.
+fn secret_name(release: &ReleaseName, number: u64) -> String {
+    format!("sh.helm.release.v1.{}.v{number}", release.name)
+}
+
+fn entry(meta: &ObjectMeta) -> Option<Entry> {
+    let labels = meta.labels.as_ref()?;
+    let number = labels.get("version")?.parse().ok()?;
+    let created = meta.creation_timestamp.as_ref().map(|at| at.0);
+    // A state is written with the time of the writing; Helm drops the one of the creation then.
+    let modified = labels
+        .get("modifiedAt")
+        .and_then(|text| text.parse().ok())
+        .and_then(|seconds| Timestamp::from_second(seconds).ok());
+    Some(Entry {
+        revision: Revision {
+            number,
+            status: Status::from(labels.get("status").cloned().unwrap_or_default()),
+            uid: Uid(meta.uid.clone()?),
+            changed_at: modified.or(created)?,
+            record: Read::NotAsked,
+        },
+        effect: labels.get(EFFECT).cloned(),
+        resource_version: meta.resource_version.clone()?,
+    })
+}
+
+/// The record must be one of Helm's.
+pub(crate) fn is_record(secret: &Secret, operation: &str) -> Result<(), Failure> {
+    if secret.type_.as_deref() == Some(TYPE) {
+        return Ok(());
+    }
+    Err(Failure::new(
+        FailureClass::Permanent,
+        operation,
+        format!("secret/{} is no record of Helm's", secret.name_any()),
+    ))
+}

@@ -1,0 +1,215 @@
+//! Helm releases as their own records tell them: revisions with their states, and of those that were read what they
+//! hold. Values that are secret are hidden where the record is read; none stands here.
+
+use crate::id::Uid;
+use crate::target::Target;
+use crate::template::Template;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// What stands where a hidden value stood. What follows it differs where the values differ, and for this process only.
+pub const HIDDEN: &str = "(hidden ";
+
+/// A release by its name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseName {
+    /// The namespace of its records.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for ReleaseName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "helm/{}", self.name)
+    }
+}
+
+/// A release with all revisions that are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// Which.
+    pub name: ReleaseName,
+    /// The revisions, newest first.
+    pub revisions: Vec<Revision>,
+}
+
+impl Release {
+    /// The newest revision, whatever its state: Helm goes on from it.
+    pub fn newest(&self) -> Option<&Revision> {
+        self.revisions.first()
+    }
+
+    /// The revision whose manifest the cluster holds as far as Helm knows: the newest deployed one, or the newest.
+    pub fn live(&self) -> Option<&Revision> {
+        let deployed = |revision: &&Revision| revision.status == Status::Deployed;
+        self.revisions.iter().find(deployed).or_else(|| self.newest())
+    }
+
+    /// The revision with this number.
+    pub fn revision(&self, number: u64) -> Option<&Revision> {
+        self.revisions.iter().find(|revision| revision.number == number)
+    }
+}
+
+/// One revision of a release: the record that Helm keeps of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// Its number.
+    pub number: u64,
+    /// Its state.
+    pub status: Status,
+    /// The uid of its record.
+    pub uid: Uid,
+    /// When its record was last written.
+    pub changed_at: Timestamp,
+    /// What the record holds.
+    pub record: Read,
+}
+
+impl Revision {
+    /// The record, where it was read.
+    pub fn content(&self) -> Option<&Record> {
+        match &self.record {
+            Read::Read(record) => Some(record),
+            Read::Unreadable { .. } | Read::NotAsked => None,
+        }
+    }
+}
+
+/// What is known of a record beyond its labels.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Read {
+    /// All of it.
+    Read(Box<Record>),
+    /// It could not be read, or is not what it says.
+    Unreadable {
+        /// Why.
+        why: String,
+    },
+    /// Nobody has asked for it.
+    NotAsked,
+}
+
+/// What a record holds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The chart and its version: `shop-1.2.3`.
+    pub chart: String,
+    /// The version of what the chart installs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_version: Option<String>,
+    /// What Helm says of the revision: `Upgrade complete`.
+    pub description: String,
+    /// `sha256:…` over chart, manifest and hooks without the values of Secrets.
+    pub content: String,
+    /// The pod templates of its workloads as the manifest writes them, without defaults.
+    #[serde(with = "by_target")]
+    pub templates: BTreeMap<Target, Template>,
+    /// Every object of its manifest, by `kind/name`.
+    pub objects: BTreeMap<String, Value>,
+    /// The values that were given for the chart.
+    pub values: Value,
+    /// Its hooks.
+    pub hooks: Vec<Hook>,
+    /// Objects that Helm leaves when they go from the manifest (`helm.sh/resource-policy: keep`), by `kind/name`.
+    pub kept: Vec<String>,
+    /// Files with resource definitions, which Helm installs once and never changes.
+    pub crds: Vec<String>,
+}
+
+/// A hook: an object that Helm makes beside the manifest, at certain events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hook {
+    /// `job/migrate`.
+    pub object: String,
+    /// `pre-rollback`, `post-upgrade`, …
+    pub events: Vec<String>,
+    /// Helm runs the lower ones first.
+    pub weight: i64,
+    /// Whether it looks like one that changes a database.
+    pub migrates: bool,
+}
+
+impl Hook {
+    /// Whether a rollback runs it.
+    pub fn runs_at_rollback(&self) -> bool {
+        self.events.iter().any(|event| event.ends_with("-rollback"))
+    }
+}
+
+/// The state of a revision, in Helm's words.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Status {
+    /// The live one.
+    Deployed,
+    /// It was live before.
+    Superseded,
+    /// An operation failed on the way.
+    Failed,
+    /// `pending-install`, `pending-upgrade`, `pending-rollback`: an operation is under way, or its client died.
+    Pending(String),
+    /// Any other: `uninstalling`, `uninstalled`, `unknown`.
+    Other(String),
+}
+
+impl From<String> for Status {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "deployed" => Self::Deployed,
+            "superseded" => Self::Superseded,
+            "failed" => Self::Failed,
+            pending if pending.starts_with("pending-") => Self::Pending(text),
+            _ => Self::Other(text),
+        }
+    }
+}
+
+impl From<Status> for String {
+    fn from(status: Status) -> Self {
+        status.to_string()
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deployed => "deployed",
+            Self::Superseded => "superseded",
+            Self::Failed => "failed",
+            Self::Pending(word) | Self::Other(word) => word,
+        })
+    }
+}
+
+mod by_target {
+    //! JSON objects have text keys, so the map travels as a list of pairs.
+
+    use super::{BTreeMap, Target, Template};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        map: &BTreeMap<Target, Template>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<BTreeMap<Target, Template>, D::Error> {
+        Ok(Vec::<(Target, Template)>::deserialize(from)?
+            .into_iter()
+            .collect())
+    }
+}

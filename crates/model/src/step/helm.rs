@@ -1,0 +1,125 @@
+//! Steps on Helm releases: roll back to a revision, and repair a record that a dead client left pending.
+
+use crate::content::ContentRef;
+use crate::helm::ReleaseName;
+use crate::id::Uid;
+use crate::step::workload::Verb;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What must still be true of a revision's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pin {
+    /// The revision.
+    pub number: u64,
+    /// The uid of its record: nobody has deleted it and made it anew.
+    pub uid: Uid,
+    /// What it holds: [`crate::helm::Record::content`].
+    pub content: String,
+}
+
+/// What a Helm step does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "do")]
+pub enum Spec {
+    /// Make a new revision with the chart, values and manifest of an earlier one: `helm rollback`.
+    Rollback {
+        /// The release.
+        release: ReleaseName,
+        /// The newest revision, from which Helm goes on.
+        from: Pin,
+        /// The revision whose content comes back.
+        to: Pin,
+        /// How long Helm may take for one operation, a hook for example.
+        timeout: SignedDuration,
+    },
+    /// Mark a pending record of which no client lives as failed, so that Helm goes on.
+    Repair {
+        /// The release.
+        release: ReleaseName,
+        /// The record.
+        record: Pin,
+        /// What it says: `pending-upgrade`.
+        status: String,
+        /// When it was last written: nobody has written it since.
+        changed_at: Timestamp,
+    },
+}
+
+impl Spec {
+    /// The release.
+    pub fn release(&self) -> &ReleaseName {
+        match self {
+            Self::Rollback { release, .. } | Self::Repair { release, .. } => release,
+        }
+    }
+
+    /// An imperative phrase.
+    pub fn phrase(&self) -> String {
+        match self {
+            Self::Rollback {
+                release, from, to, ..
+            } => format!(
+                "roll {release} back from revision {} to {} with helm",
+                from.number, to.number
+            ),
+            Self::Repair {
+                release,
+                record,
+                status,
+                ..
+            } => format!(
+                "mark revision {} of {release}, left {status} by a client that died, as failed",
+                record.number
+            ),
+        }
+    }
+
+    /// The API verbs that the step needs on the release's records.
+    pub fn verbs(&self) -> Vec<Verb> {
+        let secrets = |verb| Verb {
+            verb,
+            group: "",
+            resource: "secrets",
+        };
+        match self {
+            Self::Rollback { .. } => ["get", "list", "create", "update", "patch", "delete"]
+                .map(secrets)
+                .to_vec(),
+            Self::Repair { .. } => ["get", "list", "update"].map(secrets).to_vec(),
+        }
+    }
+}
+
+/// What was there before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "of")]
+pub enum Before {
+    /// Before a rollback.
+    Release {
+        /// The newest revision.
+        newest: u64,
+    },
+    /// Before a repair.
+    Record {
+        /// The whole record, in the vault.
+        copy: ContentRef,
+    },
+}
+
+/// What is there after.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "of")]
+pub enum After {
+    /// After a rollback.
+    RolledBack {
+        /// The revision that it made.
+        revision: u64,
+    },
+    /// After a repair, or after one was taken back.
+    Written {
+        /// The revision whose record was written.
+        revision: u64,
+    },
+}

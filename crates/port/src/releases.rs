@@ -1,0 +1,96 @@
+//! Helm releases: what their records tell, and effects on them.
+
+use crate::Failure;
+use crate::workloads::Settled;
+use astern_model::failure::FailureClass;
+use astern_model::helm::Release;
+use astern_model::step::helm::{After, Before, Spec};
+use astern_model::step::workload::Stamp;
+use async_trait::async_trait;
+
+/// The Helm layer.
+///
+/// # Flow
+/// `prepare` reads the release's records and checks the pins; `apply` reads again, leaves the stamp's key where Helm takes
+/// it over into the revision that it makes, and calls the helm program. What the program returns decides nothing: the
+/// records do, before and after a crash alike.
+///
+/// # Guarantees
+/// - Of two rollbacks from the same revision, one makes the next one: Helm creates its record, and a name is created once.
+/// - `apply` with a key that a record bears already starts nothing; it answers by that record.
+/// - The child knows no fence: it is left to end by itself when its caller dies, and is waited for by its record.
+#[async_trait]
+pub trait Releases: Send + Sync {
+    /// The releases of a namespace by these names, each with all revisions and the content of at most the newest few.
+    /// A release without records is left out.
+    async fn read(&self, namespace: &str, names: &[String]) -> Result<Vec<Release>, Failure>;
+
+    /// Reads what is there, keeps in the vault what the reversal needs, and checks the pins.
+    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure>;
+
+    /// Carries the step out.
+    async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
+
+    /// Finds out whether the effect with this key is there.
+    async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
+
+    /// Takes back what the step left behind (`after`).
+    async fn reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Result<After, Failure>;
+
+    /// Finds out whether the reversal with this key is there.
+    async fn settle_reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Settled<After>;
+}
+
+/// Where there is no Helm: in the sandbox and on copies. It has no releases, and refuses every effect.
+#[derive(Clone, Copy, Debug)]
+pub struct NoReleases;
+
+impl NoReleases {
+    fn refuse(spec: &Spec) -> Failure {
+        Failure::new(
+            FailureClass::Refused,
+            spec.phrase(),
+            "there is no helm program in a sandbox or on a copy of a namespace",
+        )
+        .hint("with --outside-helm the plan writes the workloads themselves, and that can be rehearsed")
+    }
+}
+
+#[async_trait]
+impl Releases for NoReleases {
+    async fn read(&self, _: &str, _: &[String]) -> Result<Vec<Release>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
+        Err(Self::refuse(spec))
+    }
+
+    async fn apply(&self, spec: &Spec, _: &Before, _: &Stamp) -> Result<After, Failure> {
+        Err(Self::refuse(spec))
+    }
+
+    async fn settle(&self, _: &Spec, _: &Before, _: &Stamp) -> Settled<After> {
+        Settled::NotApplied
+    }
+
+    async fn reverse(&self, spec: &Spec, _: &Before, _: &After, _: &Stamp) -> Result<After, Failure> {
+        Err(Self::refuse(spec))
+    }
+
+    async fn settle_reverse(&self, _: &Spec, _: &Before, _: &After, _: &Stamp) -> Settled<After> {
+        Settled::NotApplied
+    }
+}
