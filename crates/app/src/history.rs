@@ -124,7 +124,7 @@ fn rollouts(book: &Book) -> Vec<(Target, SignedDuration)> {
                 step,
                 after: After::Workload(workload::After::Serving { took, .. }),
             } => {
-                let Spec::Workload(spec) = &book.plan.step(step)?.spec;
+                let spec = book.plan.step(step)?.spec.workload()?;
                 Some((spec.target().clone(), *took))
             }
             _ => None,

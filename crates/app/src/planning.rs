@@ -16,12 +16,13 @@ use astern_model::policy::{Acceptor, OnFailure, Say};
 use astern_model::question::{Answers, Question};
 use astern_model::record::SavedEvidence;
 use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
+use astern_model::workload::OwnerKind;
 use astern_plan::{Request, Selector};
 use astern_port::Failure;
 use astern_port::sense::Saved;
 use astern_wire::envelope;
 use jiff::SignedDuration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How long logs may be read that are saved as evidence, beside the other checks.
 pub const SAVE_WITHIN: SignedDuration = SignedDuration::from_secs(3);
@@ -63,6 +64,12 @@ pub struct Asked {
     pub only: Vec<Name>,
     /// Where workloads go.
     pub to: Vec<(Name, Selector)>,
+    /// Which revision a Helm release goes back to, by its name.
+    pub releases: BTreeMap<String, u64>,
+    /// Whether workloads of Helm releases are written beside their releases.
+    pub outside_helm: bool,
+    /// Helm releases whose pending operation has no client any more, by somebody's word.
+    pub abandoned: BTreeSet<String>,
     /// Rows of the matrix that are overridden.
     pub overrides: BTreeSet<String>,
     /// Who approves.
@@ -147,6 +154,9 @@ pub async fn roll_back(
         });
     }
     right_cluster(platform, &inventory)?;
+    if !asked.outside_helm {
+        read_releases(world, &mut inventory).await;
+    }
     let request = request(asked, platform, &inventory)?;
     let make =
         |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
@@ -325,6 +335,27 @@ async fn examine(
     })
 }
 
+/// The Helm releases that the workloads say they belong to. Where there is none, nothing is asked.
+async fn read_releases(world: &World, inventory: &mut Inventory) {
+    let owners = inventory.workloads.values().flat_map(|workload| &workload.owners);
+    let names: BTreeSet<String> = owners
+        .filter(|owner| owner.kind == OwnerKind::Helm)
+        .map(|owner| owner.name.clone())
+        .collect();
+    if names.is_empty() {
+        return;
+    }
+    let names: Vec<String> = names.into_iter().collect();
+    match world.releases.read(&inventory.namespace, &names).await {
+        Ok(releases) => inventory.releases = releases,
+        Err(failure) => inventory.unread.push(format!(
+            "the Helm releases {} could not be read ({}): their workloads are written beside them",
+            names.join(", "),
+            failure.message
+        )),
+    }
+}
+
 /// Nothing is asked where nothing is open.
 async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {
     if open.is_empty() {
@@ -397,6 +428,9 @@ fn request(asked: &Asked, platform: &Platform, inventory: &Inventory) -> Result<
     Ok(Request {
         only: resolve(&asked.only, inventory)?,
         to,
+        releases: asked.releases.clone(),
+        outside_helm: asked.outside_helm,
+        abandoned: asked.abandoned.clone(),
         overrides: asked.overrides.clone(),
         acceptor: asked.acceptor,
         on_failure: asked.on_failure,

@@ -6,6 +6,7 @@ use astern_port::clock::Clock;
 use astern_port::cluster::Look;
 use astern_port::journal::Journal;
 use astern_port::lock::Lock;
+use astern_port::releases::Releases;
 use astern_port::sense::Sense;
 use astern_port::workloads::Workloads;
 use std::sync::Arc;
@@ -25,6 +26,8 @@ pub struct World {
     pub lock: Arc<dyn Lock>,
     /// Effects on workloads.
     pub workloads: Arc<dyn Workloads>,
+    /// Helm releases.
+    pub releases: Arc<dyn Releases>,
 }
 
 impl World {
@@ -36,6 +39,7 @@ impl World {
             lock: self.lock.clone(),
             providers: Providers {
                 workloads: self.workloads.clone(),
+                releases: self.releases.clone(),
             },
             judge,
             observer,

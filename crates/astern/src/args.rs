@@ -50,6 +50,15 @@ pub(crate) struct Global {
     /// Keep journal and saved content in this SQLite file instead of the cluster
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) store: Option<PathBuf>,
+    /// The helm program that rolls releases back, 3 or 4
+    #[arg(
+        long,
+        global = true,
+        env = "ASTERN_HELM",
+        value_name = "FILE",
+        default_value = "helm"
+    )]
+    pub(crate) helm: PathBuf,
     /// The format of what is printed: text, json, yaml, markdown
     #[arg(short, long, global = true, value_name = "FORMAT")]
     pub(crate) output: Option<String>,
@@ -146,9 +155,16 @@ pub(crate) struct Choose {
     /// Only these workloads: NAME or KIND/NAME; may be repeated
     #[arg(long, value_name = "WORKLOAD")]
     pub(crate) only: Vec<String>,
-    /// Where a workload goes: WORKLOAD=REVISION, WORKLOAD=image:TAG or WORKLOAD=sha256:…; may be repeated
+    /// Where a workload goes: WORKLOAD=REVISION, WORKLOAD=image:TAG or WORKLOAD=sha256:…; or a Helm release:
+    /// helm/NAME=REVISION; may be repeated
     #[arg(long, value_name = "WORKLOAD=REVISION")]
     pub(crate) to: Vec<String>,
+    /// Write workloads of Helm releases themselves, beside their releases
+    #[arg(long)]
+    pub(crate) outside_helm: bool,
+    /// The pending operation of this Helm release has no client any more; may be repeated
+    #[arg(long, value_name = "RELEASE")]
+    pub(crate) abandoned: Vec<String>,
     /// Go on although this row of the matrix says no; may be repeated
     #[arg(long, value_name = "ROW")]
     pub(crate) override_decision: Vec<String>,

@@ -241,6 +241,7 @@ fn flags(global: &Global) -> Vec<std::ffi::OsString> {
     add("--kubeconfig", global.kubeconfig.clone().map(Into::into));
     add("--namespace", global.namespace.clone().map(Into::into));
     add("--file", global.file.clone().map(Into::into));
+    add("--helm", Some(global.helm.clone().into()));
     add("--store", global.store.clone().map(Into::into));
     flags
 }

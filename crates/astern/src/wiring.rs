@@ -4,6 +4,7 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::platform;
 use astern_app::World;
+use astern_helm::{Helm, Program};
 use astern_kubernetes::connect::{ConnectOptions, Connection, connect};
 use astern_kubernetes::effects::KubernetesWorkloads;
 use astern_kubernetes::lock::LeaseLock;
@@ -73,6 +74,12 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         workloads: Arc::new(
             KubernetesWorkloads::new(client(), vault.clone(), clock.clone()).watching(lasting),
         ),
+        releases: Arc::new(Helm::new(
+            client(),
+            helm(global, &connection),
+            vault.clone(),
+            clock.clone(),
+        )),
         look: Arc::new(ClusterLook::new(connection.clone(), clock.clone())),
         clock,
         journal,
@@ -84,6 +91,17 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         connection,
         journal_in_file: global.store.is_some(),
     })
+}
+
+/// The helm program, told to go where astern goes.
+fn helm(global: &Global, connection: &Connection) -> Program {
+    let in_cluster = connection.context == "in-cluster";
+    Program {
+        path: global.helm.clone(),
+        kubeconfig: global.kubeconfig.clone(),
+        context: (!in_cluster).then(|| connection.context.clone()),
+        other_user: global.user.is_some(),
+    }
 }
 
 async fn connection(global: &Global) -> Result<Connection, CliError> {

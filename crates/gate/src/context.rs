@@ -7,6 +7,7 @@ use astern_model::id::StepId;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::question::Answers;
+use astern_model::step::helm::Carried;
 use astern_model::step::workload::Spec as WorkloadSpec;
 use astern_model::step::{Spec, Step};
 use astern_model::target::Target;
@@ -53,7 +54,7 @@ pub(crate) struct Context<'a> {
     pub(crate) order: Order<'a>,
     /// The template writes, in plan order.
     pub(crate) writes: Vec<Write<'a>>,
-    /// The steps of each workload, in plan order.
+    /// The steps of each workload's own, in plan order: those on its release stand apart.
     pub(crate) by_target: BTreeMap<&'a Target, Vec<&'a Step>>,
 }
 
@@ -68,7 +69,14 @@ impl<'a> Context<'a> {
     ) -> Self {
         let mut by_target: BTreeMap<&Target, Vec<&Step>> = BTreeMap::new();
         for step in &plan.steps {
-            by_target.entry(spec(step).target()).or_default().push(step);
+            match &step.spec {
+                Spec::Workload(spec) => by_target.entry(spec.target()).or_default().push(step),
+                Spec::Helm(spec) => {
+                    for carried in spec.workloads() {
+                        by_target.entry(&carried.target).or_default();
+                    }
+                }
+            }
         }
         Self {
             plan,
@@ -119,8 +127,18 @@ impl<'a> Context<'a> {
         let workloads = &self.inventory.workloads;
         self.ahead()
             .filter(|step| !step.spec.only_reads())
-            .filter_map(|step| workloads.get_key_value(spec(step).target()))
+            .flat_map(targets)
+            .filter_map(|target| workloads.get_key_value(target))
             .collect()
+    }
+
+    /// The release step that writes a workload's template, and what it says of it.
+    pub(crate) fn carried(&self, target: &Target) -> Option<(&'a Step, &'a Carried)> {
+        self.plan.steps.iter().find_map(|step| {
+            let spec = step.spec.helm()?;
+            let carried = spec.workloads().iter().find(|one| &one.target == target)?;
+            Some((step, carried))
+        })
     }
 
     /// Why the plan believes in what it goes back to, for one workload.
@@ -145,10 +163,28 @@ pub(crate) struct Write<'a> {
 }
 
 impl<'a> Write<'a> {
-    fn of(step: &'a Step, inventory: &'a Inventory) -> Option<Self> {
-        let WorkloadSpec::WriteTemplate { target, to, kept, .. } = spec(step) else {
-            return None;
-        };
+    fn of(step: &'a Step, inventory: &'a Inventory) -> Vec<Self> {
+        match &step.spec {
+            Spec::Workload(WorkloadSpec::WriteTemplate { target, to, kept, .. }) => {
+                vec![Self::new(step, target, to, kept.is_some(), inventory)]
+            }
+            Spec::Workload(_) => Vec::new(),
+            Spec::Helm(spec) => {
+                let carried = spec.workloads().iter();
+                carried
+                    .map(|one| Self::new(step, &one.target, &one.to, false, inventory))
+                    .collect()
+            }
+        }
+    }
+
+    fn new(
+        step: &'a Step,
+        target: &'a Target,
+        to: &'a RevisionRef,
+        kept: bool,
+        inventory: &'a Inventory,
+    ) -> Self {
         let workload = inventory.workloads.get(target);
         let object = workload.and_then(|workload| {
             workload
@@ -159,14 +195,14 @@ impl<'a> Write<'a> {
         // The hash is computed here, since the inventory's own is somebody else's word; and once, since a template
         // is large.
         let revision = object.filter(|revision| revision.template.hash() == to.template);
-        Some(Self {
+        Self {
             step,
             target,
             to,
-            kept: kept.is_some(),
+            kept,
             object,
             revision,
-        })
+        }
     }
 
     /// The workload and the version that it goes back to: `deployment/api-gateway at v1.2.3`.
@@ -179,13 +215,26 @@ impl<'a> Write<'a> {
 pub(crate) fn writes<'a>(plan: &'a Plan, inventory: &'a Inventory) -> Vec<Write<'a>> {
     plan.steps
         .iter()
-        .filter_map(|step| Write::of(step, inventory))
+        .flat_map(|step| Write::of(step, inventory))
         .collect()
 }
 
-/// What a step does to a workload.
+/// What a step of a workload's own does to it; such a step is one of [`Context::by_target`].
 pub(crate) fn spec(step: &Step) -> &WorkloadSpec {
+    step.spec
+        .workload()
+        .unwrap_or_else(|| panic!("BUG: step {} is no workload's own", step.id))
+}
+
+/// The workload that a step is about, where it is about one.
+pub(crate) fn target(step: &Step) -> Option<&Target> {
+    step.spec.workload().map(WorkloadSpec::target)
+}
+
+/// The workloads that a step is about.
+fn targets(step: &Step) -> Vec<&Target> {
     match &step.spec {
-        Spec::Workload(spec) => spec,
+        Spec::Workload(spec) => vec![spec.target()],
+        Spec::Helm(spec) => spec.workloads().iter().map(|one| &one.target).collect(),
     }
 }

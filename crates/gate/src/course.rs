@@ -3,6 +3,7 @@
 use crate::context::{Context, Progress, spec};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::Step;
+use astern_model::step::helm::Carried;
 use astern_model::step::workload::Spec;
 use astern_model::workload::Strategy;
 use std::collections::BTreeSet;
@@ -20,7 +21,11 @@ pub(crate) struct Course<'a> {
 impl<'a> Course<'a> {
     /// The course of one workload's steps, in plan order; none when it has no steps.
     pub(crate) fn of(context: &Context<'a>, steps: &[&'a Step]) -> Option<Self> {
-        let mut course = Self::before(steps)?;
+        let first = spec(steps.first()?);
+        let mut course = match context.carried(first.target()) {
+            Some((step, carried)) => Self::carried(context, step, carried),
+            None => Self::before(steps)?,
+        };
         for step in steps {
             let progress = context.progress(&step.id);
             if matches!(progress, Progress::Pending | Progress::Dropped) {
@@ -34,6 +39,22 @@ impl<'a> Course<'a> {
             }
         }
         Some(course)
+    }
+
+    /// Of a workload whose template its release writes.
+    fn carried(context: &Context<'a>, step: &Step, carried: &'a Carried) -> Self {
+        let mut course = Self {
+            uid: &carried.pin.uid,
+            templates: BTreeSet::from([&carried.pin.template]),
+            strategy: Some(&carried.pin.strategy),
+            paused: BTreeSet::from([carried.pin.paused]),
+        };
+        match context.progress(&step.id) {
+            Progress::Pending | Progress::Dropped => {}
+            Progress::Intended => set(&mut course.templates, &carried.to.template, false),
+            Progress::Done => set(&mut course.templates, &carried.to.template, true),
+        }
+        course
     }
 
     /// Before any step: what the first pins say.

@@ -264,7 +264,9 @@ impl Fixture {
     }
 
     pub(crate) fn spec(&mut self, place: usize) -> &mut WorkloadSpec {
-        let Spec::Workload(spec) = &mut self.plan.steps[place].spec;
+        let Spec::Workload(spec) = &mut self.plan.steps[place].spec else {
+            panic!("step {place} is no workload's");
+        };
         spec
     }
 

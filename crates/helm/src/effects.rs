@@ -317,6 +317,7 @@ impl Releases for Helm {
                 from,
                 to,
                 timeout,
+                ..
             } => {
                 let entries = self.records.list(release, &operation).await?;
                 let go = Going {
@@ -362,6 +363,7 @@ impl Releases for Helm {
                 from,
                 to,
                 timeout,
+                ..
             } => {
                 let entries = self.records.list(release, &operation).await?;
                 let go = Going {

@@ -46,11 +46,27 @@ impl Spec {
         }
     }
 
+    /// What it does to a Helm release; none of another layer's step.
+    pub fn helm(&self) -> Option<&helm::Spec> {
+        match self {
+            Self::Helm(spec) => Some(spec),
+            Self::Workload(_) => None,
+        }
+    }
+
     /// What the step does, as an imperative phrase: `put deployment/api-gateway back to v1.2.3 (revision 2)`.
     pub fn phrase(&self) -> String {
         match self {
             Self::Workload(spec) => spec.phrase(),
             Self::Helm(spec) => spec.phrase(),
+        }
+    }
+
+    /// The API verbs that it needs.
+    pub fn verbs(&self) -> Vec<workload::Verb> {
+        match self {
+            Self::Workload(spec) => spec.verbs(),
+            Self::Helm(spec) => spec.verbs(),
         }
     }
 

@@ -31,6 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let inventory = inventory(now);
     let platform = platform();
     let request = Request {
+        releases: Default::default(),
+        outside_helm: false,
+        abandoned: Default::default(),
         only: Vec::new(),
         to: BTreeMap::new(),
         overrides: BTreeSet::new(),
@@ -88,6 +91,7 @@ fn inventory(now: Timestamp) -> Inventory {
         .map(|number| (target(number), workload(number, now)))
         .collect();
     Inventory {
+        releases: Vec::new(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("kube-system".to_owned())),
             context: "bench".to_owned(),

@@ -71,6 +71,13 @@ pub fn diff(from: &Template, to: &Template) -> Vec<Change> {
     if told.is_empty() { noise } else { told }
 }
 
+/// Every place where any other JSON differs, masked by the same names.
+pub(crate) fn differences(path: &str, from: &Value, to: &Value) -> Vec<Change> {
+    let mut found = Vec::new();
+    compare(path, path, Some(from), Some(to), &mut found);
+    found
+}
+
 fn compare(path: &str, field: &str, from: Option<&Value>, to: Option<&Value>, found: &mut Vec<Change>) {
     if from == to {
         return;

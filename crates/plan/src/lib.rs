@@ -15,6 +15,7 @@ mod judge;
 mod phrase;
 mod planner;
 mod refuse;
+mod releases;
 mod remarks;
 mod scope;
 mod selector;
@@ -32,6 +33,7 @@ pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promi
 pub use judge::{Baseline, verdict};
 pub use planner::{Request, plan};
 pub use refuse::{code, near};
+pub use releases::ABANDONED_AFTER;
 pub use scope::RELEASE_WINDOW;
 pub use selector::{Selector, SelectorError};
 pub use undo::{Taken, undo};

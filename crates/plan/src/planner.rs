@@ -8,6 +8,7 @@ use crate::diff::diff;
 use crate::forecast::History;
 use crate::images;
 use crate::refuse;
+use crate::releases;
 use crate::remarks;
 use crate::scope::{Scope, Sighting, scope};
 use crate::selector::Selector;
@@ -18,7 +19,7 @@ use astern_model::assessment::Assessment;
 use astern_model::choice::Choice;
 use astern_model::decision::{Decision, Refusal};
 use astern_model::inventory::Inventory;
-use astern_model::plan::{Criteria, Intent, Plan, TargetChanges};
+use astern_model::plan::{Criteria, Intent, Plan, ReleaseChanges, TargetChanges};
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure, Say};
 use astern_model::target::Target;
@@ -32,6 +33,12 @@ pub struct Request {
     pub only: Vec<Target>,
     /// `--to`: what to go back to, by workload.
     pub to: BTreeMap<Target, Selector>,
+    /// `--to helm/NAME=REVISION`: which revision a Helm release goes back to.
+    pub releases: BTreeMap<String, u64>,
+    /// `--outside-helm`: workloads of a Helm release are written themselves, beside its record.
+    pub outside_helm: bool,
+    /// `--abandoned`: Helm releases whose pending operation has no client any more, by somebody's word.
+    pub abandoned: BTreeSet<String>,
     /// Rows of the matrix that say "do not" and are overridden (`--override-decision`), by id.
     pub overrides: BTreeSet<String>,
     /// Who will approve.
@@ -53,6 +60,7 @@ pub fn plan(
     now: Timestamp,
 ) -> Result<Plan, Refusal> {
     let world = World::new(inventory, platform);
+    let request = &releases::named(request, &world)?;
     check_request(request, &world)?;
     let members = world.platform_targets();
     let looked_at: BTreeSet<&Target> = members
@@ -61,10 +69,12 @@ pub fn plan(
         .chain(&request.only)
         .chain(request.to.keys())
         .collect();
-    let choices = choose_all(request, &world, &looked_at);
+    let mut choices = choose_all(request, &world, &looked_at);
     let assessment = assess_against(&world, &looked_at, choices.values());
     let scope = find_scope(request, &world, &assessment, &choices, &members);
-    let picked = pick(request, &scope, &choices, &world)?;
+    let mut picked = pick(request, &scope, &choices, &world)?;
+    let through = releases::through(request, &world, &mut picked.moves, &mut choices, now)?;
+    picked.left.retain(|target, _| !picked.moves.contains_key(target));
     let chosen: Vec<Choice> = picked
         .moves
         .keys()
@@ -73,13 +83,14 @@ pub fn plan(
         .collect();
     let decision = decide(&assessment, &chosen, &platform.policy);
     check_decision(request, &decision, &chosen, platform)?;
-    let steps = steps::steps(&picked.moves, &world, history)?;
+    let steps = steps::steps(&picked.moves, &world, history, &through)?;
     let draft = Draft {
         now,
         intent: Intent::RollBack,
         assessment,
         decision,
         choices: chosen,
+        releases: releases::changes(&through),
         steps,
     };
     let warnings = warnings(request, &scope, &picked, &draft);
@@ -140,6 +151,7 @@ pub(crate) struct Draft {
     pub(crate) assessment: Assessment,
     pub(crate) decision: Decision,
     pub(crate) choices: Vec<Choice>,
+    pub(crate) releases: Vec<ReleaseChanges>,
     pub(crate) steps: Vec<astern_model::step::Step>,
 }
 
@@ -170,6 +182,7 @@ pub(crate) fn finish(
         decision: draft.decision,
         choices: draft.choices,
         changes: moves.values().map(changes).collect(),
+        releases: draft.releases,
         steps: draft.steps,
         unchanged: remarks::unchanged(moves, world, left),
         warnings,

@@ -1,11 +1,13 @@
 //! The refusals: each a planned answer with a code, what it rests on, and the ways out as something to type. Owns
 //! their words; when one is given is decided elsewhere. Nothing was changed when a plan is refused.
 
-use astern_model::choice::Choice;
+use astern_model::choice::{Choice, clock, human};
 use astern_model::decision::{Decision, Fired, Refusal};
+use astern_model::helm::{Release, Revision};
 use astern_model::id::RunId;
 use astern_model::policy::{Acceptor, Say};
 use astern_model::target::{Target, WorkloadKind};
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 /// The codes of the planner's refusals. Each has a page in `docs/errors/`.
@@ -30,6 +32,10 @@ pub mod code {
     pub const CONTRADICTION: &str = "AST0109";
     /// What a run put there is no longer what is there.
     pub const MOVED_SINCE: &str = "AST0110";
+    /// A Helm release cannot be rolled back as one.
+    pub const RELEASE: &str = "AST0111";
+    /// A client of a Helm release may be at work.
+    pub const RELEASE_AT_WORK: &str = "AST0112";
 }
 
 /// At most this many near names are told.
@@ -302,6 +308,129 @@ pub(crate) fn not_one_revision(selector: &str, choice: Choice) -> Refusal {
     ));
     refusal.choices = vec![choice];
     refusal
+}
+
+/// `--to helm/NAME=…` names a release that no workload of the namespace belongs to.
+pub(crate) fn unknown_release(name: &str, known: Vec<String>) -> Refusal {
+    let summary = format!("no workload of the namespace belongs to a Helm release {name} with records");
+    let mut refusal = refusal(code::RELEASE, summary);
+    refusal
+        .details
+        .extend((!known.is_empty()).then(|| format!("there is {}", known.join(", "))));
+    refusal
+        .ways_out
+        .push("helm list -A --all shows every release".to_owned());
+    refusal
+}
+
+/// A release has no such revision.
+pub(crate) fn unknown_release_revision(release: &Release, number: u64) -> Refusal {
+    let summary = format!("{} has no revision {number}", release.name);
+    let mut refusal = refusal(code::RELEASE, summary);
+    refusal.details = revisions(release);
+    refusal.ways_out.extend(
+        release
+            .revisions
+            .get(1)
+            .map(|revision| format!("astern plan --to {}={}", release.name, revision.number)),
+    );
+    refusal
+}
+
+/// No revision of the release has the templates that were chosen for its workloads.
+pub(crate) fn no_release_revision(
+    release: &Release,
+    chosen: Vec<String>,
+    passed_over: &[(u64, String)],
+) -> Refusal {
+    let summary = format!(
+        "no earlier revision of {} has what was chosen for its workloads",
+        release.name
+    );
+    let mut refusal = refusal(code::RELEASE, summary);
+    refusal.details = chosen;
+    refusal.details.extend(
+        passed_over
+            .iter()
+            .map(|(number, why)| format!("revision {number}: {why}")),
+    );
+    refusal
+        .ways_out
+        .push(format!("astern plan --to {}=REVISION names one", release.name));
+    refusal.ways_out.push(outside(release));
+    refusal
+}
+
+/// The record of a revision that is needed is not what it says, or may not be read.
+pub(crate) fn unreadable_record(release: &Release, revision: &Revision, why: &str) -> Refusal {
+    let summary = format!(
+        "the record of {}'s revision {} cannot be read",
+        release.name, revision.number
+    );
+    let mut refusal = refusal(code::RELEASE, summary);
+    refusal.details.push(why.to_owned());
+    refusal.ways_out.push(format!(
+        "astern plan --to {}=REVISION names another one",
+        release.name
+    ));
+    refusal.ways_out.push(outside(release));
+    refusal
+}
+
+/// The cluster remembers no revision of a workload with the template that a release's revision writes.
+pub(crate) fn not_remembered(release: &Release, revision: &Revision, target: &Target) -> Refusal {
+    let summary = format!(
+        "revision {} of {} writes a template for {target} that is none of the remembered ones",
+        revision.number, release.name
+    );
+    let mut refusal = refusal(code::RELEASE, summary);
+    refusal.details.push(
+        "so nothing tells which pods will serve afterwards, and the wait for them could not be checked"
+            .to_owned(),
+    );
+    refusal.ways_out.push(format!(
+        "helm rollback {} {} -n {} --wait, by hand",
+        release.name.name, revision.number, release.name.namespace
+    ));
+    refusal.ways_out.push(outside(release));
+    refusal
+}
+
+/// The newest record says that an operation is under way, and has not been still for long.
+pub(crate) fn release_at_work(release: &Release, newest: &Revision, status: &str, now: Timestamp) -> Refusal {
+    let since = now.duration_since(newest.changed_at);
+    let summary = format!(
+        "revision {} of {} is {status}: a helm client may be at work on it",
+        newest.number, release.name
+    );
+    let mut refusal = refusal(code::RELEASE_AT_WORK, summary);
+    refusal.details.push(format!(
+        "its record was written {} ago ({}); one that nobody has written for {} counts as left by a client that died",
+        human(since),
+        clock(newest.changed_at),
+        human(crate::releases::ABANDONED_AFTER)
+    ));
+    refusal.ways_out.push(format!(
+        "wait until it ends: `helm history {} -n {}`",
+        release.name.name, release.name.namespace
+    ));
+    refusal.ways_out.push(format!(
+        "if you know that its client is dead: astern plan --abandoned {}",
+        release.name.name
+    ));
+    refusal
+}
+
+fn outside(release: &Release) -> String {
+    format!(
+        "astern plan --outside-helm writes the workloads themselves; the next upgrade of {} writes over them",
+        release.name
+    )
+}
+
+fn revisions(release: &Release) -> Vec<String> {
+    let line = |revision: &Revision| format!("revision {}: {}", revision.number, revision.status);
+    release.revisions.iter().map(line).collect()
 }
 
 /// The workloads wait for each other.

@@ -3,13 +3,16 @@
 
 use crate::forecast::{self, History};
 use crate::refuse;
+use crate::releases::{self, Through};
 use crate::world::{View, World, ordinal};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::decision::Refusal;
 use astern_model::evidence::Trouble;
+use astern_model::helm::Status;
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::reversal::Reversal;
+use astern_model::step::helm::{Carried, Spec as HelmSpec};
 use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
 use astern_model::step::{Forecast, Spec, Step};
 use astern_model::target::{Target, WorkloadKind};
@@ -17,6 +20,11 @@ use astern_model::template::Template;
 use astern_model::workload::{Pod, Strategy};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// How long helm may take for one operation, such as a hook: its own default.
+const HELM_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
+/// A rollback has hooks before and after it, and each may take the whole timeout.
+const HELM_DEADLINE: SignedDuration = SignedDuration::from_mins(11);
 
 /// One workload and the revision that is to be written.
 pub(crate) struct Move<'a> {
@@ -45,21 +53,111 @@ pub(crate) type Moves<'a> = BTreeMap<&'a Target, Move<'a>>;
 ///
 /// # Errors
 /// A circle in `dependsOn`, and a partition that keeps pods from taking the template.
-pub(crate) fn steps(moves: &Moves<'_>, world: &World<'_>, history: &History) -> Result<Vec<Step>, Refusal> {
+pub(crate) fn steps(
+    moves: &Moves<'_>,
+    world: &World<'_>,
+    history: &History,
+    through: &[Through<'_>],
+) -> Result<Vec<Step>, Refusal> {
     for step in moves.values() {
         check_partition(step)?;
     }
-    let needs = dependencies(moves, world);
+    let mut needs = dependencies(moves, world);
+    for one in through {
+        together(one, &mut needs);
+    }
     let order = topological(&needs).map_err(|circle| refuse::cycle(&circle))?;
-    let steps = order.into_iter().filter_map(|target| {
-        let after: Vec<StepId> = needs
-            .get(target)?
-            .iter()
-            .map(|needed| id("rollout", needed))
-            .collect();
-        moves.get(target).map(|one| of_target(one, after, history))
+    let mut steps = Vec::new();
+    let mut begun: BTreeSet<&str> = BTreeSet::new();
+    for target in order {
+        let (Some(needed), Some(one)) = (needs.get(target), moves.get(target)) else {
+            continue;
+        };
+        let after: Vec<StepId> = needed.iter().map(|needed| id("rollout", needed)).collect();
+        match through.iter().find(|through| through.targets.contains(target)) {
+            Some(through) => {
+                if begun.insert(&through.release.name.name) {
+                    steps.extend(of_release(through, moves, after));
+                }
+                steps.extend(following(one, release_id("release", through), history));
+            }
+            None => steps.extend(of_target(one, after, history)),
+        }
+    }
+    Ok(steps)
+}
+
+/// The workloads of a release are written at one moment: what one of them must wait for, all do.
+fn together<'a>(through: &Through<'a>, needs: &mut Needs<'a>) {
+    let of_group = needs
+        .iter()
+        .filter(|(target, _)| through.targets.contains(*target));
+    let outside: BTreeSet<&Target> = of_group
+        .flat_map(|(_, needed)| needed.iter().copied())
+        .filter(|needed| !through.targets.contains(needed))
+        .collect();
+    for target in &through.targets {
+        if let Some(needed) = needs.get_mut(target) {
+            *needed = outside.clone();
+        }
+    }
+}
+
+fn release_id(what: &str, through: &Through<'_>) -> StepId {
+    StepId(format!("{what}:{}", through.release.name))
+}
+
+/// The repair of a record that stands in the way, and the rollback.
+fn of_release(through: &Through<'_>, moves: &Moves<'_>, mut after: Vec<StepId>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let name = &through.release.name;
+    let (Some(from), Some(to)) = (releases::pin(through.from), releases::pin(through.to)) else {
+        return steps;
+    };
+    if let Status::Pending(status) = &through.from.status {
+        let repair = Step {
+            id: release_id("repair", through),
+            after,
+            spec: Spec::Helm(HelmSpec::Repair {
+                release: name.clone(),
+                record: from.clone(),
+                status: status.clone(),
+                changed_at: through.from.changed_at,
+            }),
+            reversal: Reversal::Compensate {
+                trace: format!("the record of revision {} says {status} again", from.number),
+            },
+            deadline: forecast::WRITE_DEADLINE,
+            forecast: forecast::request(),
+        };
+        after = vec![repair.id.clone()];
+        steps.push(repair);
+    }
+    let carried = through.targets.iter().filter_map(|target| moves.get(*target));
+    let carried = carried.map(|one| Carried {
+        target: one.target().clone(),
+        pin: pin(one.view, &one.view.live),
+        to: one.to.clone(),
     });
-    Ok(steps.flatten().collect())
+    let trace = format!(
+        "{name} goes forward again to the content of revision {} as one more revision, and the hooks of a rollback run again",
+        from.number
+    );
+    steps.push(Step {
+        id: release_id("release", through),
+        after,
+        spec: Spec::Helm(HelmSpec::Rollback {
+            release: name.clone(),
+            from,
+            to,
+            timeout: HELM_TIMEOUT,
+            workloads: carried.collect(),
+        }),
+        reversal: Reversal::Compensate { trace },
+        deadline: HELM_DEADLINE,
+        forecast: forecast::request(),
+    });
+    steps
 }
 
 /// The longest path through the steps' forecasts.
@@ -178,8 +276,16 @@ fn id(what: &str, target: &Target) -> StepId {
 }
 
 fn of_target(one: &Move<'_>, after: Vec<StepId>, history: &History) -> Vec<Step> {
-    let mut steps = vec![write(one, after)];
-    let mut last = steps[0].id.clone();
+    let write = write(one, after);
+    let last = write.id.clone();
+    std::iter::once(write)
+        .chain(following(one, last, history))
+        .collect()
+}
+
+/// What follows the write of a template: what lets it reach the pods, and the wait.
+fn following(one: &Move<'_>, mut last: StepId, history: &History) -> Vec<Step> {
+    let mut steps = Vec::new();
     let resume = one.view.workload.paused.then(|| resume(one, last.clone()));
     for step in resume.into_iter().chain(deletions(one)) {
         let step = Step {

@@ -99,7 +99,7 @@ pub fn undo(
         .chain(moves.keys().copied())
         .collect();
     let assessment = assess_against(&world, &looked_at, &[]);
-    let steps = steps::steps(&moves, &world, history)?;
+    let steps = steps::steps(&moves, &world, history, &[])?;
     warnings.sort();
     warnings.extend(remarks::of_targets(&moves, &assessment, &[]));
     let decision = Decision {
@@ -113,6 +113,7 @@ pub fn undo(
         assessment,
         decision,
         choices: Vec::new(),
+        releases: Vec::new(),
         steps,
     };
     Ok(finish(

@@ -41,6 +41,7 @@ impl Look for Answered {
     async fn inventory(&self, namespace: &str) -> Result<Inventory, Failure> {
         let inventory = self.look.inventory(namespace).await?;
         Ok(Inventory {
+            releases: Vec::new(),
             cluster: self.cluster.clone(),
             ..inventory
         })

@@ -371,7 +371,7 @@ impl Scene {
                 Spec::Workload(workload::Spec::AwaitRollout { target, template, .. }) => {
                     *target == pace.target && *template == revision.hash
                 }
-                Spec::Workload(_) => false,
+                Spec::Workload(_) | Spec::Helm(_) => false,
             });
             plan.targets().contains(&pace.target) && (awaited || revision.pods > 0)
         };

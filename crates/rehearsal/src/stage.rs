@@ -9,6 +9,7 @@ use astern_kubernetes::lock::LeaseLock;
 use astern_kubernetes::look::ClusterLook;
 use astern_port::clock::Clock;
 use astern_port::journal::Journal;
+use astern_port::releases::NoReleases;
 use astern_port::vault::Vault;
 use astern_sandbox::{Cluster, Service};
 use astern_sense::ClusterSense;
@@ -82,6 +83,7 @@ pub fn world(
     World {
         sense: Arc::new(ClusterSense::new(client.clone(), vault.clone(), clock.clone())),
         lock: Arc::new(LeaseLock::new(client.clone(), clock.clone())),
+        releases: Arc::new(NoReleases),
         workloads: Arc::new(KubernetesWorkloads::new(client, vault, clock.clone())),
         look: Arc::new(ClusterLook::new(connection, clock.clone())),
         clock,

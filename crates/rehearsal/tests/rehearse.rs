@@ -160,6 +160,9 @@ async fn piece_of(
     let mut platform = Platform::of_namespace(namespace);
     platform.soak = SignedDuration::from_secs(10);
     let asked = Asked {
+        releases: Default::default(),
+        outside_helm: false,
+        abandoned: Default::default(),
         only: Vec::new(),
         to,
         overrides: BTreeSet::new(),

@@ -75,6 +75,9 @@ async fn taken_back(stage: &Stage) -> Rest {
     let world = stage.world();
     let platform = Platform::of_namespace("shop");
     let asked = Asked {
+        releases: Default::default(),
+        outside_helm: false,
+        abandoned: Default::default(),
         only: Vec::new(),
         to: Vec::new(),
         overrides: Default::default(),

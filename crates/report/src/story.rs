@@ -165,8 +165,9 @@ pub struct StepLine {
     pub wave: u32,
     /// What it does, as an imperative phrase.
     pub what: String,
-    /// On which workload.
-    pub target: Target,
+    /// On which workload; none of a step on a Helm release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// Whether it only looks and waits.
     pub only_reads: bool,
     /// How it came out.

@@ -236,6 +236,9 @@ async fn run_again(theatre: &Arc<Theatre>, platform: &Platform, plan: Plan, seal
 
 async fn plan(process: &Process, platform: &Platform, evidence: Evidence) -> Result<Prepared, NoPlan> {
     let asked = Asked {
+        releases: Default::default(),
+        outside_helm: false,
+        abandoned: Default::default(),
         only: Vec::new(),
         to: Vec::new(),
         overrides: Default::default(),

@@ -16,6 +16,7 @@ use astern_model::verdict::{CheckResult, Verdict};
 use astern_port::lock::Holding;
 use astern_report::{Line, LineKind};
 use jiff::SignedDuration;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
@@ -222,14 +223,24 @@ pub(crate) fn print_verdict(verdict: &Verdict, format: &Format, console: &Consol
 /// What `--only`, `--to` and the other flags of choosing say.
 pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliError> {
     let mut to = Vec::new();
+    let mut releases = BTreeMap::new();
     for typed in &choose.to {
         let usage = |why: &str| {
             CliError::new(Exit::Usage, format!("--to {typed}: {why}"))
-                .hint("--to api-gateway=2, --to api-gateway=image:v1.2.3, --to statefulset/db=sha256:…")
+                .hint(
+                    "--to api-gateway=2, --to api-gateway=image:v1.2.3, --to statefulset/db=sha256:…, --to helm/shop=3",
+                )
         };
         let (name, selector) = typed
             .split_once('=')
             .ok_or_else(|| usage("there is no `=` in it"))?;
+        if let Some(release) = name.strip_prefix("helm/") {
+            let number = selector
+                .parse()
+                .map_err(|_| usage("a Helm revision is a number"))?;
+            releases.insert(release.to_owned(), number);
+            continue;
+        }
         let selector = astern_plan::Selector::parse(selector).map_err(|error| usage(&error.to_string()))?;
         to.push((
             Name::parse(name).ok_or_else(|| usage("the kind is not known"))?,
@@ -239,6 +250,9 @@ pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliErr
     Ok(Asked {
         only: names(&choose.only)?,
         to,
+        releases,
+        outside_helm: choose.outside_helm,
+        abandoned: choose.abandoned.iter().cloned().collect(),
         overrides: choose.override_decision.iter().cloned().collect(),
         acceptor,
         on_failure: choose.on_failure.map(|on_failure| match on_failure {

@@ -11,6 +11,7 @@ mod choosing;
 mod durability;
 mod effects;
 mod gate;
+mod helm;
 mod input;
 mod kills;
 mod obstacles;

@@ -88,6 +88,7 @@ fn case(
         .collect();
     let evidence = workloads.iter().flat_map(evidence).collect();
     let inventory = Inventory {
+        releases: Vec::new(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem("cluster-uid".into()),
             context: "test".to_owned(),
@@ -107,6 +108,9 @@ fn case(
         unread: Vec::new(),
     };
     let request = Request {
+        releases: BTreeMap::new(),
+        outside_helm: false,
+        abandoned: BTreeSet::new(),
         only: Vec::new(),
         to: BTreeMap::new(),
         overrides: BTreeSet::new(),

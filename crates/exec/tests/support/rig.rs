@@ -19,6 +19,7 @@ use astern_model::verdict::Verdict;
 use astern_port::clock::Clock;
 use astern_port::journal::{AppendError, Author, Entry, Journal};
 use astern_port::lock::{Holding, Lock, Taking};
+use astern_port::releases::NoReleases;
 use astern_port::sense::Saved;
 use astern_port::{Failure, FailureClass};
 use astern_wire::envelope;
@@ -67,6 +68,7 @@ impl Rig {
             lock: self.lock.clone(),
             providers: Providers {
                 workloads: Arc::new(self.twin.clone()),
+                releases: Arc::new(NoReleases),
             },
             judge: Arc::new(Contented),
             observer: Arc::new(Unseen),

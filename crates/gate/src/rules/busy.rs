@@ -4,6 +4,7 @@
 use super::{refuse, warn};
 use crate::context::Context;
 use astern_model::finding::Finding;
+use astern_model::step::helm;
 use astern_model::target::Target;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 
@@ -22,10 +23,19 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     findings
 }
 
+/// Whether the plan itself mends what a dead client has left of the release.
+fn repairs(context: &Context<'_>, release: &str) -> bool {
+    let mends = |step: &astern_model::step::Step| matches!(step.spec.helm(), Some(helm::Spec::Repair { release: named, .. }) if named.name == release);
+    context.plan.steps.iter().any(mends)
+}
+
 fn judge(context: &Context<'_>, target: &Target, owner: &Owner) -> Option<Finding> {
     let OwnerState::Busy { operation } = &owner.state else {
         return None;
     };
+    if owner.kind == OwnerKind::Helm && repairs(context, &owner.name) {
+        return None;
+    }
     let (name, namespace) = (&owner.name, &context.plan.namespace);
     let who = match owner.kind {
         OwnerKind::ArgoCd => format!("Argo CD application {name}"),

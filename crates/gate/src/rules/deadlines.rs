@@ -1,7 +1,7 @@
 //! AST0206: nothing in a plan waits without an end, and no end lies beyond an incident.
 
 use super::{NOT_OURS, refuse};
-use crate::context::{Context, spec};
+use crate::context::{Context, target};
 use astern_model::choice::human;
 use astern_model::finding::Finding;
 use astern_model::step::Step;
@@ -35,9 +35,10 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 }
 
 fn of_step(step: &Step) -> Option<Finding> {
-    let longest = match spec(step) {
-        Spec::WriteTemplate { .. } | Spec::SetPaused { .. } => LONGEST_WRITE,
-        Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => LONGEST_WAIT,
+    let longest = match step.spec.workload() {
+        Some(Spec::WriteTemplate { .. } | Spec::SetPaused { .. }) => LONGEST_WRITE,
+        // A release's hooks may take as long as they are given.
+        Some(Spec::AwaitRollout { .. } | Spec::DeletePod { .. }) | None => LONGEST_WAIT,
     };
     if step.deadline.is_positive() && step.deadline <= longest {
         return None;
@@ -48,7 +49,7 @@ fn of_step(step: &Step) -> Option<Finding> {
         human(step.deadline),
         human(longest)
     );
-    Some(refuse(CODE, Some(spec(step).target()), message, NOT_OURS))
+    Some(refuse(CODE, target(step), message, NOT_OURS))
 }
 
 #[cfg(test)]

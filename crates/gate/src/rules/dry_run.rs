@@ -2,12 +2,12 @@
 //! Security, and policies newer than the old version.
 
 use super::{refuse, warn};
-use crate::context::{Context, Write, spec};
+use crate::context::{Context, Write, spec, target};
 use astern_model::finding::Finding;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Question, RevisionKey};
-use astern_model::step::Step;
 use astern_model::step::workload::Spec;
+use astern_model::step::{Spec as StepSpec, Step};
 use astern_model::target::Target;
 
 pub(crate) const CODE: &str = "AST0217";
@@ -33,7 +33,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     for step in context.ahead() {
         if let Some(question) = other(context.plan, step) {
             let answer = context.answers.get(&question);
-            findings.extend(judge(spec(step).target(), &deed(step), answer));
+            findings.extend(target(step).and_then(|target| judge(target, &deed(step), answer)));
         }
     }
     findings
@@ -41,7 +41,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 
 /// The trial of a step that writes no template.
 fn other(plan: &Plan, step: &Step) -> Option<Question> {
-    match spec(step) {
+    match step.spec.workload()? {
         Spec::SetPaused { target, paused, .. } => Some(Question::PauseAccepted {
             target: target.clone(),
             paused: *paused,
@@ -60,9 +60,15 @@ fn other(plan: &Plan, step: &Step) -> Option<Question> {
 
 /// The template that the plan writes into a workload before it is paused or resumed.
 fn written(plan: &Plan, of: &Target) -> Option<RevisionKey> {
-    plan.steps.iter().find_map(|step| match spec(step) {
-        Spec::WriteTemplate { target, to, .. } if target == of => Some(RevisionKey::from(to)),
-        _ => None,
+    plan.steps.iter().find_map(|step| match &step.spec {
+        StepSpec::Workload(Spec::WriteTemplate { target, to, .. }) if target == of => {
+            Some(RevisionKey::from(to))
+        }
+        StepSpec::Workload(_) => None,
+        StepSpec::Helm(spec) => {
+            let carried = spec.workloads().iter().find(|one| &one.target == of)?;
+            Some(RevisionKey::from(&carried.to))
+        }
     })
 }
 

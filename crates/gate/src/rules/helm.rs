@@ -15,7 +15,9 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             .owners
             .iter()
             .filter(|owner| owner.kind == OwnerKind::Helm);
-        findings.extend(helm.filter_map(|owner| said(target, owner)));
+        let through = context.carried(target).and_then(|(step, _)| step.spec.helm());
+        let beside = |owner: &&Owner| through.is_none_or(|spec| spec.release().name != owner.name);
+        findings.extend(helm.filter(beside).filter_map(|owner| said(target, owner)));
     }
     findings
 }

@@ -1,7 +1,7 @@
 //! AST0201: every step has an id of its own and comes after steps that stand before it, so that there is no cycle.
 
 use super::{NOT_OURS, refuse};
-use crate::context::{Context, spec};
+use crate::context::{self, Context};
 use astern_model::finding::Finding;
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     }
     let mut seen = BTreeSet::new();
     for step in &context.plan.steps {
-        let target = Some(spec(step).target());
+        let target = context::target(step);
         for before in step.after.iter().filter(|before| !seen.contains(before)) {
             let what = if context.order.place(before).is_some() {
                 "does not stand before it"

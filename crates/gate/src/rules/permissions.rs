@@ -1,7 +1,7 @@
 //! AST0218: everything that the plan and its run will do is permitted, asked before the first effect.
 
 use super::{refuse, warn};
-use crate::context::{Context, Write, spec};
+use crate::context::{Context, Write};
 use astern_model::finding::Finding;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Question};
@@ -89,7 +89,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 /// What the steps and the run itself need, by resource.
 fn rights<'a>(steps: impl Iterator<Item = &'a Step>) -> BTreeMap<Right, BTreeSet<&'static str>> {
     let mut rights: BTreeMap<Right, BTreeSet<&'static str>> = BTreeMap::new();
-    for verb in steps.flat_map(|step| spec(step).verbs()) {
+    for verb in steps.flat_map(|step| step.spec.verbs()) {
         let right = Right {
             group: verb.group,
             resource: verb.resource,

@@ -2,7 +2,7 @@
 //! recovered.
 
 use super::{PLAN_AGAIN, refuse};
-use crate::context::{Context, spec};
+use crate::context::Context;
 use astern_model::evidence::Trouble;
 use astern_model::finding::Finding;
 use astern_model::step::Step;
@@ -16,9 +16,9 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 
 /// A pod that is gone needs no deletion, and another one of its name is left alone by its uid.
 fn judge(context: &Context<'_>, step: &Step) -> Option<Finding> {
-    let Spec::DeletePod {
+    let Some(Spec::DeletePod {
         target, pod_uid, why, ..
-    } = spec(step)
+    }) = step.spec.workload()
     else {
         return None;
     };

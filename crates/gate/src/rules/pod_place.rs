@@ -1,7 +1,7 @@
 //! AST0203: a pod is deleted only where its controller makes it anew from the template that the plan has put back.
 
 use super::{NOT_OURS, refuse};
-use crate::context::{Context, spec};
+use crate::context::Context;
 use astern_model::finding::Finding;
 use astern_model::step::Step;
 use astern_model::step::workload::{DeleteWhy, Spec};
@@ -13,13 +13,13 @@ pub(crate) const CODE: &str = "AST0203";
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let written: BTreeMap<_, _> = context.writes.iter().map(|write| (write.target, write)).collect();
     let wrong = |step: &Step| -> Option<Finding> {
-        let Spec::DeletePod {
+        let Some(Spec::DeletePod {
             target,
             pod,
             template,
             why,
             ..
-        } = spec(step)
+        }) = step.spec.workload()
         else {
             return None;
         };

@@ -1,7 +1,7 @@
 //! AST0204: what may still fail once there is no way back is said beforehand.
 
 use super::{some, warn};
-use crate::context::{Context, spec};
+use crate::context::{Context, target};
 use astern_model::finding::Finding;
 use astern_model::reversal::Reversal;
 use astern_model::step::Step;
@@ -40,7 +40,7 @@ fn after(context: &Context<'_>, step: &Step) -> Option<Finding> {
     );
     let hint =
         "should one of them fail, the run stops and a person decides; say yes only if that can be borne";
-    Some(warn(CODE, Some(spec(step).target()), message, hint))
+    Some(warn(CODE, target(step), message, hint))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! AST0205: what a step says about being taken back is true of what it does.
 
 use super::{NOT_OURS, refuse};
-use crate::context::{Context, spec};
+use crate::context::{Context, target};
 use astern_model::finding::Finding;
 use astern_model::reversal::Reversal;
 use astern_model::step::Step;
@@ -14,7 +14,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
         let wrong = untrue(step)?;
         Some(refuse(
             CODE,
-            Some(spec(step).target()),
+            target(step),
             format!("step {} {wrong}", step.id),
             NOT_OURS,
         ))
@@ -23,7 +23,11 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 }
 
 fn untrue(step: &Step) -> Option<&'static str> {
-    match (spec(step), &step.reversal) {
+    let Some(spec) = step.spec.workload() else {
+        let claims_less = matches!(step.reversal, Reversal::Exact | Reversal::Nothing);
+        return claims_less.then_some("makes a revision of a release, and claims that it leaves no trace");
+    };
+    match (spec, &step.reversal) {
         (Spec::AwaitRollout { .. }, Reversal::Nothing) => None,
         (Spec::AwaitRollout { .. }, _) => Some("only waits, and claims a reversal"),
         (Spec::DeletePod { .. }, Reversal::Exact | Reversal::Nothing) => {

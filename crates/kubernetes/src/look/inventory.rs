@@ -86,6 +86,7 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         workloads.insert(target, read);
     }
     Inventory {
+        releases: Vec::new(),
         cluster: round.cluster.clone(),
         namespace: namespace.to_owned(),
         taken_at: now,

@@ -1,9 +1,11 @@
 //! Steps on Helm releases: roll back to a revision, and repair a record that a dead client left pending.
 
+use crate::choice::RevisionRef;
 use crate::content::ContentRef;
 use crate::helm::ReleaseName;
 use crate::id::Uid;
-use crate::step::workload::Verb;
+use crate::step::workload::{self, Verb};
+use crate::target::Target;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,18 @@ pub struct Pin {
     pub uid: Uid,
     /// What it holds: [`crate::helm::Record::content`].
     pub content: String,
+}
+
+/// A workload whose template changes with the release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Carried {
+    /// Which.
+    pub target: Target,
+    /// How it stands before.
+    pub pin: workload::Pin,
+    /// The remembered revision whose template it asks for afterwards.
+    pub to: RevisionRef,
 }
 
 /// What a Helm step does.
@@ -33,6 +47,8 @@ pub enum Spec {
         to: Pin,
         /// How long Helm may take for one operation, a hook for example.
         timeout: SignedDuration,
+        /// The workloads whose templates change with it.
+        workloads: Vec<Carried>,
     },
     /// Mark a pending record of which no client lives as failed, so that Helm goes on.
     Repair {
@@ -52,6 +68,14 @@ impl Spec {
     pub fn release(&self) -> &ReleaseName {
         match self {
             Self::Rollback { release, .. } | Self::Repair { release, .. } => release,
+        }
+    }
+
+    /// The workloads whose templates change with it.
+    pub fn workloads(&self) -> &[Carried] {
+        match self {
+            Self::Rollback { workloads, .. } => workloads,
+            Self::Repair { .. } => &[],
         }
     }
 
@@ -76,7 +100,7 @@ impl Spec {
         }
     }
 
-    /// The API verbs that the step needs on the release's records.
+    /// The API verbs that the step needs: on the release's records, and on the workloads that it carries.
     pub fn verbs(&self) -> Vec<Verb> {
         let secrets = |verb| Verb {
             verb,
@@ -84,9 +108,20 @@ impl Spec {
             resource: "secrets",
         };
         match self {
-            Self::Rollback { .. } => ["get", "list", "create", "update", "patch", "delete"]
-                .map(secrets)
-                .to_vec(),
+            Self::Rollback { workloads, .. } => {
+                let records = ["get", "list", "create", "update", "patch", "delete"].map(secrets);
+                let of_kind = |one: &Carried| {
+                    ["get", "patch"].map(|verb| Verb {
+                        verb,
+                        group: "apps",
+                        resource: one.target.kind.plural(),
+                    })
+                };
+                records
+                    .into_iter()
+                    .chain(workloads.iter().flat_map(of_kind))
+                    .collect()
+            }
             Self::Repair { .. } => ["get", "list", "update"].map(secrets).to_vec(),
         }
     }

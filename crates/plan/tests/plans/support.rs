@@ -270,6 +270,7 @@ pub(crate) fn not_ready() -> Trouble {
 
 pub(crate) fn inventory(workloads: impl IntoIterator<Item = Build>) -> Inventory {
     Inventory {
+        releases: Vec::new(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("uid-kube-system".to_owned())),
             context: "prod".to_owned(),
@@ -354,6 +355,9 @@ pub(crate) fn health_probe() -> Probe {
 
 pub(crate) fn request() -> Request {
     Request {
+        releases: Default::default(),
+        outside_helm: false,
+        abandoned: Default::default(),
         only: Vec::new(),
         to: BTreeMap::new(),
         overrides: BTreeSet::new(),

@@ -129,7 +129,11 @@ pub(super) fn rollback(report: &Report) -> Option<Markup> {
     let mut targets = in_order(&story.steps);
     targets.truncate(LANES);
     let bottom = lanes_height(targets.len());
-    let drawn = story.steps.iter().filter(|step| targets.contains(&&step.target));
+    let drawn = story.steps.iter().filter(|step| {
+        step.target
+            .as_ref()
+            .is_some_and(|target| targets.contains(&target))
+    });
     let described: Vec<String> = drawn.map(|step| describe_step(step, report)).collect();
     let since = |at: Timestamp| format!("+{}", human(at.duration_since(story.start.at)));
     Some(html! {
@@ -255,7 +259,10 @@ fn apart(places: &[f64]) -> Vec<f64> {
 
 /// The workloads in the order in which their first steps began.
 fn in_order(steps: &[StepLine]) -> Vec<&Target> {
-    let mut begun: Vec<(&StepLine, &Target)> = steps.iter().map(|step| (step, &step.target)).collect();
+    let mut begun: Vec<(&StepLine, &Target)> = steps
+        .iter()
+        .filter_map(|step| Some((step, step.target.as_ref()?)))
+        .collect();
     begun.sort_by_key(|(step, _)| step.started.map_or(Timestamp::MAX, |moment| moment.at));
     let mut targets: Vec<&Target> = Vec::new();
     for (_, target) in begun {
@@ -271,7 +278,7 @@ fn step_lane(scale: Scale, report: &Report, target: &Target, top: u32) -> Markup
         .rollback
         .steps
         .iter()
-        .filter(|step| &step.target == target)
+        .filter(|step| step.target.as_ref() == Some(target))
         .collect();
     let (tone, said) = lane_state(&steps);
     html! {

@@ -8,4 +8,5 @@ pub mod plan;
 pub mod plan_markdown;
 pub mod rehearsal;
 pub mod rehearsal_markdown;
+mod release;
 pub mod verdict;

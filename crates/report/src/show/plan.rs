@@ -38,6 +38,10 @@ pub fn plan_lines(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Vec<Lin
         part("Back to", back_to(plan)),
         part(steps_head(plan), steps(plan)),
         part("What changes", changes(plan)),
+        part(
+            "What changes in Helm releases",
+            super::release::release_lines(plan),
+        ),
         part("It does not change", sentences(plan, &plan.unchanged)),
         part(
             format!(
@@ -125,6 +129,7 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
     let steps_like = |wanted: fn(&workload::Spec) -> bool| {
         let of = |step: &&Step| match &step.spec {
             Spec::Workload(spec) => wanted(spec),
+            Spec::Helm(_) => false,
         };
         plan.steps.iter().filter(of).count() as u64
     };
@@ -135,7 +140,12 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
             .count() as u64
     };
     let warnings = severe(Severity::Warn) + plan.warnings.len() as u64;
+    let releases = plan
+        .steps
+        .iter()
+        .filter(|step| step.spec.helm().is_some_and(|spec| !spec.workloads().is_empty()));
     let optional = [
+        (releases.count() as u64, "Helm release", " rolled back"),
         (
             steps_like(|spec| matches!(spec, workload::Spec::WriteTemplate { .. })),
             "template",

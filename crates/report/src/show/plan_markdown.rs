@@ -46,6 +46,11 @@ pub fn plan_markdown(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Stri
     section(&mut text, "What changes", &changes_markdown(&plan.changes));
     section(
         &mut text,
+        "What changes in Helm releases",
+        &items(&super::release::release_items(plan)),
+    );
+    section(
+        &mut text,
         "Back to what, and why",
         &choices_markdown(&plan.choices),
     );

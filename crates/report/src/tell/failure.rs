@@ -163,6 +163,13 @@ fn written_back(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Option<Timesta
             doing.ended.map(|moment| moment.at)
         }
         Spec::Workload(_) => None,
+        Spec::Helm(spec) if spec.workloads().iter().any(|one| &one.target == target) => {
+            let doing = fold
+                .step(&step.id)
+                .filter(|doing| doing.state == Some(StepState::Done))?;
+            doing.ended.map(|moment| moment.at)
+        }
+        Spec::Helm(_) => None,
     })
 }
 

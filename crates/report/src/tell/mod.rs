@@ -15,7 +15,7 @@ use crate::word;
 use astern_model::id::{PlanHash, RunId, StepId};
 use astern_model::plan::{Intent, Plan};
 use astern_model::record::Record;
-use astern_model::step::{Spec, Step};
+use astern_model::step::Step;
 use fold::Fold;
 pub(crate) use impact::FROM_EVIDENCE;
 pub(crate) use standing::version_before;
@@ -166,12 +166,11 @@ fn rollback(plan: &Plan, fold: &Fold<'_>) -> RollbackStory {
 
 fn step_line(step: &Step, wave: u32, fold: &Fold<'_>) -> StepLine {
     let doing = fold.step(&step.id);
-    let Spec::Workload(spec) = &step.spec;
     StepLine {
         id: step.id.clone(),
         wave,
         what: step.spec.phrase(),
-        target: spec.target().clone(),
+        target: step.spec.workload().map(|spec| spec.target().clone()),
         only_reads: step.spec.only_reads(),
         state: doing
             .and_then(|doing| doing.state)

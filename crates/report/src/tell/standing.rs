@@ -82,6 +82,10 @@ fn written<'a>(plan: &'a Plan, target: &Target) -> Option<(&'a StepId, &'a str)>
             Some((&step.id, to.version.as_str()))
         }
         Spec::Workload(_) => None,
+        Spec::Helm(spec) => {
+            let carried = spec.workloads().iter().find(|one| &one.target == target)?;
+            Some((&step.id, carried.to.version.as_str()))
+        }
     })
 }
 

@@ -6,7 +6,6 @@ use super::writes::OURS;
 use super::{Oracle, path_of};
 use astern_model::id::{RunId, Seq};
 use astern_model::record::Outcome;
-use astern_model::step::Spec as StepSpec;
 use astern_model::step::workload::Spec;
 use serde_json::{Map, Value};
 
@@ -92,7 +91,7 @@ impl Known {
     pub(super) fn not_as_told(&self, run: &RunId, path: &str, first: &Value, now: &Value) -> Vec<String> {
         let mut wrong = Vec::new();
         let steps = self.plan.steps.iter().filter_map(|step| {
-            let StepSpec::Workload(spec) = &step.spec;
+            let spec = step.spec.workload()?;
             (path_of(spec.target()) == path).then_some((&step.id, spec))
         });
         let changed = asked(first) != asked(now);

@@ -76,7 +76,9 @@ impl Known {
                 self.holders.insert(number, self.epoch);
             }
             Event::Intended { step, before, .. } => {
-                let StepBefore::Workload(before) = before;
+                let StepBefore::Workload(before) = before else {
+                    return;
+                };
                 let progress = self.steps.entry(step.clone()).or_default();
                 progress.open = Some((Direction::Forward, epoch));
                 progress.before = Some(before.clone());
@@ -85,7 +87,7 @@ impl Known {
                 self.steps.entry(step.clone()).or_default().open = Some((Direction::Back, epoch));
             }
             Event::Applied { step, after } => {
-                let StepAfter::Workload(after) = after;
+                let StepAfter::Workload(after) = after else { return };
                 let progress = self.steps.entry(step.clone()).or_default();
                 progress.open = None;
                 progress.after = Some(after.clone());

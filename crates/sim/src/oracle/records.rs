@@ -29,7 +29,12 @@ impl Oracle {
             let Some(found) = known.plan.step(step) else {
                 return vec![format!("record {} names no step of the plan", record.seq)];
             };
-            let StepSpec::Workload(spec) = &found.spec;
+            let StepSpec::Workload(spec) = &found.spec else {
+                return vec![format!(
+                    "record {} names a step that no simulated plan has",
+                    record.seq
+                )];
+            };
             let open = known.steps.get(step).and_then(|progress| progress.open);
             let target = spec.target().clone();
             let strange = state.strange.contains(&path_of(&target));

@@ -37,10 +37,11 @@ impl Oracle {
         };
         let known = &state.runs[&run];
         let step = |spec: &dyn Fn(&Spec) -> bool| {
-            known.plan.steps.iter().find(|step| {
-                let StepSpec::Workload(own) = &step.spec;
-                spec(own)
-            })
+            known
+                .plan
+                .steps
+                .iter()
+                .find(|step| step.spec.workload().is_some_and(spec))
         };
         let mut wrong = Vec::new();
         if let Some(newer) = epoch_on(change.before, &run).filter(|newer| *newer > epoch) {
@@ -96,7 +97,10 @@ impl Oracle {
             wrong.push(format!("its key `{key}` is no step's"));
             return wrong;
         };
-        let StepSpec::Workload(spec) = &step.spec;
+        let StepSpec::Workload(spec) = &step.spec else {
+            wrong.push(format!("step {} is no workload's", step.id));
+            return wrong;
+        };
         wrong.extend(known.not_open(&step.id, direction, epoch));
         wrong.extend(known.out_of_order(&step.id, direction));
         if epoch_on(change.after, &run) != Some(epoch) {
@@ -150,10 +154,7 @@ impl Known {
                 }
                 later.remove(id);
                 later.into_iter().find(|step| {
-                    let reads = self.plan.step(step).is_some_and(|step| {
-                        let StepSpec::Workload(spec) = &step.spec;
-                        spec.only_reads()
-                    });
+                    let reads = self.plan.step(step).is_some_and(|step| step.spec.only_reads());
                     let progress = progress(step);
                     !reads && (progress.open.is_some() || progress.after.is_some() && !progress.reversed)
                 })

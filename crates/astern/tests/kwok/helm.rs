@@ -1,0 +1,281 @@
+//! Helm releases on a real API server with the real helm programs, 3 and 4: rolled back through their own records.
+
+use crate::support::{Done, Place, ended, kubeconfig};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const DEPLOYMENT: &str = r#"apiVersion: apps/v1
+kind: Deployment
+metadata: {name: {{ .name }}}
+spec:
+  replicas: 2
+  progressDeadlineSeconds: 60
+  selector: {matchLabels: {app: {{ .name }}}}
+  template:
+    metadata:
+      labels:
+        app: {{ .name }}
+        {{- if .crash }}
+        kwok.astern.dev/crash-loop: "true"
+        {{- end }}
+    spec:
+      containers:
+      - name: {{ .name }}
+        image: "{{ .name }}:{{ .tag }}"
+        resources: {requests: {cpu: "0.1", memory: 64Mi}}
+        env: [{name: LEVEL, value: {{ .tag | quote }}}]
+"#;
+
+/// Each helm program that the lane has built, the older first.
+fn helms() -> Vec<PathBuf> {
+    let list = std::env::var_os("ASTERN_TEST_HELMS")
+        .expect("run `cargo xtask test --lane kwok`, which sets ASTERN_TEST_HELMS");
+    let helms: Vec<PathBuf> = std::env::split_paths(&list).collect();
+    assert!(helms.len() >= 2, "helm 3 and 4: {helms:?}");
+    helms
+}
+
+/// A chart in a place of its own, and the helm program that installs it.
+struct Shop {
+    place: Place,
+    helm: PathBuf,
+}
+
+impl Shop {
+    fn new(name: &str, helm: &Path) -> Self {
+        let place = Place::new(name);
+        place.platform("");
+        let templates = place.file("chart/templates");
+        std::fs::create_dir_all(&templates).unwrap();
+        let write = |path: PathBuf, text: &str| std::fs::write(path, text).unwrap();
+        write(
+            place.file("chart/Chart.yaml"),
+            "apiVersion: v2\nname: shop\nversion: 1.0.0\n",
+        );
+        for service in ["api", "worker"] {
+            let text = DEPLOYMENT
+                .replace("{{ .name }}", service)
+                .replace(".crash", &format!(".Values.{service}.crash"))
+                .replace(".tag", &format!(".Values.{service}.tag"));
+            write(templates.join(format!("{service}.yaml")), &text);
+        }
+        write(
+            templates.join("objects.yaml"),
+            "apiVersion: v1\nkind: Secret\nmetadata: {name: dsn}\nstringData: {dsn: {{ .Values.dsn | quote }}}\n---\n\
+             apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {level: {{ .Values.level | quote }}}\n",
+        );
+        write(
+            place.file("chart/values.yaml"),
+            "api: {tag: v1, crash: false}\nworker: {tag: v1, crash: false}\ndsn: first\nlevel: info\n",
+        );
+        Self {
+            place,
+            helm: helm.to_owned(),
+        }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(&self.helm);
+        command
+            .args(["--namespace", &self.place.namespace])
+            .args(words)
+            .current_dir(self.place.folder.path())
+            .env("KUBECONFIG", kubeconfig())
+            .env("HELM_CACHE_HOME", self.place.file("helm-cache"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn helm(&self, words: &[&str]) -> String {
+        let done: Done = ended(&mut self.command(words)).into();
+        done.expect(0).out
+    }
+
+    fn astern(&self, words: &[&str]) -> Done {
+        let mut command = self.place.command(&kubeconfig(), words);
+        command.env("ASTERN_HELM", &self.helm);
+        ended(&mut command).into()
+    }
+
+    fn history(&self) -> Vec<(u64, String)> {
+        let told: Value = serde_json::from_str(&self.helm(&["history", "shop", "-o", "json"])).unwrap();
+        let line = |line: &Value| {
+            (
+                line["revision"].as_u64().unwrap(),
+                line["status"].as_str().unwrap().to_owned(),
+            )
+        };
+        told.as_array().unwrap().iter().map(line).collect()
+    }
+
+    /// Revision 1 serves; revision 2 moves both services, and the api crashes.
+    fn bad_release(&self) {
+        self.helm(&["install", "shop", "./chart"]);
+        for service in ["api", "worker"] {
+            let name = format!("deployment/{service}");
+            self.place.kubectl(&["rollout", "status", &name, "--timeout=60s"]);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        self.helm(&[
+            "upgrade",
+            "shop",
+            "./chart",
+            "--set",
+            "api.tag=v2,api.crash=true,worker.tag=v2,dsn=canary-secret-value,level=debug",
+        ]);
+        self.place.until("the crash loop", 60, |place| {
+            place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+        });
+    }
+}
+
+fn status(history: &[(u64, String)]) -> Vec<(u64, &str)> {
+    history
+        .iter()
+        .map(|(number, status)| (*number, status.as_str()))
+        .collect()
+}
+
+#[test]
+fn a_release_goes_back_through_helm_whole_with_config_and_record() {
+    for (at, helm) in helms().iter().enumerate() {
+        let shop = Shop::new(&format!("helm-whole-{at}"), helm);
+        shop.bad_release();
+        let plan = shop.astern(&["plan"]).expect(0);
+        for words in [
+            "roll helm/shop back from revision 2 to 1 with helm",
+            "configmap/settings",
+            "secret/dsn",
+            "deployment/worker",
+        ] {
+            assert!(plan.out.contains(words), "{words}\n{}", plan.out);
+        }
+        assert!(!plan.out.contains("canary-secret-value"), "{}", plan.out);
+        assert!(!plan.out.contains("AST0228"), "{}", plan.out);
+        let done = shop
+            .astern(&["rollback", "--yes", "--reason", "it crashes"])
+            .expect(0);
+        assert!(!(done.out + &done.err).contains("canary-secret-value"));
+        for service in ["api", "worker"] {
+            assert_eq!(shop.place.image(service), format!("{service}:v1"));
+        }
+        let settings = shop.place.get("configmap/settings");
+        assert_eq!(settings["data"]["level"], "info");
+        let history = shop.history();
+        assert_eq!(
+            status(&history),
+            [(1, "superseded"), (2, "superseded"), (3, "deployed")],
+            "{}",
+            helm.display()
+        );
+        // Helm goes on from there: the next upgrade is one like any other.
+        shop.helm(&["upgrade", "shop", "./chart", "--set", "api.tag=v3"]);
+        assert_eq!(shop.place.image("api"), "api:v3");
+        // No mark of ours is on the revision that was gone back to: a later rollback of somebody's must not bear it.
+        let first = shop.place.get("secret/sh.helm.release.v1.shop.v1");
+        assert_eq!(first["metadata"]["labels"]["astern.dev/effect"], Value::Null);
+    }
+}
+
+#[test]
+fn a_failed_revision_is_named_and_skipped_and_another_can_be_named() {
+    let helm = &helms()[0];
+    let shop = Shop::new("helm-failed", helm);
+    shop.helm(&["install", "shop", "./chart"]);
+    for service in ["api", "worker"] {
+        let name = format!("deployment/{service}");
+        shop.place.kubectl(&["rollout", "status", &name, "--timeout=60s"]);
+    }
+    // Refused by the API server, so that helm marks the revision failed.
+    let broken = ended(&mut shop.command(&[
+        "upgrade",
+        "shop",
+        "./chart",
+        "--set",
+        "api.tag=v2",
+        "--set",
+        "level=x",
+        "--set-json",
+        "worker.tag={\"a\":1}",
+    ]));
+    assert!(!broken.status.success());
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    shop.helm(&["upgrade", "shop", "./chart", "--set", "api.tag=v3,api.crash=true"]);
+    shop.place.until("the crash loop", 60, |place| {
+        place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+    });
+    let before = shop.history();
+    let plan = shop.astern(&["plan"]).expect(0);
+    if before.iter().any(|(_, status)| status == "failed") {
+        assert!(
+            plan.out.contains("not revision 2: it failed"),
+            "{before:?}\n{}",
+            plan.out
+        );
+    }
+    let last = before.last().unwrap().0;
+    assert!(
+        plan.out.contains(&format!("from revision {last} to 1")),
+        "{}",
+        plan.out
+    );
+    let named = shop.astern(&["plan", "--to", "helm/shop=9"]).expect(3);
+    assert!((named.out + &named.err).contains("helm/shop has no revision 9"));
+    let beside = shop.astern(&["plan", "--outside-helm"]).expect(0);
+    assert!(beside.out.contains("AST0228"), "{}", beside.out);
+    assert!(!beside.out.contains("with helm"), "{}", beside.out);
+}
+
+#[test]
+fn an_upgrade_whose_client_was_killed_is_refused_while_it_may_live_and_repaired_once_it_is_known_dead() {
+    for (at, helm) in helms().iter().enumerate() {
+        let shop = Shop::new(&format!("helm-killed-{at}"), helm);
+        shop.helm(&["install", "shop", "./chart"]);
+        for service in ["api", "worker"] {
+            let name = format!("deployment/{service}");
+            shop.place.kubectl(&["rollout", "status", &name, "--timeout=60s"]);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1500));
+        let mut upgrade = shop
+            .command(&[
+                "upgrade",
+                "shop",
+                "./chart",
+                "--wait",
+                "--set",
+                "api.tag=v2,api.crash=true",
+            ])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        shop.place.until("the crash loop", 60, |place| {
+            place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+        });
+        upgrade.kill().unwrap();
+        upgrade.wait().unwrap();
+        assert_eq!(status(&shop.history()), [(1, "deployed"), (2, "pending-upgrade")]);
+        let refused = shop.astern(&["plan"]).expect(3);
+        let said = refused.out + &refused.err;
+        for words in ["AST0112", "pending-upgrade", "--abandoned shop"] {
+            assert!(said.contains(words), "{words}\n{said}");
+        }
+        let done = shop
+            .astern(&[
+                "rollback",
+                "--yes",
+                "--reason",
+                "its client died",
+                "--abandoned",
+                "shop",
+            ])
+            .expect(0);
+        assert!((done.out + &done.err).contains("left pending-upgrade by a client that died"));
+        assert_eq!(shop.place.image("api"), "api:v1");
+        let history = shop.history();
+        assert_eq!(history[1], (2, "failed".to_owned()), "{history:?}");
+        assert_eq!(history[2], (3, "deployed".to_owned()), "{history:?}");
+        shop.helm(&["upgrade", "shop", "./chart", "--set", "api.tag=v3"]);
+    }
+}

@@ -1,0 +1,593 @@
+//! Helm releases in a plan: which revision of a release has what was chosen for its workloads, what else changes with
+//! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
+
+use crate::diff::{diff, differences};
+use crate::planner::Request;
+use crate::refuse::{self, list};
+use crate::steps::{Move, Moves};
+use crate::world::{View, World, reference};
+use astern_model::choice::{Because, Choice, KnownGood};
+use astern_model::decision::Refusal;
+use astern_model::diff::{Change, Shown};
+use astern_model::helm::{HIDDEN, Read, Record, Release, Revision, Status};
+use astern_model::plan::ReleaseChanges;
+use astern_model::step::helm::Pin;
+use astern_model::target::Target;
+use astern_model::template::Template;
+use astern_model::workload::OwnerKind;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A pending record that nobody has written for so long has no client any more: twice what helm itself waits for one
+/// operation unless it is told otherwise.
+pub const ABANDONED_AFTER: SignedDuration = SignedDuration::from_mins(10);
+
+/// One release that goes back as a whole.
+pub(crate) struct Through<'a> {
+    pub(crate) release: &'a Release,
+    pub(crate) from: &'a Revision,
+    pub(crate) to: &'a Revision,
+    /// The workloads of the plan whose templates change with it.
+    pub(crate) targets: BTreeSet<&'a Target>,
+    because: String,
+    passed_over: Vec<(u64, String)>,
+}
+
+/// What a plan pins of a revision; none where its record could not be read.
+pub(crate) fn pin(revision: &Revision) -> Option<Pin> {
+    Some(Pin {
+        number: revision.number,
+        uid: revision.uid.clone(),
+        content: revision.content()?.content.clone(),
+    })
+}
+
+/// The request, with every workload named whose template `--to helm/NAME=REVISION` changes.
+///
+/// # Errors
+/// The release or the revision does not exist, cannot be read, or asks for a template that no revision remembers.
+pub(crate) fn named(request: &Request, world: &World<'_>) -> Result<Request, Refusal> {
+    let mut request = request.clone();
+    for (name, number) in request.releases.clone() {
+        let release = world
+            .inventory
+            .releases
+            .iter()
+            .find(|release| release.name.name == name);
+        let Some(release) = release else {
+            let known = world
+                .inventory
+                .releases
+                .iter()
+                .map(|release| release.name.to_string());
+            return Err(refuse::unknown_release(&name, known.collect()));
+        };
+        let revision = release
+            .revision(number)
+            .ok_or_else(|| refuse::unknown_release_revision(release, number))?;
+        let record = content(release, revision)?;
+        for (target, view, manifest) in written(record, world) {
+            let matched = matched(view, manifest);
+            match matched {
+                Some(Matched::Live) => {}
+                Some(Matched::Revision(place)) => {
+                    let number = view.revisions[place].number;
+                    request
+                        .to
+                        .entry(target.clone())
+                        .or_insert(crate::Selector::Revision(number));
+                }
+                None => return Err(refuse::not_remembered(release, revision, target)),
+            }
+        }
+    }
+    Ok(request)
+}
+
+/// The releases that the moves belong to, each with the revision that has what was chosen; adds to the moves, and to
+/// what is chosen, every other workload that changes with it.
+///
+/// # Errors
+/// No revision of a release has what was chosen, or a client of it may be at work.
+pub(crate) fn through<'a>(
+    request: &Request,
+    world: &'a World<'a>,
+    moves: &mut Moves<'a>,
+    choices: &mut BTreeMap<&'a Target, Choice>,
+    now: Timestamp,
+) -> Result<Vec<Through<'a>>, Refusal> {
+    if request.outside_helm {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for release in &world.inventory.releases {
+        let targets: BTreeSet<&Target> = moves
+            .iter()
+            .filter(|(target, one)| belongs(target, one.view, release))
+            .map(|(target, _)| *target)
+            .collect();
+        let Some(from) = release.newest().filter(|_| !targets.is_empty()) else {
+            continue;
+        };
+        if let Status::Pending(status) = &from.status
+            && !request.abandoned.contains(&release.name.name)
+            && now.duration_since(from.changed_at) < ABANDONED_AFTER
+        {
+            return Err(refuse::release_at_work(release, from, status, now));
+        }
+        content(release, from)?;
+        let (to, because, passed_over) = choose(request, release, from, moves, &targets)?;
+        let mut through = Through {
+            release,
+            from,
+            to,
+            targets,
+            because,
+            passed_over,
+        };
+        carry(&mut through, world, moves, choices)?;
+        found.push(through);
+    }
+    Ok(found)
+}
+
+/// What changes in the releases, for a reader.
+pub(crate) fn changes(through: &[Through<'_>]) -> Vec<ReleaseChanges> {
+    through.iter().filter_map(release_changes).collect()
+}
+
+/// Whether the workload says that it belongs to the release, and the release says so too.
+fn belongs(target: &Target, view: &View<'_>, release: &Release) -> bool {
+    let said = view
+        .workload
+        .owners
+        .iter()
+        .any(|owner| owner.kind == OwnerKind::Helm && owner.name == release.name.name);
+    let lists = |revision: &Revision| {
+        revision
+            .content()
+            .is_some_and(|record| record.templates.contains_key(target))
+    };
+    said && release.revisions.iter().any(lists)
+}
+
+fn content<'a>(release: &Release, revision: &'a Revision) -> Result<&'a Record, Refusal> {
+    match &revision.record {
+        Read::Read(record) => Ok(record),
+        Read::Unreadable { why } => Err(refuse::unreadable_record(release, revision, why)),
+        Read::NotAsked => Err(refuse::unreadable_record(
+            release,
+            revision,
+            "it is older than those that are read",
+        )),
+    }
+}
+
+type Chosen<'a> = (&'a Revision, String, Vec<(u64, String)>);
+
+/// The newest earlier revision with the templates that were chosen for the workloads.
+fn choose<'a>(
+    request: &Request,
+    release: &'a Release,
+    from: &Revision,
+    moves: &Moves<'_>,
+    targets: &BTreeSet<&Target>,
+) -> Result<Chosen<'a>, Refusal> {
+    let mut passed_over = Vec::new();
+    let wanted = request.releases.get(&release.name.name);
+    for revision in release
+        .revisions
+        .iter()
+        .filter(|revision| revision.number != from.number)
+    {
+        if let Some(number) = wanted {
+            if revision.number != *number {
+                continue;
+            }
+            let typed = format!("named by --to {}={number}", release.name);
+            return Ok((revision, typed, passed_over));
+        }
+        match speaks_against(revision, moves, targets) {
+            Some(why) => passed_over.push((revision.number, why)),
+            None => {
+                let because = format!(
+                    "the newest one with the templates that were chosen for {}",
+                    list(targets.iter().copied())
+                );
+                return Ok((revision, because, passed_over));
+            }
+        }
+    }
+    let chosen: Vec<String> = targets
+        .iter()
+        .filter_map(|target| moves.get(*target))
+        .map(|one| format!("{} was to go back to {}", one.target(), one.to.version))
+        .collect();
+    Err(refuse::no_release_revision(release, chosen, &passed_over))
+}
+
+/// Why a revision is passed over; none when it has what was chosen.
+fn speaks_against(revision: &Revision, moves: &Moves<'_>, targets: &BTreeSet<&Target>) -> Option<String> {
+    match &revision.status {
+        Status::Deployed | Status::Superseded => {}
+        Status::Failed => {
+            let said = revision
+                .content()
+                .map_or("", |record| record.description.as_str());
+            return Some(format!("it failed: {}", one_line(said)));
+        }
+        Status::Pending(status) => return Some(format!("it was left {status}")),
+        Status::Other(status) => return Some(format!("it is {status}")),
+    }
+    let record = match &revision.record {
+        Read::Read(record) => record,
+        Read::Unreadable { why } => return Some(why.clone()),
+        Read::NotAsked => return Some("it is older than those that are read".to_owned()),
+    };
+    for target in targets {
+        let Some(one) = moves.get(*target) else { continue };
+        let Some(manifest) = record.templates.get(*target) else {
+            return Some(format!("{target} is not in its manifest"));
+        };
+        let same = match matched(one.view, manifest) {
+            Some(Matched::Revision(place)) => one.view.revisions[place].hash == one.to.template,
+            Some(Matched::Live) => false,
+            None => false,
+        };
+        if !same {
+            return Some(format!(
+                "its {target} is not {}, which was chosen",
+                one.to.version
+            ));
+        }
+    }
+    None
+}
+
+/// Adds every other workload whose template changes with the release.
+fn carry<'a>(
+    through: &mut Through<'a>,
+    world: &'a World<'a>,
+    moves: &mut Moves<'a>,
+    choices: &mut BTreeMap<&'a Target, Choice>,
+) -> Result<(), Refusal> {
+    let record = content(through.release, through.to)?;
+    for (target, view, manifest) in written(record, world) {
+        let place = match matched(view, manifest) {
+            Some(Matched::Revision(place)) => place,
+            Some(Matched::Live) => {
+                // It was to move by itself, and the release leaves it: another revision of it was chosen.
+                if through.targets.contains(target) {
+                    return Err(refuse::not_remembered(through.release, through.to, target));
+                }
+                continue;
+            }
+            None => return Err(refuse::not_remembered(through.release, through.to, target)),
+        };
+        let revision = view.revisions[place];
+        through.targets.insert(target);
+        let to = reference(revision);
+        let is_chosen = choices
+            .get(target)
+            .and_then(|choice| choice.good.as_ref())
+            .is_some_and(|good| good.revision == to);
+        if !is_chosen {
+            let because = Because::Named {
+                selector: format!(
+                    "{}={}, which moves whole",
+                    through.release.name, through.to.number
+                ),
+            };
+            let choice = choices.entry(target).or_insert_with(|| Choice {
+                target: target.clone(),
+                good: None,
+                passed_over: Vec::new(),
+                notes: Vec::new(),
+            });
+            choice.passed_over.retain(|passed| passed.revision != to);
+            choice.good = Some(KnownGood {
+                revision: to.clone(),
+                because,
+            });
+        }
+        moves.insert(
+            target,
+            Move {
+                view,
+                to,
+                template: Some(&revision.template),
+                kept: None,
+            },
+        );
+    }
+    Ok(())
+}
+
+/// The workloads of a manifest that exist, each with the template that it writes.
+fn written<'a, 'r>(
+    record: &'r Record,
+    world: &'a World<'_>,
+) -> impl Iterator<Item = (&'a Target, &'a View<'a>, &'r Template)>
+where
+    'r: 'a,
+{
+    record.templates.iter().filter_map(|(target, manifest)| {
+        let (target, view) = world.views.get_key_value(target)?;
+        Some((*target, view, manifest))
+    })
+}
+
+/// What a manifest's template is, among what the cluster remembers of a workload.
+enum Matched {
+    /// The template that it asks for now.
+    Live,
+    /// The revision at this place of the view.
+    Revision(usize),
+}
+
+/// The remembered template that holds the manifest's with the fewest additions: the server adds the same defaults to
+/// each. Of two alike the live one, then the newest.
+fn matched(view: &View<'_>, manifest: &Template) -> Option<Matched> {
+    let live = leaves(view.workload.template.json());
+    let live = holds(view.workload.template.json(), manifest.json()).then_some((live, 0, Matched::Live));
+    let others = view
+        .revisions
+        .iter()
+        .enumerate()
+        .filter(|(_, revision)| revision.hash != view.live);
+    let others = others.filter(|(_, revision)| holds(revision.template.json(), manifest.json()));
+    let others = others.map(|(place, revision)| {
+        (
+            leaves(revision.template.json()),
+            place + 1,
+            Matched::Revision(place),
+        )
+    });
+    live.into_iter()
+        .chain(others)
+        .min_by_key(|(leaves, place, _)| (*leaves, *place))
+        .map(|(_, _, matched)| matched)
+}
+
+/// How many values a JSON text holds.
+fn leaves(value: &Value) -> usize {
+    match value {
+        Value::Object(map) => map.values().map(leaves).sum(),
+        Value::Array(list) => list.iter().map(leaves).sum(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
+    }
+}
+
+/// Whether everything that the manifest says is there. The server drops what is empty, and writes quantities its own way.
+fn holds(whole: &Value, manifest: &Value) -> bool {
+    match (whole, manifest) {
+        (Value::Object(whole), Value::Object(said)) => said.iter().all(|(key, said)| match whole.get(key) {
+            Some(whole) => holds(whole, said),
+            None => is_empty(said),
+        }),
+        (Value::Array(whole), Value::Array(said)) => {
+            whole.len() == said.len() && whole.iter().zip(said).all(|(whole, said)| holds(whole, said))
+        }
+        _ => whole == manifest || same_quantity(whole, manifest),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(map) => map.values().all(is_empty),
+        Value::Array(list) => list.is_empty(),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+    }
+}
+
+/// `0.5` and `500m`, `1024Mi` and `1Gi`.
+fn same_quantity(one: &Value, other: &Value) -> bool {
+    matches!((quantity(one), quantity(other)), (Some(a), Some(b)) if a == b)
+}
+
+/// A quantity in thousandths. Source: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>.
+fn quantity(value: &Value) -> Option<i128> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let thousandths: i128 = match unit {
+        "m" => 1,
+        "" => 1000,
+        "k" => 1_000_000,
+        "M" => 1_000_000_000,
+        "G" => 1_000_000_000_000,
+        "T" => 1_000_000_000_000_000,
+        "Ki" => 1000 << 10,
+        "Mi" => 1000 << 20,
+        "Gi" => 1000 << 30,
+        "Ti" => 1000 << 40,
+        _ => return None,
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
+    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let fraction: i128 = if fraction.is_empty() {
+        0
+    } else {
+        fraction.parse().ok()?
+    };
+    let scaled = whole.checked_mul(scale)?.checked_add(fraction)?;
+    Some(scaled.checked_mul(thousandths)? / scale)
+}
+
+fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
+    let (from, to) = (through.from.content()?, through.to.content()?);
+    Some(ReleaseChanges {
+        release: through.release.name.clone(),
+        from: format!(
+            "{} ({}, {})",
+            through.from.number, from.chart, through.from.status
+        ),
+        to: format!("{} ({}, {})", through.to.number, to.chart, through.to.status),
+        because: through.because.clone(),
+        passed_over: through.passed_over.clone(),
+        objects: objects(from, to),
+        values: told(differences("", &from.values, &to.values)),
+        hooks: to
+            .hooks
+            .iter()
+            .filter(|hook| hook.runs_at_rollback())
+            .cloned()
+            .collect(),
+        not_restored: not_restored(from, to),
+    })
+}
+
+/// The objects that differ. Pod templates are told by their own differences.
+fn objects(from: &Record, to: &Record) -> Vec<(String, Vec<Change>)> {
+    let keys: BTreeSet<&String> = from.objects.keys().chain(to.objects.keys()).collect();
+    let of = |key: &&String| {
+        let (before, after) = (from.objects.get(*key), to.objects.get(*key));
+        let changes = match (before, after) {
+            (Some(before), Some(after)) => told(differences(
+                "",
+                &without_template(before),
+                &without_template(after),
+            )),
+            (before, after) => {
+                let word =
+                    |object: Option<&Value>| object.map(|_| Shown::Value("in the manifest".to_owned()));
+                vec![Change {
+                    path: "object".to_owned(),
+                    from: word(before),
+                    to: word(after),
+                }]
+            }
+        };
+        (!changes.is_empty()).then(|| ((*key).clone(), changes))
+    };
+    let mut found: Vec<(String, Vec<Change>)> = keys.iter().filter_map(of).collect();
+    found.extend(unmoved_templates(from, to));
+    found
+}
+
+/// Templates of workloads that differ between the manifests, where only one of both has them, are objects that come or
+/// go; those in both are told with the workloads of the plan.
+fn unmoved_templates(from: &Record, to: &Record) -> Vec<(String, Vec<Change>)> {
+    let differs = |(target, before): (&Target, &Template)| {
+        let after = to.templates.get(target)?;
+        let changes = diff(before, after);
+        (!changes.is_empty()).then(|| (format!("{target} (template)"), changes))
+    };
+    from.templates.iter().filter_map(differs).collect()
+}
+
+fn without_template(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.remove("template");
+    }
+    object
+}
+
+/// A hidden value is told as one.
+fn told(changes: Vec<Change>) -> Vec<Change> {
+    let hide = |shown: Option<Shown>| match shown {
+        Some(Shown::Value(text)) if text.contains(HIDDEN) => Some(Shown::Masked),
+        shown => shown,
+    };
+    changes
+        .into_iter()
+        .map(|change| Change {
+            path: change.path,
+            from: hide(change.from),
+            to: hide(change.to),
+        })
+        .collect()
+}
+
+fn not_restored(from: &Record, to: &Record) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if !from.crds.is_empty() || !to.crds.is_empty() {
+        let files: BTreeSet<&String> = from.crds.iter().chain(&to.crds).collect();
+        let files: Vec<&str> = files.into_iter().map(String::as_str).collect();
+        sentences.push(format!(
+            "resource definitions stay as they are: Helm installs {} once and never changes them",
+            files.join(", ")
+        ));
+    }
+    for hook in from.hooks.iter().filter(|hook| !hook.runs_at_rollback()) {
+        let database = if hook.migrates {
+            ": a database that it migrated stays migrated, and the earlier version meets it so"
+        } else {
+            ""
+        };
+        sentences.push(format!(
+            "what hook {} ({}) did stays done{database}",
+            hook.object,
+            hook.events.join(", ")
+        ));
+    }
+    for hook in to
+        .hooks
+        .iter()
+        .filter(|hook| hook.runs_at_rollback() && hook.migrates)
+    {
+        sentences.push(format!(
+            "hook {} runs as the earlier revision has it, from its image: it cannot take back what a later version did to the database",
+            hook.object
+        ));
+    }
+    let claims = |record: &Record| -> BTreeSet<String> {
+        let is_claim = |key: &&String| key.starts_with("persistentvolumeclaim/");
+        record.objects.keys().filter(is_claim).cloned().collect()
+    };
+    for claim in claims(from).union(&claims(to)) {
+        sentences.push(format!("what {claim} holds stays as it is"));
+    }
+    for kept in from.kept.iter().filter(|kept| !to.objects.contains_key(*kept)) {
+        sentences.push(format!(
+            "{kept} stays, by its own word (helm.sh/resource-policy: keep)"
+        ));
+    }
+    sentences
+}
+
+fn one_line(text: &str) -> String {
+    const SHOWN: usize = 160;
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(SHOWN).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_manifest_is_found_in_a_template_with_defaults_and_quantities_as_the_server_writes_them() {
+        let check = |whole: Value, manifest: Value, expected: bool| {
+            assert_eq!(holds(&whole, &manifest), expected, "{whole} {manifest}");
+        };
+        let live = json!({"spec": {
+            "containers": [{"name": "api", "image": "api:v1", "imagePullPolicy": "IfNotPresent",
+                "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}],
+            "restartPolicy": "Always",
+        }});
+        let said = |image: &str, cpu: Value| {
+            json!({"metadata": {"annotations": null}, "spec": {"volumes": [], "containers": [
+                {"name": "api", "image": image, "resources": {"requests": {"cpu": cpu, "memory": "1024Mi"}}}]}})
+        };
+        check(live.clone(), said("api:v1", json!("0.5")), true);
+        check(live.clone(), said("api:v1", json!(0.5)), true);
+        check(live.clone(), said("api:v1", json!("501m")), false);
+        check(live.clone(), said("api:v2", json!("0.5")), false);
+        check(live, json!({"spec": {"containers": []}}), false);
+        check(json!({"a": 1}), json!({"a": 1, "b": "x"}), false);
+    }
+}
