@@ -579,7 +579,7 @@ async fn an_edit_by_somebody_else_stops_the_run_instead_of_being_overwritten() {
     for case in cases(OnFailure::Hold) {
         let rig = Rig::new(case);
         let first = rig.case.plan.steps[0].spec.clone();
-        let astern_model::step::Spec::Workload(spec) = &first;
+        let spec = first.workload().expect("a step on a workload");
         let edited = Template::clean(json!({"spec": {"containers": [{"name": "x", "image": "x:hotfix"}]}}));
         rig.twin.edit(spec.target(), edited.clone());
         let ended = rig.start().await.unwrap();

@@ -63,11 +63,11 @@ impl Shop {
         write(
             templates.join("objects.yaml"),
             "apiVersion: v1\nkind: Secret\nmetadata: {name: dsn}\nstringData: {dsn: {{ .Values.dsn | quote }}}\n---\n\
-             apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {level: {{ .Values.level | quote }}}\n",
+             apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {level: {{ .Values.level | quote }}, {{ .Values.key | quote }}: x}\n",
         );
         write(
             place.file("chart/values.yaml"),
-            "api: {tag: v1, crash: false}\nworker: {tag: v1, crash: false}\ndsn: first\nlevel: info\n",
+            "api: {tag: v1, crash: false}\nworker: {tag: v1, crash: false}\ndsn: first\nlevel: info\nkey: k\n",
         );
         Self {
             place,
@@ -188,17 +188,7 @@ fn a_failed_revision_is_named_and_skipped_and_another_can_be_named() {
         shop.place.kubectl(&["rollout", "status", &name, "--timeout=60s"]);
     }
     // Refused by the API server, so that helm marks the revision failed.
-    let broken = ended(&mut shop.command(&[
-        "upgrade",
-        "shop",
-        "./chart",
-        "--set",
-        "api.tag=v2",
-        "--set",
-        "level=x",
-        "--set-json",
-        "worker.tag={\"a\":1}",
-    ]));
+    let broken = ended(&mut shop.command(&["upgrade", "shop", "./chart", "--set", "key=not a key!"]));
     assert!(!broken.status.success());
     std::thread::sleep(std::time::Duration::from_millis(1500));
     shop.helm(&["upgrade", "shop", "./chart", "--set", "api.tag=v3,api.crash=true"]);
@@ -207,13 +197,8 @@ fn a_failed_revision_is_named_and_skipped_and_another_can_be_named() {
     });
     let before = shop.history();
     let plan = shop.astern(&["plan"]).expect(0);
-    if before.iter().any(|(_, status)| status == "failed") {
-        assert!(
-            plan.out.contains("not revision 2: it failed"),
-            "{before:?}\n{}",
-            plan.out
-        );
-    }
+    assert_eq!(before[1], (2, "failed".to_owned()));
+    assert!(plan.out.contains("not revision 2: it failed"), "{}", plan.out);
     let last = before.last().unwrap().0;
     assert!(
         plan.out.contains(&format!("from revision {last} to 1")),
@@ -278,4 +263,58 @@ fn an_upgrade_whose_client_was_killed_is_refused_while_it_may_live_and_repaired_
         assert_eq!(history[2], (3, "deployed".to_owned()), "{history:?}");
         shop.helm(&["upgrade", "shop", "./chart", "--set", "api.tag=v3"]);
     }
+}
+
+/// A helm that ends the runner that called it, once, and then does what `then` says.
+fn murderous(shop: &Shop, then: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let (script, marker) = (shop.place.file("helm.sh"), shop.place.file("killed"));
+    let text = format!(
+        "#!/bin/sh\ncase \"$*\" in *--help*) ;; *rollback*)\n  if [ ! -e {marker} ]; then touch {marker}; kill -9 $PPID; {then}; fi;;\nesac\n\
+         exec {helm} \"$@\"\n",
+        marker = marker.display(),
+        helm = shop.helm.display(),
+    );
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+/// Kills the runner in the middle of the helm step, resumes, and gives the history.
+fn resumed_after_a_kill(name: &str, helm: &Path, then: &str) -> Vec<(u64, String)> {
+    let shop = Shop::new(name, helm);
+    shop.bad_release();
+    let script = murderous(&shop, then);
+    let mut command = shop.place.command(
+        &kubeconfig(),
+        &["rollback", "--yes", "--foreground", "--reason", "it crashes"],
+    );
+    let killed: Done = ended(command.env("ASTERN_HELM", &script)).into();
+    assert_eq!(killed.code, -1, "{killed:?}");
+    let run = shop.place.run_begun();
+    shop.astern(&["resume", &run, "--yes"]).expect(0);
+    for service in ["api", "worker"] {
+        assert_eq!(shop.place.image(service), format!("{service}:v1"));
+    }
+    shop.history()
+}
+
+#[test]
+fn a_helm_that_outlives_its_runner_is_waited_for_and_not_called_again() {
+    for (at, helm) in helms().iter().enumerate() {
+        let history = resumed_after_a_kill(&format!("helm-outlives-{at}"), helm, "sleep 1");
+        assert_eq!(
+            status(&history),
+            [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+        );
+    }
+}
+
+#[test]
+fn a_runner_that_died_before_helm_did_anything_is_followed_by_one_rollback() {
+    let history = resumed_after_a_kill("helm-early", &helms()[0], "exit 1");
+    assert_eq!(
+        status(&history),
+        [(1, "superseded"), (2, "superseded"), (3, "deployed")]
+    );
 }

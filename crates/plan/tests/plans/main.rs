@@ -12,5 +12,6 @@ mod judging;
 mod planning;
 mod properties;
 mod refusing;
+mod releases;
 mod support;
 mod undoing;

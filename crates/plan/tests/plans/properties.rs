@@ -106,7 +106,9 @@ proptest! {
             prop_assert!(step.after.iter().all(|id| seen.contains(id)), "{} before what it waits for", step.id);
             prop_assert!(seen.insert(step.id.clone()), "{} twice", step.id);
             prop_assert!(step.deadline >= step.forecast.expected);
-            let Spec::Workload(spec) = &step.spec;
+            let Spec::Workload(spec) = &step.spec else {
+                return Err(TestCaseError::fail("no workload belongs to a release here"));
+            };
             match spec {
                 WorkloadSpec::AwaitRollout { target, .. } => waits.push(target.clone()),
                 WorkloadSpec::WriteTemplate { pin, to, .. } => prop_assert_ne!(&pin.template, &to.template),

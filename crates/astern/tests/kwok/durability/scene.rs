@@ -140,7 +140,7 @@ spec:
     }
 
     /// The id of the run that is being carried out, once the journal has it.
-    pub(super) fn run_begun(&self) -> String {
+    pub(crate) fn run_begun(&self) -> String {
         self.until("a run in the journal", 30, |place| place.newest().is_some());
         let run = self.newest().unwrap();
         run["run"].as_str().unwrap().to_owned()

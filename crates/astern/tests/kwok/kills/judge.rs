@@ -146,7 +146,7 @@ impl Judge {
         else {
             return None;
         };
-        let (epoch, StepSpec::Workload(spec)) = (record.epoch?, &plan.step(step)?.spec);
+        let (epoch, spec) = (record.epoch?, plan.step(step)?.spec.workload()?);
         if attempt.epoch >= epoch || spec.only_reads() {
             return None;
         }
@@ -254,7 +254,10 @@ impl Judge {
         }
         let arrived = self.state().arrived.clone();
         for step in &told.plan.steps {
-            let StepSpec::Workload(spec) = &step.spec;
+            let StepSpec::Workload(spec) = &step.spec else {
+                wrong.push(format!("step {} is no workload's", step.id));
+                continue;
+            };
             let applied = told.records.iter().filter(
                 |record| matches!(&record.event, Event::Applied { step: done, .. } if *done == step.id),
             );
@@ -315,8 +318,7 @@ impl Told {
     fn deletion(&self, change: &Change<'_>) -> Option<(StepId, Direction)> {
         let uid = text(change.before, "/metadata/uid");
         let step = self.plan.steps.iter().find(|step| {
-            let StepSpec::Workload(spec) = &step.spec;
-            matches!(spec, Spec::DeletePod { pod_uid, .. } if pod_uid.as_str() == uid)
+            matches!(step.spec.workload(), Some(Spec::DeletePod { pod_uid, .. }) if pod_uid.as_str() == uid)
         })?;
         Some((step.id.clone(), Direction::Forward))
     }
