@@ -73,7 +73,7 @@ pub fn plan(
     let assessment = assess_against(&world, &looked_at, choices.values());
     let scope = find_scope(request, &world, &assessment, &choices, &members);
     let mut picked = pick(request, &scope, &choices, &world)?;
-    let through = releases::through(request, &world, &mut picked.moves, &mut choices, now)?;
+    let through = releases::through(request, &world, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
     let chosen: Vec<Choice> = picked
         .moves
@@ -278,9 +278,9 @@ fn choose_all<'a>(
 }
 
 /// The workloads to move, and those of the scope that stay.
-struct Picked<'a> {
-    moves: Moves<'a>,
-    left: BTreeMap<&'a Target, String>,
+pub(crate) struct Picked<'a> {
+    pub(crate) moves: Moves<'a>,
+    pub(crate) left: BTreeMap<&'a Target, String>,
     without_good: Vec<&'a Target>,
 }
 

@@ -2,7 +2,7 @@
 //! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
 
 use crate::diff::{diff, differences};
-use crate::planner::Request;
+use crate::planner::{Picked, Request};
 use crate::refuse::{self, list};
 use crate::steps::{Move, Moves};
 use crate::world::{View, World, reference};
@@ -93,7 +93,7 @@ pub(crate) fn named(request: &Request, world: &World<'_>) -> Result<Request, Ref
 pub(crate) fn through<'a>(
     request: &Request,
     world: &'a World<'a>,
-    moves: &mut Moves<'a>,
+    picked: &mut Picked<'a>,
     choices: &mut BTreeMap<&'a Target, Choice>,
     now: Timestamp,
 ) -> Result<Vec<Through<'a>>, Refusal> {
@@ -102,6 +102,7 @@ pub(crate) fn through<'a>(
     }
     let mut found = Vec::new();
     for release in &world.inventory.releases {
+        let moves = &mut picked.moves;
         let targets: BTreeSet<&Target> = moves
             .iter()
             .filter(|(target, one)| belongs(target, one.view, release))
@@ -126,7 +127,13 @@ pub(crate) fn through<'a>(
             because,
             passed_over,
         };
-        carry(&mut through, world, moves, choices)?;
+        for stays in carry(&mut through, world, moves, choices)? {
+            if request.to.contains_key(stays) {
+                return Err(refuse::not_remembered(release, to, stays));
+            }
+            let why = format!("revision {} of {} leaves it as it is", to.number, release.name);
+            picked.left.insert(stays, why);
+        }
         found.push(through);
     }
     Ok(found)
@@ -245,21 +252,23 @@ fn speaks_against(revision: &Revision, moves: &Moves<'_>, targets: &BTreeSet<&Ta
     None
 }
 
-/// Adds every other workload whose template changes with the release.
+/// Adds every other workload whose template changes with the release. Those that the release leaves as they are stay, and are
+/// given back.
 fn carry<'a>(
     through: &mut Through<'a>,
     world: &'a World<'a>,
     moves: &mut Moves<'a>,
     choices: &mut BTreeMap<&'a Target, Choice>,
-) -> Result<(), Refusal> {
+) -> Result<Vec<&'a Target>, Refusal> {
     let record = content(through.release, through.to)?;
+    let mut stay = Vec::new();
     for (target, view, manifest) in written(record, world) {
         let place = match matched(view, manifest) {
             Some(Matched::Revision(place)) => place,
             Some(Matched::Live) => {
-                // It was to move by itself, and the release leaves it: another revision of it was chosen.
-                if through.targets.contains(target) {
-                    return Err(refuse::not_remembered(through.release, through.to, target));
+                if through.targets.remove(target) {
+                    moves.remove(target);
+                    stay.push(target);
                 }
                 continue;
             }
@@ -301,7 +310,7 @@ fn carry<'a>(
             },
         );
     }
-    Ok(())
+    Ok(stay)
 }
 
 /// The workloads of a manifest that exist, each with the template that it writes.

@@ -232,7 +232,7 @@ fn a_pending_release_is_refused_until_it_is_abandoned_and_then_repaired_first() 
     let old = revision(1, "deployed", &[("api", "v1.2.3")]);
     let young = shop(vec![owned(crashing("api"))], vec![newest.clone(), old.clone()]);
     insta::assert_snapshot!(refused(plan(&request(), &young, &platform())), @r"
-    AST0112 revision 2 of helm/shop is pending-upgrade: a helm client may be at work
+    AST0112 revision 2 of helm/shop is pending-upgrade: a helm client may be at work on it
     its record was written 1m 5s ago (2026-11-23 14:11:00 UTC); one that nobody has written for 10m counts as left by a client that died
     ");
     let repaired = "repair:helm/shop after []: mark revision 2 of helm/shop, left pending-upgrade by a client that died, as failed\n\
