@@ -5,6 +5,8 @@ pub mod world;
 
 pub mod survey;
 
+pub mod ledger;
+
 pub mod planning;
 pub mod running;
 

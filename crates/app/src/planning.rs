@@ -2,21 +2,25 @@
 //! everything that follows from it, side by side. Writes nothing but saved evidence.
 
 use crate::history;
+use crate::ledger::{self, Shelf};
 use crate::survey;
 use crate::world::World;
 use astern_engine::Phase;
 use astern_gate::{CheckedPlan, Rejected};
 use astern_model::decision::Refusal;
 use astern_model::finding::Allowances;
-use astern_model::id::{RunId, Uid};
+use astern_model::id::{RunId, TemplateHash, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure, Say};
 use astern_model::question::{Answers, Question};
 use astern_model::record::SavedEvidence;
+use astern_model::release::{ReleaseName, Word};
+use astern_model::step::{Spec, workload};
 use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
 use astern_model::workload::OwnerKind;
+use astern_model::workload::Released;
 use astern_plan::{Request, Selector};
 use astern_port::Failure;
 use astern_port::sense::Saved;
@@ -70,12 +74,31 @@ pub struct Asked {
     pub outside_helm: bool,
     /// Helm releases whose pending operation has no client any more, by somebody's word.
     pub abandoned: BTreeSet<String>,
+    /// The release of the ledger onto which all its members go.
+    pub release: Option<ReleaseName>,
     /// Rows of the matrix that are overridden.
     pub overrides: BTreeSet<String>,
     /// Who approves.
     pub acceptor: Acceptor,
     /// What a failure leads to, where it differs from the policy.
     pub on_failure: Option<OnFailure>,
+}
+
+impl Asked {
+    /// All of the platform that needs it, with nothing said beforehand.
+    pub fn everything(acceptor: Acceptor) -> Self {
+        Self {
+            only: Vec::new(),
+            to: Vec::new(),
+            releases: BTreeMap::new(),
+            outside_helm: false,
+            abandoned: BTreeSet::new(),
+            release: None,
+            overrides: BTreeSet::new(),
+            acceptor,
+            on_failure: None,
+        }
+    }
 }
 
 /// A plan with all that its approval needs.
@@ -114,6 +137,10 @@ pub enum NoPlan {
     },
     /// Workloads were named that do not exist; each with the nearest names that do.
     Unknown(Vec<(String, Vec<String>)>),
+    /// A release was named that the ledger does not hold; with those that it does, newest first.
+    UnknownRelease(ReleaseName, Vec<ReleaseName>),
+    /// A release was named that is in quarantine.
+    BadRelease(ReleaseName, Word),
     /// The cluster cannot be read.
     Failed(Failure),
 }
@@ -139,9 +166,10 @@ pub async fn roll_back(
     evidence: Evidence,
 ) -> Result<Prepared, NoPlan> {
     let began = world.clock.now();
-    let (inventory, open) = futures::join!(
+    let (inventory, open, shelf) = futures::join!(
         world.look.inventory(&platform.namespace),
-        history::look_back(world, &platform.namespace)
+        history::look_back(world, &platform.namespace),
+        ledger::open_or_tell(world)
     );
     let looked = world.clock.now().duration_since(began);
     let mut inventory = inventory.map_err(NoPlan::Failed)?;
@@ -157,7 +185,10 @@ pub async fn roll_back(
     if !asked.outside_helm {
         read_releases(world, &mut inventory).await;
     }
-    let request = request(asked, platform, &inventory)?;
+    shelf.mark(&mut inventory);
+    let request = request(asked, platform, &mut inventory, &shelf)?;
+    let named = |target: &Target, released: &Released| matches!(request.to.get(target), Some(Selector::Release(name)) if name == &released.release);
+    ledger::read_back(world, &mut inventory, named).await;
     let make =
         |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
     // A person reads the plan meanwhile, and the log may be what they look for.
@@ -216,21 +247,25 @@ pub async fn check(
     allow: &Allowances,
     evidence: Evidence,
 ) -> Result<Prepared, NoPlan> {
-    let (inventory, past) = futures::join!(
+    let (inventory, past, shelf) = futures::join!(
         world.look.inventory(&plan.namespace),
-        history::look_back(world, &plan.namespace)
+        history::look_back(world, &plan.namespace),
+        ledger::open_or_tell(world)
     );
     let mut inventory = inventory.map_err(NoPlan::Failed)?;
     let past = past.map_err(NoPlan::Failed)?;
     // A run that came after the plan may have taken back what the plan goes back to.
     past.mark(&mut inventory);
     right_cluster(platform, &inventory)?;
+    shelf.mark(&mut inventory);
     if let Some((run, phase)) = past.open {
         return Err(NoPlan::RunOpen {
             run,
             stands: stands(&phase),
         });
     }
+    let written = |target: &Target, released: &Released| writes(&plan, target, &released.template);
+    ledger::read_back(world, &mut inventory, written).await;
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
     let (answers, saved) = futures::join!(
@@ -245,6 +280,16 @@ pub async fn check(
         inventory,
         answers,
         saved,
+    })
+}
+
+/// Whether a plan writes this template.
+fn writes(plan: &Plan, of: &Target, wanted: &TemplateHash) -> bool {
+    plan.steps.iter().any(|step| match &step.spec {
+        Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) => {
+            target == of && &to.template == wanted
+        }
+        Spec::Workload(_) | Spec::Helm(_) => false,
     })
 }
 
@@ -406,7 +451,12 @@ fn right_cluster(platform: &Platform, inventory: &Inventory) -> Result<(), NoPla
 }
 
 /// The request with its names found. The platform's members must exist too, unless only some of them are meant.
-fn request(asked: &Asked, platform: &Platform, inventory: &Inventory) -> Result<Request, NoPlan> {
+fn request(
+    asked: &Asked,
+    platform: &Platform,
+    inventory: &mut Inventory,
+    shelf: &Shelf,
+) -> Result<Request, NoPlan> {
     let lost: Vec<(String, Vec<String>)> = survey::missing(platform, inventory)
         .iter()
         .filter(|_| asked.only.is_empty())
@@ -421,12 +471,24 @@ fn request(asked: &Asked, platform: &Platform, inventory: &Inventory) -> Result<
         return Err(NoPlan::Unknown(lost));
     }
     let names: Vec<Name> = asked.to.iter().map(|(name, _)| name.clone()).collect();
-    let to = resolve(&names, inventory)?
+    let mut to: BTreeMap<Target, Selector> = resolve(&names, inventory)?
         .into_iter()
         .zip(asked.to.iter().map(|(_, selector)| selector.clone()))
         .collect();
+    let mut only = resolve(&asked.only, inventory)?;
+    if let Some(name) = &asked.release {
+        let members = members_of(name, platform, inventory, shelf)?;
+        let meant = |target: &Target| only.is_empty() || only.contains(target);
+        for target in members.into_iter().filter(meant) {
+            to.entry(target)
+                .or_insert_with(|| Selector::Release(name.clone()));
+        }
+        if only.is_empty() {
+            only = to.keys().cloned().collect();
+        }
+    }
     Ok(Request {
-        only: resolve(&asked.only, inventory)?,
+        only,
         to,
         releases: asked.releases.clone(),
         outside_helm: asked.outside_helm,
@@ -435,6 +497,38 @@ fn request(asked: &Asked, platform: &Platform, inventory: &Inventory) -> Result<
         acceptor: asked.acceptor,
         on_failure: asked.on_failure,
     })
+}
+
+/// The members of the platform that a release holds. What it holds and the cluster does not is told.
+fn members_of(
+    name: &ReleaseName,
+    platform: &Platform,
+    inventory: &mut Inventory,
+    shelf: &Shelf,
+) -> Result<Vec<Target>, NoPlan> {
+    let Some(release) = shelf.find(name) else {
+        return Err(NoPlan::UnknownRelease(name.clone(), shelf.names()));
+    };
+    if let Some(word) = release.standing.against() {
+        return Err(NoPlan::BadRelease(name.clone(), word.clone()));
+    }
+    let (mut there, mut gone) = (Vec::new(), Vec::new());
+    for released in &release.workloads {
+        if inventory.workloads.contains_key(&released.target) {
+            there.push(released.target.clone());
+        } else {
+            gone.push(released.target.to_string());
+        }
+    }
+    if !gone.is_empty() {
+        inventory.unread.push(format!(
+            "release {name} holds {}, which the namespace does not any more: astern makes no workload anew",
+            gone.join(", ")
+        ));
+    }
+    let scope = survey::scope(platform, inventory);
+    there.retain(|target| scope.contains(target));
+    Ok(there)
 }
 
 /// Finds typed names among the workloads, in the same order. A name without a kind must be one workload's alone.

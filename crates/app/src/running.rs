@@ -2,6 +2,7 @@
 
 use crate::history;
 use crate::judging::PlatformJudge;
+use crate::ledger;
 use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
@@ -103,7 +104,19 @@ pub async fn start(
 ) -> Result<Ended, RunError> {
     let ports = world.ports(judge(world, &runner), observer);
     let now = world.clock.now();
-    start_on(ports, now, runner.holder, run, checked, approval, saved).await
+    let ended = start_on(ports, now, runner.holder, run, checked, approval, saved).await?;
+    learn(world, &runner.platform, &ended).await;
+    Ok(ended)
+}
+
+/// What a run that restored service took back is bad from now on, also once its journal is pruned.
+async fn learn(world: &World, platform: &Platform, ended: &Ended) {
+    if !matches!(ended.book.run.phase, Phase::Finished(Outcome::Restored)) {
+        return;
+    }
+    if let Err(failure) = ledger::learn(world, platform).await {
+        tracing::info!(%failure, "the ledger does not know of this run yet");
+    }
 }
 
 /// The same on ports that somebody else put together.
@@ -137,7 +150,9 @@ pub async fn resume(
     observer: Arc<dyn Observer>,
 ) -> Result<Ended, RunError> {
     let ports = world.ports(judge(world, &runner), observer);
-    resume_on(world, ports, runner.holder, run, wish, allow).await
+    let ended = resume_on(world, ports, runner.holder, run, wish, allow).await?;
+    learn(world, &runner.platform, &ended).await;
+    Ok(ended)
 }
 
 /// The same with ports for the run that somebody else put together.

@@ -1,6 +1,6 @@
 //! Looks at a platform once: the inventory, and what logs and probes add to it.
 
-use crate::history;
+use crate::ledger;
 use crate::world::World;
 use astern_model::assessment::{Assessment, Health};
 use astern_model::choice::Choice;
@@ -67,28 +67,19 @@ pub async fn status(world: &World, platform: &Platform) -> Result<(Inventory, As
     Ok((inventory, assessment))
 }
 
-/// What the cluster remembers of each workload, and which revision would be chosen.
+/// The ledger, what the cluster remembers of each workload, and which revision would be chosen.
 ///
 /// # Errors
 /// The cluster's, when the inventory cannot be had.
-pub async fn releases(world: &World, platform: &Platform) -> Result<(Inventory, Vec<Choice>), Failure> {
-    let (inventory, past) = futures::join!(
-        world.look.inventory(&platform.namespace),
-        history::look_back(world, &platform.namespace)
-    );
-    let mut inventory = inventory?;
-    // What the cluster remembers can be told without the journal; a run that took something back is then not known.
-    match past {
-        Ok(past) => past.mark(&mut inventory),
-        Err(failure) => inventory
-            .unread
-            .push(format!("earlier runs are unknown: {failure}")),
-    }
-    let choices = scope(platform, &inventory)
+pub async fn releases(world: &World, platform: &Platform) -> Result<(ledger::Survey, Vec<Choice>), Failure> {
+    let mut survey = ledger::survey(world, platform).await?;
+    ledger::read_back(world, &mut survey.inventory, |_, _| false).await;
+    let inventory = &survey.inventory;
+    let choices = scope(platform, inventory)
         .iter()
-        .map(|target| astern_plan::choose(&inventory, &platform.policy, target, None))
+        .map(|target| astern_plan::choose(inventory, &platform.policy, target, None))
         .collect();
-    Ok((inventory, choices))
+    Ok((survey, choices))
 }
 
 /// Adds what the senses saw. A better account of the same trouble (with its last log line) replaces the former one.

@@ -4,10 +4,13 @@ use astern_exec::driver::{Judge, Observer, Ports};
 use astern_exec::perform::Providers;
 use astern_port::clock::Clock;
 use astern_port::cluster::Look;
+use astern_port::config::Config;
 use astern_port::journal::Journal;
+use astern_port::ledger::Ledger;
 use astern_port::lock::Lock;
 use astern_port::releases::Releases;
 use astern_port::sense::Sense;
+use astern_port::vault::Vault;
 use astern_port::workloads::Workloads;
 use std::sync::Arc;
 
@@ -28,6 +31,12 @@ pub struct World {
     pub workloads: Arc<dyn Workloads>,
     /// Helm releases.
     pub releases: Arc<dyn Releases>,
+    /// ConfigMaps and Secrets, read.
+    pub config: Arc<dyn Config>,
+    /// The releases, beside what they describe.
+    pub ledger: Arc<dyn Ledger>,
+    /// Where the content of releases lies: beside the ledger, wherever runs are written down.
+    pub vault: Arc<dyn Vault>,
 }
 
 impl World {

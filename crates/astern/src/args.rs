@@ -87,9 +87,11 @@ pub(crate) enum Command {
     /// Discover a namespace and write a commented astern.yaml
     Init(Init),
     /// Say how every workload stands, and why
-    Status,
-    /// Show the revisions that the cluster remembers, and which one would be chosen
+    Status(Status),
+    /// Show the ledger, the revisions that the cluster remembers, and which one is chosen
     Releases(Releases),
+    /// Refuse images that a bad release brought: for a pipeline, before it deploys
+    Check(Check),
     /// Make a plan, have it checked, and show it; changes nothing
     Plan(Choose),
     /// Assess, plan, check, ask, carry out, validate, report
@@ -141,12 +143,89 @@ pub(crate) struct Init {
     pub(crate) yes: bool,
 }
 
+/// `status`
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    /// Say instead which workload stands on which release of the ledger
+    #[arg(long)]
+    pub(crate) release: bool,
+}
+
 /// `releases`
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Releases {
     /// Only these workloads: NAME or KIND/NAME
     #[arg(value_name = "WORKLOAD")]
     pub(crate) only: Vec<String>,
+    /// What to do with one release.
+    #[command(subcommand)]
+    pub(crate) command: Option<OneRelease>,
+}
+
+/// What to do with one release of the ledger.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OneRelease {
+    /// Record what runs now as a release, with the config that it reads
+    Record(Record),
+    /// Show what was recorded of a release; no value of a Secret
+    Show {
+        /// The release
+        #[arg(value_name = "RELEASE")]
+        release: String,
+    },
+    /// Say that a release is good, or bad
+    Mark(Mark),
+}
+
+/// `releases record`
+#[derive(Args, Debug)]
+#[command(disable_version_flag = true)]
+pub(crate) struct Record {
+    /// What the release is called
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: String,
+    /// The commit that it was built from
+    #[arg(long, value_name = "SHA")]
+    pub(crate) commit: Option<String>,
+    /// Who records it; default: the cluster's user
+    #[arg(long, value_name = "WHO")]
+    pub(crate) by: Option<String>,
+    /// It is good already: whoever records it has seen it serve
+    #[arg(long, requires = "reason")]
+    pub(crate) good: bool,
+    /// With --good: why
+    #[arg(long, value_name = "TEXT", requires = "good")]
+    pub(crate) reason: Option<String>,
+}
+
+/// `releases mark`
+#[derive(Args, Debug)]
+pub(crate) struct Mark {
+    /// What it is
+    #[arg(value_name = "good|bad", value_parser = ["good", "bad"])]
+    pub(crate) standing: String,
+    /// The release
+    #[arg(value_name = "RELEASE")]
+    pub(crate) release: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Whose word it is; default: the cluster's user
+    #[arg(long, value_name = "WHO")]
+    pub(crate) by: Option<String>,
+}
+
+/// `check`
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub(crate) struct Check {
+    /// An image, with its digest or its tag; may be repeated
+    #[arg(long, value_name = "IMAGE", group = "what")]
+    pub(crate) image: Vec<String>,
+    /// Manifests in this file, whose images are meant; - is standard input; may be repeated
+    #[arg(short = 'f', long = "manifests", value_name = "FILE", group = "what")]
+    pub(crate) manifests: Vec<PathBuf>,
 }
 
 /// What to take back, and to where.
@@ -155,9 +234,10 @@ pub(crate) struct Choose {
     /// Only these workloads: NAME or KIND/NAME; may be repeated
     #[arg(long, value_name = "WORKLOAD")]
     pub(crate) only: Vec<String>,
-    /// Where a workload goes: WORKLOAD=REVISION, WORKLOAD=image:TAG or WORKLOAD=sha256:…; or a Helm release:
-    /// helm/NAME=REVISION; may be repeated
-    #[arg(long, value_name = "WORKLOAD=REVISION")]
+    /// Where a workload goes: WORKLOAD=REVISION, WORKLOAD=image:TAG, WORKLOAD=sha256:… or WORKLOAD=release:NAME; or a Helm
+    /// release: helm/NAME=REVISION; may be repeated. RELEASE alone, with a digit or as release:NAME, takes all that a
+    /// release of the ledger holds onto it
+    #[arg(long, value_name = "WORKLOAD=REVISION|RELEASE")]
     pub(crate) to: Vec<String>,
     /// Write workloads of Helm releases themselves, beside their releases
     #[arg(long)]

@@ -5,6 +5,7 @@ pub(crate) mod init;
 pub(crate) mod look;
 pub(crate) mod policy;
 pub(crate) mod rehearse;
+pub(crate) mod releases;
 pub(crate) mod report;
 pub(crate) mod roll;
 pub(crate) mod sandbox;
@@ -39,8 +40,10 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
     }
     let wired = wiring::wire(&global).await?;
     match cli.command {
-        Command::Status => look::status(&wired, &format, console).await,
-        Command::Releases(arguments) => look::releases(&wired, &arguments, &format, console).await,
+        Command::Status(args::Status { release: true }) => releases::standing(&wired, &format, console).await,
+        Command::Status(args::Status { release: false }) => look::status(&wired, &format, console).await,
+        Command::Releases(arguments) => releases::releases(&wired, arguments, &format, console).await,
+        Command::Check(arguments) => releases::check(&wired, &arguments, &format, console).await,
         Command::Plan(choose) => look::plan(&wired, &choose, &format, console).await,
         Command::Rollback(arguments) => roll::rollback(&global, &wired, arguments, &format, console).await,
         Command::Run(arguments) => roll::run(&global, &wired, arguments, &format, console).await,
@@ -80,6 +83,7 @@ fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Resul
         }
         Command::Run(run) => roll::approvable(&run.approve, console),
         Command::Undo(undo) => roll::approvable(&undo.approve, console),
+        Command::Releases(arguments) => releases::rightly_typed(arguments),
         _ => Ok(()),
     }
 }

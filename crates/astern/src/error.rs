@@ -1,11 +1,13 @@
 //! One place that turns every failure into what a person reads: what happened, why, and what to type next; and into
 //! the exit code that a script branches on.
 
+use astern_app::ledger::LedgerError;
 use astern_app::planning::{self, NoPlan};
 use astern_app::running::RunError;
 use astern_exec::book::BookError;
 use astern_exec::driver::ExecError;
 use astern_kubernetes::connect::ConnectError;
+use astern_model::choice::clock;
 use astern_model::id::RunId;
 use astern_port::Failure;
 use astern_rehearsal::RehearsalError;
@@ -201,6 +203,43 @@ impl From<RunError> for CliError {
     }
 }
 
+impl From<LedgerError> for CliError {
+    fn from(error: LedgerError) -> Self {
+        let message = error.to_string();
+        match error {
+            LedgerError::Exists { name } => Self::new(Exit::Refused, message)
+                .code("AST0501")
+                .hint(format!("astern releases show {name}"))
+                .hint("record this one under a name of its own: each deployment is a release"),
+            LedgerError::Unknown { known, .. } => {
+                let error = Self::input(message).code("AST0502");
+                match known.as_slice() {
+                    [] => error.hint("astern releases record --version VERSION   records what runs now"),
+                    [newest, ..] => error.hint(format!(
+                        "astern releases   lists the {} that it holds; the newest is {newest}",
+                        known.len()
+                    )),
+                }
+            }
+            LedgerError::Conflict { .. } => Self::new(Exit::Refused, message)
+                .code("AST0504")
+                .hint("type the same command again"),
+            LedgerError::Empty { .. } => Self::input(message)
+                .code("AST0505")
+                .hint("astern status   lists the workloads; -n names another namespace"),
+            LedgerError::Partial { unread } => {
+                let mut error = Self::new(Exit::Refused, message).code("AST0506");
+                error.shown = unread;
+                error.hint("docs/rbac.yaml holds the rights that astern needs")
+            }
+            LedgerError::WrongCluster { .. } => Self::new(Exit::Refused, message)
+                .code("AST0411")
+                .hint("choose the right context with --context, or correct spec.cluster.uid in astern.yaml"),
+            LedgerError::Store(failure) => failure.into(),
+        }
+    }
+}
+
 impl From<RehearsalError> for CliError {
     fn from(error: RehearsalError) -> Self {
         match error {
@@ -290,12 +329,18 @@ pub(crate) fn no_plan(no_plan: NoPlan) -> CliError {
             error
         }
         NoPlan::RunOpen { run, stands } => run_open(&run, &stands),
-        NoPlan::WrongCluster { expected, found } => CliError::new(
+        NoPlan::WrongCluster { expected, found } => LedgerError::WrongCluster { expected, found }.into(),
+        NoPlan::UnknownRelease(name, known) => LedgerError::Unknown { name, known }.into(),
+        NoPlan::BadRelease(name, word) => CliError::new(
             Exit::Refused,
-            format!("this is another cluster: uid {expected} is meant, this one has uid {found}"),
+            format!("release {name} is bad, and nothing goes back to it; nothing was changed"),
         )
-        .code("AST0411")
-        .hint("choose the right context with --context, or correct spec.cluster.uid in astern.yaml"),
+        .code("AST0503")
+        .cause(format!("{} (by {}, {})", word.reason, word.by, clock(word.at)))
+        .hint(format!(
+            "astern releases mark good {name} --reason TEXT   takes that word back"
+        ))
+        .hint("astern releases   lists the others"),
         NoPlan::Unknown(names) => {
             let mut error = CliError::input("these workloads do not exist").code("AST0412");
             for (name, near) in names {

@@ -8,7 +8,7 @@ use astern_helm::{Helm, Program};
 use astern_kubernetes::connect::{ConnectOptions, Connection, connect};
 use astern_kubernetes::effects::KubernetesWorkloads;
 use astern_kubernetes::lock::LeaseLock;
-use astern_kubernetes::look::ClusterLook;
+use astern_kubernetes::look::{ClusterConfig, ClusterLook};
 use astern_model::id::RunId;
 use astern_model::platform::Platform;
 use astern_model::record::Holder;
@@ -49,20 +49,24 @@ pub(crate) async fn wire_without_file(global: &Global) -> Result<Wired, CliError
 
 async fn assemble(global: &Global, connection: Connection, platform: Platform) -> Result<Wired, CliError> {
     let namespace = platform.namespace.clone();
+    // Releases describe this cluster and hold its Secrets' content: they stay there, wherever runs are written down.
+    let beside: Arc<dyn Vault> = Arc::new(astern_journal::ClusterVault::new(
+        connection.client.clone(),
+        namespace.clone(),
+    ));
+    let ledger = astern_journal::ClusterLedger::new(connection.client.clone(), namespace.clone());
     let (journal, vault): (Arc<dyn Journal>, Arc<dyn Vault>) = match &global.store {
         Some(file) => {
             let (journal, vault) = astern_journal::Sqlite::open(file).await?;
+            let vault = astern_journal::LayeredVault::new(Arc::new(vault), beside.clone());
             (Arc::new(journal), Arc::new(vault))
         }
         None => (
             Arc::new(astern_journal::ClusterJournal::new(
                 connection.client.clone(),
-                namespace.clone(),
-            )),
-            Arc::new(astern_journal::ClusterVault::new(
-                connection.client.clone(),
                 namespace,
             )),
+            beside.clone(),
         ),
     };
     let lasting = connection.lasting()?;
@@ -81,6 +85,9 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
             clock.clone(),
         )),
         look: Arc::new(ClusterLook::new(connection.clone(), clock.clone())),
+        config: Arc::new(ClusterConfig::new(client())),
+        ledger: Arc::new(ledger),
+        vault: beside,
         clock,
         journal,
     };

@@ -81,6 +81,16 @@ fn wrong_usage_exits_2_before_anything_is_looked_for() {
         (&["undo", "r1", "--yes"], "--reason"),
         (&["plan", "--to", "api"], "--to api-gateway=2"),
         (&["plan", "--to", "cronjob/api=2"], "kind"),
+        (&["plan", "--to", "release:v1/2"], "no release name"),
+        (&["plan", "--to", "v1", "--to", "v2"], "another release"),
+        (&["releases", "record", "--version", "v1/2"], "no release name"),
+        (&["releases", "record", "--version", "v1", "--good"], "--reason"),
+        (
+            &["releases", "mark", "good", "v1", "--reason", " "],
+            "a reason is needed",
+        ),
+        (&["releases", "mark", "fine", "v1", "--reason", "r"], "good, bad"),
+        (&["check"], "--image"),
         (&["rollback", "--to", "api=-1", "--yes", "--reason", "r"], "--to"),
         (&["plan", "--only", "cronjob/api"], "deployment/NAME"),
     ] {

@@ -1,7 +1,8 @@
-//! What every journal and every vault must do, as suites that a test runs with any backend, fake or real. Owns the
+//! What every journal, vault and ledger must do, as suites that a test runs with any backend, fake or real. Owns the
 //! promises and how they are told; knows no backend.
 
 pub mod journal;
+pub mod ledger;
 pub mod report;
 pub mod vault;
 

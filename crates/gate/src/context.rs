@@ -154,7 +154,7 @@ pub(crate) struct Write<'a> {
     pub(crate) step: &'a Step,
     pub(crate) target: &'a Target,
     pub(crate) to: &'a RevisionRef,
-    /// Whether a run has kept the same template.
+    /// Whether a run or the ledger has kept the same template.
     pub(crate) kept: bool,
     /// The object that the plan names, whatever template it holds.
     pub(crate) object: Option<&'a Revision>,
@@ -188,8 +188,7 @@ impl<'a> Write<'a> {
         let workload = inventory.workloads.get(target);
         let object = workload.and_then(|workload| {
             workload
-                .revisions
-                .iter()
+                .all_revisions()
                 .find(|revision| revision.name == to.name && revision.uid == to.uid)
         });
         // The hash is computed here, since the inventory's own is somebody else's word; and once, since a template

@@ -1,12 +1,14 @@
-//! Journal and vault in memory: for the sandbox, for harnesses and for tests. A clone is another handle on the same
+//! Journal, vault and ledger in memory: for the sandbox, for harnesses and for tests. A clone is another handle on the same
 //! store. Nothing outlives the process.
 
 use crate::keyed::{self, Key};
 use crate::tip::{Tip, empty_batch};
 use astern_model::content::ContentRef;
 use astern_model::id::{RunId, Seq};
+use astern_model::release::ReleaseName;
 use astern_port::Failure;
 use astern_port::journal::{AppendError, Author, Entry, Journal};
+use astern_port::ledger::{self, Entries, Ledger, Version, WriteError};
 use astern_port::vault::Vault;
 use async_trait::async_trait;
 use jiff::SignedDuration;
@@ -199,5 +201,114 @@ impl Vault for MemoryVault {
             return Err(keyed::damaged(reference, PLACE, how));
         }
         Err(keyed::missing(reference, PLACE))
+    }
+}
+
+/// A ledger in memory.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLedger {
+    state: Arc<Mutex<Releases>>,
+}
+
+#[derive(Debug, Default)]
+struct Releases {
+    entries: BTreeMap<ReleaseName, Entered>,
+    writings: u64,
+}
+
+#[derive(Debug)]
+struct Entered {
+    writing: u64,
+    bytes: Vec<u8>,
+}
+
+impl Releases {
+    fn write(&mut self, name: &ReleaseName, bytes: &[u8]) -> Version {
+        self.writings += 1;
+        let entered = Entered {
+            writing: self.writings,
+            bytes: bytes.to_vec(),
+        };
+        let version = version(&entered);
+        self.entries.insert(name.clone(), entered);
+        version
+    }
+
+    /// Whether the newest writing of an entry is this one.
+    fn is_at(&self, name: &ReleaseName, at: &Version) -> bool {
+        self.entries
+            .get(name)
+            .is_some_and(|entered| &version(entered) == at)
+    }
+}
+
+fn version(entered: &Entered) -> Version {
+    Version(entered.writing.to_string())
+}
+
+fn entry(name: &ReleaseName, entered: &Entered) -> ledger::Entry {
+    ledger::Entry {
+        name: name.clone(),
+        version: version(entered),
+        bytes: entered.bytes.clone(),
+    }
+}
+
+impl MemoryLedger {
+    fn state(&self) -> MutexGuard<'_, Releases> {
+        // Nothing is half done under this lock, whatever another thread died of.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Ledger for MemoryLedger {
+    async fn add(&self, name: &ReleaseName, _standing: &str, bytes: &[u8]) -> Result<Version, WriteError> {
+        let mut state = self.state();
+        if state.entries.contains_key(name) {
+            return Err(WriteError::Exists);
+        }
+        Ok(state.write(name, bytes))
+    }
+
+    async fn replace(
+        &self,
+        name: &ReleaseName,
+        version: &Version,
+        _standing: &str,
+        bytes: &[u8],
+    ) -> Result<Version, WriteError> {
+        let mut state = self.state();
+        if !state.is_at(name, version) {
+            return Err(WriteError::Conflict);
+        }
+        Ok(state.write(name, bytes))
+    }
+
+    async fn entries(&self) -> Result<Entries, Failure> {
+        let state = self.state();
+        let entries = state.entries.iter();
+        Ok(Entries {
+            entries: entries.map(|(name, entered)| entry(name, entered)).collect(),
+            unreadable: Vec::new(),
+        })
+    }
+
+    async fn read(&self, name: &ReleaseName) -> Result<Option<ledger::Entry>, Failure> {
+        let state = self.state();
+        Ok(state.entries.get(name).map(|entered| entry(name, entered)))
+    }
+
+    async fn remove(&self, name: &ReleaseName, version: &Version) -> Result<(), WriteError> {
+        let mut state = self.state();
+        if state.entries.contains_key(name) && !state.is_at(name, version) {
+            return Err(WriteError::Conflict);
+        }
+        state.entries.remove(name);
+        Ok(())
+    }
+
+    fn place(&self) -> String {
+        PLACE.to_owned()
     }
 }

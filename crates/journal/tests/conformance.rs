@@ -6,12 +6,14 @@
     reason = "a test that cannot go on panics, and tells its runner on stdout"
 )]
 
-use astern_conformance::{Damage, Damaged, Report, journal, vault};
-use astern_journal::{MemoryJournal, MemoryVault, Sqlite};
+use astern_conformance::{Damage, Damaged, Report, journal, ledger, vault};
+use astern_journal::{MemoryJournal, MemoryLedger, MemoryVault, Sqlite};
 use astern_model::content::ContentRef;
 use astern_model::id::{RunId, Seq};
+use astern_model::release::ReleaseName;
 use astern_port::Failure;
 use astern_port::journal::{AppendError, Author, Entry, Journal};
+use astern_port::ledger::{Entries, Ledger, Version, WriteError};
 use astern_port::vault::Vault;
 use async_trait::async_trait;
 use jiff::SignedDuration;
@@ -29,6 +31,11 @@ async fn memory_keeps_the_promises_of_a_journal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_keeps_the_promises_of_a_vault() {
     holds(&vault::suite(async |_| Memory::default()).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_keeps_the_promises_of_a_ledger() {
+    holds(&ledger::suite(async |_| Memory::default()).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -195,6 +202,18 @@ impl journal::Store for Faulty {
 struct Memory {
     journal: MemoryJournal,
     vault: MemoryVault,
+    ledger: MemoryLedger,
+}
+
+#[async_trait]
+impl ledger::Store for Memory {
+    async fn open(&self) -> Arc<dyn Ledger> {
+        Arc::new(self.ledger.clone())
+    }
+
+    async fn damage(&self, _name: &ReleaseName, _how: Damage) -> Damaged {
+        Damaged::NotPossible("memory is not damaged".to_owned())
+    }
 }
 
 #[async_trait]
@@ -215,6 +234,127 @@ impl vault::Store for Memory {
     }
 
     async fn damage(&self, _reference: &ContentRef, _how: Damage) -> Damaged {
+        Damaged::NotPossible("memory is not damaged".to_owned())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite_finds_each_broken_promise_of_a_ledger() {
+    let faults = [
+        (
+            LedgerFault::Overwrites,
+            "a_second_entry_of_the_same_name_is_refused_and_changes_nothing",
+        ),
+        (
+            LedgerFault::IgnoresVersions,
+            "an_entry_is_written_anew_only_by_whoever_read_its_newest_version",
+        ),
+        (
+            LedgerFault::RemovesWhatever,
+            "what_is_removed_is_gone_and_what_was_written_meanwhile_is_not_removed",
+        ),
+        (
+            LedgerFault::FoldsCase,
+            "names_that_differ_in_case_or_signs_are_different_releases",
+        ),
+    ];
+    for (fault, case) in faults {
+        let report = ledger::suite(async |_| FaultyLedger {
+            inner: MemoryLedger::default(),
+            fault,
+        })
+        .await;
+        assert!(report.broken().contains(&case), "{fault:?}:\n{report}");
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LedgerFault {
+    Overwrites,
+    IgnoresVersions,
+    RemovesWhatever,
+    FoldsCase,
+}
+
+/// A ledger with one fault.
+#[derive(Clone)]
+struct FaultyLedger {
+    inner: MemoryLedger,
+    fault: LedgerFault,
+}
+
+impl FaultyLedger {
+    fn name(&self, name: &ReleaseName) -> ReleaseName {
+        match self.fault {
+            LedgerFault::FoldsCase => ReleaseName::parse(&name.as_str().to_ascii_lowercase()).unwrap(),
+            _ => name.clone(),
+        }
+    }
+
+    async fn newest(&self, name: &ReleaseName) -> Option<Version> {
+        self.inner.read(name).await.unwrap().map(|entry| entry.version)
+    }
+}
+
+#[async_trait]
+impl Ledger for FaultyLedger {
+    async fn add(&self, name: &ReleaseName, standing: &str, bytes: &[u8]) -> Result<Version, WriteError> {
+        let name = self.name(name);
+        match (
+            self.inner.add(&name, standing, bytes).await,
+            self.newest(&name).await,
+        ) {
+            (Err(WriteError::Exists), Some(there)) if self.fault == LedgerFault::Overwrites => {
+                self.inner.replace(&name, &there, standing, bytes).await
+            }
+            (result, _) => result,
+        }
+    }
+
+    async fn replace(
+        &self,
+        name: &ReleaseName,
+        version: &Version,
+        standing: &str,
+        bytes: &[u8],
+    ) -> Result<Version, WriteError> {
+        let newest = self
+            .newest(name)
+            .await
+            .filter(|_| self.fault == LedgerFault::IgnoresVersions);
+        let version = newest.unwrap_or_else(|| version.clone());
+        self.inner.replace(name, &version, standing, bytes).await
+    }
+
+    async fn entries(&self) -> Result<Entries, Failure> {
+        self.inner.entries().await
+    }
+
+    async fn read(&self, name: &ReleaseName) -> Result<Option<astern_port::ledger::Entry>, Failure> {
+        self.inner.read(&self.name(name)).await
+    }
+
+    async fn remove(&self, name: &ReleaseName, version: &Version) -> Result<(), WriteError> {
+        let newest = self
+            .newest(name)
+            .await
+            .filter(|_| self.fault == LedgerFault::RemovesWhatever);
+        let version = newest.unwrap_or_else(|| version.clone());
+        self.inner.remove(name, &version).await
+    }
+
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+}
+
+#[async_trait]
+impl ledger::Store for FaultyLedger {
+    async fn open(&self) -> Arc<dyn Ledger> {
+        Arc::new(self.clone())
+    }
+
+    async fn damage(&self, _name: &ReleaseName, _how: Damage) -> Damaged {
         Damaged::NotPossible("memory is not damaged".to_owned())
     }
 }

@@ -7,13 +7,15 @@
     reason = "a test that cannot go on panics, and tells its runner on stdout"
 )]
 
-use astern_conformance::{Damage, Damaged, journal, vault};
+use astern_conformance::{Damage, Damaged, journal, ledger, vault};
 use astern_faultproxy::{Class, How, Proxy};
-use astern_journal::{ClusterJournal, ClusterVault};
+use astern_journal::{ClusterJournal, ClusterLedger, ClusterVault};
 use astern_model::content::ContentRef;
 use astern_model::id::{Epoch, RunId, Seq};
+use astern_model::release::ReleaseName;
 use astern_port::FailureClass;
 use astern_port::journal::{AppendError, Author, Journal};
+use astern_port::ledger::{Ledger, WriteError};
 use astern_port::vault::Vault;
 use async_trait::async_trait;
 use jiff::SignedDuration;
@@ -135,6 +137,44 @@ impl vault::Store for Place {
     async fn damage(&self, reference: &ContentRef, how: Damage) -> Damaged {
         self.alter(&reference.name, "content", how).await
     }
+}
+
+#[async_trait]
+impl ledger::Store for Place {
+    async fn open(&self) -> Arc<dyn Ledger> {
+        Arc::new(ClusterLedger::new(self.client.clone(), self.namespace.clone()))
+    }
+
+    async fn damage(&self, name: &ReleaseName, how: Damage) -> Damaged {
+        self.alter(&format!("astern-release-{name}"), "entry", how).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cluster_keeps_the_promises_of_a_ledger() {
+    let Some(client) = client().await else { return };
+    let report = ledger::suite(async |_| Place::fresh(&client, "ledger").await).await;
+    print!("{report}");
+    report.assert_holds();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_whose_creation_was_not_answered_is_added_once_and_is_our_own() {
+    let Some(config) = config().await else { return };
+    let place = Place::fresh(&kube::Client::try_from(config.clone()).unwrap(), "lost").await;
+    let (client, proxy) = by_proxy(config).await;
+    let ledger = ClusterLedger::new(client, place.namespace.clone());
+    let name = ReleaseName::parse("v1").unwrap();
+    proxy.next(Class::Secret, How::AnswerLost);
+    let version = ledger.add(&name, "candidate", b"one").await.unwrap();
+    assert_eq!(proxy.struck().len(), 1);
+    let entry = ledger.read(&name).await.unwrap().unwrap();
+    assert_eq!((entry.version, entry.bytes), (version, b"one".to_vec()));
+    let other = ClusterLedger::new(place.client.clone(), place.namespace.clone());
+    assert_eq!(
+        other.add(&name, "candidate", b"one").await,
+        Err(WriteError::Exists)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

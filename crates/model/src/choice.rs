@@ -1,6 +1,7 @@
 //! Which revision to go back to, and why each other one was passed over.
 
 use crate::id::{RunId, TemplateHash, Uid};
+use crate::release::{Reason, ReleaseName};
 use crate::target::Target;
 use crate::workload::RevisionKind;
 use jiff::{SignedDuration, Timestamp};
@@ -24,6 +25,17 @@ pub struct RevisionRef {
     pub version: String,
     /// Its images as the template names them.
     pub images: Vec<String>,
+}
+
+impl RevisionRef {
+    /// What people call it: `revision 3`; or that no object keeps it.
+    pub fn label(&self) -> String {
+        if self.uid.as_str().is_empty() {
+            "kept in the vault".to_owned()
+        } else {
+            format!("revision {}", self.number)
+        }
+    }
 }
 
 /// A revision *with the reason it is believed good*. There is no way to make one from a number.
@@ -50,6 +62,15 @@ pub enum Because {
         /// What is wrong with them all the same: they restart often, or log many errors.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unwell: Option<String>,
+    },
+    /// A release of the ledger that is good has this template.
+    Released {
+        /// Which release.
+        release: ReleaseName,
+        /// Why that release is good.
+        reason: Reason,
+        /// On whose word.
+        by: String,
     },
     /// A run of astern went back to it, and it passed the validation over the soak window.
     Restored {
@@ -84,6 +105,9 @@ impl Because {
                     pods(*ready),
                     serve(*ready)
                 )
+            }
+            Self::Released { release, reason, by } => {
+                format!("released: it is in release {release}, which is good ({reason}; by {by})")
             }
             Self::Restored { run } => {
                 format!("restored: run {run} went back to it, and it passed the validation")

@@ -9,10 +9,12 @@ pub mod id;
 pub mod target;
 pub mod template;
 
+pub mod config;
 pub mod helm;
 pub mod image;
 pub mod inventory;
 pub mod platform;
+pub mod release;
 pub mod workload;
 
 pub mod assessment;

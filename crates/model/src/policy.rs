@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 pub struct Policy {
     /// A revision that was the newest for this long before its successor is presumed good. 30 minutes.
     pub presumed_good_after: SignedDuration,
+    /// A recorded release that served healthily for this long becomes good. 30 minutes.
+    pub bake: SignedDuration,
     /// Who may go back to a revision that is only presumed good.
     pub accept_presumed: Vec<Acceptor>,
     /// What a failed step leads to once a workload was restored.
@@ -134,6 +136,7 @@ impl Default for Policy {
         };
         Self {
             presumed_good_after: SignedDuration::from_mins(30),
+            bake: SignedDuration::from_mins(30),
             accept_presumed: vec![Acceptor::Person, Acceptor::Yes],
             on_failure: OnFailure::Hold,
             logs: LogPolicy::default(),

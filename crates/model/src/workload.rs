@@ -1,8 +1,10 @@
 //! A workload as it stands: its template, the revisions that the cluster remembers, its pods and its owners.
 
-use crate::evidence::Trouble;
+use crate::content::ContentRef;
+use crate::evidence::{Known, Trouble};
 use crate::id::{TemplateHash, Uid};
 use crate::image::Image;
+use crate::release::{ReleaseName, Standing};
 use crate::target::Target;
 use crate::template::Template;
 use jiff::{SignedDuration, Timestamp};
@@ -57,6 +59,29 @@ pub struct Workload {
     /// The field manager that set `spec.paused` last, with when: `kubectl-rollout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_manager: Option<FieldManager>,
+    /// What the ledger's releases hold of it, newest first; empty without a ledger.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub released: Vec<Released>,
+}
+
+/// What one release of the ledger holds of a workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Released {
+    /// The release.
+    pub release: ReleaseName,
+    /// What is believed of it.
+    pub standing: Standing,
+    /// The hash of its template.
+    pub template: TemplateHash,
+    /// Where the template lies.
+    pub content: ContentRef,
+    /// Its images, with the digests that ran.
+    pub images: Vec<RunningImage>,
+    /// The template read back as a revision, where the cluster keeps none of it and somebody may want to go back to
+    /// it. It is named by its content and has no uid: no object keeps it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Known<Revision>>,
 }
 
 impl Workload {
@@ -64,6 +89,15 @@ impl Workload {
     pub fn live_revision(&self) -> Option<&Revision> {
         let live = self.template.hash();
         self.revisions.iter().find(|revision| revision.hash == live)
+    }
+
+    /// Every revision that can be written back: those that the cluster remembers, then those that the ledger keeps.
+    pub fn all_revisions(&self) -> impl Iterator<Item = &Revision> {
+        let kept = self
+            .released
+            .iter()
+            .filter_map(|released| released.kept.as_ref()?.value());
+        self.revisions.iter().chain(kept)
     }
 
     /// The version that a person would name: the first container's image tag.

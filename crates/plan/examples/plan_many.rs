@@ -148,6 +148,7 @@ fn workload(number: usize, now: Timestamp) -> Workload {
         owners: Vec::new(),
         template_manager: None,
         paused_manager: None,
+        released: Vec::new(),
         target,
     }
 }

@@ -2,16 +2,19 @@
 //! was passed over. Owns what "good" means; there is no way here from a number to a revision that is less one.
 
 use crate::errors;
+use crate::quarantine;
 use crate::selector::Selector;
 use crate::signals;
 use crate::timeline::Timeline;
 use crate::world::{View, count, essence, reference};
 use astern_model::choice::{Because, Choice, KnownGood, PassedOver, human};
+use astern_model::evidence::Known;
 use astern_model::id::{RunId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::policy::Policy;
+use astern_model::release::{self, ReleaseName};
 use astern_model::target::Target;
-use astern_model::workload::Revision;
+use astern_model::workload::{Released, Revision};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
@@ -24,7 +27,7 @@ pub const MARK_BAD: &str = "astern.dev/bad";
 
 /// Chooses for one workload. Pods of an earlier revision that serve now outrank everything but a person's word that
 /// the revision is bad, unless they crash again and again or a run took the revision back before. Then comes a revision
-/// that a run went back to and validated; then one that is presumed good, because it was the newest for
+/// of a release that the ledger knows as good; then one that a run went back to and validated; then one that is presumed good, because it was the newest for
 /// `policy.presumed_good_after` before its successor and no mark speaks against it. `selector` overrides, and must
 /// name exactly one revision.
 pub fn choose(
@@ -77,6 +80,7 @@ enum Belief {
     Doubtful,
     Presumed,
     Restored,
+    Released,
     Observed,
 }
 
@@ -94,7 +98,7 @@ fn best(view: &View<'_>, policy: &Policy, at: Timestamp) -> Choice {
                 .map(|(belief, ready, newest)| (belief, ready, newest, place))
         })
         .max();
-    let winner = chosen.map(|(belief, _, _, place)| (candidates[place].0.number, belief));
+    let winner = chosen.map(|(belief, _, _, place)| (reference(candidates[place].0).label(), belief));
     let mut good = None;
     let mut passed_over = Vec::new();
     for (place, (revision, standing)) in candidates.into_iter().enumerate() {
@@ -110,7 +114,9 @@ fn best(view: &View<'_>, policy: &Policy, at: Timestamp) -> Choice {
                 belief,
                 &because,
                 revision,
-                winner.unwrap_or((revision.number, belief)),
+                winner
+                    .clone()
+                    .unwrap_or_else(|| (reference(revision).label(), belief)),
             ),
             Standing::Out(why) => why,
         };
@@ -139,7 +145,12 @@ fn preference(
     }
 }
 
-fn outranked(belief: Belief, because: &Because, revision: &Revision, (winner, by): (u64, Belief)) -> String {
+fn outranked(
+    belief: Belief,
+    because: &Because,
+    revision: &Revision,
+    (winner, by): (String, Belief),
+) -> String {
     let serving = || format!("{} of it ready now", is_are(revision.ready));
     match (belief, because) {
         (
@@ -152,22 +163,31 @@ fn outranked(belief: Belief, because: &Because, revision: &Revision, (winner, by
         }
         (Belief::Doubtful, _) => format!("{}, but a run took it back before", serving()),
         (Belief::Observed, _) => {
-            format!(
-                "{}, but revision {winner} serves with more, or is newer",
-                serving()
-            )
+            format!("{}, but {winner} serves with more, or is newer", serving())
+        }
+        (Belief::Released, Because::Released { release, .. }) => {
+            if by == Belief::Observed {
+                format!("it is in release {release}, which is good, but pods of {winner} serve now")
+            } else {
+                format!("it is in release {release}, which is good, but older than {winner}")
+            }
+        }
+        (Belief::Released, _) => format!("it is older than {winner}"),
+        (Belief::Restored, _) if by == Belief::Released => {
+            format!("a run went back to it before, but {winner} is of a good release")
         }
         (Belief::Restored, _) if by == Belief::Observed => {
-            format!("a run went back to it before, but pods of revision {winner} serve now")
+            format!("a run went back to it before, but pods of {winner} serve now")
         }
         (Belief::Restored, _) => {
-            format!("a run went back to it as well, but it is older than revision {winner}")
+            format!("a run went back to it as well, but it is older than {winner}")
         }
         (Belief::Presumed, _) => match by {
-            Belief::Observed => format!("presumed good at most, while pods of revision {winner} serve now"),
-            Belief::Restored => format!("presumed good at most, while a run validated revision {winner}"),
+            Belief::Observed => format!("presumed good at most, while pods of {winner} serve now"),
+            Belief::Released => format!("presumed good at most, while {winner} is of a good release"),
+            Belief::Restored => format!("presumed good at most, while a run validated {winner}"),
             Belief::Presumed | Belief::Doubtful => {
-                format!("presumed good as well, but older than revision {winner}")
+                format!("presumed good as well, but older than {winner}")
             }
         },
     }
@@ -204,11 +224,17 @@ fn standing(
         };
         return Standing::Out(format!("marked bad{why}"));
     }
+    if let Some(against) = quarantine::against(view.workload, revision) {
+        return Standing::Out(against);
+    }
     if revision.ready > 0 {
         return observed(view, policy, revision, at);
     }
     if let Some(run) = revision.marks.get(MARK_ROLLED_BACK_BY) {
         return Standing::Out(format!("it was taken back before, by run {run}"));
+    }
+    if let Some(because) = released(view, revision) {
+        return Standing::Good(Belief::Released, because);
     }
     if let Some(run) = revision.marks.get(MARK_RESTORED_BY) {
         let run = RunId::from(run.as_str());
@@ -229,6 +255,23 @@ fn standing(
             },
         ),
     }
+}
+
+/// The newest good release that has this template.
+fn released(view: &View<'_>, revision: &Revision) -> Option<Because> {
+    let of_template = |released: &&Released| released.template == revision.hash;
+    view.workload
+        .released
+        .iter()
+        .filter(of_template)
+        .find_map(|released| match &released.standing {
+            release::Standing::Good(word) => Some(Because::Released {
+                release: released.release.clone(),
+                reason: word.reason.clone(),
+                by: word.by.clone(),
+            }),
+            release::Standing::Candidate { .. } | release::Standing::Bad(_) => None,
+        })
 }
 
 /// A revision whose pods serve. Restarts are its own pods'; error lines are known of earlier versions together, so they
@@ -259,13 +302,14 @@ fn observed(view: &View<'_>, policy: &Policy, revision: &Revision, at: Timestamp
     )
 }
 
-/// Every remembered revision but the live one, newest first.
+/// Every remembered revision but the live one, newest first, and after them those that the ledger alone keeps.
 fn candidates<'a>(view: &View<'a>) -> Vec<&'a Revision> {
     let live = view.live_revision().map(|revision| &revision.uid);
-    view.revisions
-        .iter()
-        .copied()
+    let remembered = view.revisions.iter().copied();
+    let kept = view.kept().into_iter();
+    remembered
         .filter(|revision| Some(&revision.uid) != live)
+        .chain(kept.filter(|revision| revision.hash != view.live))
         .collect()
 }
 
@@ -341,7 +385,7 @@ fn matching<'a>(
 
 fn passed_by(selector: &Selector, found: Option<&Revision>) -> String {
     match found {
-        Some(found) => format!("--to {selector} names revision {}", found.number),
+        Some(found) => format!("--to {selector} names {}", reference(found).label()),
         None => format!("--to {selector} does not name it alone"),
     }
 }
@@ -358,7 +402,31 @@ fn nothing_matches(view: &View<'_>, selector: &Selector) -> String {
             now.number
         );
     }
+    if let Selector::Release(name) = selector {
+        return not_in_release(view, name);
+    }
     format!("no remembered revision matches {selector}")
+}
+
+fn not_in_release(view: &View<'_>, name: &ReleaseName) -> String {
+    let target = &view.workload.target;
+    let Some(released) = view.workload.released.iter().find(|one| &one.release == name) else {
+        return format!("release {name} does not hold {target}");
+    };
+    let why = match &released.kept {
+        Some(Known::Unknown(why)) => format!(": {why}"),
+        Some(Known::Is(_)) | None => String::new(),
+    };
+    let images: Vec<&str> = released
+        .images
+        .iter()
+        .map(|running| running.image.reference.as_str())
+        .collect();
+    format!(
+        "release {name} holds a template of {target} ({}) that the cluster no longer remembers, and its content {} cannot be had{why}",
+        images.join(", "),
+        released.content.name
+    )
 }
 
 /// What makes the list shorter than it should be.
@@ -369,7 +437,10 @@ fn notes(view: &View<'_>) -> Vec<String> {
         notes.push(format!(
             "revisionHistoryLimit: 0: the cluster keeps no earlier revision of {target}"
         ));
-    } else if candidates(view).is_empty() {
+    } else if candidates(view)
+        .iter()
+        .all(|revision| revision.uid.as_str().is_empty())
+    {
         notes.push(format!(
             "the cluster remembers no earlier revision of {target} (revisionHistoryLimit: {})",
             view.workload.history_limit

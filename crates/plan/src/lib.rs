@@ -6,6 +6,7 @@
 
 mod assess;
 mod choose;
+mod consumers;
 mod decide;
 mod diff;
 mod errors;
@@ -14,6 +15,8 @@ mod images;
 mod judge;
 mod phrase;
 mod planner;
+mod prove;
+mod quarantine;
 mod refuse;
 mod releases;
 mod remarks;
@@ -27,11 +30,16 @@ mod world;
 
 pub use assess::{EVIDENCE_FRESH_FOR, RESTART_EVERY, RESTARTS_OFTEN, assess};
 pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose};
+pub use consumers::consumers;
 pub use decide::decide;
 pub use diff::diff;
 pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
 pub use judge::{Baseline, verdict};
 pub use planner::{Request, plan};
+pub use prove::{
+    KEEP_BAD, KEEP_GOOD, KEEP_NEWEST, Proof, TakenBack, health, may_be_proven, prove, prunable, taken_back,
+};
+pub use quarantine::quarantined;
 pub use refuse::{code, near};
 pub use releases::ABANDONED_AFTER;
 pub use scope::RELEASE_WINDOW;

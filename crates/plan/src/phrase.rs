@@ -49,6 +49,7 @@ fn unwell(chosen: &Choice) -> Option<String> {
             unwell: Some(unwell), ..
         } => Some(format!("{}: {unwell}", good.revision.version)),
         Because::Observed { .. }
+        | Because::Released { .. }
         | Because::Restored { .. }
         | Because::Presumed { .. }
         | Because::Named { .. } => None,

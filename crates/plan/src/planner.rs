@@ -17,12 +17,15 @@ use crate::timeline;
 use crate::world::World;
 use astern_model::assessment::Assessment;
 use astern_model::choice::Choice;
+use astern_model::content::ContentRef;
 use astern_model::decision::{Decision, Refusal};
+use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
 use astern_model::plan::{Criteria, Intent, Plan, ReleaseChanges, TargetChanges};
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure, Say};
 use astern_model::target::Target;
+use astern_model::workload::Workload;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -313,10 +316,10 @@ fn pick<'a>(
             continue;
         };
         if good.revision.template == view.live {
-            let number = good.revision.number;
+            let label = good.revision.label();
             picked.left.insert(
                 target,
-                format!("revision {number}, which --to names, is what it asks for already"),
+                format!("{label}, which --to names, is what it asks for already"),
             );
             continue;
         }
@@ -329,7 +332,7 @@ fn pick<'a>(
                 view,
                 to: good.revision.clone(),
                 template,
-                kept: None,
+                kept: kept(view.workload, &good.revision.template),
             },
         );
     }
@@ -346,6 +349,13 @@ fn pick<'a>(
         return Err(nothing_moves(&picked, scope, choices));
     }
     Ok(picked)
+}
+
+/// Where the ledger keeps a template, should the cluster prune it.
+fn kept(workload: &Workload, template: &TemplateHash) -> Option<ContentRef> {
+    let mut released = workload.released.iter();
+    let kept = released.find(|released| &released.template == template)?;
+    Some(kept.content.clone())
 }
 
 fn nothing_moves(picked: &Picked<'_>, scope: &Scope<'_>, choices: &BTreeMap<&Target, Choice>) -> Refusal {

@@ -84,8 +84,11 @@ pub(crate) fn nothing_good(without: Vec<Choice>, others: &[&Target]) -> Refusal 
         let passed = choice.passed_over.iter().map(|passed| {
             let revision = &passed.revision;
             format!(
-                "{}: {} (revision {}): {}",
-                choice.target, revision.version, revision.number, passed.why
+                "{}: {} ({}): {}",
+                choice.target,
+                revision.version,
+                revision.label(),
+                passed.why
             )
         });
         refusal.details.extend(notes.chain(passed));
@@ -132,9 +135,14 @@ fn only_flags(targets: &[&Target]) -> String {
 
 /// What speaks against a revision, or is live in all but name, is never proposed as an example.
 fn may_be_named(why: &str) -> bool {
-    !["marked bad", "same template as now", "it was taken back before"]
-        .iter()
-        .any(|bad| why.starts_with(bad))
+    ![
+        "marked bad",
+        "same template as now",
+        "it was taken back before",
+        "release ",
+    ]
+    .iter()
+    .any(|bad| why.starts_with(bad))
 }
 
 /// The workloads whose names are nearest to a mistyped one, best first, at most three names.
@@ -240,10 +248,10 @@ pub(crate) fn presumed(acceptor: Acceptor, presumed: Vec<Choice>) -> Refusal {
     for choice in &presumed {
         if let Some(good) = &choice.good {
             refusal.details.push(format!(
-                "{}: {} (revision {}): {}",
+                "{}: {} ({}): {}",
                 choice.target,
                 good.revision.version,
-                good.revision.number,
+                good.revision.label(),
                 good.because.sentence()
             ));
             refusal.ways_out.push(format!(
@@ -289,8 +297,8 @@ pub(crate) fn not_one_revision(selector: &str, choice: Choice) -> Refusal {
     refusal.details.extend(choice.passed_over.iter().map(|passed| {
         let revision = &passed.revision;
         format!(
-            "revision {}: {} ({})",
-            revision.number,
+            "{}: {} ({})",
+            revision.label(),
             revision.version,
             revision.images.join(", ")
         )

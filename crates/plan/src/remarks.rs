@@ -122,8 +122,10 @@ fn of_choice(choice: &Choice, one: &Move<'_>) -> Option<String> {
     let good = choice.good.as_ref()?;
     let revision = one.view.revision(&good.revision.template)?;
     let to = format!(
-        "{} goes back to {} (revision {})",
-        choice.target, good.revision.version, good.revision.number
+        "{} goes back to {} ({})",
+        choice.target,
+        good.revision.version,
+        good.revision.label()
     );
     let marks: Vec<String> = revision
         .marks

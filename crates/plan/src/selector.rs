@@ -1,8 +1,9 @@
-//! What may be typed after `--to WORKLOAD=`: a revision's number, an image's tag, a digest. Owns the reading of it;
+//! What may be typed after `--to WORKLOAD=`: a revision's number, an image's tag, a digest, a release. Owns the reading of it;
 //! which revision it selects is found in `choose`.
 
 use astern_model::id::TemplateHash;
 use astern_model::image::Image;
+use astern_model::release::ReleaseName;
 use astern_model::workload::{Revision, Workload};
 use std::fmt;
 
@@ -21,6 +22,8 @@ pub enum Selector {
     /// The revision with an image of this digest, in its template or as its pods run it: `sha256:` and at least eight
     /// digits of it.
     Digest(String),
+    /// The revision with the template that this release of the ledger holds.
+    Release(ReleaseName),
 }
 
 /// Why a text selects nothing.
@@ -35,7 +38,7 @@ impl fmt::Display for SelectorError {
         let text = &self.text;
         write!(
             f,
-            "`{text}` names no revision: type its number (3), image:TAG (image:v1.2.3), or sha256:DIGEST"
+            "`{text}` names no revision: type its number (3), image:TAG (image:v1.2.3), sha256:DIGEST, or release:NAME"
         )
     }
 }
@@ -43,7 +46,7 @@ impl fmt::Display for SelectorError {
 impl std::error::Error for SelectorError {}
 
 impl Selector {
-    /// Reads `3`, `image:v1.2.3` or `sha256:0f3a…`.
+    /// Reads `3`, `image:v1.2.3`, `sha256:0f3a…` or `release:v1.2.3`.
     ///
     /// # Errors
     /// Anything else, a number that is none, an empty tag, and a digest of fewer than eight digits.
@@ -57,6 +60,9 @@ impl Selector {
             } else {
                 Ok(Self::Image(tag.to_owned()))
             };
+        }
+        if let Some(name) = text.strip_prefix("release:") {
+            return ReleaseName::parse(name).map(Self::Release).map_err(|_| error());
         }
         if let Some(digits) = text.strip_prefix("sha256:") {
             let long_enough = (DIGEST_DIGITS_MIN..=DIGEST_DIGITS_MAX).contains(&digits.len());
@@ -86,6 +92,10 @@ impl Selector {
                 };
                 revision.template.images().iter().any(pinned) || runs(workload, &revision.hash, digest)
             }
+            Self::Release(name) => workload
+                .released
+                .iter()
+                .any(|released| &released.release == name && released.template == revision.hash),
         }
     }
 }
@@ -96,6 +106,7 @@ impl fmt::Display for Selector {
             Self::Revision(number) => number.fmt(f),
             Self::Image(tag) => write!(f, "image:{tag}"),
             Self::Digest(digest) => f.write_str(digest),
+            Self::Release(name) => write!(f, "release:{name}"),
         }
     }
 }

@@ -118,12 +118,25 @@ impl<'a> View<'a> {
             .find(|revision| revision.hash == self.live)
     }
 
-    /// The remembered revision with this template.
+    /// The revision with this template: one that the cluster remembers, else one that the ledger keeps.
     pub(crate) fn revision(&self, hash: &TemplateHash) -> Option<&'a Revision> {
         self.revisions
             .iter()
             .copied()
+            .chain(self.workload.all_revisions())
             .find(|revision| &revision.hash == hash)
+    }
+
+    /// Revisions that the ledger alone keeps, those of the newest release first, each template once.
+    pub(crate) fn kept(&self) -> Vec<&'a Revision> {
+        let mut seen: BTreeSet<&TemplateHash> =
+            self.revisions.iter().map(|revision| &revision.hash).collect();
+        let kept = self
+            .workload
+            .released
+            .iter()
+            .filter_map(|one| one.kept.as_ref()?.value());
+        kept.filter(|revision| seen.insert(&revision.hash)).collect()
     }
 
     /// Pods that are not on their way out and are of the live version.

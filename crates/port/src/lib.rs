@@ -3,7 +3,9 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod config;
 pub mod journal;
+pub mod ledger;
 pub mod lock;
 pub mod releases;
 pub mod sense;

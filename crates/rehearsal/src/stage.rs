@@ -2,11 +2,11 @@
 
 use crate::clock::TokioClock;
 use astern_app::World;
-use astern_journal::{MemoryJournal, MemoryVault};
+use astern_journal::{MemoryJournal, MemoryLedger, MemoryVault};
 use astern_kubernetes::connect::Connection;
 use astern_kubernetes::effects::KubernetesWorkloads;
 use astern_kubernetes::lock::LeaseLock;
-use astern_kubernetes::look::ClusterLook;
+use astern_kubernetes::look::{ClusterConfig, ClusterLook};
 use astern_port::clock::Clock;
 use astern_port::journal::Journal;
 use astern_port::releases::NoReleases;
@@ -82,11 +82,14 @@ pub fn world(
     let connection = Connection::through(client.clone(), CONTEXT, http::Uri::from_static(SERVER));
     World {
         sense: Arc::new(ClusterSense::new(client.clone(), vault.clone(), clock.clone())),
+        config: Arc::new(ClusterConfig::new(client.clone())),
+        ledger: Arc::new(MemoryLedger::default()),
         lock: Arc::new(LeaseLock::new(client.clone(), clock.clone())),
         releases: Arc::new(NoReleases),
-        workloads: Arc::new(KubernetesWorkloads::new(client, vault, clock.clone())),
+        workloads: Arc::new(KubernetesWorkloads::new(client, vault.clone(), clock.clone())),
         look: Arc::new(ClusterLook::new(connection, clock.clone())),
         clock,
         journal,
+        vault,
     }
 }

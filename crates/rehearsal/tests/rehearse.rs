@@ -30,7 +30,6 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -160,14 +159,8 @@ async fn piece_of(
     let mut platform = Platform::of_namespace(namespace);
     platform.soak = SignedDuration::from_secs(10);
     let asked = Asked {
-        releases: Default::default(),
-        outside_helm: false,
-        abandoned: Default::default(),
-        only: Vec::new(),
         to,
-        overrides: BTreeSet::new(),
-        acceptor: Acceptor::Person,
-        on_failure: None,
+        ..Asked::everything(Acceptor::Person)
     };
     let mut allow = Allowances::of(&platform.policy);
     allow
@@ -223,13 +216,7 @@ async fn piece_of_undo(stage: &Stage, run: &Book, platform: Platform) -> Piece {
 /// Carries the rollback of all of `shop` out.
 async fn rolled_back(stage: &Stage, platform: &Platform) -> Book {
     let world = stage.world();
-    let asked = Asked {
-        only: Vec::new(),
-        to: Vec::new(),
-        overrides: BTreeSet::new(),
-        acceptor: Acceptor::Person,
-        on_failure: None,
-    };
+    let asked = Asked::everything(Acceptor::Person);
     let allow = Allowances::of(&platform.policy);
     let prepared = planning::roll_back(&world, platform, &asked, &allow, Evidence::Leave)
         .await

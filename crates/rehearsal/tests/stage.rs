@@ -74,16 +74,7 @@ fn image(cluster: &mut Cluster, at: Timestamp) -> String {
 async fn taken_back(stage: &Stage) -> Rest {
     let world = stage.world();
     let platform = Platform::of_namespace("shop");
-    let asked = Asked {
-        releases: Default::default(),
-        outside_helm: false,
-        abandoned: Default::default(),
-        only: Vec::new(),
-        to: Vec::new(),
-        overrides: Default::default(),
-        acceptor: Acceptor::Person,
-        on_failure: None,
-    };
+    let asked = Asked::everything(Acceptor::Person);
     let allow = Allowances::default();
     let prepared = planning::roll_back(&world, &platform, &asked, &allow, Evidence::Save)
         .await

@@ -32,6 +32,10 @@ pub use show::plan::{plan_lines, plan_text, title as plan_title};
 pub use show::plan_markdown::plan_markdown;
 pub use show::rehearsal::rehearsal_lines;
 pub use show::rehearsal_markdown::rehearsal_markdown;
+pub use show::release::{
+    ReleaseRow, StandingRow, release_lines, release_markdown, releases_lines, releases_markdown,
+    standing_lines, standing_markdown,
+};
 pub use show::verdict::{verdict_lines, verdict_markdown, verdict_text};
 pub use tell::report;
 pub use text::{text, text_lines};

@@ -110,6 +110,7 @@ pub(crate) fn believed(because: &Because) -> (Tone, &'static str) {
     match because {
         Because::Observed { unwell: None, .. } => (Tone::Good, "✓ good"),
         Because::Observed { .. } => (Tone::Warn, "? serves, not well"),
+        Because::Released { .. } => (Tone::Good, "✓ good release"),
         Because::Restored { .. } => (Tone::Good, "✓ restored before"),
         Because::Presumed { .. } => (Tone::Warn, "? presumed good"),
         Because::Named { .. } => (Tone::Warn, "? named"),

@@ -235,16 +235,7 @@ async fn run_again(theatre: &Arc<Theatre>, platform: &Platform, plan: Plan, seal
 }
 
 async fn plan(process: &Process, platform: &Platform, evidence: Evidence) -> Result<Prepared, NoPlan> {
-    let asked = Asked {
-        releases: Default::default(),
-        outside_helm: false,
-        abandoned: Default::default(),
-        only: Vec::new(),
-        to: Vec::new(),
-        overrides: Default::default(),
-        acceptor: Acceptor::Person,
-        on_failure: None,
-    };
+    let asked = Asked::everything(Acceptor::Person);
     let allow = Allowances::of(&platform.policy);
     planning::roll_back(&process.world, platform, &asked, &allow, evidence).await
 }

@@ -3,6 +3,7 @@
 
 use astern_model::plan::Plan;
 use astern_model::record::Record;
+use astern_model::release::Release;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -89,6 +90,10 @@ impl Document for Plan {
 
 impl Document for Record {
     const KIND: &'static str = "Record";
+}
+
+impl Document for Release {
+    const KIND: &'static str = "Release";
 }
 
 #[derive(Serialize)]

@@ -2,6 +2,7 @@
 
 pub mod duration;
 pub mod envelope;
+pub mod manifest;
 pub mod nearest;
 pub mod output;
 pub mod platform;

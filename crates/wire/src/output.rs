@@ -11,6 +11,12 @@ pub mod kind {
     pub const STATUS: &str = "Status";
     /// `astern releases`.
     pub const RELEASES: &str = "Releases";
+    /// `astern releases record`, `show`, `mark`.
+    pub const RELEASE: &str = "Release";
+    /// `astern status --release`.
+    pub const RELEASE_STATUS: &str = "ReleaseStatus";
+    /// `astern check`.
+    pub const CHECK: &str = "Check";
     /// `astern plan`.
     pub const PLAN: &str = "Plan";
     /// Any command that answers with a refusal.

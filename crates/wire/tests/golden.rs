@@ -6,6 +6,7 @@
     reason = "a golden file that is missing or no text is a broken checkout, and the test should say so"
 )]
 
+use astern_model::config::Use;
 use astern_model::id::{Uid, sha256};
 use astern_model::plan::Plan;
 use astern_model::platform::{
@@ -13,6 +14,7 @@ use astern_model::platform::{
 };
 use astern_model::policy::{Acceptor, LogPolicy, OnFailure, Policy, Row, Say, When};
 use astern_model::record::{Event, Outcome, Record};
+use astern_model::release::{Release, Standing};
 use astern_model::step::workload;
 use astern_model::target::{Target, WorkloadKind};
 use astern_wire::envelope::{self, Document};
@@ -98,9 +100,10 @@ fn reseals<T: Document>(prefix: &str) {
 }
 
 #[test]
-fn a_plan_and_a_record_of_an_earlier_release_open_and_seal_to_the_same_bytes() {
+fn a_plan_a_record_and_a_release_of_an_earlier_astern_open_and_seal_to_the_same_bytes() {
     reseals::<Plan>("plan");
     reseals::<Record>("record");
+    reseals::<Release>("release");
 }
 
 /// The variants of an internally tagged enum, as serde names them when it meets another.
@@ -134,7 +137,7 @@ fn found(prefix: &str, list: Option<&str>, pointer: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_step_and_every_event_has_a_golden_file() {
+fn every_step_every_event_and_every_standing_has_a_golden_file() {
     assert_eq!(
         found("plan", Some("steps"), "/spec/do"),
         variants::<workload::Spec>("do")
@@ -152,6 +155,15 @@ fn every_step_and_every_event_has_a_golden_file() {
         found("record", None, "/event/outcome/kind"),
         variants::<Outcome>("kind")
     );
+    assert_eq!(found("release", None, "/standing/is"), variants::<Standing>("is"));
+    let uses: BTreeSet<String> = documents("release")
+        .into_values()
+        .map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap())
+        .flat_map(|release| release["config"].as_array().unwrap().clone())
+        .flat_map(|config| config["consumers"][0]["uses"].as_array().unwrap().clone())
+        .map(|by| by["by"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(uses, variants::<Use>("by"));
 }
 
 fn target(kind: WorkloadKind, name: &str) -> Target {
@@ -231,6 +243,7 @@ fn golden_members() -> Vec<Member> {
 fn golden_policy() -> Policy {
     let mut policy = Policy {
         presumed_good_after: SignedDuration::from_hours(2),
+        bake: SignedDuration::from_mins(30),
         accept_presumed: vec![Acceptor::Person],
         on_failure: OnFailure::Unwind,
         logs: LogPolicy {

@@ -2,6 +2,7 @@
 
 use astern_model::plan::Plan;
 use astern_model::record::Record;
+use astern_model::release::Release;
 use astern_wire::envelope::{self, OpenError};
 use astern_wire::platform::parse_platform;
 use proptest::prelude::*;
@@ -10,6 +11,7 @@ use std::error::Error;
 
 const PLAN: &[u8] = include_bytes!("../golden/v1alpha1/plan.json");
 const RECORD: &[u8] = include_bytes!("../golden/v1alpha1/record-intended-template.json");
+const RELEASE: &[u8] = include_bytes!("../golden/v1alpha1/release-good.json");
 const PLATFORM: &[u8] = include_bytes!("../golden/v1alpha1/platform.yaml");
 
 /// Keys whose content is free: whatever stands beneath them is kept as it is.
@@ -53,6 +55,32 @@ fn a_plan_with_a_key_that_astern_would_ignore_is_refused_wherever_the_key_stands
             other => panic!("at `{place}`: {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_release_that_was_cut_short_or_says_more_or_less_than_it_may_is_refused() {
+    let code = |bytes: &[u8]| match envelope::open::<Release>(bytes) {
+        Ok(_) => "taken",
+        Err(error) => error.code(),
+    };
+    assert_eq!(code(RELEASE), "taken");
+    for cut in (0..RELEASE.len() - 1).step_by(37) {
+        assert_eq!(code(&RELEASE[..cut]), "AST0021", "cut at {cut}");
+    }
+    let changed = |pointer: &str, to: Value| {
+        let mut release: Value = serde_json::from_slice(RELEASE).unwrap();
+        *release.pointer_mut(pointer).unwrap() = to;
+        code(release.to_string().as_bytes())
+    };
+    assert_eq!(changed("/kind", json!("Plan")), "AST0022");
+    assert_eq!(changed("/apiVersion", json!("astern.dev/v9")), "AST0023");
+    assert_eq!(
+        changed("/standing", json!({"is": "candidate", "sudo": true})),
+        "AST0024"
+    );
+    // Nothing is good without a reason, and no name leads elsewhere.
+    assert_eq!(changed("/standing/reason", json!(" ")), "AST0021");
+    assert_eq!(changed("/name", json!("../v1")), "AST0021");
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Commands that change nothing: status, releases, plan, runs, validate.
+//! Commands that change nothing: status, plan, runs, validate.
 
-use crate::args::{Choose, Releases, Validate};
+use crate::args::{Choose, Validate};
 use crate::console::Console;
 use crate::error::{CliError, Exit, no_plan};
 use crate::output::{self, Format};
@@ -12,6 +12,7 @@ use astern_model::choice::human;
 use astern_model::finding::Allowances;
 use astern_model::plan::Criteria;
 use astern_model::policy::{Acceptor, OnFailure};
+use astern_model::release::ReleaseName;
 use astern_model::verdict::{CheckResult, Verdict};
 use astern_port::lock::Holding;
 use astern_report::{Line, LineKind};
@@ -77,32 +78,6 @@ fn say_run(holding: &Holding, wired: &Wired, console: &Console) {
             human(quiet)
         ));
     }
-}
-
-pub(crate) async fn releases(
-    wired: &Wired,
-    arguments: &Releases,
-    format: &Format,
-    console: &Console,
-) -> Result<Exit, CliError> {
-    let (inventory, mut choices) = survey::releases(&wired.world, &wired.platform).await?;
-    for unread in &inventory.unread {
-        console.warn(unread);
-    }
-    if !arguments.only.is_empty() {
-        let names = names(&arguments.only)?;
-        let only = planning::resolve(&names, &inventory).map_err(no_plan)?;
-        choices.retain(|choice| only.contains(&choice.target));
-    }
-    output::print(
-        console,
-        format,
-        "Releases",
-        &choices,
-        || astern_report::choices_lines(&choices),
-        || astern_report::choices_markdown(&choices),
-    )?;
-    Ok(Exit::Done)
 }
 
 pub(crate) async fn plan(
@@ -224,21 +199,26 @@ pub(crate) fn print_verdict(verdict: &Verdict, format: &Format, console: &Consol
 pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliError> {
     let mut to = Vec::new();
     let mut releases = BTreeMap::new();
+    let mut release = None;
     for typed in &choose.to {
         let usage = |why: &str| {
             CliError::new(Exit::Usage, format!("--to {typed}: {why}"))
-                .hint(
-                    "--to api-gateway=2, --to api-gateway=image:v1.2.3, --to statefulset/db=sha256:…, --to helm/shop=3",
-                )
+                .hint("--to api-gateway=2, --to api-gateway=image:v1.2.3, --to statefulset/db=sha256:…")
+                .hint("--to v1.2.3 (a release of the ledger), --to helm/shop=3 (a Helm release)")
         };
-        let (name, selector) = typed
-            .split_once('=')
-            .ok_or_else(|| usage("there is no `=` in it"))?;
-        if let Some(release) = name.strip_prefix("helm/") {
+        let Some((name, selector)) = typed.split_once('=') else {
+            let name = release_typed(typed).ok_or_else(|| usage("there is no `=` in it"))?;
+            let name = ReleaseName::parse(name).map_err(|error| usage(&error.to_string()))?;
+            if release.replace(name).is_some() {
+                return Err(usage("another release is named already"));
+            }
+            continue;
+        };
+        if let Some(helm) = name.strip_prefix("helm/") {
             let number = selector
                 .parse()
                 .map_err(|_| usage("a Helm revision is a number"))?;
-            releases.insert(release.to_owned(), number);
+            releases.insert(helm.to_owned(), number);
             continue;
         }
         let selector = astern_plan::Selector::parse(selector).map_err(|error| usage(&error.to_string()))?;
@@ -253,6 +233,7 @@ pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliErr
         releases,
         outside_helm: choose.outside_helm,
         abandoned: choose.abandoned.iter().cloned().collect(),
+        release,
         overrides: choose.override_decision.iter().cloned().collect(),
         acceptor,
         on_failure: choose.on_failure.map(|on_failure| match on_failure {
@@ -262,7 +243,15 @@ pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliErr
     })
 }
 
-fn names(typed: &[String]) -> Result<Vec<Name>, CliError> {
+/// The release that stands after `--to` alone. A word without a digit is rather a workload with its revision forgotten;
+/// `release:` before it says that it is none.
+fn release_typed(typed: &str) -> Option<&str> {
+    typed
+        .strip_prefix("release:")
+        .or_else(|| typed.contains(|c: char| c.is_ascii_digit()).then_some(typed))
+}
+
+pub(crate) fn names(typed: &[String]) -> Result<Vec<Name>, CliError> {
     typed
         .iter()
         .map(|text| {

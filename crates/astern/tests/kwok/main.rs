@@ -14,6 +14,7 @@ mod gate;
 mod helm;
 mod input;
 mod kills;
+mod ledger;
 mod obstacles;
 mod owners;
 mod proof;

@@ -221,6 +221,7 @@ fn crashing(kind: WorkloadKind, name: &str) -> Workload {
         owners: Vec::new(),
         template_manager: None,
         paused_manager: None,
+        released: Vec::new(),
         template: bad,
     }
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod changed;
+mod config;
 mod dump;
 mod facts;
 mod fetch;
@@ -21,6 +22,7 @@ mod round;
 mod warnings;
 mod workload;
 
+pub use config::ClusterConfig;
 pub use dump::{Dump, Unread, dump};
 
 use crate::connect::Connection;

@@ -37,7 +37,7 @@ pub enum Spec {
         pin: Pin,
         /// Where the template is taken from.
         to: RevisionRef,
-        /// Where a run has kept the same template, should that object be pruned meanwhile.
+        /// Where a run or the ledger has kept the same template, should that object be pruned meanwhile.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kept: Option<ContentRef>,
     },
@@ -119,7 +119,7 @@ impl Spec {
     pub fn phrase(&self) -> String {
         match self {
             Self::WriteTemplate { target, to, .. } => {
-                format!("put {target} back to {} (revision {})", to.version, to.number)
+                format!("put {target} back to {} ({})", to.version, to.label())
             }
             Self::AwaitRollout { target, version, .. } => format!("wait until {target} serves {version}"),
             Self::SetPaused {

@@ -1,8 +1,9 @@
 //! Choosing: which revision is known good, and why each other one is not.
 
-use crate::support::{Build, deployment, inventory, not_ready, released, template, workload};
+use crate::support::{Build, bad, deployment, good, inventory, not_ready, released, template, workload};
 use astern_model::choice::Choice;
 use astern_model::policy::Policy;
+use astern_model::release::Standing;
 use astern_plan::{Selector, choose};
 
 fn choice(build: Build, selector: Option<&str>) -> Choice {
@@ -313,7 +314,7 @@ fn a_selector_that_means_nothing_says_what_to_type() {
     ] {
         assert!(Selector::parse(text).is_err(), "{text}");
     }
-    insta::assert_snapshot!(Selector::parse("v1.2.3").unwrap_err(), @"`v1.2.3` names no revision: type its number (3), image:TAG (image:v1.2.3), or sha256:DIGEST");
+    insta::assert_snapshot!(Selector::parse("v1.2.3").unwrap_err(), @"`v1.2.3` names no revision: type its number (3), image:TAG (image:v1.2.3), sha256:DIGEST, or release:NAME");
 }
 
 #[test]
@@ -324,4 +325,95 @@ fn nothing_is_chosen_for_a_workload_that_does_not_exist() {
         none.notes,
         ["deployment/api does not exist in namespace vcci-scope3"]
     );
+}
+
+/// v1.2.2 for days, then v1.2.3 for days, then v1.2.4, which does not come up.
+fn three() -> Build {
+    workload("api")
+        .revision(1, "v1.2.2", "2026-11-10T09:00:00Z")
+        .revision(2, "v1.2.3", "2026-11-15T09:00:00Z")
+        .revision(3, "v1.2.4", "14:02:00")
+        .troubled(3, 1, "14:02:05", not_ready())
+}
+
+#[test]
+fn a_good_release_outranks_what_is_presumed_and_a_candidate_does_not() {
+    let candidate = || Standing::Candidate { failed: None };
+    insta::assert_snapshot!(told(&choice(three().released("r2", "v1.2.2", good(), None), None)), @r"
+    good: v1.2.2 (1): released: it is in release r2, which is good (soaked; by ci)
+    not v1.2.3 (2): presumed good at most, while revision 1 is of a good release
+    ");
+    insta::assert_snapshot!(told(&choice(three().released("r2", "v1.2.2", candidate(), None), None)), @r"
+    good: v1.2.3 (2): presumed: it was the newest for 8d 5h until 2026-11-23 14:02:00 UTC, and nothing speaks against it
+    not v1.2.2 (1): presumed good as well, but older than revision 2
+    ");
+    insta::assert_snapshot!(told(&choice(three().released("r2", "v1.2.2", good(), None).released("r3", "v1.2.3", good(), None), None)), @r"
+    good: v1.2.3 (2): released: it is in release r3, which is good (soaked; by ci)
+    not v1.2.2 (1): it is in release r2, which is good, but older than revision 2
+    ");
+}
+
+#[test]
+fn what_a_bad_release_brought_is_passed_over_by_template_and_by_digest_with_its_reason() {
+    let by_template = three().released("r3", "v1.2.3", bad(), None);
+    insta::assert_snapshot!(told(&choice(by_template, None)), @r"
+    good: v1.2.2 (1): presumed: it was the newest for 5d until 2026-11-15 09:00:00 UTC, and nothing speaks against it
+    not v1.2.3 (2): release r3 has it, and that release is bad: loses orders (by ci)
+    ");
+    // Another template with the very images that the bad release ran, under another tag.
+    let by_digest = three()
+        .released(
+            "r2",
+            "v1.2.3",
+            Standing::Candidate { failed: None },
+            Some("sha256:aa"),
+        )
+        .released("r3", "v1.2.9", bad(), Some("sha256:aa"));
+    insta::assert_snapshot!(told(&choice(by_digest.with(|workload| {
+        // The candidate came after: it does not tell that the images were there before.
+        workload.released.reverse();
+    }), None)), @r"
+    good: v1.2.2 (1): presumed: it was the newest for 5d until 2026-11-15 09:00:00 UTC, and nothing speaks against it
+    not v1.2.3 (2): release r3 ran the same images, and that release is bad: loses orders (by ci)
+    ");
+}
+
+#[test]
+fn what_a_good_or_an_earlier_release_has_as_well_is_not_what_made_a_release_bad() {
+    let candidate = Standing::Candidate { failed: None };
+    for before in [good(), candidate] {
+        let build = three()
+            .released("r2", "v1.2.3", before, None)
+            .released("r3", "v1.2.3", bad(), None);
+        let chosen = choice(build, None).good.unwrap();
+        assert_eq!(chosen.revision.version, "v1.2.3", "{}", chosen.because.sentence());
+    }
+}
+
+#[test]
+fn a_release_names_its_template_also_where_the_ledger_alone_keeps_it() {
+    let pruned = || {
+        workload("api")
+            .revision(3, "v1.2.4", "14:02:00")
+            .troubled(3, 1, "14:02:05", not_ready())
+            .released("r3", "v1.2.3", good(), None)
+    };
+    insta::assert_snapshot!(told(&choice(pruned().read_back("v1.2.3"), None)), @r"
+    good: v1.2.3 (0): released: it is in release r3, which is good (soaked; by ci)
+    note: the cluster remembers no earlier revision of deployment/api (revisionHistoryLimit: 10)
+    ");
+    insta::assert_snapshot!(told(&choice(pruned().read_back("v1.2.3"), Some("release:r3"))), @r"
+    good: v1.2.3 (0): named by --to release:r3
+    note: the cluster remembers no earlier revision of deployment/api (revisionHistoryLimit: 10)
+    ");
+    insta::assert_snapshot!(told(&choice(pruned(), Some("release:r3"))), @r"
+    good: none
+    note: release r3 holds a template of deployment/api (registry.test/api:v1.2.3) that the cluster no longer remembers, and its content saved-r3 cannot be had
+    note: the cluster remembers no earlier revision of deployment/api (revisionHistoryLimit: 10)
+    ");
+    insta::assert_snapshot!(told(&choice(pruned(), Some("release:r9"))), @r"
+    good: none
+    note: release r9 does not hold deployment/api
+    note: the cluster remembers no earlier revision of deployment/api (revisionHistoryLimit: 10)
+    ");
 }

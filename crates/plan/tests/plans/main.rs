@@ -11,6 +11,7 @@ mod differing;
 mod judging;
 mod planning;
 mod properties;
+mod proving;
 mod refusing;
 mod releases;
 mod support;

@@ -1,13 +1,17 @@
 //! Builders of inventories for tests. Everything happens on 2026-11-23; the inventory is taken at 14:12:00.
 
+use astern_model::content::ContentRef;
 use astern_model::evidence::{Evidence, Fact, Known, Side, Source, Trouble};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::platform::{Member, Platform, Probe, ProbeTarget};
 use astern_model::policy::Acceptor;
+use astern_model::release::{Reason, ReleaseName, Standing, Word};
 use astern_model::target::{Cluster, ClusterIdentity, Target, WorkloadKind};
 use astern_model::template::Template;
-use astern_model::workload::{Condition, Pod, Revision, RevisionKind, Status, Strategy, Workload};
+use astern_model::workload::{
+    Condition, Pod, Released, Revision, RevisionKind, RunningImage, Status, Strategy, Workload,
+};
 use astern_plan::{History, Request};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -94,6 +98,7 @@ pub(crate) fn of_kind(target: Target) -> Build {
             owners: Vec::new(),
             template_manager: None,
             paused_manager: None,
+            released: Vec::new(),
             target,
         },
     }
@@ -131,6 +136,48 @@ impl Build {
             },
         );
         self.workload.template = template;
+        self
+    }
+
+    /// A release of the ledger, newer than those added before, that holds the template of this version.
+    pub(crate) fn released(
+        mut self,
+        name: &str,
+        version: &str,
+        standing: Standing,
+        digest: Option<&str>,
+    ) -> Self {
+        let template = Template::clean(template(&self.workload.target.name, version));
+        let images = template.images().into_iter();
+        let released = Released {
+            release: ReleaseName::parse(name).unwrap(),
+            standing,
+            template: template.hash(),
+            content: ContentRef {
+                name: format!("saved-{name}"),
+                keyed_hash: "hmac-sha256:ab".to_owned(),
+                size: 512,
+            },
+            images: images
+                .map(|image| RunningImage {
+                    image,
+                    digest: digest.map(str::to_owned),
+                })
+                .collect(),
+            kept: None,
+        };
+        self.workload.released.insert(0, released);
+        self
+    }
+
+    /// The newest release's template was read back from the vault.
+    pub(crate) fn read_back(mut self, version: &str) -> Self {
+        let donor = workload(&self.workload.target.name).revision(0, version, "08:00:00");
+        let mut revision = donor.workload.revisions[0].clone();
+        let released = &mut self.workload.released[0];
+        revision.name.clone_from(&released.content.name);
+        revision.uid = Uid(String::new());
+        released.kept = Some(Known::Is(revision));
         self
     }
 
@@ -377,4 +424,22 @@ pub(crate) fn plan(
 /// The hash of a fixture's template.
 pub(crate) fn hash(name: &str, version: &str) -> TemplateHash {
     Template::clean(template(name, version)).hash()
+}
+
+/// Good, on ci's word.
+pub(crate) fn good() -> Standing {
+    Standing::Good(word("soaked"))
+}
+
+/// Bad, on ci's word.
+pub(crate) fn bad() -> Standing {
+    Standing::Bad(word("loses orders"))
+}
+
+pub(crate) fn word(reason: &str) -> Word {
+    Word {
+        reason: Reason::new(reason).unwrap(),
+        by: "ci".to_owned(),
+        at: at("13:00:00"),
+    }
 }

@@ -221,7 +221,7 @@ fn choice_card(choice: &Choice) -> Markup {
                 Some(good) => {
                     @let (tone, said) = word::because(&good.because);
                     p {
-                        b { (visible(&good.revision.version)) } ", revision " (good.revision.number) " "
+                        b { (visible(&good.revision.version)) } ", " (good.revision.label()) " "
                         code.key { (visible(&good.revision.name)) }
                     }
                     p.(class(tone)) { (visible(&said)) }
@@ -230,7 +230,7 @@ fn choice_card(choice: &Choice) -> Markup {
             }
             ul {
                 @for passed in &choice.passed_over {
-                    li { "· " b { (visible(&passed.revision.version)) } ", revision " (passed.revision.number) ", passed over: " (visible(&passed.why)) }
+                    li { "· " b { (visible(&passed.revision.version)) } ", " (passed.revision.label()) ", passed over: " (visible(&passed.why)) }
                 }
                 @for note in &choice.notes { li.warn { "! " (visible(note)) } }
             }

@@ -137,7 +137,10 @@ fn row(
     vec![
         word.to_owned(),
         name(&revision.version),
-        revision.number.to_string(),
+        match revision.uid.as_str() {
+            "" => "-".to_owned(),
+            _ => revision.number.to_string(),
+        },
         name(&revision.name),
         sentence(why),
     ]

@@ -3,10 +3,11 @@
 pub mod assessment;
 pub mod choice;
 pub mod finding;
+mod helm;
 mod likewise;
 pub mod plan;
 pub mod plan_markdown;
 pub mod rehearsal;
 pub mod rehearsal_markdown;
-mod release;
+pub mod release;
 pub mod verdict;

@@ -38,10 +38,7 @@ pub fn plan_lines(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Vec<Lin
         part("Back to", back_to(plan)),
         part(steps_head(plan), steps(plan)),
         part("What changes", changes(plan)),
-        part(
-            "What changes in Helm releases",
-            super::release::release_lines(plan),
-        ),
+        part("What changes in Helm releases", super::helm::release_lines(plan)),
         part("It does not change", sentences(plan, &plan.unchanged)),
         part(
             format!(

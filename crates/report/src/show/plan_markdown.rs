@@ -47,7 +47,7 @@ pub fn plan_markdown(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Stri
     section(
         &mut text,
         "What changes in Helm releases",
-        &items(&super::release::release_items(plan)),
+        &items(&super::helm::release_items(plan)),
     );
     section(
         &mut text,

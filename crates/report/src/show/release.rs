@@ -1,86 +1,282 @@
-//! What changes in a Helm release, as lines and as Markdown: from which revision to which and why, what differs beside the
-//! pod templates, the hooks before they run, and what does not come back.
+//! Releases of the ledger: the list, one release, and which workload stands on which. References into the vault are
+//! told by size; no value of a ConfigMap or Secret is ever here to be told.
 
-use crate::line::{Line, LineKind};
+use crate::line::{Line, LineKind, part, parts};
+use crate::report::Tone;
+use crate::table::Table;
+use crate::visible::{code, prose};
 use crate::word;
-use astern_model::diff::{Change, Shown};
-use astern_model::helm::Hook;
-use astern_model::plan::{Plan, ReleaseChanges};
+use astern_model::choice::{clock, human};
+use astern_model::config::Use;
+use astern_model::release::{Release, ReleaseName, Standing};
+use astern_model::target::Target;
+use astern_model::verdict::CheckResult;
+use jiff::SignedDuration;
 
-/// Changed places that are listed for one object; the rest is counted.
-const PLACES: usize = 8;
-
-/// The releases of a plan.
-pub(super) fn release_lines(plan: &Plan) -> Vec<Line> {
-    plan.releases.iter().flat_map(of_release).collect()
+/// A release, as one row of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct ReleaseRow<'a> {
+    /// Its name.
+    pub name: &'a ReleaseName,
+    /// What is believed of it.
+    pub standing: &'a Standing,
+    /// Who recorded it.
+    pub by: &'a str,
+    /// How long ago.
+    pub age: SignedDuration,
+    /// Its workloads that ask for what it holds, of all.
+    pub live: (usize, usize),
+    /// Why a candidate is still one.
+    pub open: Option<&'a str>,
 }
 
-/// The same, an item each.
-pub(super) fn release_items(plan: &Plan) -> Vec<String> {
-    release_lines(plan)
-        .into_iter()
-        .map(|line| line.text.trim_start().to_owned())
-        .collect()
+/// The list of the ledger (`astern releases`).
+pub fn releases_lines(rows: &[ReleaseRow<'_>]) -> Vec<Line> {
+    part("Releases", list(rows, str::to_owned, str::to_owned).lines())
 }
 
-fn of_release(of: &ReleaseChanges) -> Vec<Line> {
-    let text = |text: String| Line::new(LineKind::Text, text);
-    let dim = |text: String| Line::new(LineKind::Dim, text);
-    let mut lines = vec![
-        text(format!("  {}: revision {} → {}", of.release, of.from, of.to)),
-        dim(format!("    {}", of.because)),
-    ];
-    let passed = of.passed_over.iter();
-    lines.extend(passed.map(|(number, why)| dim(format!("    not revision {number}: {why}"))));
-    for (object, changes) in &of.objects {
-        lines.push(text(format!("    {object}")));
-        lines.extend(changed(changes));
+/// The same in Markdown.
+pub fn releases_markdown(rows: &[ReleaseRow<'_>]) -> String {
+    format!("## Releases\n\n{}\n", list(rows, code, prose).markdown())
+}
+
+fn list(rows: &[ReleaseRow<'_>], name: fn(&str) -> String, sentence: fn(&str) -> String) -> Table {
+    let mut table = Table::new(&["STANDING", "RELEASE", "AGE", "LIVE", "BY", "WHY"]);
+    for row in rows {
+        let (tone, believed) = standing(row.standing);
+        let live = match row.live {
+            (0, _) => "-".to_owned(),
+            (live, all) => format!("{live}/{all}"),
+        };
+        let why = why(row.standing, row.open);
+        table.row(
+            word::kind(tone),
+            [
+                believed.to_owned(),
+                name(row.name.as_str()),
+                human(row.age),
+                live,
+                sentence(row.by),
+                sentence(&why),
+            ],
+        );
     }
-    if !of.values.is_empty() {
-        lines.push(text("    values".to_owned()));
-        lines.extend(changed(&of.values));
+    table
+}
+
+fn standing(standing: &Standing) -> (Tone, &'static str) {
+    match standing {
+        Standing::Good(_) => (Tone::Good, "✓ good"),
+        Standing::Bad(_) => (Tone::Bad, "✗ bad"),
+        Standing::Candidate { failed: Some(_) } => (Tone::Warn, "! candidate"),
+        Standing::Candidate { failed: None } => (Tone::Quiet, "· candidate"),
     }
-    lines.extend(of.hooks.iter().map(|hook| text(format!("    {}", told(hook)))));
-    let kept = of.not_restored.iter();
-    lines.extend(kept.map(|sentence| Line::new(LineKind::Warn, format!("    not restored: {sentence}"))));
-    lines
 }
 
-fn told(hook: &Hook) -> String {
-    let database = if hook.migrates {
-        "; it looks like one that changes a database"
-    } else {
-        ""
-    };
-    let events: Vec<&str> = hook
-        .events
-        .iter()
-        .map(String::as_str)
-        .filter(|event| event.ends_with("-rollback"))
-        .collect();
-    format!("hook {} runs ({}){database}", hook.object, events.join(", "))
-}
-
-fn changed(changes: &[Change]) -> Vec<Line> {
-    let value = |shown: &Option<Shown>| shown.as_ref().map_or_else(|| "(none)".to_owned(), word::shown);
-    // Two hidden values that differ are told as before and after.
-    let line = |change: &Change| match (&change.from, &change.to) {
-        (Some(Shown::Masked), Some(Shown::Masked)) => {
-            format!("{}: {m} (before) → {m} (after)", change.path, m = word::MASKED)
+fn why(standing: &Standing, open: Option<&str>) -> String {
+    match (standing, open) {
+        (Standing::Good(word) | Standing::Bad(word), _) => {
+            format!("{} (by {}, {})", word.reason, word.by, clock(word.at))
         }
-        (from, to) => format!("{}: {} → {}", change.path, value(from), value(to)),
-    };
-    let mut lines: Vec<Line> = changes
-        .iter()
-        .take(PLACES)
-        .map(|change| Line::new(LineKind::Text, format!("      {}", line(change))))
-        .collect();
-    let more = changes.len().saturating_sub(PLACES);
-    if more > 0 {
-        lines.push(Line::new(
-            LineKind::Dim,
-            format!("      and {more} more; -o json lists all"),
-        ));
+        (Standing::Candidate { .. }, Some(open)) => open.to_owned(),
+        (Standing::Candidate { failed: Some(failed) }, None) => {
+            format!("it failed at {}: {}", clock(failed.at), failed.what)
+        }
+        (Standing::Candidate { failed: None }, None) => "not judged".to_owned(),
     }
-    lines
+}
+
+/// One release (`astern releases show`).
+pub fn release_lines(release: &Release) -> Vec<Line> {
+    let (tone, believed) = standing(&release.standing);
+    let head = vec![
+        Line::new(LineKind::Title, title(release)),
+        Line::new(
+            word::kind(tone),
+            format!("{believed}: {}", why(&release.standing, None)),
+        ),
+    ];
+    parts([
+        head,
+        part("Workloads", workloads(release, str::to_owned).lines()),
+        part("Config", config(release, str::to_owned).lines()),
+        part("Health", health(release, str::to_owned).lines()),
+    ])
+}
+
+/// The same in Markdown.
+pub fn release_markdown(release: &Release) -> String {
+    let (_, believed) = standing(&release.standing);
+    let why = why(&release.standing, None);
+    let mut text = format!("# {}\n\n{believed}: {}\n", prose(&title(release)), prose(&why));
+    for (head, table) in [
+        ("Workloads", workloads(release, prose)),
+        ("Config", config(release, prose)),
+        ("Health", health(release, prose)),
+    ] {
+        let table = table.markdown();
+        if !table.is_empty() {
+            text.push_str(&format!("\n## {head}\n\n{table}"));
+        }
+    }
+    text
+}
+
+fn title(release: &Release) -> String {
+    let commit = release
+        .commit
+        .as_ref()
+        .map_or_else(String::new, |commit| format!(", commit {commit}"));
+    format!(
+        "Release {} of {} (namespace {}), recorded by {} at {}{commit}",
+        release.name,
+        release.platform,
+        release.namespace,
+        release.by,
+        clock(release.at)
+    )
+}
+
+/// Enough of a hash to tell two apart.
+fn short(hash: &str) -> String {
+    const DIGITS: usize = 12;
+    let digits = hash.rsplit(':').next().unwrap_or(hash);
+    digits.chars().take(DIGITS).collect()
+}
+
+fn workloads(release: &Release, sentence: fn(&str) -> String) -> Table {
+    let mut table = Table::new(&["KIND/NAME", "REPLICAS", "TEMPLATE", "IMAGES"]);
+    for workload in &release.workloads {
+        let images: Vec<String> = workload
+            .images
+            .iter()
+            .map(|running| match &running.digest {
+                Some(digest) => format!("{} ({})", running.image, short(digest)),
+                None => running.image.to_string(),
+            })
+            .collect();
+        let replicas = match &workload.autoscaler {
+            Some(autoscaler) => format!(
+                "{} ({}: {} to {})",
+                workload.replicas, autoscaler.name, autoscaler.min, autoscaler.max
+            ),
+            None => workload.replicas.to_string(),
+        };
+        table.row(
+            LineKind::Text,
+            [
+                sentence(&workload.target.to_string()),
+                sentence(&replicas),
+                short(workload.template.as_str()),
+                sentence(&images.join(", ")),
+            ],
+        );
+    }
+    table
+}
+
+fn config(release: &Release, sentence: fn(&str) -> String) -> Table {
+    let mut table = Table::new(&["KIND/NAME", "CONTENT", "KEYS", "READ BY"]);
+    for config in &release.config {
+        let consumers: Vec<String> = config
+            .consumers
+            .iter()
+            .map(|consumer| format!("{} ({})", consumer.target, places(&consumer.uses)))
+            .collect();
+        table.row(
+            LineKind::Text,
+            [
+                sentence(&config.name.to_string()),
+                short(&config.content.keyed_hash),
+                sentence(&config.keys.join(", ")),
+                sentence(&consumers.join(", ")),
+            ],
+        );
+    }
+    table
+}
+
+/// The ways in which something is read, each once.
+fn places(uses: &[Use]) -> String {
+    let mut words: Vec<&str> = uses
+        .iter()
+        .map(|by| match by {
+            Use::Env { .. } => "env",
+            Use::EnvFrom { .. } => "envFrom",
+            Use::Volume { sub_path: true, .. } => "subPath",
+            Use::Volume { .. } => "volume",
+            Use::ImagePull => "image pull",
+            Use::Annotation { .. } => "annotation",
+        })
+        .collect();
+    words.dedup();
+    words.join(", ")
+}
+
+fn health(release: &Release, sentence: fn(&str) -> String) -> Table {
+    let mut table = Table::new(&["RESULT", "KIND/NAME", "CHECK", "EVIDENCE"]);
+    for item in release.health.iter().flat_map(|health| &health.items) {
+        let tone = match item.result {
+            CheckResult::Pass => LineKind::Good,
+            CheckResult::Fail => LineKind::Bad,
+            CheckResult::Unknown => LineKind::Warn,
+        };
+        table.row(
+            tone,
+            [
+                word::check(item.result).to_owned(),
+                sentence(&item.target.to_string()),
+                sentence(&item.check),
+                sentence(&item.evidence),
+            ],
+        );
+    }
+    table
+}
+
+/// A workload with the releases that hold what it asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct StandingRow<'a> {
+    /// The workload.
+    pub target: &'a Target,
+    /// The version that it asks for.
+    pub version: &'a str,
+    /// The releases, newest first.
+    pub releases: &'a [(ReleaseName, Standing)],
+}
+
+/// Which workload stands on which release (`astern status --release`).
+pub fn standing_lines(rows: &[StandingRow<'_>]) -> Vec<Line> {
+    standings(rows, str::to_owned).lines()
+}
+
+/// The same in Markdown.
+pub fn standing_markdown(rows: &[StandingRow<'_>]) -> String {
+    standings(rows, code).markdown()
+}
+
+fn standings(rows: &[StandingRow<'_>], name: fn(&str) -> String) -> Table {
+    let mut table = Table::new(&["KIND/NAME", "VERSION", "RELEASE", "ALSO IN"]);
+    for row in rows {
+        let told = |(release, of): &(ReleaseName, Standing)| format!("{release} ({})", of.word());
+        let kind = match row.releases.first() {
+            Some((_, of)) => word::kind(standing(of).0),
+            None => LineKind::Warn,
+        };
+        let newest = row
+            .releases
+            .first()
+            .map_or_else(|| "none: no release holds this template".to_owned(), told);
+        let others: Vec<String> = row.releases.iter().skip(1).map(told).collect();
+        table.row(
+            kind,
+            [
+                name(&row.target.to_string()),
+                name(row.version),
+                newest,
+                others.join(", "),
+            ],
+        );
+    }
+    table
 }

@@ -132,7 +132,7 @@ fn lane(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Lane {
         let from = match &good.because {
             Because::Observed { since, .. } => *since,
             Because::Presumed { newest_for, until } => Some(minus(*until, *newest_for)),
-            Because::Restored { .. } | Because::Named { .. } => None,
+            Because::Released { .. } | Because::Restored { .. } | Because::Named { .. } => None,
         };
         spans.push(Span {
             version: good.revision.version.clone(),

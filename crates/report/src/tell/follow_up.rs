@@ -149,7 +149,12 @@ fn believed(plan: &Plan, standings: &[Standing]) -> Vec<FollowUp> {
         .iter()
         .filter(|choice| went_there(&choice.target))
         .filter_map(|choice| Some((&choice.target, choice.good.as_ref()?)))
-        .filter(|(_, good)| !matches!(good.because, Because::Observed { unwell: None, .. }))
+        .filter(|(_, good)| {
+            !matches!(
+                good.because,
+                Because::Observed { unwell: None, .. } | Because::Released { .. }
+            )
+        })
         .map(|(target, good)| {
             let (version, why) = (&good.revision.version, good.because.sentence());
             follow_up(

@@ -201,6 +201,9 @@ pub(crate) struct Policy {
     /// A revision that was the newest for this long before its successor is presumed good; 30m unless said otherwise.
     #[schemars(with = "Option<DurationText>")]
     pub(crate) presumed_good_after: Option<At<String>>,
+    /// A recorded release that served healthily for this long becomes good; 30m unless said otherwise.
+    #[schemars(with = "Option<DurationText>")]
+    pub(crate) bake: Option<At<String>>,
     /// Who may go back to a revision that is only presumed good; both unless said otherwise.
     pub(crate) accept_presumed: Option<Vec<Word<Acceptor>>>,
     /// What a failed step leads to once a workload was restored; `hold` unless said otherwise.

@@ -348,6 +348,7 @@ fn policy(problems: &mut Problems, policy: &file::Policy) -> Policy {
             policy.presumed_good_after.as_ref(),
             default.presumed_good_after,
         ),
+        bake: span(problems, policy.bake.as_ref(), default.bake),
         accept_presumed: policy
             .accept_presumed
             .as_ref()

@@ -245,6 +245,13 @@ fn policy(page: &mut Page, policy: &Policy) {
     page.comment(4, "How long a plan may wait before it starts.");
     page.line(4, &format!("planExpiry: {}", duration::text(policy.plan_expiry)));
     let default = Policy::default();
+    if policy.bake != default.bake {
+        page.comment(
+            4,
+            "A release that `astern releases record` recorded becomes good once it has served healthily for this long.",
+        );
+        page.line(4, &format!("bake: {}", duration::text(policy.bake)));
+    }
     if policy.logs != default.logs {
         logs(page, &policy.logs);
     }

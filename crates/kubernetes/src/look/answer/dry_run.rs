@@ -207,8 +207,7 @@ pub(super) fn remembered<'a>(
 ) -> Option<&'a Revision> {
     let workload = around.inventory.workloads.get(target)?;
     workload
-        .revisions
-        .iter()
+        .all_revisions()
         .find(|kept| kept.hash == revision.template)
 }
 
@@ -230,8 +229,13 @@ fn pod_from(workload: &Workload, revision: &Revision, object: Option<&Object>) -
         add_claims(&mut spec, object);
     }
     let mut labels = texts(metadata.get("labels"));
-    labels.extend(added_labels(target, revision));
-    let (kind, name, uid) = owner(workload, revision);
+    // What the ledger alone keeps has no object yet: the live revision's stands for the one that will be made.
+    let keeper = match workload.live_revision() {
+        Some(live) if revision.uid.as_str().is_empty() => live,
+        _ => revision,
+    };
+    labels.extend(added_labels(target, keeper));
+    let (kind, name, uid) = owner(workload, keeper);
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -253,6 +257,7 @@ fn pod_from(workload: &Workload, revision: &Revision, object: Option<&Object>) -
 fn owner<'a>(workload: &'a Workload, revision: &'a Revision) -> (&'static str, &'a str, &'a str) {
     let own = |kind| (kind, workload.target.name.as_str(), workload.uid.as_str());
     match workload.target.kind {
+        WorkloadKind::Deployment if revision.uid.as_str().is_empty() => own("Deployment"),
         WorkloadKind::Deployment => ("ReplicaSet", &revision.name, revision.uid.as_str()),
         WorkloadKind::StatefulSet => own("StatefulSet"),
         WorkloadKind::DaemonSet => own("DaemonSet"),

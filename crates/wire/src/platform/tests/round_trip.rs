@@ -136,7 +136,7 @@ fn policy() -> impl Strategy<Value = Policy> {
     let words = prop::collection::vec("[A-Z!]{1,6}", 1..4);
     let (unwind, tags) = (any::<bool>(), prop::collection::vec(any::<String>(), 0..3));
     (
-        (span(), span(), span()),
+        (span(), span(), span(), span()),
         acceptors,
         unwind,
         words,
@@ -147,7 +147,12 @@ fn policy() -> impl Strategy<Value = Policy> {
         .prop_map(
             |(spans, accept_presumed, unwind, words, mutable_tags, limits, (replaced, added))| {
                 let mut policy = Policy::default();
-                (policy.presumed_good_after, policy.plan_expiry, policy.logs.window) = spans;
+                (
+                    policy.presumed_good_after,
+                    policy.plan_expiry,
+                    policy.logs.window,
+                    policy.bake,
+                ) = spans;
                 policy.on_failure = if unwind {
                     OnFailure::Unwind
                 } else {

@@ -1,0 +1,331 @@
+//! The ledger's commands: list, record, show, mark; which workload stands on which release; and the pipeline's check.
+
+use super::look::names;
+use crate::args::{Check, Mark, OneRelease, Record, Releases};
+use crate::console::Console;
+use crate::error::{CliError, Exit, no_plan};
+use crate::output::{self, Format};
+use crate::wiring::Wired;
+use astern_app::ledger::{self, LedgerError, Recording, ReleaseLine};
+use astern_app::planning;
+use astern_model::choice::{Choice, clock};
+use astern_model::image::Image;
+use astern_model::release::{Quarantined, Reason, Release, ReleaseName};
+use astern_report::{Line, LineKind, ReleaseRow, StandingRow};
+use serde::Serialize;
+use std::io::Read;
+use std::path::Path;
+
+pub(crate) async fn releases(
+    wired: &Wired,
+    arguments: Releases,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
+    match arguments.command {
+        None => list(wired, &arguments.only, format, console).await,
+        Some(OneRelease::Record(arguments)) => record(wired, &arguments, format, console).await,
+        Some(OneRelease::Show { release }) => show(wired, &release, format, console).await,
+        Some(OneRelease::Mark(arguments)) => mark(wired, &arguments, format, console).await,
+    }
+}
+
+/// Names and reasons that are none are said before anything is asked of the cluster.
+pub(crate) fn rightly_typed(arguments: &Releases) -> Result<(), CliError> {
+    match &arguments.command {
+        None => names(&arguments.only).map(drop),
+        Some(OneRelease::Record(arguments)) => recording(arguments).map(drop),
+        Some(OneRelease::Show { release }) => named(release).map(drop),
+        Some(OneRelease::Mark(arguments)) => {
+            reason(&arguments.reason)?;
+            named(&arguments.release).map(drop)
+        }
+    }
+}
+
+fn named(text: &str) -> Result<ReleaseName, CliError> {
+    ReleaseName::parse(text).map_err(|error| CliError::new(Exit::Usage, error.to_string()))
+}
+
+fn reason(text: &str) -> Result<Reason, CliError> {
+    Reason::new(text).ok_or_else(|| {
+        CliError::new(
+            Exit::Usage,
+            "a reason is needed: it is what a person reads at the next incident",
+        )
+        .hint("--reason TEXT")
+    })
+}
+
+fn recording(arguments: &Record) -> Result<Recording, CliError> {
+    let good = arguments.reason.as_deref().filter(|_| arguments.good);
+    Ok(Recording {
+        name: named(&arguments.version)?,
+        commit: arguments.commit.clone(),
+        by: arguments.by.clone(),
+        good: good.map(reason).transpose()?,
+    })
+}
+
+/// What `releases` prints as data: the choices as they always were, and the ledger where there is one.
+#[derive(Serialize)]
+struct Listed<'a> {
+    items: &'a [Choice],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    releases: &'a [ReleaseLine],
+}
+
+async fn list(wired: &Wired, only: &[String], format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let (survey, mut choices) = astern_app::survey::releases(&wired.world, &wired.platform).await?;
+    for unread in &survey.inventory.unread {
+        console.warn(unread);
+    }
+    if !only.is_empty() {
+        let only = planning::resolve(&names(only)?, &survey.inventory).map_err(no_plan)?;
+        choices.retain(|choice| only.contains(&choice.target));
+    }
+    let lines = ledger::lines(&survey);
+    let rows: Vec<ReleaseRow<'_>> = lines.iter().map(row).collect();
+    output::print(
+        console,
+        format,
+        "Releases",
+        &Listed {
+            items: &choices,
+            releases: &lines,
+        },
+        || {
+            let mut text = astern_report::releases_lines(&rows);
+            if !text.is_empty() {
+                text.push(Line::blank());
+            }
+            text.extend(astern_report::choices_lines(&choices));
+            text
+        },
+        || {
+            let releases = if rows.is_empty() {
+                String::new()
+            } else {
+                astern_report::releases_markdown(&rows)
+            };
+            format!("{releases}{}", astern_report::choices_markdown(&choices))
+        },
+    )?;
+    Ok(Exit::Done)
+}
+
+fn row(line: &ReleaseLine) -> ReleaseRow<'_> {
+    ReleaseRow {
+        name: &line.release,
+        standing: &line.standing,
+        by: &line.by,
+        age: line.age,
+        live: line.live,
+        open: line.open.as_deref(),
+    }
+}
+
+async fn record(
+    wired: &Wired,
+    arguments: &Record,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
+    let recording = recording(arguments)?;
+    let release = ledger::record(&wired.world, &wired.platform, &recording).await?;
+    console.say(&format!(
+        "recorded release {} as {}: {} workloads, {} ConfigMaps and Secrets, in {}",
+        release.name,
+        release.standing.word(),
+        release.workloads.len(),
+        release.config.len(),
+        wired.world.ledger.place()
+    ));
+    print_release(&release, format, console)
+}
+
+async fn show(wired: &Wired, typed: &str, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let name = named(typed)?;
+    let survey = ledger::survey(&wired.world, &wired.platform).await?;
+    for unread in &survey.inventory.unread {
+        console.warn(unread);
+    }
+    match survey.shelf.find(&name) {
+        Some(release) => {
+            if let Some(open) = survey.open.get(&name) {
+                console.say(&format!("not proven yet: {open}"));
+            }
+            print_release(release, format, console)
+        }
+        None => Err(LedgerError::Unknown {
+            name,
+            known: survey.shelf.names(),
+        }
+        .into()),
+    }
+}
+
+async fn mark(wired: &Wired, arguments: &Mark, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let name = named(&arguments.release)?;
+    let mark = match arguments.standing.as_str() {
+        "good" => ledger::Mark::Good,
+        _ => ledger::Mark::Bad,
+    };
+    let by = arguments.by.as_deref();
+    let reason = reason(&arguments.reason)?;
+    let release = ledger::mark(&wired.world, &wired.platform, &name, mark, &reason, by).await?;
+    console.say(&format!("release {name} is {} now", release.standing.word()));
+    print_release(&release, format, console)
+}
+
+fn print_release(release: &Release, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    output::print(
+        console,
+        format,
+        "Release",
+        release,
+        || astern_report::release_lines(release),
+        || astern_report::release_markdown(release),
+    )?;
+    Ok(Exit::Done)
+}
+
+/// `status --release`
+pub(crate) async fn standing(wired: &Wired, format: &Format, console: &Console) -> Result<Exit, CliError> {
+    let survey = ledger::survey(&wired.world, &wired.platform).await?;
+    for unread in &survey.inventory.unread {
+        console.warn(unread);
+    }
+    if survey.shelf.held.is_empty() {
+        console.say(
+            "the ledger holds no release: astern releases record --version VERSION   records what runs now",
+        );
+    }
+    let standing = ledger::stands_on(&wired.platform, &survey.inventory);
+    let rows: Vec<StandingRow<'_>> = standing
+        .iter()
+        .map(|one| StandingRow {
+            target: &one.target,
+            version: &one.version,
+            releases: &one.releases,
+        })
+        .collect();
+    output::print(
+        console,
+        format,
+        "ReleaseStatus",
+        &standing,
+        || astern_report::standing_lines(&rows),
+        || astern_report::standing_markdown(&rows),
+    )?;
+    Ok(Exit::Done)
+}
+
+/// What `check` found out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Checked<'a> {
+    images: Vec<&'a str>,
+    quarantined: &'a [Quarantined],
+}
+
+/// Whether a pipeline may deploy these images.
+pub(crate) async fn check(
+    wired: &Wired,
+    arguments: &Check,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
+    let images = images(arguments)?;
+    let shelf = ledger::releases_for_check(&wired.world, &wired.platform).await?;
+    for unread in &shelf.unread {
+        console.warn(unread);
+    }
+    let found = astern_plan::quarantined(&shelf.releases(), &images);
+    let checked = Checked {
+        images: images.iter().map(|image| image.reference.as_str()).collect(),
+        quarantined: &found,
+    };
+    let lines = || {
+        let good = |image: &&Image| found.iter().all(|bad| bad.image != image.reference);
+        let bad = found
+            .iter()
+            .map(|bad| Line::new(LineKind::Bad, format!("✗ {}", sentence(bad))));
+        let good = images
+            .iter()
+            .filter(good)
+            .map(|image| Line::new(LineKind::Good, format!("✓ {image}: no bad release brought it")));
+        bad.chain(good).collect::<Vec<_>>()
+    };
+    let markdown = || {
+        lines()
+            .into_iter()
+            .map(|line| format!("- {}\n", line.text))
+            .collect()
+    };
+    output::print(console, format, "Check", &checked, lines, markdown)?;
+    let Some(first) = found.first() else {
+        return Ok(Exit::Done);
+    };
+    let release = &first.release;
+    let message = match found.len() {
+        1 => format!(
+            "1 image of {} must not be deployed; nothing was changed",
+            images.len()
+        ),
+        many => format!(
+            "{many} images of {} must not be deployed; nothing was changed",
+            images.len()
+        ),
+    };
+    Err(CliError::new(Exit::Refused, message)
+        .code("AST0507")
+        .cause(sentence(first))
+        .hint("deploy an image that mends it, under another tag and digest")
+        .hint(format!("astern releases show {release}"))
+        .hint(format!(
+            "astern releases mark good {release} --reason TEXT   takes the word against it back"
+        )))
+}
+
+fn sentence(bad: &Quarantined) -> String {
+    let Quarantined { image, release, word } = bad;
+    format!(
+        "{image}: release {release} brought it, which is bad: {} (by {}, {})",
+        word.reason,
+        word.by,
+        clock(word.at)
+    )
+}
+
+/// The images that are meant.
+fn images(arguments: &Check) -> Result<Vec<Image>, CliError> {
+    let mut images: Vec<Image> = arguments.image.iter().map(|image| Image::parse(image)).collect();
+    for file in &arguments.manifests {
+        let text = text_of(file)?;
+        let found = astern_wire::manifest::images(&text).map_err(|error| {
+            CliError::input(format!("{} cannot be checked", file.display()))
+                .code("AST0508")
+                .cause(error.to_string())
+                .hint("name a file with manifests, as they would be applied; or --image IMAGE")
+        })?;
+        images.extend(
+            found
+                .into_iter()
+                .filter(|image| !arguments.image.contains(&image.reference)),
+        );
+    }
+    Ok(images)
+}
+
+fn text_of(file: &Path) -> Result<String, CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string())
+    };
+    if file == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map_err(failed)?;
+        return Ok(text);
+    }
+    std::fs::read_to_string(file).map_err(failed)
+}
