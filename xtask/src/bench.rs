@@ -7,6 +7,7 @@ mod delay;
 mod floor;
 mod ground;
 mod helm;
+mod ledger;
 mod many;
 mod one;
 mod planning;
@@ -31,7 +32,8 @@ The figures that astern must reach: ratios, measured in turns on clusters of the
 Usage: cargo xtask bench [--only NAME] [--runs N]
 
 Options:
-  --only NAME   One measure: cold, one, fifty, waves, default, planning, journal, sim, helm
+  --only NAME   One measure: cold, one, fifty, waves, default, planning, journal, sim,
+                ledger, helm
   --runs N      Pairs of each measure, in turns [5]
 
 Every ratio is the median of the pairs' own ratios, with the smallest and the largest behind it.
@@ -42,8 +44,8 @@ const RUNS: usize = 5;
 const FAST: &str = "bench-fast";
 const DEFAULT: &str = "bench-default";
 /// `one` is the last on its cluster: it leaves five hundred kinds and a hanging node there.
-const MEASURES: [&str; 9] = [
-    "cold", "fifty", "waves", "journal", "helm", "one", "planning", "sim", "default",
+const MEASURES: [&str; 10] = [
+    "cold", "fifty", "waves", "journal", "ledger", "helm", "one", "planning", "sim", "default",
 ];
 
 pub(crate) fn main(mut arguments: Arguments) -> Outcome {
@@ -92,6 +94,7 @@ fn all(wanted: &[&str], runs: usize) -> Outcome<Vec<Row>> {
             "fifty" => many::independent(up(&mut fast, FAST, true)?, runs)?,
             "waves" => many::in_waves(up(&mut fast, FAST, true)?, runs)?,
             "journal" => recording::measure(up(&mut fast, FAST, true)?, runs)?,
+            "ledger" => ledger::measure(up(&mut fast, FAST, true)?, runs)?,
             "helm" => helm::measure(up(&mut fast, FAST, true)?, runs)?,
             "one" => one::measure(up(&mut fast, FAST, true)?, runs)?,
             "default" => {

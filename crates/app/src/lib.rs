@@ -14,5 +14,6 @@ pub mod history;
 pub mod judging;
 
 pub mod discover;
+pub mod drift;
 
 pub use world::World;

@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Releases(Releases),
     /// Refuse images that a bad release brought: for a pipeline, before it deploys
     Check(Check),
+    /// Hold what runs against a release of the ledger: what differs, who wrote it, and what of it is harmless
+    Drift(Drift),
     /// Make a plan, have it checked, and show it; changes nothing
     Plan(Choose),
     /// Assess, plan, check, ask, carry out, validate, report
@@ -214,6 +216,17 @@ pub(crate) struct Mark {
     /// Whose word it is; default: the cluster's user
     #[arg(long, value_name = "WHO")]
     pub(crate) by: Option<String>,
+}
+
+/// `drift`
+#[derive(Args, Debug)]
+pub(crate) struct Drift {
+    /// The release; default: the newest that is known to be good
+    #[arg(value_name = "RELEASE")]
+    pub(crate) release: Option<String>,
+    /// Make a plan that takes every workload back onto the release, and show it; changes nothing
+    #[arg(long)]
+    pub(crate) restore: bool,
 }
 
 /// `check`

@@ -1,6 +1,7 @@
 //! One file a family of commands. Each builds what a use case needs, calls it, prints what it returns.
 
 pub(crate) mod demo;
+pub(crate) mod drift;
 pub(crate) mod init;
 pub(crate) mod look;
 pub(crate) mod policy;
@@ -44,6 +45,7 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Status(args::Status { release: false }) => look::status(&wired, &format, console).await,
         Command::Releases(arguments) => releases::releases(&wired, arguments, &format, console).await,
         Command::Check(arguments) => releases::check(&wired, &arguments, &format, console).await,
+        Command::Drift(arguments) => drift::drift(&wired, &arguments, &format, console).await,
         Command::Plan(choose) => look::plan(&wired, &choose, &format, console).await,
         Command::Rollback(arguments) => roll::rollback(&global, &wired, arguments, &format, console).await,
         Command::Run(arguments) => roll::run(&global, &wired, arguments, &format, console).await,
@@ -67,9 +69,17 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
     }
 }
 
+/// Whether what it prints may go into a file as a plan.
+fn makes_a_plan(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Plan(_) | Command::Drift(args::Drift { restore: true, .. })
+    )
+}
+
 /// Wrong usage is said before anything is asked of the cluster, and above all before anything is changed there.
 fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Result<(), CliError> {
-    if let (Format::File(file), false) = (format, matches!(command, Command::Plan(_))) {
+    if let (Format::File(file), false) = (format, makes_a_plan(command)) {
         return Err(output::no_file(file));
     }
     match command {
@@ -84,6 +94,7 @@ fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Resul
         Command::Run(run) => roll::approvable(&run.approve, console),
         Command::Undo(undo) => roll::approvable(&undo.approve, console),
         Command::Releases(arguments) => releases::rightly_typed(arguments),
+        Command::Drift(arguments) => drift::named(arguments).map(drop),
         _ => Ok(()),
     }
 }

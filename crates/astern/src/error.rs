@@ -1,6 +1,7 @@
 //! One place that turns every failure into what a person reads: what happened, why, and what to type next; and into
 //! the exit code that a script branches on.
 
+use astern_app::drift::DriftError;
 use astern_app::ledger::LedgerError;
 use astern_app::planning::{self, NoPlan};
 use astern_app::running::RunError;
@@ -31,6 +32,8 @@ pub(crate) enum Exit {
     NotValidated = 5,
     /// Held or stuck; a person is needed.
     NeedsPerson = 6,
+    /// What runs is not what the release holds.
+    Drift = 7,
     /// Interrupted; resumable.
     Interrupted = 130,
 }
@@ -199,6 +202,25 @@ impl From<RunError> for CliError {
                 .hint(format!("astern abort {run}    asks it to take back what it did")),
             RunError::Look(failure) => failure.into(),
             RunError::Request { source, .. } => Self::input(message).cause(source.to_string()),
+        }
+    }
+}
+
+impl From<DriftError> for CliError {
+    fn from(error: DriftError) -> Self {
+        let message = error.to_string();
+        match error {
+            DriftError::Unknown { name, known } => LedgerError::Unknown { name, known }.into(),
+            DriftError::NoneGood { known } => {
+                let error = Self::input(message).code("AST0511");
+                match known.first() {
+                    None => error.hint("astern releases record --version VERSION --good --reason TEXT   records what runs now"),
+                    Some(newest) => error
+                        .hint(format!("astern drift {newest}   compares with that one all the same"))
+                        .hint(format!("astern releases mark good {newest} --reason TEXT")),
+                }
+            }
+            DriftError::Failed(failure) => failure.into(),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod policy;
 
 pub mod defect;
 pub mod diff;
+pub mod drift;
 pub mod plan;
 pub mod question;
 pub mod reversal;

@@ -210,22 +210,32 @@ fn shown(field: &str, value: Option<&Value>) -> Option<Shown> {
     if is_literal || may_hold_one {
         return Some(Shown::Masked);
     }
+    Some(shown_value(value))
+}
+
+/// A value as text; masked where it may hold a credential by itself.
+pub(crate) fn shown_value(value: &Value) -> Shown {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
             canonical(value)
         }
     };
-    Some(if holds_user(&text) {
+    if holds_user(&text) {
         Shown::Masked
     } else {
         Shown::Value(text)
-    })
+    }
+}
+
+/// Whether the name of a value says that it is one to hide.
+pub(crate) fn says_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    TELLTALES.iter().any(|telltale| name.contains(telltale))
 }
 
 fn holds_telltale(value: &Value) -> bool {
-    let text = canonical(value).to_ascii_lowercase();
-    TELLTALES.iter().any(|telltale| text.contains(telltale))
+    says_a_secret(&canonical(value))
 }
 
 /// Whether an address in the text names a user, as `postgres://api:hunter2@db/shop` does. A token may stand there alone.

@@ -5,6 +5,8 @@ use astern_model::inventory::Inventory;
 use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
 use async_trait::async_trait;
+use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// A cluster, as the planner and the gate look at it.
 #[async_trait]
@@ -21,6 +23,10 @@ pub trait Look: Send + Sync {
     /// Answers all questions side by side. Each has an answer; one that could not be found out is
     /// [`astern_model::question::Answer::Unknown`]. `inventory` holds the templates that questions name by hash.
     async fn answer(&self, inventory: &Inventory, questions: &[Question]) -> Answers;
+
+    /// `metadata.managedFields` of these workloads: who owns which field, and since when. Metadata alone, by one request a
+    /// kind; a workload that is gone is left out.
+    async fn managed(&self, targets: &[Target]) -> Result<BTreeMap<Target, Vec<Value>>, Failure>;
 
     /// Ends when something about `targets` or their pods changed, or after `within`. Watches; never polls.
     async fn changed(&self, targets: &[Target], within: jiff::SignedDuration) -> Result<(), Failure>;

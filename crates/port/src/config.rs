@@ -18,6 +18,8 @@ pub struct ConfigObject {
     pub version: String,
     /// The whole object without what the API server adds and without status: what is written to have it again.
     pub json: Value,
+    /// Its `metadata.managedFields`: who owns which key.
+    pub managed: Vec<Value>,
 }
 
 impl fmt::Debug for ConfigObject {

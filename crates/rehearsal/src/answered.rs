@@ -8,6 +8,8 @@ use astern_port::Failure;
 use astern_port::cluster::Look;
 use async_trait::async_trait;
 use jiff::SignedDuration;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The copy's look, and what was answered before.
@@ -63,6 +65,10 @@ impl Look for Answered {
                 .collect(),
         );
         answers
+    }
+
+    async fn managed(&self, targets: &[Target]) -> Result<BTreeMap<Target, Vec<Value>>, Failure> {
+        self.look.managed(targets).await
     }
 
     async fn changed(&self, targets: &[Target], within: SignedDuration) -> Result<(), Failure> {

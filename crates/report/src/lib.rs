@@ -27,6 +27,7 @@ pub use show::assessment::{assessment_lines, assessment_markdown, assessment_tex
 pub use show::choice::{
     choices_lines, choices_markdown, choices_text, refusal_lines, refusal_markdown, refusal_text,
 };
+pub use show::drift::{drift_lines, drift_markdown};
 pub use show::finding::{findings_lines, findings_markdown, findings_text};
 pub use show::plan::{plan_lines, plan_text, title as plan_title};
 pub use show::plan_markdown::plan_markdown;

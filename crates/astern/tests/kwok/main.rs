@@ -8,6 +8,7 @@ mod manifest;
 mod support;
 
 mod choosing;
+mod drift;
 mod durability;
 mod effects;
 mod gate;

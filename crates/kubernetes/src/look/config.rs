@@ -74,6 +74,8 @@ fn object(kind: ConfigKind, mut json: Value) -> ConfigObject {
     };
     let uid = Uid(text(&json, "/metadata/uid"));
     let version = text(&json, "/metadata/resourceVersion");
+    let managed = json.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let managed = managed.cloned().unwrap_or_default();
     if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|field, _| !SERVERS_OWN.contains(&field.as_str()));
     }
@@ -86,6 +88,7 @@ fn object(kind: ConfigKind, mut json: Value) -> ConfigObject {
         uid,
         version,
         json,
+        managed,
     }
 }
 

@@ -12,6 +12,7 @@ mod facts;
 mod fetch;
 mod identity;
 mod inventory;
+mod managed;
 mod masked;
 mod nodes;
 mod owners;
@@ -41,6 +42,7 @@ use inventory::{Second, Told};
 use jiff::SignedDuration;
 use owners::{Mark, Word};
 use round::Round;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -201,6 +203,12 @@ impl Look for ClusterLook {
             seen: &seen,
         };
         answer::all(&around, questions).await
+    }
+
+    async fn managed(&self, targets: &[Target]) -> Result<BTreeMap<Target, Vec<Value>>, Failure> {
+        managed::read(&self.connection.client, targets)
+            .await
+            .map_err(|failure| self.told(failure))
     }
 
     async fn changed(&self, targets: &[Target], within: SignedDuration) -> Result<(), Failure> {

@@ -1,0 +1,191 @@
+//! What is live, held against a release: object by object, place by place. Owns what differs and what of it is harmless;
+//! who owns a place is `ownership`'s, and reading is the caller's.
+
+use crate::diff::{diff, says_a_secret, shown_value};
+use crate::ownership::owner;
+use crate::world::RESTARTED_AT;
+use astern_model::config::{ConfigKind, ConfigName};
+use astern_model::diff::{Change, Shown};
+use astern_model::drift::{Compared, FieldDrift, Harmless, How, ObjectDrift};
+use astern_model::release::ReleasedWorkload;
+use astern_model::template::Template;
+use astern_model::workload::Workload;
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// The ways in which a workload differs from what a release holds of it; none where it does not. `then` is the release's
+/// template, needed where its hash is not the live one's; `managed` the live object's `managedFields`.
+pub fn workload_drift(
+    released: &ReleasedWorkload,
+    then: Option<&Template>,
+    now: &Workload,
+    managed: &[Value],
+) -> Option<ObjectDrift> {
+    let mut fields = Vec::new();
+    if let Some(then) = then.filter(|_| now.template.hash() != released.template) {
+        fields.extend(
+            diff(then, &now.template)
+                .into_iter()
+                .map(|change| of_template(change, managed)),
+        );
+    }
+    fields.extend(digests(released, now));
+    fields.extend(count(released, now, managed));
+    fields.extend(autoscaler(released, now));
+    (!fields.is_empty()).then(|| ObjectDrift {
+        object: Compared::Workload(released.target.clone()),
+        how: How::Changed { fields },
+    })
+}
+
+fn of_template(change: Change, managed: &[Value]) -> FieldDrift {
+    let root: &[&str] = if change.path.starts_with("metadata") {
+        &["spec", "template"]
+    } else {
+        &["spec", "template", "spec"]
+    };
+    let by = owner(managed, root, &change.path);
+    let harmless = if change.path.ends_with(&format!("[{RESTARTED_AT}]")) {
+        Some(Harmless::Restarted)
+    } else {
+        // Whatever somebody has written has a manager.
+        let appeared = change.from.is_none() && change.to.is_some();
+        (appeared && by.is_none() && !managed.is_empty()).then_some(Harmless::Defaulted)
+    };
+    FieldDrift { change, by, harmless }
+}
+
+/// Images of the same name that run with another digest.
+fn digests(released: &ReleasedWorkload, now: &Workload) -> Vec<FieldDrift> {
+    let running = now.running_images(&now.template.hash());
+    let other = |then: &astern_model::workload::RunningImage| {
+        let now = running.iter().find(|now| now.image == then.image)?;
+        let (from, to) = (then.digest.clone()?, now.digest.clone()?);
+        (from != to).then(|| FieldDrift {
+            change: Change {
+                path: format!("digest that runs of {}", then.image),
+                from: Some(Shown::Value(from)),
+                to: Some(Shown::Value(to)),
+            },
+            by: None,
+            harmless: None,
+        })
+    };
+    released.images.iter().filter_map(other).collect()
+}
+
+fn count(released: &ReleasedWorkload, now: &Workload, managed: &[Value]) -> Option<FieldDrift> {
+    if released.replicas == now.desired {
+        return None;
+    }
+    let bounded = now.autoscaler.as_ref().filter(|autoscaler| {
+        let bounds = autoscaler.min..=autoscaler.max;
+        bounds.contains(&now.desired)
+    });
+    Some(FieldDrift {
+        change: numbers("replicas", released.replicas, now.desired),
+        by: owner(managed, &["spec"], "replicas"),
+        harmless: bounded.map(|autoscaler| Harmless::Autoscaled {
+            by: format!("hpa/{}", autoscaler.name),
+        }),
+    })
+}
+
+fn autoscaler(released: &ReleasedWorkload, now: &Workload) -> Vec<FieldDrift> {
+    let plain = |change| FieldDrift {
+        change,
+        by: None,
+        harmless: None,
+    };
+    match (&released.autoscaler, &now.autoscaler) {
+        (Some(then), Some(now)) => [
+            ("autoscaler.minReplicas", then.min, now.min),
+            ("autoscaler.maxReplicas", then.max, now.max),
+        ]
+        .into_iter()
+        .filter(|(_, then, now)| then != now)
+        .map(|(path, then, now)| plain(numbers(path, then, now)))
+        .collect(),
+        (Some(then), None) => vec![plain(Change {
+            path: "autoscaler".to_owned(),
+            from: Some(Shown::Value(then.name.clone())),
+            to: None,
+        })],
+        (None, Some(now)) => vec![plain(Change {
+            path: "autoscaler".to_owned(),
+            from: None,
+            to: Some(Shown::Value(now.name.clone())),
+        })],
+        (None, None) => Vec::new(),
+    }
+}
+
+fn numbers(path: &str, from: u32, to: u32) -> Change {
+    Change {
+        path: path.to_owned(),
+        from: Some(Shown::Value(from.to_string())),
+        to: Some(Shown::Value(to.to_string())),
+    }
+}
+
+/// The ways in which the content of a ConfigMap or Secret differs from a release's; none where it does not. `then` and
+/// `now` are whole objects. Values of Secrets are masked, and those of ConfigMaps whose key says what they are.
+pub fn config_drift(name: &ConfigName, then: &Value, now: &Value, managed: &[Value]) -> Option<ObjectDrift> {
+    let mut fields = Vec::new();
+    for part in ["data", "binaryData"] {
+        let of = |object: &Value| {
+            object
+                .get(part)
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default()
+        };
+        let (then, now): (Map<String, Value>, Map<String, Value>) = (of(then), of(now));
+        let keys: BTreeSet<&String> = then.keys().chain(now.keys()).collect();
+        for key in keys {
+            let (from, to) = (then.get(key), now.get(key));
+            if from == to {
+                continue;
+            }
+            let path = format!("{part}[{key}]");
+            let value = |value: Option<&Value>| value.map(|value| content(name.kind, part, key, value));
+            fields.push(FieldDrift {
+                by: owner(managed, &[], &path),
+                change: Change {
+                    from: value(from),
+                    to: value(to),
+                    path,
+                },
+                harmless: None,
+            });
+        }
+    }
+    for field in ["immutable", "type"] {
+        let value = |object: &Value| object.get(field).map(shown_value);
+        let (from, to) = (value(then), value(now));
+        if from != to {
+            fields.push(FieldDrift {
+                by: owner(managed, &[field], ""),
+                change: Change {
+                    path: field.to_owned(),
+                    from,
+                    to,
+                },
+                harmless: None,
+            });
+        }
+    }
+    (!fields.is_empty()).then(|| ObjectDrift {
+        object: Compared::Config(name.clone()),
+        how: How::Changed { fields },
+    })
+}
+
+fn content(kind: ConfigKind, part: &str, key: &str, value: &Value) -> Shown {
+    match kind {
+        ConfigKind::Secret => Shown::Masked,
+        ConfigKind::ConfigMap if says_a_secret(key) => Shown::Masked,
+        ConfigKind::ConfigMap if part == "binaryData" => Shown::Value("bytes".to_owned()),
+        ConfigKind::ConfigMap => shown_value(value),
+    }
+}
