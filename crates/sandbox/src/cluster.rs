@@ -243,10 +243,7 @@ impl Cluster {
     pub(crate) fn place(&mut self, key: &Key, object: Value, managers: Managers) -> Kept {
         let change = self.store.put(key, object, managers);
         controllers::noticed(self, &change);
-        Kept {
-            object: change.after.unwrap_or_default(),
-            managers: change.managers,
-        }
+        change.latter().unwrap_or_default()
     }
 
     /// Takes an object away and tells whom it concerns.

@@ -5,7 +5,7 @@ use crate::managed::Managers;
 use crate::object::{Name, list, set, text};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Where an object is. The namespace is empty for cluster-wide kinds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,9 +32,27 @@ pub(crate) struct Kept {
     /// Without `metadata.managedFields`.
     pub(crate) object: Arc<Value>,
     pub(crate) managers: Managers,
+    text: Text,
 }
 
+/// An object's JSON without its type, once somebody asked for it: whoever reads or watches it, here or in a clone, is
+/// given the same.
+type Text = Arc<OnceLock<Vec<u8>>>;
+
 impl Kept {
+    pub(crate) fn new(object: Arc<Value>, managers: Managers) -> Self {
+        Self {
+            object,
+            managers,
+            text: Text::default(),
+        }
+    }
+
+    /// Its JSON without its type, as `write` writes it when nobody has asked before.
+    pub(crate) fn text(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> &[u8] {
+        self.text.get_or_init(|| write(self))
+    }
+
     /// The object with its `metadata.managedFields`.
     pub(crate) fn whole(&self) -> Value {
         let mut object = Value::clone(&self.object);
@@ -57,6 +75,7 @@ pub(crate) struct Change {
     managed: Managers,
     /// Who manages it now.
     pub(crate) managers: Managers,
+    text: Text,
 }
 
 /// The objects of one resource in one namespace.
@@ -206,11 +225,8 @@ impl Store {
         let object = Arc::new(object);
         let shelf = self.shelf_mut(key);
         let name = key.name.clone();
-        let kept = Kept {
-            object: object.clone(),
-            managers: managers.clone(),
-        };
-        let before = shelf.objects.insert(name.clone(), kept);
+        let kept = Kept::new(object.clone(), managers);
+        let before = shelf.objects.insert(name.clone(), kept.clone());
         if before.as_ref().map(|before| owners(&before.object)) != Some(owners(&object)) {
             if let Some(before) = &before {
                 shelf.disown(&before.object, &name);
@@ -219,7 +235,7 @@ impl Store {
                 shelf.owned.entry(owner.into()).or_default().insert(name.clone());
             }
         }
-        self.record(key, before, Some(object), managers)
+        self.record(key, before, Some(kept))
     }
 
     /// Takes an object away.
@@ -234,8 +250,7 @@ impl Store {
             shelves.remove(&key.namespace);
         }
         self.version += 1;
-        let managers = before.managers.clone();
-        Some(self.record(key, Some(before), None, managers))
+        Some(self.record(key, Some(before), None))
     }
 
     /// The changes of a resource after a version, in their order.
@@ -303,21 +318,21 @@ impl Store {
         self.compacted = self.compacted.max(version.min(self.version));
     }
 
-    fn record(
-        &mut self,
-        key: &Key,
-        before: Option<Kept>,
-        after: Option<Arc<Value>>,
-        managers: Managers,
-    ) -> Change {
+    fn record(&mut self, key: &Key, before: Option<Kept>, after: Option<Kept>) -> Change {
         let (before, managed) = before.map(|kept| (kept.object, kept.managers)).unzip();
+        let managed: Managers = managed.unwrap_or_default();
+        let (after, latter) = after
+            .map(|kept| (kept.object, (kept.managers, kept.text)))
+            .unzip();
+        let (managers, text) = latter.unwrap_or_else(|| (managed.clone(), Text::default()));
         let change = Change {
             version: self.version,
             key: key.clone(),
             before,
             after,
-            managed: managed.unwrap_or_default(),
+            managed,
             managers,
+            text,
         };
         match self.history.back_mut().filter(|chunk| chunk.len() < CHUNK) {
             Some(chunk) => Arc::make_mut(chunk).push(change.clone()),
@@ -342,12 +357,18 @@ impl Store {
 }
 
 impl Change {
+    /// What is there now.
+    pub(crate) fn latter(&self) -> Option<Kept> {
+        Some(Kept {
+            object: self.after.clone()?,
+            managers: self.managers.clone(),
+            text: self.text.clone(),
+        })
+    }
+
     /// What was there before.
     fn former(&self) -> Option<Kept> {
-        Some(Kept {
-            object: self.before.clone()?,
-            managers: self.managed.clone(),
-        })
+        Some(Kept::new(self.before.clone()?, self.managed.clone()))
     }
 }
 

@@ -137,10 +137,7 @@ pub(crate) fn delete(cluster: &mut Cluster, kind: &Kind, key: &Key, options: &Op
         ));
     }
     let managers = cluster.store.managers(key);
-    let kept = |object, managers| Kept {
-        object: Arc::new(object),
-        managers,
-    };
+    let kept = |object, managers| Kept::new(Arc::new(object), managers);
     let mut object = Value::clone(&old);
     let grace = grace(kind, &old, options);
     let mut finalizers: Vec<Value> = list(&old, "metadata.finalizers").to_vec();

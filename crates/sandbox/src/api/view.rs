@@ -11,6 +11,9 @@ use crate::store::Kept;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+/// The fields that say what an object is.
+const TYPE: [&str; 2] = ["apiVersion", "kind"];
+
 /// What the client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
@@ -132,20 +135,33 @@ pub(crate) fn list(kind: &Kind, items: &[&Kept], meta: &ListMeta, view: View, no
 /// An object with those who manage its fields, with or without its type.
 fn whole(bytes: &mut Vec<u8>, kept: &Kept, typed: bool) {
     bytes.push(b'{');
-    let fields = kept.object.as_object().into_iter().flatten();
-    let shown = fields.filter(|(name, _)| typed || !matches!(name.as_str(), "kind" | "apiVersion"));
-    for (at, (name, value)) in shown.enumerate() {
-        if at > 0 {
+    for name in TYPE.into_iter().filter(|_| typed) {
+        if let Some(value) = kept.object.get(name) {
+            named(bytes, name);
+            put(bytes, value);
             bytes.push(b',');
         }
-        named(bytes, name);
+    }
+    bytes.extend(kept.text(fields));
+    bytes.push(b'}');
+}
+
+/// The fields of an object but for its type, one after the other.
+fn fields(kept: &Kept) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let fields = kept.object.as_object().into_iter().flatten();
+    for (name, value) in fields.filter(|(name, _)| !TYPE.contains(&name.as_str())) {
+        if !bytes.is_empty() {
+            bytes.push(b',');
+        }
+        named(&mut bytes, name);
         if name == "metadata" {
-            metadata(bytes, value, &kept.managers);
+            metadata(&mut bytes, value, &kept.managers);
         } else {
-            put(bytes, value);
+            put(&mut bytes, value);
         }
     }
-    bytes.push(b'}');
+    bytes
 }
 
 fn metadata(bytes: &mut Vec<u8>, metadata: &Value, managers: &Managers) {

@@ -142,19 +142,17 @@ impl Watch {
         if change.key.resource != self.resource || elsewhere {
             return None;
         }
-        let matching =
-            |object: &Option<Arc<Value>>| object.clone().filter(|object| self.selection.matches(object));
-        let kept = |object| Kept {
-            object,
-            managers: change.managers.clone(),
+        let matching = |object: &Option<Arc<Value>>| {
+            let object = object.as_ref();
+            object.filter(|object| self.selection.matches(object)).cloned()
         };
         match (matching(&change.before), matching(&change.after)) {
-            (None, Some(after)) => Some(("ADDED", kept(after))),
-            (Some(_), Some(after)) => Some(("MODIFIED", kept(after))),
+            (None, Some(_)) => Some(("ADDED", change.latter()?)),
+            (Some(_), Some(_)) => Some(("MODIFIED", change.latter()?)),
             (Some(before), None) => {
                 let mut last = Value::clone(&before);
                 set(&mut last, "metadata.resourceVersion", change.version.to_string());
-                Some(("DELETED", kept(Arc::new(last))))
+                Some(("DELETED", Kept::new(Arc::new(last), change.managers.clone())))
             }
             (None, None) => None,
         }

@@ -78,10 +78,7 @@ pub(crate) fn create(
         None => {}
     }
     if options.dry_run {
-        return Ok(Kept {
-            object: Arc::new(object),
-            managers,
-        });
+        return Ok(Kept::new(Arc::new(object), managers));
     }
     Ok(cluster.place(&key, object, managers))
 }
@@ -140,17 +137,11 @@ pub(crate) fn update(
     );
     let managers = sent.written(kind, Some(&old), &object, &cluster.write(options.part));
     if options.dry_run || (object == *old && managers == former) {
-        return Ok(Kept {
-            object: Arc::new(object),
-            managers,
-        });
+        return Ok(Kept::new(Arc::new(object), managers));
     }
     if terminating(&object) && list(&object, "metadata.finalizers").is_empty() && done(kind, &object) {
         cluster.erase(key);
-        return Ok(Kept {
-            object: Arc::new(object),
-            managers,
-        });
+        return Ok(Kept::new(Arc::new(object), managers));
     }
     Ok(cluster.place(key, object, managers))
 }
