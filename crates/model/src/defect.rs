@@ -65,6 +65,10 @@ defects! {
     UnwindTooLittle,
     /// A rollout counts as served at once.
     ServesAtOnce,
+    /// A read permits an older state than the newest.
+    ReadStale,
+    /// An effect that may be there counts as not there, without a look.
+    SettleBlindly,
 }
 
 /// Whether defects can be planted in this build.

@@ -138,6 +138,8 @@ pub enum Loss {
     Lagging(SignedDuration),
     /// A watch is told that what it goes on from is gone.
     Gone,
+    /// A watch goes on from so many versions before the one that was asked for: what was told is told again.
+    Rewound(u64),
 }
 
 /// How the journal's storage fails.
@@ -236,6 +238,7 @@ impl Fault {
                 Loss::Dropped { .. } => "watch dropped",
                 Loss::Lagging(_) => "watch lagging",
                 Loss::Gone => "watch answered 410",
+                Loss::Rewound(_) => "watch rewound",
             },
             Self::Storage { how, .. } => match how {
                 Trouble::Full(_) => "journal full",

@@ -170,7 +170,7 @@ impl Way {
             return Err("connection refused".into());
         }
         match loss {
-            None | Some(Loss::Lagging(_) | Loss::Dropped { .. }) => {}
+            None | Some(Loss::Lagging(_) | Loss::Dropped { .. } | Loss::Rewound(_)) => {}
             Some(Loss::Lost) => return Err("connection reset by peer".into()),
             Some(Loss::Swallowed) => return silence().await,
             Some(Loss::Status(code)) => return Ok(refusal(code)),
@@ -216,7 +216,12 @@ impl Way {
 
     /// A watch, as it comes through to the process.
     fn watch(&self, request: &Request, loss: Option<Loss>) -> http::Response<Body> {
-        let (parts, body) = self.service.answer(request).into_parts();
+        self.oracle.watched(self.life.number, request);
+        let answered = match loss {
+            Some(Loss::Rewound(versions)) => self.service.answer(&rewound(request, versions)),
+            _ => self.service.answer(request),
+        };
+        let (parts, body) = answered.into_parts();
         let state = (self.clone(), body, 0_u32, false);
         let frames = futures::stream::unfold(state, move |(way, mut body, count, broken)| async move {
             if broken {
@@ -265,6 +270,23 @@ fn class_of(request: &Request) -> Class {
         Class::Ask
     } else {
         Class::Write
+    }
+}
+
+/// The watch as a server sees it that goes on from earlier.
+fn rewound(request: &Request, versions: u64) -> Request {
+    let earlier = |part: &str| {
+        let asked = part.strip_prefix("resourceVersion=")?.parse::<u64>().ok()?;
+        Some(format!(
+            "resourceVersion={}",
+            asked.saturating_sub(versions).max(1)
+        ))
+    };
+    let parts = request.query.split('&');
+    let parts = parts.map(|part| earlier(part).unwrap_or_else(|| part.to_owned()));
+    Request {
+        query: parts.collect::<Vec<_>>().join("&"),
+        ..request.clone()
     }
 }
 

@@ -5,11 +5,13 @@
 //! At each write of a process: it took a run over; the object is one of its plan's targets; nothing but template, pause
 //! and known annotations changes; no newer epoch is on the object; and an effect has its intent, sure and open, of the
 //! same epoch, leaves its own key, for the first time, and meets what the plan pins. At each record: what it says has
-//! happened is so, and what a predecessor left open was fenced before. At the end: see [`Oracle::conclude`].
+//! happened is so, and what a predecessor left open was fenced before. At each read: no older state than the newest
+//! will do. At the end: see [`Oracle::conclude`].
 
 mod end;
 mod known;
 mod object;
+mod reads;
 mod records;
 mod writes;
 
@@ -41,6 +43,8 @@ pub(crate) enum Who {
 /// The judge of one simulated run.
 pub(crate) struct Oracle {
     service: Service,
+    /// As another API server has it whose cache has stood still since the run began: it answers whoever does not mind.
+    behind: Mutex<Cluster>,
     disk: SimDisk,
     trace: Arc<Trace>,
     /// The objects that are asked for, by path, before anything happened.
@@ -82,12 +86,14 @@ impl Oracle {
         trace: Arc<Trace>,
         at_first: BTreeMap<String, Arc<Value>>,
     ) -> Arc<Self> {
+        let behind = service.with(|cluster, _| cluster.clone());
         let state = State {
             found: at_first.clone(),
             ..State::default()
         };
         Arc::new(Self {
             service,
+            behind: Mutex::new(behind),
             disk,
             trace,
             at_first,
@@ -97,6 +103,9 @@ impl Oracle {
 
     /// The API server carries a request out.
     pub(crate) fn carry_out(&self, who: Who, request: &Request) -> Response {
+        if let Some(older) = self.answered_by_another(who, request) {
+            return older;
+        }
         if !changes(request) {
             return self
                 .service

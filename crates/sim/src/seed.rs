@@ -162,9 +162,10 @@ fn request(random: &mut Rng) -> Fault {
         _ => (Class::Ask, 8),
     };
     let how = match class {
-        Class::Watch => match random.u8(0..4) {
+        Class::Watch => match random.u8(0..5) {
             0 => Loss::Gone,
             1 => Loss::Lagging(seconds(random, 1..8)),
+            2 => Loss::Rewound(random.u64(1..40)),
             _ => Loss::Dropped {
                 frames: random.u32(0..12),
                 breaks: random.bool(),

@@ -2,6 +2,7 @@
 //! sends for whom; keeps nothing that was read.
 
 use crate::failure::Attempt;
+use astern_model::defect::{Defect, planted};
 use astern_model::failure::Failure;
 use kube::Client;
 use kube::core::params::{GetParams, ListParams};
@@ -125,7 +126,10 @@ async fn send(client: &Client, collection: &str, asked: Vec<Asked>) {
 }
 
 async fn get(client: &Client, collection: &str, name: &str) -> Result<Option<Value>, kube::Error> {
-    let request = Request::new(collection).get(name, &GetParams::default());
+    let parameters = GetParams {
+        resource_version: planted(Defect::ReadStale).then(|| "0".to_owned()),
+    };
+    let request = Request::new(collection).get(name, &parameters);
     match client
         .request::<Value>(request.map_err(kube::Error::BuildRequest)?)
         .await
