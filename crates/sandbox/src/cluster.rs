@@ -138,6 +138,11 @@ impl Cluster {
         self
     }
 
+    /// From now on containers behave so; those that run already, from the next thing that happens to them.
+    pub fn behave(&mut self, behaviours: Behaviours) {
+        Arc::make_mut(&mut self.options).behaviours = behaviours;
+    }
+
     /// Takes objects over as they are, with their uids, status and all, as from another cluster. Controllers and kubelets
     /// go on from there. What is of no kind that is served is given back.
     pub fn load(&mut self, objects: impl IntoIterator<Item = Value>) -> Vec<Value> {

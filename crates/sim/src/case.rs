@@ -20,6 +20,8 @@ pub(crate) const NAMESPACE: &str = "shop";
 const SOAK: SignedDuration = SignedDuration::from_secs(2);
 /// A rollout that does not come on is known as stuck after this.
 const PROGRESS_SECONDS: i64 = 60;
+/// So long a version runs that was mended before it crashes: longer than a rollout and its soak.
+pub(crate) const MENDED_FOR: SignedDuration = SignedDuration::from_secs(90);
 
 /// Which platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +57,9 @@ pub(crate) struct Case {
     pub(crate) workloads: Vec<Target>,
     /// The objects that are asked for, as they were at first, by path.
     pub(crate) at_first: BTreeMap<String, Arc<Value>>,
+    /// How pods behave while the release is bad, and once that is mended as it seems.
+    pub(crate) bad: Behaviours,
+    pub(crate) mended: Behaviours,
 }
 
 /// When every simulated run begins.
@@ -141,12 +146,28 @@ fn staged(id: CaseId, slow: bool) -> Case {
             ..past(SignedDuration::from_mins(4))
         });
     }
+    let crash = Behaviour {
+        crash: Some(Crash {
+            after: SignedDuration::from_secs(1),
+            code: 1,
+        }),
+        ready: Ready::Never,
+        ..Behaviour::default()
+    };
+    let mended = Behaviour {
+        crash: Some(Crash {
+            after: MENDED_FOR,
+            code: 1,
+        }),
+        ..Behaviour::default()
+    };
+    let bad = behaviours(&members, slow, &crash);
     let scenario = Scenario {
         says: String::new(),
         base: None,
         nodes: Vec::new(),
         traffic: Vec::new(),
-        behaviours: behaviours(&members, slow),
+        behaviours: bad.clone(),
         history,
     };
     let mut cluster = scenario
@@ -183,6 +204,8 @@ fn staged(id: CaseId, slow: bool) -> Case {
         platform,
         workloads,
         at_first,
+        bad,
+        mended: behaviours(&members, slow, &mended),
     }
 }
 
@@ -213,15 +236,8 @@ fn members(id: CaseId) -> Vec<(WorkloadKind, &'static str, &'static [&'static st
     }
 }
 
-fn behaviours(members: &[(WorkloadKind, &str, &[&str])], slow: bool) -> Behaviours {
-    let crash = Behaviour {
-        crash: Some(Crash {
-            after: SignedDuration::from_secs(1),
-            code: 1,
-        }),
-        ready: Ready::Never,
-        ..Behaviour::default()
-    };
+/// The bad version behaves as `bad`.
+fn behaviours(members: &[(WorkloadKind, &str, &[&str])], slow: bool, bad: &Behaviour) -> Behaviours {
     let otherwise = Behaviour {
         ready: Ready::After(if slow {
             SignedDuration::from_secs(9)
@@ -232,7 +248,7 @@ fn behaviours(members: &[(WorkloadKind, &str, &[&str])], slow: bool) -> Behaviou
     };
     let rules = members.iter().map(|(_, name, _)| BehaviourRule {
         when: When::Image(format!("{name}:v2")),
-        behaviour: crash.clone(),
+        behaviour: bad.clone(),
     });
     Behaviours {
         rules: rules.collect(),

@@ -121,14 +121,19 @@ impl Played {
 /// Plays seed after seed with a defect planted until one is found: its number, how many were played, and what was wrong.
 #[cfg(feature = "planted")]
 pub fn found(defect: Defect, from: u64, most: u64) -> Option<(u64, u64, String)> {
-    astern_model::defect::plant(Some(defect));
-    let found = (from..from + most).find_map(|seed| {
-        let played = play(seed, &BTreeSet::new(), false);
-        let first = played.violations.into_iter().next()?;
+    (from..from + most).find_map(|seed| {
+        let first = violations_with(defect, seed).into_iter().next()?;
         Some((seed, seed - from + 1, first))
-    });
+    })
+}
+
+/// What is not as it must be with a seed that is played with a defect planted.
+#[cfg(feature = "planted")]
+pub fn violations_with(defect: Defect, seed: u64) -> Vec<String> {
+    astern_model::defect::plant(Some(defect));
+    let played = play(seed, &BTreeSet::new(), false);
     astern_model::defect::plant(None);
-    found
+    played.violations
 }
 
 async fn whole(seed: u64, drawn: &Drawn, told: bool) -> Played {
@@ -154,6 +159,8 @@ async fn whole(seed: u64, drawn: &Drawn, told: bool) -> Played {
         theatre: theatre.clone(),
         platform,
         random: fastrand::Rng::with_seed(seed),
+        undone: drawn.undone,
+        again: false,
     };
     let began = tokio::time::Instant::now();
     let seen = tokio::time::timeout(LIMIT.unsigned_abs(), on_call.see_through()).await;

@@ -31,7 +31,7 @@ Options:
   --from S          The first of them [0]
   --seconds N       At most so long
   --jobs N          So many at a time [every processor]
-  --services        Only those of the platform of four services
+  --services        Only those of the platform of four services that nobody undoes
   --record          Add the counts to docs/simulation.md
   --seed S          One run, with all that happens in it
   --without PLACES  Without these of its faults, as 0,3
@@ -146,6 +146,9 @@ fn one(number: u64, without: &BTreeSet<usize>) -> bool {
         };
         println!("  fault {place}: {fault}{left_out}");
     }
+    if let Some(undone) = drawn.undone {
+        println!("  undone once it has restored: {undone:?}");
+    }
     for line in &played.log {
         println!("{line}");
     }
@@ -221,7 +224,7 @@ fn many(options: &Options) -> bool {
             if number >= end || until.is_some_and(|until| Instant::now() >= until) {
                 return (tally, failed, processor_time());
             }
-            if options.services && seed::drawn(number).case != CaseId::Services {
+            if options.services && !is_one_of_services(number) {
                 continue;
             }
             let played = play(number, &BTreeSet::new(), false);
@@ -258,6 +261,12 @@ fn many(options: &Options) -> bool {
         );
     }
     failed == 0
+}
+
+/// Whether the seed is one run of the platform of four services.
+fn is_one_of_services(number: u64) -> bool {
+    let drawn = seed::drawn(number);
+    drawn.case == CaseId::Services && drawn.undone.is_none()
 }
 
 /// How long a processor has worked for this thread: what others do on the machine counts for nothing.

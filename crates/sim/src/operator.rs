@@ -1,12 +1,16 @@
 //! The people who use astern: one on call, who starts the rollback and goes on with it until it is over, and others who
 //! come in between. They see what the commands tell; what is true is the oracle's matter.
 
+use crate::case::MENDED_FOR;
 use crate::fault::{Fault, Second};
 use crate::life::sleep;
+use crate::seed::Undone;
 use crate::theatre::{Process, Theatre};
-use astern_app::planning::{self, Asked, Evidence, NoPlan, Prepared};
+use astern_app::history;
+use astern_app::planning::{self, Asked, Evidence, Name, NoPlan, Prepared};
 use astern_app::running::{self, RunError, Runner, Unobserved, Wish};
 use astern_engine::Phase;
+use astern_exec::Book;
 use astern_exec::driver::{Ended, ExecError};
 use astern_model::approval::{Approval, How};
 use astern_model::finding::Allowances;
@@ -15,6 +19,8 @@ use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::policy::Acceptor;
 use astern_model::record::{Outcome, Request};
+use astern_model::target::Target;
+use astern_plan::Selector;
 use astern_wire::envelope;
 use jiff::SignedDuration;
 use std::sync::Arc;
@@ -55,11 +61,74 @@ pub(crate) struct OnCall {
     pub(crate) platform: Platform,
     /// What their pauses come from.
     pub(crate) random: fastrand::Rng,
+    /// Whether they take the run back once it has restored.
+    pub(crate) undone: Option<Undone>,
+    /// Whether they roll back once more after that.
+    pub(crate) again: bool,
 }
 
 impl OnCall {
-    /// Starts a rollback and sees it through.
+    /// Starts a rollback and sees it through, and what they do after it.
     pub(crate) async fn see_through(&mut self) -> Rest {
+        loop {
+            let rest = self.until_over().await;
+            if !matches!(rest, Rest::Over(_)) {
+                return rest;
+            }
+            match self.afterwards().await {
+                Some(Came::NoPlan(no @ (NoPlan::Refused(_) | NoPlan::Rejected(_) | NoPlan::Unknown(_)))) => {
+                    return Rest::Refused(told(&Came::NoPlan(no)));
+                }
+                Some(_) => {}
+                None => return rest,
+            }
+        }
+    }
+
+    /// Once the last run has restored: takes it back, and, when the release that is back then has gone bad, begins anew.
+    /// None: nothing more is to be done.
+    async fn afterwards(&mut self) -> Option<Came> {
+        let runs = self.theatre.oracle.runs();
+        let (last, Some(Outcome::Restored)) = runs.last()? else {
+            return None;
+        };
+        let undone = self.undone.take();
+        match undone {
+            Some(Undone::StillBad) => {}
+            Some(Undone::Mended { again }) => {
+                self.again = again;
+                self.theatre.mend(true);
+            }
+            None if std::mem::take(&mut self.again) => {
+                self.theatre.mend(false);
+                sleep(MENDED_FOR).await;
+            }
+            None => return None,
+        }
+        let mut came = None;
+        for _ in 0..TRIES {
+            self.pause().await;
+            let (what, this) = match undone {
+                Some(_) => ("undoes", self.undo(last).await),
+                None => ("begins again", self.begin_again(last).await),
+            };
+            self.theatre
+                .trace
+                .say(|| format!("on call: {what}: {}", told(&this)));
+            let done = matches!(
+                this,
+                Came::NoPlan(NoPlan::Refused(_) | NoPlan::Rejected(_) | NoPlan::Unknown(_))
+            );
+            came = Some(this);
+            if done || self.theatre.oracle.runs().len() > runs.len() {
+                break;
+            }
+        }
+        came
+    }
+
+    /// Goes on until every run is over; begins one where there is none.
+    async fn until_over(&mut self) -> Rest {
         let mut held = 0;
         let mut wish = Wish::GoOn;
         let mut last = String::new();
@@ -113,10 +182,14 @@ impl OnCall {
                 }
                 None => return Rest::Over(self.all_over()),
             }
-            let pause = self.random.i64(2_000..25_000);
-            sleep(SignedDuration::from_millis(pause)).await;
+            self.pause().await;
         }
         Rest::Never(last)
+    }
+
+    async fn pause(&mut self) {
+        let pause = self.random.i64(2_000..25_000);
+        sleep(SignedDuration::from_millis(pause)).await;
     }
 
     /// The newest run that is not over.
@@ -141,7 +214,51 @@ impl OnCall {
         let process = self.theatre.process();
         let platform = &self.platform;
         let work = async {
-            match plan(&process, platform, Evidence::Save).await {
+            match plan(&process, platform, &[], Evidence::Save).await {
+                Ok(prepared) => start(&process, platform, prepared).await,
+                Err(no) => Came::NoPlan(no),
+            }
+        };
+        process.life.live(work).await.unwrap_or(Came::Killed)
+    }
+
+    /// Rolls back what an undone run had rolled back. What served before is not known any more once it was undone, and
+    /// the refusal says to name it.
+    async fn begin_again(&self, undo: &RunId) -> Came {
+        let process = self.theatre.process();
+        let platform = &self.platform;
+        let work = async {
+            let book = match Book::open(&*process.world.journal, undo).await {
+                Ok(book) => book,
+                Err(error) => return Came::Stopped(RunError::Book(error)),
+            };
+            let good = |target: &Target| {
+                let name = Name {
+                    kind: Some(target.kind),
+                    name: target.name.clone(),
+                };
+                (name, Selector::Image("v1".to_owned()))
+            };
+            let to: Vec<_> = book.plan.targets().into_iter().map(good).collect();
+            match plan(&process, platform, &to, Evidence::Save).await {
+                Ok(prepared) => start(&process, platform, prepared).await,
+                Err(no) => Came::NoPlan(no),
+            }
+        };
+        process.life.live(work).await.unwrap_or(Came::Killed)
+    }
+
+    async fn undo(&self, run: &RunId) -> Came {
+        let process = self.theatre.process();
+        let platform = &self.platform;
+        let allow = Allowances::of(&platform.policy);
+        let work = async {
+            let book = match Book::open(&*process.world.journal, run).await {
+                Ok(book) => book,
+                Err(error) => return Came::Stopped(RunError::Book(error)),
+            };
+            let (taken, made_on) = (history::taken(&book), &book.plan.cluster.identity);
+            match planning::undo(&process.world, platform, run, made_on, &taken, &allow).await {
                 Ok(prepared) => start(&process, platform, prepared).await,
                 Err(no) => Came::NoPlan(no),
             }
@@ -180,7 +297,10 @@ async fn second(theatre: &Arc<Theatre>, platform: &Platform, place: usize, at: S
     let older = match what {
         Second::OlderPlan => {
             let process = theatre.process();
-            let planned = process.life.live(plan(&process, platform, Evidence::Leave)).await;
+            let planned = process
+                .life
+                .live(plan(&process, platform, &[], Evidence::Leave))
+                .await;
             let Some(Ok(prepared)) = planned else { return };
             Some((
                 prepared.checked.plan().clone(),
@@ -234,8 +354,16 @@ async fn run_again(theatre: &Arc<Theatre>, platform: &Platform, plan: Plan, seal
     process.life.live(work).await.unwrap_or(Came::Killed)
 }
 
-async fn plan(process: &Process, platform: &Platform, evidence: Evidence) -> Result<Prepared, NoPlan> {
-    let asked = Asked::everything(Acceptor::Person);
+async fn plan(
+    process: &Process,
+    platform: &Platform,
+    to: &[(Name, Selector)],
+    evidence: Evidence,
+) -> Result<Prepared, NoPlan> {
+    let asked = Asked {
+        to: to.to_vec(),
+        ..Asked::everything(Acceptor::Person)
+    };
     let allow = Allowances::of(&platform.policy);
     planning::roll_back(&process.world, platform, &asked, &allow, evidence).await
 }

@@ -20,6 +20,20 @@ pub struct Drawn {
     pub on_failure: OnFailure,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// Whether a person takes the run back once it has restored.
+    pub undone: Option<Undone>,
+}
+
+/// What becomes of a release that is put back by undoing the rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// It is as bad as before, and its rollout fails.
+    StillBad,
+    /// It serves, and crashes after a while.
+    Mended {
+        /// Whether it is rolled back once more then.
+        again: bool,
+    },
 }
 
 /// Draws a run.
@@ -54,6 +68,18 @@ pub fn drawn(seed: u64) -> Drawn {
         slow,
         on_failure,
         faults,
+        undone: undone(seed),
+    }
+}
+
+/// Drawn apart, so that the faults of a seed do not hang on it.
+fn undone(seed: u64) -> Option<Undone> {
+    let mut random = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x07D0_1E55);
+    match random.u8(0..24) {
+        0 | 1 => Some(Undone::StillBad),
+        2 => Some(Undone::Mended { again: false }),
+        3 | 4 => Some(Undone::Mended { again: true }),
+        _ => None,
     }
 }
 

@@ -14,7 +14,7 @@ use astern_model::record::Holder;
 use astern_model::target::Target;
 use astern_port::clock::Clock;
 use astern_rehearsal::{TokioClock, world};
-use astern_sandbox::{Request, Service};
+use astern_sandbox::{Behaviours, Request, Service};
 use async_trait::async_trait;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +33,8 @@ pub(crate) struct Theatre {
     pub(crate) oracle: Arc<Oracle>,
     pub(crate) trace: Arc<Trace>,
     pub(crate) workloads: Vec<Target>,
+    bad: Behaviours,
+    mended: Behaviours,
     vault: MemoryVault,
     reach: Arc<Reach>,
     began: Instant,
@@ -66,6 +68,8 @@ impl Theatre {
             oracle,
             trace,
             workloads: case.workloads.clone(),
+            bad: case.bad.clone(),
+            mended: case.mended.clone(),
             vault: MemoryVault::with_key(VAULT_KEY),
             reach: Arc::default(),
             began: Instant::now(),
@@ -117,6 +121,12 @@ impl Theatre {
     pub(crate) fn anyone_asleep(&self) -> bool {
         let lives = self.lives.lock().unwrap_or_else(PoisonError::into_inner);
         lives.iter().any(|life| !life.is_dead() && life.is_asleep())
+    }
+
+    /// What made the release bad is mended, as it seems, or is there again.
+    pub(crate) fn mend(&self, mended: bool) {
+        let behaviours = if mended { &self.mended } else { &self.bad };
+        self.service.with(|cluster, _| cluster.behave(behaviours.clone()));
     }
 
     /// Plays one fault that is no process's own.

@@ -17,11 +17,11 @@ const RESTORED: [&str; 2] = [CHANGE_CAUSE, LAST_APPLIED];
 impl Oracle {
     /// What is wrong with what the runs left that ended before this one begins: it is looked at now, before this one
     /// changes it. A run that is not over then has no word about it, and the last one's is about what it found.
-    pub(super) fn begins(&self, run: &RunId) -> Vec<String> {
+    pub(super) fn begins(&self, next: &RunId) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut state = self.state();
         let state = &mut *state;
-        let Some(known) = state.runs.get(run).filter(|known| known.holders.is_empty()) else {
+        let Some(known) = state.runs.get(next).filter(|known| known.holders.is_empty()) else {
             return wrong;
         };
         let targets = known.targets();
@@ -33,7 +33,12 @@ impl Oracle {
             }
             for path in known.targets() {
                 if let Some(found) = state.found.get(&path).filter(|_| !state.strange.contains(&path)) {
-                    wrong.extend(known.not_as_told(run, &path, found, &self.stored(&path)));
+                    let as_told = known.not_as_told(run, &path, found, &self.stored(&path));
+                    wrong.extend(
+                        as_told
+                            .into_iter()
+                            .map(|what| format!("as {next} begins, {what}")),
+                    );
                 }
             }
         }
@@ -79,6 +84,7 @@ impl Oracle {
                 wrong.extend(known.not_as_told(run, path, &state.found[path], &now));
             }
         }
+        wrong.extend(state.runs.iter().filter_map(|(run, known)| known.not_stuck(run)));
         drop(state);
         for what in wrong {
             self.violated(what);
@@ -87,6 +93,16 @@ impl Oracle {
 }
 
 impl Known {
+    /// Why a run that says it is stuck is not: the step that it names has left nothing, by its own records.
+    fn not_stuck(&self, run: &RunId) -> Option<String> {
+        let Some(Outcome::Stuck { step, .. }) = &self.outcome else {
+            return None;
+        };
+        let progress = self.steps.get(step).cloned().unwrap_or_default();
+        let left = progress.open.is_some() || progress.after.is_some() && !progress.reversed;
+        (!left).then(|| format!("{run} says that it is stuck at {step}, which left nothing"))
+    }
+
     /// What the run says of a workload that nobody else has touched, and is not so.
     pub(super) fn not_as_told(&self, run: &RunId, path: &str, first: &Value, now: &Value) -> Vec<String> {
         let mut wrong = Vec::new();
