@@ -14,9 +14,10 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use jiff::Timestamp;
 use std::convert::Infallible;
 use std::error::Error;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// So many things controllers do before a request may come in between: some milliseconds.
 const AT_ONCE: usize = 200;
@@ -36,14 +37,46 @@ pub struct Service {
 struct Shared {
     cluster: Mutex<Cluster>,
     clock: Arc<dyn Clock>,
-    /// The newest version, for those who watch.
-    news: watch::Sender<u64>,
+    news: News,
+}
+
+/// The newest version, for those who watch. They are woken in the order in which they began to wait: tokio's own watch
+/// channel wakes them in one that is drawn anew in each process, and a simulated run would not be the same twice.
+struct News {
+    newest: AtomicU64,
+    told: Notify,
+}
+
+impl News {
+    fn newest(&self) -> u64 {
+        self.newest.load(Ordering::SeqCst)
+    }
+
+    fn tell(&self, version: u64) {
+        self.newest.store(version, Ordering::SeqCst);
+        self.told.notify_waiters();
+    }
+
+    /// Returns once there is another version than this one.
+    async fn other_than(&self, version: u64) {
+        loop {
+            // Made before the look, so that nothing is missed between the two.
+            let told = self.told.notified();
+            if self.newest() != version {
+                return;
+            }
+            told.await;
+        }
+    }
 }
 
 impl Service {
     /// A cluster on a clock. Nothing happens in it by itself unless [`Service::run`] is polled.
     pub fn new(cluster: Cluster, clock: Arc<dyn Clock>) -> Self {
-        let (news, _) = watch::channel(cluster.version());
+        let news = News {
+            newest: AtomicU64::new(cluster.version()),
+            told: Notify::new(),
+        };
         Self {
             shared: Arc::new(Shared {
                 cluster: Mutex::new(cluster),
@@ -55,7 +88,6 @@ impl Service {
 
     /// Lets controllers, scheduler and kubelets act as time goes by. Never ends: the embedder drops it.
     pub async fn run(&self) {
-        let mut news = self.shared.news.subscribe();
         loop {
             let (done, due, version) = self.with(|cluster, now| {
                 let done = cluster.advance_by(now, AT_ONCE);
@@ -66,17 +98,13 @@ impl Service {
                 continue;
             }
             // What this very look changed has had all its consequences; what came after it has not.
-            if *news.borrow_and_update() != version {
+            if self.shared.news.newest() != version {
                 continue;
             }
             let due = due.map(|due| self.shared.clock.sleep_until(due));
             tokio::select! {
                 biased;
-                changed = news.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                }
+                () = self.shared.news.other_than(version) => {}
                 () = either(due) => {}
             }
         }
@@ -90,7 +118,7 @@ impl Service {
         let done = act(&mut cluster, now);
         // Under the lock, so that nobody tells an older version after a newer one.
         if cluster.version() != before {
-            self.shared.news.send_replace(cluster.version());
+            self.shared.news.tell(cluster.version());
         }
         done
     }
@@ -110,26 +138,22 @@ impl Service {
 
     fn stream(&self, stream: Stream) -> http::Response<Body> {
         let content_type = stream.content_type();
-        let state = (self.clone(), stream, self.shared.news.subscribe());
-        let frames = futures::stream::unfold(state, |(service, mut stream, mut news)| async move {
+        let state = (self.clone(), stream);
+        let frames = futures::stream::unfold(state, |(service, mut stream)| async move {
             loop {
                 if stream.ended() {
                     return None;
                 }
-                news.mark_unchanged();
+                let seen = service.shared.news.newest();
                 let bytes = service.with(|cluster, now| cluster.poll(now, &mut stream));
                 if !bytes.is_empty() {
                     let frame = Ok::<_, Infallible>(Frame::data(Bytes::from(bytes)));
-                    return Some((frame, (service, stream, news)));
+                    return Some((frame, (service, stream)));
                 }
                 let due = service.shared.clock.sleep_until(stream.due());
                 tokio::select! {
                     biased;
-                    changed = news.changed() => {
-                        if changed.is_err() {
-                            return None;
-                        }
-                    }
+                    () = service.shared.news.other_than(seen) => {}
                     () = due => {}
                 }
             }

@@ -117,6 +117,7 @@ async fn exchange(
         let _permit = way.permits.acquire().await.map_err(|error| error.to_string())?;
         let began = Instant::now();
         let answer = tokio::select! {
+            biased;
             answer = way.client.send(request.map(Body::from)) => answer.map_err(|error| lost(&error))?,
             () = way.hangs(node.unwrap_or_default(), began), if node.is_some() => return Err("its node does not answer, while others do".to_owned()),
         };

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// What a disk of this age needs for a sync.
@@ -32,7 +32,8 @@ struct Shared {
     /// Held by whoever writes: one at a time, as a file's lock has it.
     writing: tokio::sync::Mutex<()>,
     full_until: Mutex<Option<Instant>>,
-    news: watch::Sender<()>,
+    /// Wakes those who wait in their order; a watch channel's is another one in each process.
+    news: Notify,
 }
 
 impl Default for Shared {
@@ -41,7 +42,7 @@ impl Default for Shared {
             disk: Mutex::default(),
             writing: tokio::sync::Mutex::default(),
             full_until: Mutex::default(),
-            news: watch::Sender::new(()),
+            news: Notify::new(),
         }
     }
 }
@@ -121,7 +122,7 @@ impl Drop for Unsynced<'_> {
     fn drop(&mut self) {
         if !self.done {
             self.disk.disk().tear(self.share);
-            self.disk.shared.news.send_replace(());
+            self.disk.shared.news.notify_waiters();
         }
     }
 }
@@ -189,7 +190,7 @@ impl Journal for SimJournal {
         if let Some(faults) = &self.faults {
             faults.oracle.recorded(run, &self.disk);
         }
-        self.disk.shared.news.send_replace(());
+        self.disk.shared.news.notify_waiters();
         self.pass(nth, Phase::After).await;
         match trouble {
             Some(Trouble::Slow(span)) => sleep(span).await,
@@ -217,12 +218,13 @@ impl Journal for SimJournal {
     }
 
     async fn wait(&self, run: &RunId, from: Seq, within: SignedDuration) -> Result<(), Failure> {
-        let mut news = self.disk.shared.news.subscribe();
         let there = async {
-            while self.disk.disk().head(run) <= from.0 {
-                if news.changed().await.is_err() {
+            loop {
+                let news = self.disk.shared.news.notified();
+                if self.disk.disk().head(run) > from.0 {
                     return;
                 }
+                news.await;
             }
         };
         // Whether it came or the time is over, the caller reads.

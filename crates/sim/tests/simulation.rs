@@ -2,8 +2,12 @@
 
 use astern_conformance::{Damage, Damaged, journal};
 use astern_model::id::{Epoch, RunId, Seq};
+use astern_model::policy::OnFailure;
+use astern_model::record::Outcome;
 use astern_port::journal::{Author, Journal};
-use astern_sim::{Rest, SimDisk, play, seed};
+use astern_sim::case::CaseId;
+use astern_sim::seed::{Drawn, Undone};
+use astern_sim::{Rest, SimDisk, play, play_drawn, seed};
 use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -78,7 +82,7 @@ fn a_run_to_which_nothing_happens_restores_every_platform() {
     let mut seen = BTreeSet::new();
     for number in 0..4_000 {
         let drawn = seed::drawn(number);
-        if !drawn.faults.is_empty() || !seen.insert((drawn.case, drawn.slow)) {
+        if !drawn.faults.is_empty() || drawn.undone.is_some() || !seen.insert((drawn.case, drawn.slow)) {
             continue;
         }
         let played = play(number, &BTreeSet::new(), false);
@@ -89,6 +93,64 @@ fn a_run_to_which_nothing_happens_restores_every_platform() {
         assert_eq!(outcomes, &[astern_model::record::Outcome::Restored], "{number}");
     }
     assert_eq!(seen.len(), 10, "{seen:?}");
+}
+
+#[test]
+fn a_restored_run_is_undone_and_its_release_rolled_back_once_more() {
+    let mut seen = 0;
+    for case in CaseId::ALL {
+        for (undone, restored, last) in [
+            (Undone::StillBad, 1, "unwound"),
+            (Undone::Mended { again: false }, 2, "restored"),
+            (Undone::Mended { again: true }, 3, "restored"),
+        ] {
+            let drawn = Drawn {
+                case,
+                slow: false,
+                on_failure: OnFailure::Hold,
+                faults: Vec::new(),
+                undone: Some(undone),
+            };
+            let played = play_drawn(1, &drawn, false);
+            let told = format!("{case:?}, {undone:?}: {:?} {:?}", played.rest, played.violations);
+            assert!(played.violations.is_empty(), "{told}");
+            let Rest::Over(outcomes) = &played.rest else {
+                panic!("{told}")
+            };
+            let is_restored = |outcome: &&Outcome| **outcome == Outcome::Restored;
+            assert_eq!(outcomes.iter().filter(is_restored).count(), restored, "{told}");
+            let unwound = matches!(outcomes.last(), Some(Outcome::Unwound { .. }));
+            assert_eq!(unwound, last == "unwound", "{told}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 15);
+}
+
+#[test]
+fn two_who_watch_the_same_hear_of_it_in_the_same_order_in_every_replay() {
+    // Two rollouts of an undo end with one change: tokio's watch channel told either of them first.
+    let digests: BTreeSet<String> = (0..12)
+        .map(|_| play(734, &BTreeSet::new(), false).digest)
+        .collect();
+    assert_eq!(digests.len(), 1, "{digests:?}");
+}
+
+#[test]
+fn a_stuck_run_says_what_its_step_did_and_what_somebody_else_did_since() {
+    // The step's write came through, its process died before it heard so, and then somebody set an image.
+    let played = play(8700, &BTreeSet::new(), false);
+    let Rest::Over(outcomes) = &played.rest else {
+        panic!("{:?}", played.rest)
+    };
+    let [Outcome::Stuck { step, why }] = outcomes.as_slice() else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!(step.as_str(), "template:deployment/web");
+    assert!(
+        why.contains("this step wrote it, and then somebody else wrote a template"),
+        "{why}"
+    );
 }
 
 #[test]
