@@ -2,7 +2,7 @@
 
 use crate::support::Build;
 use crate::support::{
-    at, bad, crash_loop, deployment, errors, evidence, good, hash, inventory, platform, word, workload,
+    at, bad, crash_loop, deployment, errors, evidence, good, hash, inventory, platform, workload,
 };
 use astern_model::content::ContentRef;
 use astern_model::evidence::{Known, Side};
@@ -10,7 +10,7 @@ use astern_model::id::RunId;
 use astern_model::image::Image;
 use astern_model::inventory::Inventory;
 use astern_model::platform::Platform;
-use astern_model::release::{Failed, Reason, Release, ReleaseName, ReleasedWorkload, Standing};
+use astern_model::release::{Release, ReleaseName, ReleasedWorkload, Standing};
 use astern_model::workload::RunningImage;
 use astern_plan::{Proof, TakenBack, prove, prunable, quarantined};
 use jiff::SignedDuration;
