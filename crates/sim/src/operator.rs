@@ -76,18 +76,16 @@ impl OnCall {
                 return rest;
             }
             match self.afterwards().await {
-                Some(Came::NoPlan(no @ (NoPlan::Refused(_) | NoPlan::Rejected(_) | NoPlan::Unknown(_)))) => {
-                    return Rest::Refused(told(&Came::NoPlan(no)));
-                }
-                Some(_) => {}
+                Some(Err(no)) => return Rest::Refused(told(&Came::NoPlan(no))),
+                Some(Ok(())) => {}
                 None => return rest,
             }
         }
     }
 
     /// Once the last run has restored: takes it back, and, when the release that is back then has gone bad, begins anew.
-    /// None: nothing more is to be done.
-    async fn afterwards(&mut self) -> Option<Came> {
+    /// None: nothing more is to be done. An error: it may not be done.
+    async fn afterwards(&mut self) -> Option<Result<(), NoPlan>> {
         let runs = self.theatre.oracle.runs();
         let (last, Some(Outcome::Restored)) = runs.last()? else {
             return None;
@@ -105,26 +103,24 @@ impl OnCall {
             }
             None => return None,
         }
-        let mut came = None;
         for _ in 0..TRIES {
             self.pause().await;
-            let (what, this) = match undone {
+            let (what, came) = match undone {
                 Some(_) => ("undoes", self.undo(last).await),
                 None => ("begins again", self.begin_again(last).await),
             };
             self.theatre
                 .trace
-                .say(|| format!("on call: {what}: {}", told(&this)));
-            let done = matches!(
-                this,
-                Came::NoPlan(NoPlan::Refused(_) | NoPlan::Rejected(_) | NoPlan::Unknown(_))
-            );
-            came = Some(this);
-            if done || self.theatre.oracle.runs().len() > runs.len() {
+                .say(|| format!("on call: {what}: {}", told(&came)));
+            // Where somebody else was faster, theirs is seen through.
+            if self.theatre.oracle.runs().len() > runs.len() {
                 break;
             }
+            if let Came::NoPlan(no @ (NoPlan::Refused(_) | NoPlan::Rejected(_) | NoPlan::Unknown(_))) = came {
+                return Some(Err(no));
+            }
         }
-        came
+        Some(Ok(()))
     }
 
     /// Goes on until every run is over; begins one where there is none.
