@@ -899,10 +899,12 @@ async fn lock(ports: &Ports, plan: &Plan, run: &RunId, holder: &Holder) -> Resul
 /// Only a journal of the same place can tell, and not by the clocks of two machines alone: a renewal is waited for.
 async fn is_nobodys(ports: &Ports, namespaces: &[String], holding: &Holding, run: &RunId) -> bool {
     let silent = ports.clock.now().duration_since(holding.renewed_at);
+    // One that is dated so far ahead was written by a clock that is wrong, unless ours is: its age tells nothing, and
+    // waiting for that time to come would block whoever comes next for as long as the clock was ahead.
     let long_dead = holding
         .duration
         .checked_mul(LONG_DEAD)
-        .is_some_and(|limit| silent > limit);
+        .is_some_and(|limit| silent.abs() > limit);
     let elsewhere = holding.journal != ports.journal.place();
     if holding.run == *run || !long_dead || elsewhere {
         return false;

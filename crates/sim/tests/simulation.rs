@@ -154,6 +154,17 @@ fn a_stuck_run_says_what_its_step_did_and_what_somebody_else_did_since() {
 }
 
 #[test]
+fn a_lock_that_a_dead_process_dated_ahead_blocks_nobody() {
+    // Its clock was 23 minutes ahead, and it died before it wrote its plan down.
+    let played = play(21_817, &BTreeSet::new(), false);
+    assert!(
+        played.violations.is_empty(),
+        "cargo xtask sim --seed 21817: {:?}",
+        played.violations
+    );
+}
+
+#[test]
 fn some_dozen_seeds_are_as_they_must_be() {
     for number in 10_000..10_040 {
         let played = play(number, &BTreeSet::new(), false);
