@@ -195,8 +195,8 @@ fn defects(options: &Options) -> bool {
     };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..options.jobs).map(|_| scope.spawn(work)).collect();
-        let ended = workers.into_iter().map(|worker| worker.join().unwrap_or(false));
-        ended.fold(true, |all, good| all && good)
+        let mut ended = workers.into_iter().map(|worker| worker.join().unwrap_or(false));
+        ended.all(|good| good)
     })
 }
 
