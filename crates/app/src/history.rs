@@ -10,7 +10,7 @@ use astern_model::id::{RunId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::plan::{Intent, TargetChanges};
 use astern_model::record::Event;
-use astern_model::step::{After, Before, Spec, workload};
+use astern_model::step::{After, Before, Spec, helm, workload};
 use astern_model::target::Target;
 use astern_plan::{History, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, Taken};
 use astern_port::Failure;
@@ -59,8 +59,8 @@ impl Past {
         match &book.plan.intent {
             Intent::RollBack => {
                 let validated = running::rest(book) == Rest::Validated;
-                for taken in taken(book) {
-                    let (before, after) = ((taken.target.clone(), taken.before), (taken.target, taken.after));
+                for (target, before, after) in replaced(book) {
+                    let (before, after) = ((target.clone(), before), (target, after));
                     self.restored.remove(&before);
                     self.rolled_back.insert(before, book.id.clone());
                     if validated {
@@ -238,6 +238,31 @@ fn left(status: &Status) -> Option<&Before> {
         | Status::ReverseFailed(attempt, _) => Some(&attempt.before),
         Status::Pending | Status::Failed(_) | Status::Reversed => None,
     }
+}
+
+/// The templates that a run replaced and did not put back itself, by workload, each with the one that it put there: by its own
+/// writes, and through releases.
+fn replaced(book: &Book) -> Vec<(Target, TemplateHash, TemplateHash)> {
+    let written = taken(book)
+        .into_iter()
+        .map(|taken| (taken.target, taken.before, taken.after));
+    let carried = rolled_back(book).flat_map(|spec| spec.workloads()).map(|one| {
+        (
+            one.target.clone(),
+            one.pin.template.clone(),
+            one.to.template.clone(),
+        )
+    });
+    written.chain(carried).collect()
+}
+
+/// The releases that a run rolled back and did not take forward again itself.
+pub fn rolled_back(book: &Book) -> impl Iterator<Item = &helm::Spec> {
+    let steps = book.plan.steps.iter();
+    steps
+        .filter(|step| left(book.run.status(&step.id)).is_some())
+        .filter_map(|step| step.spec.helm())
+        .filter(|spec| matches!(spec, helm::Spec::Rollback { .. }))
 }
 
 /// What a run replaced, for taking it back: every template that it wrote and did not put back itself.

@@ -12,17 +12,18 @@ use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::evidence::Trouble;
 use astern_model::finding::{Allowances, Finding, Severity};
+use astern_model::helm::ReleaseName;
 use astern_model::id::{PlanHash, StepId, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Answers, Question};
 use astern_model::reversal::Reversal;
-use astern_model::step::Spec;
 use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
+use astern_model::step::{Spec, helm};
 use astern_model::target::WorkloadKind;
 use astern_model::template::Template;
 use astern_model::workload::{Owner, OwnerKind, OwnerState, Workload};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use world::{at, inventory, plan, reference, step, workload};
@@ -46,6 +47,33 @@ impl Fixture {
     /// deployment/api-gateway goes back from v1.2.4 to v1.2.3.
     pub(crate) fn sound() -> Self {
         Self::of(workload(WorkloadKind::Deployment, "api-gateway"))
+    }
+
+    /// The same through Helm release `shop`: the release's rollback, then the rollout.
+    pub(crate) fn through_release() -> Self {
+        let mut fixture = Self::sound();
+        let WorkloadSpec::WriteTemplate { target, pin, to, .. } = fixture.spec(0).clone() else {
+            panic!("the sound plan begins with a write");
+        };
+        let record = |number| helm::Pin {
+            number,
+            uid: Uid(format!("uid-shop-{number}")),
+            content: hash('5').0,
+        };
+        fixture.plan.steps[0].spec = Spec::Helm(helm::Spec::Rollback {
+            release: ReleaseName {
+                namespace: target.namespace.clone(),
+                name: "shop".to_owned(),
+            },
+            from: record(4),
+            to: record(3),
+            timeout: SignedDuration::from_mins(5),
+            workloads: vec![helm::Carried { target, pin, to }],
+        });
+        fixture.plan.steps[0].reversal = Reversal::Compensate {
+            trace: "one more revision".to_owned(),
+        };
+        fixture
     }
 
     /// The same, of a paused Deployment: template, resume, rollout.

@@ -18,6 +18,7 @@ use astern_model::finding::{Allowances, Severity};
 use astern_model::id::{PlanHash, RunId};
 use astern_model::plan::Plan;
 use astern_model::policy::{Acceptor, Say};
+use astern_model::step::helm;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -122,6 +123,14 @@ pub(crate) async fn undo(
 ) -> Result<Exit, CliError> {
     let run = RunId::from(arguments.run.as_str());
     let book = Book::open(&*wired.world.journal, &run).await?;
+    if let Some(helm::Spec::Rollback { release, from, .. }) = history::rolled_back(&book).next() {
+        return Err(CliError::new(
+            Exit::Refused,
+            format!("run {run} went through {release}, and is taken back through it; nothing was changed"),
+        )
+        .code("AST0415")
+        .hint(format!("astern rollback --to {release}={}", from.number)));
+    }
     let taken = history::taken(&book);
     if taken.is_empty() {
         return Err(CliError::new(

@@ -169,6 +169,12 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
             "{}",
             helm.display()
         );
+        let undone = shop.astern(&["undo", &shop.place.run_begun(), "--yes"]).expect(3);
+        assert!(
+            undone.err.contains("astern rollback --to helm/shop=2"),
+            "{}",
+            undone.err
+        );
         // Helm goes on from there: the next upgrade is one like any other.
         shop.helm(&["upgrade", "shop", "./chart", "--set", "api.tag=v3"]);
         assert_eq!(shop.place.image("api"), "api:v3");

@@ -49,6 +49,14 @@ mod tests {
             );
         };
         check(&|_| (), false);
+        check(&|f| *f = Fixture::through_release(), false);
+        check(
+            &|f| {
+                *f = Fixture::through_release();
+                drop(f.plan.steps.pop());
+            },
+            true,
+        );
         check(&|f| drop(f.plan.steps.pop()), true);
         check(&|f| f.plan.steps[1].after.clear(), true);
         check(

@@ -44,6 +44,21 @@ mod tests {
     use crate::fixture::{Fixture, owner};
 
     #[test]
+    fn a_workload_that_goes_back_through_its_release_needs_no_warning_of_it() {
+        let passive = || OwnerState::Passive {
+            because: "it writes at the next upgrade".to_owned(),
+        };
+        let mut fixture = Fixture::through_release();
+        fixture.workload().owners = vec![owner(OwnerKind::Helm, passive())];
+        assert_eq!(fixture.told(super::check), "");
+        fixture.workload().owners[0].name = "another".to_owned();
+        assert_eq!(
+            fixture.told(super::check),
+            "deployment/api-gateway belongs to Helm release another, whose next upgrade writes it again"
+        );
+    }
+
+    #[test]
     fn a_helm_release_is_named_since_its_next_upgrade_writes_again() {
         let check = |kind: OwnerKind, state: OwnerState, expected: &str| {
             let mut fixture = Fixture::sound();

@@ -151,6 +151,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_release_carries_is_pinned_as_what_the_plan_writes_itself() {
+        let check = |change: &dyn Fn(&mut Fixture), expected: &str| {
+            let mut fixture = Fixture::through_release();
+            change(&mut fixture);
+            let told = fixture.told(super::check);
+            assert!(
+                told.starts_with(expected) && told.is_empty() == expected.is_empty(),
+                "{told}"
+            );
+        };
+        check(&|_| (), "");
+        check(
+            &|f| f.workload().template = template("v1.2.5"),
+            "the template of deployment/api-gateway went from ",
+        );
+        check(
+            &|f| f.workload().uid = "uid-2".into(),
+            "deployment/api-gateway was made anew: its uid went from uid-api-gateway to uid-2",
+        );
+    }
+
+    #[test]
     fn a_workload_that_somebody_changed_is_named_with_what_it_was_and_is() {
         let [from, to] = ["v1.2.4", "v1.2.5"].map(|version| short(&template(version).hash()));
         let went = format!(

@@ -46,6 +46,17 @@ mod tests {
     use crate::fixture::Fixture;
 
     #[test]
+    fn a_release_that_is_rolled_back_leaves_a_trace() {
+        let mut fixture = Fixture::through_release();
+        assert_eq!(fixture.told(super::check), "");
+        fixture.plan.steps[0].reversal = Reversal::Exact;
+        assert_eq!(
+            fixture.told(super::check),
+            "step template:deployment/api-gateway makes a revision of a release, and claims that it leaves no trace"
+        );
+    }
+
+    #[test]
     fn a_step_cannot_claim_a_reversal_that_it_does_not_have() {
         let check = |place: usize, reversal: Reversal, expected: &str| {
             let mut fixture = Fixture::stuck_statefulset();
