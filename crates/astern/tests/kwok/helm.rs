@@ -169,7 +169,9 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
             "{}",
             helm.display()
         );
-        let undone = shop.astern(&["undo", &shop.place.run_begun(), "--yes"]).expect(3);
+        let undone = shop
+            .astern(&["undo", &shop.place.run_begun(), "--yes", "--reason", "a try"])
+            .expect(3);
         assert!(
             undone.err.contains("astern rollback --to helm/shop=2"),
             "{}",
