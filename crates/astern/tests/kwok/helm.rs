@@ -130,6 +130,17 @@ impl Shop {
     }
 }
 
+impl Place {
+    /// Whether a file of this test's folder, the runner's logs among them, holds the text.
+    fn holds(&self, text: &str) -> bool {
+        let grep = Command::new("grep")
+            .args(["-r", "-q", "-F", text])
+            .arg(self.folder.path())
+            .status();
+        grep.unwrap().success()
+    }
+}
+
 fn status(history: &[(u64, String)]) -> Vec<(u64, &str)> {
     history
         .iter()
@@ -157,6 +168,10 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
             .astern(&["rollback", "--yes", "--reason", "it crashes"])
             .expect(0);
         assert!(!(done.out + &done.err).contains("canary-secret-value"));
+        assert!(
+            !shop.place.holds("canary-secret-value"),
+            "in a log or another file"
+        );
         for service in ["api", "worker"] {
             assert_eq!(shop.place.image(service), format!("{service}:v1"));
         }
@@ -190,6 +205,14 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
 fn a_failed_revision_is_named_and_skipped_and_another_can_be_named() {
     let helm = &helms()[0];
     let shop = Shop::new("helm-failed", helm);
+    // Only a rollback runs it, and here none is made.
+    std::fs::write(
+        shop.place.file("chart/templates/migrate.yaml"),
+        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: migrate\n  annotations: {helm.sh/hook: pre-rollback}\nspec:\n  \
+         template:\n    spec:\n      restartPolicy: Never\n      containers: [{name: migrate, image: \"api:v1\", command: \
+         [alembic, upgrade, head]}]\n",
+    )
+    .unwrap();
     shop.helm(&["install", "shop", "./chart"]);
     for service in ["api", "worker"] {
         let name = format!("deployment/{service}");
@@ -213,6 +236,12 @@ fn a_failed_revision_is_named_and_skipped_and_another_can_be_named() {
         "{}",
         plan.out
     );
+    for words in [
+        "hook job/migrate runs (pre-rollback); it looks like one that changes a database",
+        "hook job/migrate runs as the earlier revision has it, from its image",
+    ] {
+        assert!(plan.out.contains(words), "{words}\n{}", plan.out);
+    }
     let named = shop.astern(&["plan", "--to", "helm/shop=9"]).expect(3);
     assert!((named.out + &named.err).contains("helm/shop has no revision 9"));
     let beside = shop.astern(&["plan", "--outside-helm"]).expect(0);
