@@ -92,7 +92,7 @@ pub(crate) enum Command {
     Releases(Releases),
     /// Refuse images that a bad release brought: for a pipeline, before it deploys
     Check(Check),
-    /// Hold what runs against a release of the ledger: what differs, who wrote it, and what of it is harmless
+    /// Say in what the platform differs from a release, and who wrote it
     Drift(Drift),
     /// Make a plan, have it checked, and show it; changes nothing
     Plan(Choose),
