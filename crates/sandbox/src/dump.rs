@@ -4,7 +4,7 @@
 use crate::api::validate;
 use crate::cluster::{Cluster, NodeSpec, Options};
 use crate::kinds::Kinds;
-use crate::object::{list, text};
+use crate::object::text;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -71,11 +71,11 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Value>, DumpError> {
     if bytes.len() > MAX_DUMP_BYTES {
         return Err(DumpError::TooLarge { bytes: bytes.len() });
     }
-    let dump: Value = serde_json::from_slice(bytes).map_err(|error| DumpError::NotJson {
+    let mut dump: Value = serde_json::from_slice(bytes).map_err(|error| DumpError::NotJson {
         why: error.to_string(),
     })?;
-    let objects = match dump.get("items") {
-        Some(Value::Array(_)) => list(&dump, "items").to_vec(),
+    let objects = match dump.get_mut("items") {
+        Some(Value::Array(items)) => std::mem::take(items),
         _ => vec![dump],
     };
     if objects.is_empty() || objects.iter().all(|object| text(object, "kind").is_empty()) {
