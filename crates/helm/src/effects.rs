@@ -1,6 +1,7 @@
 //! Effects on releases: a rollback by the helm program, known by the mark that Helm copies into the revision it makes, and
 //! the repair of a pending record. Owns what is said about whether they happened.
 
+use crate::mask;
 use crate::payload;
 use crate::program::{Ended, Program, Rollback};
 use crate::records::{self, EFFECT, Entry, Records};
@@ -141,6 +142,10 @@ impl Helm {
             description: format!("Rollback to {} by astern run {}", to.revision.number, stamp.run),
         };
         let ended = self.program.roll_back(&flags, &rollback, go.operation).await?;
+        let ended = Ended {
+            said: self.shown(go, ended.said, [from, to.revision.number]).await,
+            ..ended
+        };
         let entries = self
             .records
             .list(go.release, go.operation)
@@ -157,6 +162,21 @@ impl Helm {
             self.unmark(go, &entries, to.revision.number, stamp).await;
         }
         result
+    }
+
+    /// What helm said, as it may be written down: it may quote the manifests of both revisions.
+    async fn shown(&self, go: &Going<'_>, said: Vec<String>, revisions: [u64; 2]) -> Vec<String> {
+        if said.is_empty() {
+            return said;
+        }
+        let values = revisions.map(|number| self.records.secret_values(go.release, number, go.operation));
+        match futures::future::try_join_all(values).await {
+            Ok(values) => mask::without(said, &values.concat()),
+            Err(_) => vec![
+                "what helm said is not shown: the release's Secrets could not be read to hide their values"
+                    .to_owned(),
+            ],
+        }
     }
 
     /// Takes the mark off the revision that was gone back to, so that a later rollback of somebody else's does not bear

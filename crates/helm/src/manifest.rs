@@ -1,7 +1,7 @@
 //! What a payload's manifest and hooks say: objects by kind and name, pod templates, what Helm keeps. Every secret
 //! value is hidden on the way.
 
-use crate::mask::Masker;
+use crate::mask::{self, Masker};
 use crate::payload::{Defect, Hook as RawHook, Payload};
 use astern_model::helm::{Hook, Record};
 use astern_model::id::sha256;
@@ -66,6 +66,18 @@ pub(crate) fn record(payload: Payload, namespace: &str, masker: &Masker) -> Resu
     }
     masker.values("", &mut record.values, &known);
     Ok(record)
+}
+
+/// Every value of a payload that no text may show: what its Secrets hold, and values that are secret by their names.
+pub(crate) fn secret_values(payload: &Payload) -> Result<Vec<String>, Defect> {
+    let masker = Masker::new();
+    let mut values: Vec<String> = documents(&payload.manifest)?
+        .iter_mut()
+        .filter(|object| is_secret(object))
+        .flat_map(|object| masker.secret(object))
+        .collect();
+    mask::named(&payload.config, &mut values);
+    Ok(values)
 }
 
 /// A hash of what comes back with this revision. Secrets count without what they hold: the hash is written down.

@@ -22,6 +22,9 @@ const TELLTALES: [&str; 9] = [
     "credential",
 ];
 
+/// A shorter value, such as `80`, is a word of every manifest.
+const SHORTEST: usize = 4;
+
 /// Hides values. One a process, so that the same value looks the same in all records that it reads.
 pub(crate) struct Masker([u8; 32]);
 
@@ -73,8 +76,7 @@ impl Masker {
                 }
             }
             Value::String(text) => {
-                // A shorter one, such as `80`, is a word of every manifest.
-                let holds = |secret: &String| secret.len() >= 4 && text.contains(secret.as_str());
+                let holds = |secret: &String| secret.len() >= SHORTEST && text.contains(secret.as_str());
                 if is_telltale(name) || known.iter().any(holds) {
                     *value = Value::from(self.token(text));
                 }
@@ -85,6 +87,38 @@ impl Masker {
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+}
+
+/// The values below `values` whose names tell that they are secret.
+pub(crate) fn named(values: &Value, found: &mut Vec<String>) {
+    let mut of = |name: &str, value: &Value| match value {
+        Value::String(text) if is_telltale(name) => found.push(text.clone()),
+        Value::Number(number) if is_telltale(name) => found.push(number.to_string()),
+        below => named(below, found),
+    };
+    match values {
+        Value::Object(map) => map.iter().for_each(|(name, value)| of(name, value)),
+        Value::Array(list) => list.iter().for_each(|value| of("", value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The lines, without those that hold one of these values; a Secret's value may also stand there as JSON or Go quotes it.
+pub(crate) fn without(lines: Vec<String>, secrets: &[String]) -> Vec<String> {
+    let holds = |line: &str, secret: &String| {
+        let quoted = Value::from(secret.as_str()).to_string();
+        let quoted = quoted.trim_matches('"');
+        // A value of several lines is told a line at a time.
+        let mut parts = secret.lines().filter(|part| part.len() >= SHORTEST);
+        (quoted.len() >= SHORTEST && line.contains(quoted)) || parts.any(|part| line.contains(part))
+    };
+    lines
+        .into_iter()
+        .map(|line| match secrets.iter().any(|secret| holds(&line, secret)) {
+            true => "(a line that holds a secret value)".to_owned(),
+            false => line,
+        })
+        .collect()
 }
 
 fn is_telltale(name: &str) -> bool {
@@ -127,5 +161,27 @@ mod tests {
         assert_eq!(one["data"]["dsn"], values["db"]["url"]);
         assert_eq!(values["image"]["tag"], "v1.2.3");
         assert_eq!(values["db"]["existingSecretName"], "shop-db");
+    }
+
+    #[test]
+    fn what_helm_says_is_shown_without_the_lines_that_hold_a_secret() {
+        let mut secrets = vec![
+            "hunter2".to_owned(),
+            "-----BEGIN KEY-----\nMIIabc\n".to_owned(),
+            "80".to_owned(),
+        ];
+        named(
+            &json!({"db": [{"password": "swordfish"}, {"port": 5432}]}),
+            &mut secrets,
+        );
+        let said = [
+            "Error: port 80 is taken by 5432",
+            "env: hunter2",
+            "MIIabc",
+            "password=swordfish",
+        ];
+        let shown = without(said.map(str::to_owned).into(), &secrets);
+        let hidden = "(a line that holds a secret value)";
+        assert_eq!(shown, ["Error: port 80 is taken by 5432", hidden, hidden, hidden]);
     }
 }

@@ -140,6 +140,19 @@ impl Records {
         manifest::record(payload, &release.namespace, &self.masker)
     }
 
+    /// Every value of a revision that no text may show.
+    pub(crate) async fn secret_values(
+        &self,
+        release: &ReleaseName,
+        number: u64,
+        operation: &str,
+    ) -> Result<Vec<String>, Failure> {
+        let secret = self.get(release, number, operation).await?;
+        payload::decode(data(&secret), &release.name, number)
+            .and_then(|payload| manifest::secret_values(&payload))
+            .map_err(|defect| Failure::new(FailureClass::Permanent, operation, defect.to_string()))
+    }
+
     /// Labels the record of a revision with an effect's key, under the resourceVersion that was read.
     pub(crate) async fn mark(
         &self,

@@ -269,10 +269,11 @@ fn a_second_release_of_the_same_name_and_a_word_on_none_change_nothing() {
 #[test]
 fn a_candidate_becomes_good_once_it_has_served_healthily_and_not_by_age() {
     let place = Place::new("ledger-bake");
-    platform(&place, "4s");
+    platform(&place, "10h");
     whole(&place, &deployment("api", 2, pod("api", "v1")), 2);
     record(&place, "v1", &[]).expect(0);
     assert_eq!(release(&place, "v1")["standing"]["is"], "candidate");
+    platform(&place, "4s");
     std::thread::sleep(std::time::Duration::from_secs(5));
     let proven = release(&place, "v1");
     assert_eq!(proven["standing"]["is"], "good", "{proven:#}");
