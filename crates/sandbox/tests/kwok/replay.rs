@@ -228,6 +228,10 @@ fn strip(value: &mut Value) {
                     map.remove(field);
                 }
             }
+            // They are a map by type: the one that a controller wrote last stands last, and two controllers race.
+            if let Some(conditions) = map.get_mut("conditions").and_then(Value::as_array_mut) {
+                conditions.sort_by_key(|condition| condition["type"].to_string());
+            }
             let drawn = |text: &str| text.starts_with("kube-api-access-");
             // Uids, versions, and the difference as Go prints it.
             if let Some(message) = map.get("message").and_then(Value::as_str) {
