@@ -1,6 +1,6 @@
 //! Drift: what runs now, held against a release of the ledger. Reads and compares; writes nothing.
 
-use crate::ledger::{self, Shelf, consumed};
+use crate::ledger::{self, Shelf};
 use crate::survey;
 use crate::world::World;
 use astern_model::content::ContentRef;
@@ -10,8 +10,7 @@ use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleaseName};
 use astern_model::target::Target;
 use astern_model::template::Template;
-use astern_model::workload::Workload;
-use astern_plan::{config_drift, workload_drift};
+use astern_plan::{config_drift, consumers, workload_drift};
 use astern_port::Failure;
 use astern_port::config::ConfigObject;
 use futures::future::join_all;
@@ -65,8 +64,9 @@ pub async fn drift(
         objects: Vec::new(),
         unread: inventory.unread.clone(),
     };
-    workloads(world, platform, &inventory, release, &mut drift).await;
-    configuration(world, platform, &inventory, config, release, &mut drift).await;
+    let scope = survey::scope(platform, &inventory);
+    workloads(world, &scope, &inventory, release, &mut drift).await;
+    configuration(world, &scope, &inventory, &config, release, &mut drift).await;
     drift.objects.sort_by(|a, b| a.object.cmp(&b.object));
     Ok(drift)
 }
@@ -85,12 +85,11 @@ fn chosen<'a>(shelf: &'a Shelf, named: Option<&ReleaseName>) -> Result<&'a Relea
 
 async fn workloads(
     world: &World,
-    platform: &Platform,
+    scope: &[Target],
     inventory: &Inventory,
     release: &Release,
     drift: &mut Drift,
 ) {
-    let scope = survey::scope(platform, inventory);
     let held: BTreeSet<&Target> = release.workloads.iter().map(|held| &held.target).collect();
     let new = scope.iter().filter(|target| !held.contains(target));
     drift.objects.extend(new.map(|target| ObjectDrift {
@@ -151,22 +150,18 @@ async fn managed(world: &World, targets: &[Target]) -> Result<BTreeMap<Target, V
 
 async fn configuration(
     world: &World,
-    platform: &Platform,
+    scope: &[Target],
     inventory: &Inventory,
-    config: Vec<ConfigObject>,
+    config: &[ConfigObject],
     release: &Release,
     drift: &mut Drift,
 ) {
-    let scope = survey::scope(platform, inventory);
-    let readers: Vec<&Workload> = scope
-        .iter()
-        .filter_map(|target| inventory.workloads.get(target))
-        .collect();
-    let read_now: BTreeSet<_> = consumed(&readers, config.clone())
-        .into_iter()
-        .map(|(object, _)| object.name)
-        .collect();
     let live: BTreeMap<_, &ConfigObject> = config.iter().map(|object| (&object.name, object)).collect();
+    let readers = scope.iter().filter_map(|target| inventory.workloads.get(target));
+    let read_now: BTreeSet<_> = readers
+        .flat_map(|workload| consumers(&workload.template, &workload.annotations).into_keys())
+        .filter(|name| live.contains_key(name))
+        .collect();
     let held: BTreeSet<_> = release.config.iter().map(|held| &held.name).collect();
     let new = read_now.iter().filter(|name| !held.contains(name));
     drift.objects.extend(new.map(|name| ObjectDrift {

@@ -414,10 +414,7 @@ fn running(workload: &Workload, hash: &TemplateHash) -> Vec<astern_model::worklo
 }
 
 /// The objects that somebody reads, each with everybody who does.
-pub(crate) fn consumed(
-    workloads: &[&Workload],
-    config: Vec<ConfigObject>,
-) -> Vec<(ConfigObject, Vec<Consumer>)> {
+fn consumed(workloads: &[&Workload], config: Vec<ConfigObject>) -> Vec<(ConfigObject, Vec<Consumer>)> {
     let mut by_name: BTreeMap<ConfigName, Vec<Consumer>> = BTreeMap::new();
     for workload in workloads {
         for (name, uses) in astern_plan::consumers(&workload.template, &workload.annotations) {

@@ -69,8 +69,7 @@ pub(crate) fn record(payload: Payload, namespace: &str, masker: &Masker) -> Resu
 }
 
 /// Every value of a payload that no text may show: what its Secrets hold, and values that are secret by their names.
-pub(crate) fn secret_values(payload: &Payload) -> Result<Vec<String>, Defect> {
-    let masker = Masker::new();
+pub(crate) fn secret_values(payload: &Payload, masker: &Masker) -> Result<Vec<String>, Defect> {
     let mut values: Vec<String> = documents(&payload.manifest)?
         .iter_mut()
         .filter(|object| is_secret(object))

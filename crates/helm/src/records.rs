@@ -149,7 +149,7 @@ impl Records {
     ) -> Result<Vec<String>, Failure> {
         let secret = self.get(release, number, operation).await?;
         payload::decode(data(&secret), &release.name, number)
-            .and_then(|payload| manifest::secret_values(&payload))
+            .and_then(|payload| manifest::secret_values(&payload, &self.masker))
             .map_err(|defect| Failure::new(FailureClass::Permanent, operation, defect.to_string()))
     }
 
