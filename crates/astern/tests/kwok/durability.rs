@@ -604,7 +604,7 @@ fn a_plan_that_arrives_after_another_run_has_begun_hinders_it_not_and_can_be_abo
     });
     killed.kill().unwrap();
     killed.wait().unwrap();
-    place.kubectl(&["delete", "lease", "astern"]);
+    place.kubectl(&["delete", "lease", "astern", "--wait=false"]);
 
     let other = finish(place.rollback());
     assert!(restored(other.code), "{other:?}");
