@@ -2,6 +2,7 @@
 //! retries. Sends nothing: the first request is the caller's.
 
 use crate::failure::chain;
+use crate::transport;
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use std::fmt;
@@ -208,11 +209,14 @@ struct Found {
 }
 
 fn build(config: Config, context: &str) -> Result<Client, ConnectError> {
-    let broken = |error: kube::Error| ConnectError::Broken {
+    let built = match config.proxy_url {
+        Some(_) => Client::try_from(config),
+        None => transport::client(config),
+    };
+    built.map_err(|error| ConnectError::Broken {
         context: context.to_owned(),
         why: chain(&error),
-    };
-    Client::try_from(config).map_err(broken)
+    })
 }
 
 /// The files to look at, in the order in which they are merged. As kubectl does it, those of `KUBECONFIG` that do

@@ -6,3 +6,4 @@ pub mod effects;
 pub mod failure;
 pub mod lock;
 pub mod look;
+mod transport;

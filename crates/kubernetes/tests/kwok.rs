@@ -9,6 +9,7 @@
 
 mod system_clock;
 
+use astern_kubernetes::connect::{ConnectOptions, connect};
 use astern_kubernetes::effects::{FIELD_MANAGER, KubernetesWorkloads};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
@@ -32,9 +33,11 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use system_clock::SystemClock;
+use tokio::net::{TcpListener, TcpStream};
 use tower::util::MapRequestLayer;
 
 const KUBECONFIG: &str = "ASTERN_TEST_KUBECONFIG";
@@ -366,6 +369,45 @@ async fn a_template_that_was_changed_on_the_way_is_told_as_it_is_and_taken_back(
     let settled = place.port.settle_reverse(&spec, &before, &after, &back).await;
     assert!(matches!(settled, Settled::Applied(_)), "{settled:?}");
     place.end().await;
+}
+
+/// A connection each would be a handshake each, which costs both sides more than the request.
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_at_the_same_moment_share_one_connection() {
+    let Some(path) = std::env::var_os(KUBECONFIG) else {
+        println!("skipped: {KUBECONFIG} is not set");
+        return;
+    };
+    let mut file = Kubeconfig::read_from(path).unwrap();
+    let cluster = file.clusters[0].cluster.as_mut().unwrap();
+    let server = cluster.server.clone().unwrap();
+    let server = server.strip_prefix("https://").unwrap().to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    cluster.server = Some(format!("https://{}", listener.local_addr().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, serde_json::to_string(&file).unwrap()).unwrap();
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = made.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::SeqCst);
+            let mut far = TcpStream::connect(&server).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
+        }
+    });
+
+    let options = ConnectOptions {
+        kubeconfig: Some(kubeconfig),
+        ..ConnectOptions::default()
+    };
+    let connection = connect(&options).await.unwrap();
+    let namespaces: Api<Namespace> = Api::all(connection.client);
+    namespaces.get("kube-system").await.unwrap();
+    let fifty = (0..50).map(|_| namespaces.get("kube-system"));
+    assert!(join_all(fifty).await.iter().all(Result::is_ok));
+    assert_eq!(made.load(Ordering::SeqCst), 1);
 }
 
 /// Twelve at once, as a run's steps come: each is read by the others' list and followed by a watch that it did not begin, and
