@@ -430,7 +430,7 @@ async fn many_at_once_are_read_by_one_list_and_followed_by_one_watch() {
     });
     let applied = join_all(applied).await;
     assert!(applied.iter().all(Result::is_ok), "{applied:?}");
-    let single = |asked: &str| asked.starts_with("GET") && asked.contains("/service-");
+    let single = |asked: &str| asked.starts_with("GET") && asked.contains("/deployments/service-");
     let reads: Vec<String> = asked.lock().unwrap().clone();
     assert!(!reads.iter().any(|asked| single(asked)), "{reads:#?}");
 

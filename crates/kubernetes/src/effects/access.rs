@@ -167,7 +167,8 @@ impl Access {
         Ok(stored)
     }
 
-    /// The object that keeps a revision; none when it is gone.
+    /// The object that keeps a revision; none when it is gone. Ten are kept of each workload, so that a list of them
+    /// would cost more than the few that are asked for.
     pub(crate) async fn revision(
         &self,
         target: &Target,
@@ -180,15 +181,8 @@ impl Access {
             RevisionKind::ControllerRevision => "controllerrevisions",
         };
         let collection = format!("/apis/apps/v1/namespaces/{}/{resource}", target.namespace);
-        self.get(
-            &Path {
-                collection,
-                resource,
-                name,
-            },
-            operation,
-        )
-        .await
+        let attempt = Attempt::new(Verb::Get, resource, operation);
+        self.reads.get_alone(&collection, name, &attempt).await
     }
 
     /// A Secret as it travels, its values still encoded.

@@ -72,6 +72,20 @@ impl Together {
         answer.map_err(|error| attempt.failed(&error))
     }
 
+    /// The same by a request of its own, for a collection that holds far more than anybody asks for.
+    ///
+    /// # Errors
+    /// As `attempt` tells them.
+    pub(crate) async fn get_alone(
+        &self,
+        collection: &str,
+        name: &str,
+        attempt: &Attempt,
+    ) -> Result<Option<Value>, Failure> {
+        let answer = get(&self.client, collection, name).await;
+        answer.map_err(|error| attempt.failed(&error))
+    }
+
     fn ask(&self, collection: &str, name: &str) -> oneshot::Receiver<Answer> {
         let (answer, receiver) = oneshot::channel();
         let name = name.to_owned();
