@@ -14,11 +14,13 @@ use tower::{BoxError, ServiceBuilder};
 use tower_http::decompression::DecompressionLayer;
 use tower_http::timeout::ResponseBodyTimeoutLayer;
 
-/// A connection on which nothing arrives for this long is asked whether somebody is there still, as Kubernetes' own
-/// clients ask. Source: `k8s.io/apimachinery/pkg/util/net`, `readIdleTimeoutSeconds` and `pingTimeoutSeconds`.
-const ASKED_AFTER: Duration = Duration::from_secs(30);
+/// A connection on which nothing arrives for this long, though an answer is owed, is asked whether somebody is there
+/// still. All requests hang with a connection that is cut without a word, and the next ones too: this and
+/// [`ANSWERED_WITHIN`] together are shorter than what is left of a lock whose renewal hung, so that it is renewed in time
+/// on a new connection.
+const ASKED_AFTER: Duration = Duration::from_secs(3);
 /// How long the answer to that may take; then what waits on the connection fails.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(15);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 /// How much of an answer a server may send ahead: lists are large, and the wire may be long. Source: the same clients
 /// allow this much for a stream (`golang.org/x/net/http2`, `transportDefaultStreamFlow`).
 const SENT_AHEAD: u32 = 4 * 1024 * 1024;

@@ -371,43 +371,99 @@ async fn a_template_that_was_changed_on_the_way_is_told_as_it_is_and_taken_back(
     place.end().await;
 }
 
+/// A way to the API server that counts the connections made through it, and can be cut without a word.
+struct Wire {
+    namespaces: Api<Namespace>,
+    made: Arc<AtomicUsize>,
+    cut: tokio::sync::watch::Sender<bool>,
+    _folder: tempfile::TempDir,
+}
+
+impl Wire {
+    async fn lay() -> Option<Self> {
+        let Some(path) = std::env::var_os(KUBECONFIG) else {
+            println!("skipped: {KUBECONFIG} is not set");
+            return None;
+        };
+        let mut file = Kubeconfig::read_from(path).unwrap();
+        let cluster = file.clusters[0].cluster.as_mut().unwrap();
+        let server = cluster.server.clone().unwrap();
+        let server = server.strip_prefix("https://").unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        cluster.server = Some(format!("https://{}", listener.local_addr().unwrap()));
+        let folder = tempfile::tempdir().unwrap();
+        let kubeconfig = folder.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, serde_json::to_string(&file).unwrap()).unwrap();
+        let (cut, is_cut) = tokio::sync::watch::channel(false);
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = made.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut near, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
+                let mut far = TcpStream::connect(&server).await.unwrap();
+                let mut is_cut = is_cut.clone();
+                is_cut.mark_unchanged();
+                tokio::spawn(async move {
+                    tokio::select! {
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        // Both ends stay open, and nothing passes any more.
+                        _ = is_cut.changed() => std::future::pending().await,
+                    }
+                });
+            }
+        });
+        let options = ConnectOptions {
+            kubeconfig: Some(kubeconfig),
+            ..ConnectOptions::default()
+        };
+        let connection = connect(&options).await.unwrap();
+        Some(Self {
+            namespaces: Api::all(connection.client),
+            made,
+            cut,
+            _folder: folder,
+        })
+    }
+
+    async fn ask(&self) -> kube::Result<Namespace> {
+        self.namespaces.get("kube-system").await
+    }
+
+    fn made(&self) -> usize {
+        self.made.load(Ordering::SeqCst)
+    }
+}
+
 /// A connection each would be a handshake each, which costs both sides more than the request.
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_at_the_same_moment_share_one_connection() {
-    let Some(path) = std::env::var_os(KUBECONFIG) else {
-        println!("skipped: {KUBECONFIG} is not set");
+    let Some(wire) = Wire::lay().await else {
         return;
     };
-    let mut file = Kubeconfig::read_from(path).unwrap();
-    let cluster = file.clusters[0].cluster.as_mut().unwrap();
-    let server = cluster.server.clone().unwrap();
-    let server = server.strip_prefix("https://").unwrap().to_owned();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    cluster.server = Some(format!("https://{}", listener.local_addr().unwrap()));
-    let folder = tempfile::tempdir().unwrap();
-    let kubeconfig = folder.path().join("kubeconfig");
-    std::fs::write(&kubeconfig, serde_json::to_string(&file).unwrap()).unwrap();
-    let made = Arc::new(AtomicUsize::new(0));
-    let counted = made.clone();
-    tokio::spawn(async move {
-        loop {
-            let (mut near, _) = listener.accept().await.unwrap();
-            counted.fetch_add(1, Ordering::SeqCst);
-            let mut far = TcpStream::connect(&server).await.unwrap();
-            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut near, &mut far).await });
-        }
-    });
+    wire.ask().await.unwrap();
+    let fifty = join_all((0..50).map(|_| wire.ask())).await;
+    assert!(fifty.iter().all(Result::is_ok));
+    assert_eq!(wire.made(), 1);
+}
 
-    let options = ConnectOptions {
-        kubeconfig: Some(kubeconfig),
-        ..ConnectOptions::default()
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_cut_without_a_word_is_left_before_a_lock_lapses() {
+    let Some(wire) = Wire::lay().await else {
+        return;
     };
-    let connection = connect(&options).await.unwrap();
-    let namespaces: Api<Namespace> = Api::all(connection.client);
-    namespaces.get("kube-system").await.unwrap();
-    let fifty = (0..50).map(|_| namespaces.get("kube-system"));
-    assert!(join_all(fifty).await.iter().all(Result::is_ok));
-    assert_eq!(made.load(Ordering::SeqCst), 1);
+    wire.ask().await.unwrap();
+    wire.cut.send(true).unwrap();
+    let hung = std::time::Instant::now();
+    wire.ask().await.unwrap_err();
+    wire.ask().await.unwrap();
+    let left = astern_kubernetes::lock::GOOD_FOR - astern_kubernetes::lock::RENEW_EVERY;
+    assert!(
+        hung.elapsed() < Duration::try_from(left).unwrap(),
+        "{:?}",
+        hung.elapsed()
+    );
+    assert_eq!(wire.made(), 2);
 }
 
 /// Twelve at once, as a run's steps come: each is read by the others' list and followed by a watch that it did not begin, and
