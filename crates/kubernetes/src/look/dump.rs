@@ -3,6 +3,7 @@
 //! kept as the room that they take.
 
 use super::fetch::{Collection, Part, list};
+use super::unmanaged::Unmanaged;
 use crate::connect::Connection;
 use astern_model::failure::Failure;
 use serde_json::{Value, json};
@@ -36,7 +37,8 @@ struct Kind {
     place: Place,
     /// Without it there is nothing to rehearse.
     needed: bool,
-    keep: fn(Value) -> Value,
+    /// Whether it matters who manages which field.
+    managed: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,7 @@ enum Place {
     Cluster,
 }
 
-const fn apps(kind: &'static str, plural: &'static str, keep: fn(Value) -> Value) -> Kind {
+const fn apps(kind: &'static str, plural: &'static str, managed: bool) -> Kind {
     Kind {
         group: "apps",
         version: "v1",
@@ -53,7 +55,7 @@ const fn apps(kind: &'static str, plural: &'static str, keep: fn(Value) -> Value
         plural,
         place: Place::Namespace,
         needed: true,
-        keep,
+        managed,
     }
 }
 
@@ -71,23 +73,19 @@ const fn wanted(
         plural,
         place,
         needed: false,
-        keep: super::round::without_managers,
+        managed: false,
     }
 }
 
 use Place::{Cluster as InCluster, Namespace as InNamespace};
 
-/// What is copied whole. Of workloads it matters who manages which field.
+/// What is copied.
 const KINDS: [Kind; 12] = [
-    apps("Deployment", "deployments", whole),
-    apps("StatefulSet", "statefulsets", whole),
-    apps("DaemonSet", "daemonsets", whole),
-    apps("ReplicaSet", "replicasets", super::round::without_managers),
-    apps(
-        "ControllerRevision",
-        "controllerrevisions",
-        super::round::without_managers,
-    ),
+    apps("Deployment", "deployments", true),
+    apps("StatefulSet", "statefulsets", true),
+    apps("DaemonSet", "daemonsets", true),
+    apps("ReplicaSet", "replicasets", false),
+    apps("ControllerRevision", "controllerrevisions", false),
     Kind {
         needed: true,
         ..wanted("", "v1", "Pod", "pods", InNamespace)
@@ -153,7 +151,12 @@ impl Kind {
 pub async fn dump(connection: &Connection, namespace: &str) -> Result<Dump, Failure> {
     let client = &connection.client;
     let lists = KINDS.iter().map(|kind| async move {
-        let read = list(client, &kind.collection(namespace), Part::Whole, kind.keep).await;
+        let collection = kind.collection(namespace);
+        let read = if kind.managed {
+            list(client, &collection, Part::Whole, |object: Value| object).await
+        } else {
+            list(client, &collection, Part::Whole, |Unmanaged(object)| object).await
+        };
         (kind, read.map(|listed| listed.items))
     });
     let (lists, elsewhere) =
@@ -184,16 +187,13 @@ fn typed(mut object: Value, api_version: &str, kind: &str) -> Value {
     object
 }
 
-fn whole(object: Value) -> Value {
-    object
-}
-
 /// The pods of other namespaces that are on a node, as the room that they take there.
 async fn elsewhere(connection: &Connection, namespace: &str) -> Result<Vec<Value>, Unread> {
     let placed = format!(
         "metadata.namespace!={namespace},spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
     );
     let pods = Collection::cluster("api/v1", "pods").fields(placed);
+    let room = |Unmanaged(pod)| room(pod);
     match list(&connection.client, &pods, Part::Whole, room).await {
         Ok(listed) => Ok(listed.items),
         Err(failure) => Err(Unread {

@@ -20,6 +20,7 @@ mod placement;
 mod pods;
 mod revisions;
 mod round;
+mod unmanaged;
 mod warnings;
 mod workload;
 

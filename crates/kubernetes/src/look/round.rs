@@ -3,6 +3,7 @@
 
 use super::fetch::{Collection, Listed, Part, list};
 use super::identity::identify;
+use super::unmanaged::Unmanaged;
 use crate::connect::Connection;
 use crate::effects::object::Object;
 use astern_model::failure::{Failure, FailureClass};
@@ -59,18 +60,15 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
         list(client, &deployments, whole, workload(WorkloadKind::Deployment)),
         list(client, &stateful_sets, whole, workload(WorkloadKind::StatefulSet)),
         list(client, &daemon_sets, whole, workload(WorkloadKind::DaemonSet)),
-        list(client, &replica_sets, whole, without_managers),
-        list(client, &revisions, whole, without_managers),
-        list(client, &pods, whole, slim_pod),
-        list(client, &warnings, whole, |event: Event| event),
-        list(client, &autoscalers, whole, |scaler: HorizontalPodAutoscaler| {
-            scaler
+        list(client, &replica_sets, whole, unmanaged::<Value>),
+        list(client, &revisions, whole, unmanaged::<Value>),
+        list(client, &pods, whole, unmanaged::<Pod>),
+        list(client, &warnings, whole, unmanaged::<Event>),
+        list(client, &autoscalers, whole, unmanaged::<HorizontalPodAutoscaler>),
+        list(client, &quotas, whole, unmanaged::<ResourceQuota>),
+        list(client, &nodes, whole, |Unmanaged(node): Unmanaged<Node>| {
+            node.metadata.name.unwrap_or_default()
         }),
-        list(client, &quotas, whole, |quota: ResourceQuota| quota),
-        list(client, &nodes, whole, |node: Node| node
-            .metadata
-            .name
-            .unwrap_or_default()),
     );
     let mut take = Take {
         namespace,
@@ -174,15 +172,6 @@ impl Take<'_> {
     }
 }
 
-/// Who manages which field is half of an object, and only of workloads is it asked.
-pub(super) fn without_managers(mut json: Value) -> Value {
-    if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.remove("managedFields");
-    }
-    json
-}
-
-fn slim_pod(mut pod: Pod) -> Pod {
-    pod.metadata.managed_fields = None;
-    pod
+fn unmanaged<T>(Unmanaged(object): Unmanaged<T>) -> T {
+    object
 }
