@@ -417,10 +417,11 @@ fn lines_about(workload: &Workload, events: &[Value]) -> Vec<String> {
             .to_owned()
     };
     let mut lines: BTreeMap<(String, String), String> = BTreeMap::new();
-    for event in events
-        .iter()
-        .filter(|event| own.contains(text(event, "/involvedObject/uid").as_str()))
-    {
+    for event in events.iter().filter(|event| {
+        event["involvedObject"]["uid"]
+            .as_str()
+            .is_some_and(|uid| own.contains(uid))
+    }) {
         let times = [
             "/series/lastObservedTime",
             "/lastTimestamp",

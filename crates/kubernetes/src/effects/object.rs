@@ -56,12 +56,7 @@ impl Object {
 
     /// `spec.template` without what controllers put in.
     pub(crate) fn template(&self) -> Template {
-        Template::clean(
-            self.json
-                .pointer("/spec/template")
-                .cloned()
-                .unwrap_or(Value::Null),
-        )
+        Template::clean(self.at("/spec/template").cloned().unwrap_or(Value::Null))
     }
 
     /// The hash of that.
@@ -76,10 +71,7 @@ impl Object {
 
     /// `spec.paused` of a Deployment.
     pub(crate) fn paused(&self) -> bool {
-        self.json
-            .pointer("/spec/paused")
-            .and_then(Value::as_bool)
-            .unwrap_or(false)
+        self.at("/spec/paused").and_then(Value::as_bool).unwrap_or(false)
     }
 
     /// One annotation.
@@ -89,8 +81,7 @@ impl Object {
 
     /// `metadata.managedFields`, empty where the server sent none.
     pub(crate) fn managed_fields(&self) -> &[Value] {
-        self.json
-            .pointer("/metadata/managedFields")
+        self.at("/metadata/managedFields")
             .and_then(Value::as_array)
             .map_or(&[], Vec::as_slice)
     }
@@ -105,14 +96,19 @@ impl Object {
         self.manager_of(|spec| spec.get("f:paused").is_some())
     }
 
-    /// A number at a JSON pointer.
-    pub(crate) fn number(&self, pointer: &str) -> Option<u64> {
-        self.json.pointer(pointer)?.as_u64()
+    /// What lies at a path.
+    pub(crate) fn at(&self, path: &str) -> Option<&Value> {
+        at(&self.json, path)
     }
 
-    /// A text at a JSON pointer.
-    pub(crate) fn text(&self, pointer: &str) -> Option<&str> {
-        self.json.pointer(pointer)?.as_str()
+    /// The number at a path.
+    pub(crate) fn number(&self, path: &str) -> Option<u64> {
+        self.at(path)?.as_u64()
+    }
+
+    /// The text at a path.
+    pub(crate) fn text(&self, path: &str) -> Option<&str> {
+        self.at(path)?.as_str()
     }
 
     /// The same object asking for another template. Nothing beside the template changes.
@@ -195,6 +191,13 @@ impl Object {
             })
             .max_by_key(|manager| manager.at)
     }
+}
+
+/// What lies at a path such as `/spec/template`. No name in it holds a slash, so none is unescaped, which would cost more
+/// than to go there.
+pub(crate) fn at<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
+    let mut names = path.split('/').skip(1);
+    names.try_fold(json, |value, name| value.get(name))
 }
 
 /// The API path under which the workloads of a target's kind and namespace lie.

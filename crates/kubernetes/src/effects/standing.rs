@@ -301,7 +301,7 @@ struct Condition<'a> {
 }
 
 fn condition<'a>(workload: &'a Object, kind: &str) -> Option<Condition<'a>> {
-    let conditions = workload.json().pointer("/status/conditions")?.as_array()?;
+    let conditions = workload.at("/status/conditions")?.as_array()?;
     let text = |condition: &'a serde_json::Value, field: &str| {
         condition
             .get(field)

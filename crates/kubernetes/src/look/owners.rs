@@ -89,8 +89,8 @@ pub(super) enum Word {
 
 /// The marks on a workload.
 pub(super) fn marks(object: &Object, namespace: &str) -> Vec<Marked> {
-    let labels = texts(object.json().pointer("/metadata/labels"));
-    let annotations = texts(object.json().pointer("/metadata/annotations"));
+    let labels = texts(object.at("/metadata/labels"));
+    let annotations = texts(object.at("/metadata/annotations"));
     let mut found: Vec<Marked> = Vec::new();
     found.extend(argo(&labels, &annotations).or_else(|| instance(object, &labels, &annotations)));
     let disabled = format!("{FLUX_KUSTOMIZE}/reconcile");
@@ -314,7 +314,7 @@ fn at_application(qualified: &str, known_by: String) -> Marked {
 }
 
 fn controller(object: &Object) -> Option<Marked> {
-    let owners = object.json().pointer("/metadata/ownerReferences")?.as_array()?;
+    let owners = object.at("/metadata/ownerReferences")?.as_array()?;
     let owner = owners
         .iter()
         .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;

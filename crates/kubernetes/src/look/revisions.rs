@@ -2,7 +2,7 @@
 //! references; judges no pod.
 
 use super::workload::{texts, time};
-use crate::effects::object::Object;
+use crate::effects::object::{Object, at};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::target::WorkloadKind;
 use astern_model::template::{POD_TEMPLATE_HASH, Template};
@@ -121,18 +121,18 @@ pub(super) fn workload_of(pod: &ObjectMeta) -> Option<(WorkloadKind, String)> {
 }
 
 fn revision(kind: WorkloadKind, json: &Value) -> Revision {
-    let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let mut annotations = texts(json.pointer("/metadata/annotations"));
+    let text = |path: &str| at(json, path).and_then(Value::as_str).unwrap_or_default();
+    let mut annotations = texts(at(json, "/metadata/annotations"));
     let (number, kind, template) = match kind {
         WorkloadKind::Deployment => (
             annotations.get(REVISION).and_then(|number| number.parse().ok()),
             RevisionKind::ReplicaSet,
-            json.pointer("/spec/template"),
+            at(json, "/spec/template"),
         ),
         WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => (
             json.get("revision").and_then(Value::as_u64),
             RevisionKind::ControllerRevision,
-            json.pointer("/data/spec/template"),
+            at(json, "/data/spec/template"),
         ),
     };
     let former = annotations
@@ -149,7 +149,7 @@ fn revision(kind: WorkloadKind, json: &Value) -> Revision {
         kind,
         name: text("/metadata/name").to_owned(),
         uid: Uid(text("/metadata/uid").to_owned()),
-        created_at: time(json.pointer("/metadata/creationTimestamp")).unwrap_or_default(),
+        created_at: time(at(json, "/metadata/creationTimestamp")).unwrap_or_default(),
         hash: template.hash(),
         template,
         change_cause: annotations.remove(CHANGE_CAUSE).filter(|cause| !cause.is_empty()),
@@ -173,7 +173,7 @@ pub(super) fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
 }
 
 fn controller_uid(object: &Value) -> Option<&str> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    let owners = at(object, "/metadata/ownerReferences")?.as_array()?;
     owners
         .iter()
         .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?

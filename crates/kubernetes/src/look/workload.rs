@@ -19,9 +19,8 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// The workload without its pods and owners.
 pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered) -> Workload {
-    let json = object.json();
     let kind = object.kind();
-    let mut annotations = texts(json.pointer("/metadata/annotations"));
+    let mut annotations = texts(object.at("/metadata/annotations"));
     let has_last_applied = annotations.remove(LAST_APPLIED).is_some();
     let number = |pointer: &str| {
         object
@@ -34,7 +33,7 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
     Workload {
         target: target(object, namespace),
         uid: object.uid(),
-        created_at: time(json.pointer("/metadata/creationTimestamp")).unwrap_or_default(),
+        created_at: time(object.at("/metadata/creationTimestamp")).unwrap_or_default(),
         template: object.template(),
         strategy: object.strategy(),
         paused: object.paused(),
@@ -46,7 +45,7 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
         progress_deadline: (kind == WorkloadKind::Deployment).then(|| seconds(deadline)),
         min_ready: seconds(object.number("/spec/minReadySeconds").unwrap_or(0)),
         history_limit: number("/spec/revisionHistoryLimit").unwrap_or(DEFAULT_HISTORY_LIMIT),
-        labels: texts(json.pointer("/metadata/labels")),
+        labels: texts(object.at("/metadata/labels")),
         annotations,
         has_last_applied,
         revisions: remembered.revisions,
@@ -100,10 +99,7 @@ fn status(object: &Object) -> Status {
             .and_then(|number| u32::try_from(number).ok())
             .unwrap_or(0)
     };
-    let conditions = object
-        .json()
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
+    let conditions = object.at("/status/conditions").and_then(Value::as_array);
     let conditions = conditions
         .map_or(&[][..], Vec::as_slice)
         .iter()
