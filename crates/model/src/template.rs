@@ -6,15 +6,27 @@ use crate::image::Image;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 
 /// The label that the Deployment controller puts into a ReplicaSet's template.
 /// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>.
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 
 /// A whole `spec.template`, free of `pod-template-hash` and of the `$patch` of ControllerRevisions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Template(Value);
+pub struct Template {
+    json: Value,
+    /// Once somebody asked for it: a template never changes, and its hash is asked for again and again.
+    #[serde(skip)]
+    hash: OnceLock<TemplateHash>,
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
 
 impl Template {
     /// Takes a template as the cluster keeps it (in a workload, a ReplicaSet, or a ControllerRevision's data) and
@@ -23,10 +35,10 @@ impl Template {
         if let Some(object) = raw.as_object_mut() {
             object.remove("$patch");
         }
-        if let Some(labels) = raw.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
-            labels.remove(POD_TEMPLATE_HASH);
-        }
-        if let Some(metadata) = raw.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        if let Some(metadata) = raw.get_mut("metadata").and_then(Value::as_object_mut) {
+            if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+                labels.remove(POD_TEMPLATE_HASH);
+            }
             if metadata.get("creationTimestamp").is_some_and(Value::is_null) {
                 metadata.remove("creationTimestamp");
             }
@@ -38,17 +50,21 @@ impl Template {
                 metadata.remove("labels");
             }
         }
-        Self(raw)
+        Self {
+            json: raw,
+            hash: OnceLock::new(),
+        }
     }
 
     /// The template's JSON.
     pub fn json(&self) -> &Value {
-        &self.0
+        &self.json
     }
 
     /// SHA-256 over the canonical text: equal templates have equal hashes whatever the order of their keys.
     pub fn hash(&self) -> TemplateHash {
-        TemplateHash(sha256(canonical(&self.0).as_bytes()))
+        let hash = || TemplateHash(sha256(canonical(&self.json).as_bytes()));
+        self.hash.get_or_init(hash).clone()
     }
 
     /// Every container of the pod: init containers first, then containers, each with its name and image.
@@ -74,7 +90,7 @@ impl Template {
 
     /// A list inside `spec`, empty where the template has none.
     pub fn list(&self, name: &str) -> &[Value] {
-        self.0
+        self.json
             .get("spec")
             .and_then(|s| s.get(name))
             .and_then(Value::as_array)
@@ -83,7 +99,7 @@ impl Template {
 
     /// A text inside `spec`, such as `serviceAccountName`.
     pub fn text(&self, name: &str) -> Option<&str> {
-        self.0.get("spec")?.get(name)?.as_str()
+        self.json.get("spec")?.get(name)?.as_str()
     }
 }
 
