@@ -26,6 +26,8 @@ pub(crate) struct Kind {
     pub(crate) version: Name,
     pub(crate) kind: Name,
     pub(crate) plural: Name,
+    /// `deployments.apps`, or `pods`.
+    resource: Name,
     pub(crate) singular: Name,
     pub(crate) short: Vec<Name>,
     pub(crate) categories: Vec<Name>,
@@ -47,7 +49,7 @@ pub(crate) struct Kind {
 impl Kind {
     /// `deployments.apps`, or `pods`.
     pub(crate) fn resource(&self) -> Name {
-        qualified(&self.plural, &self.group)
+        self.resource.clone()
     }
 
     /// `apps/v1`, or `v1`.
@@ -128,11 +130,16 @@ fn custom(definition: &Value) -> Kind {
             .map(Name::from)
             .collect()
     };
+    let (group, plural) = (
+        text(definition, "spec.group"),
+        text(definition, "spec.names.plural"),
+    );
     Kind {
-        group: text(definition, "spec.group").into(),
+        group: group.into(),
         version: text(&version, "name").into(),
         kind: text(definition, "spec.names.kind").into(),
-        plural: text(definition, "spec.names.plural").into(),
+        plural: plural.into(),
+        resource: qualified(plural, group),
         singular: text(definition, "spec.names.singular").into(),
         short: names("spec.names.shortNames"),
         categories: names("spec.names.categories"),
@@ -172,6 +179,7 @@ impl Row {
             version: self.version.into(),
             kind: self.kind.into(),
             plural: self.plural.into(),
+            resource: qualified(self.plural, self.group),
             singular: self.kind.to_lowercase().into(),
             short: self.short.split_whitespace().map(Name::from).collect(),
             categories: if self.all { vec!["all".into()] } else { Vec::new() },

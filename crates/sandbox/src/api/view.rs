@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// The fields that say what an object is.
 const TYPE: [&str; 2] = ["apiVersion", "kind"];
+/// About so many bytes an object has besides its other fields.
+const TYPED: usize = 80;
 
 /// What the client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +120,9 @@ pub(crate) fn list(kind: &Kind, items: &[&Kept], meta: &ListMeta, view: View, no
     let head =
         format!("{{\"kind\":{name:?},\"apiVersion\":{api_version:?},\"metadata\":{metadata},\"items\":[");
     let mut bytes = head.into_bytes();
+    if view == View::Whole {
+        bytes.reserve(items.iter().map(|item| item.text(fields).len() + TYPED).sum());
+    }
     for (at, item) in items.iter().enumerate() {
         if at > 0 {
             bytes.push(b',');
@@ -134,6 +139,8 @@ pub(crate) fn list(kind: &Kind, items: &[&Kept], meta: &ListMeta, view: View, no
 
 /// An object with those who manage its fields, with or without its type.
 fn whole(bytes: &mut Vec<u8>, kept: &Kept, typed: bool) {
+    let fields = kept.text(fields);
+    bytes.reserve(fields.len() + TYPED);
     bytes.push(b'{');
     for name in TYPE.into_iter().filter(|_| typed) {
         if let Some(value) = kept.object.get(name) {
@@ -142,7 +149,7 @@ fn whole(bytes: &mut Vec<u8>, kept: &Kept, typed: bool) {
             bytes.push(b',');
         }
     }
-    bytes.extend(kept.text(fields));
+    bytes.extend(fields);
     bytes.push(b'}');
 }
 
@@ -173,9 +180,7 @@ fn metadata(bytes: &mut Vec<u8>, metadata: &Value, managers: &Managers) {
         bytes.push(b',');
     }
     named(bytes, "managedFields");
-    let mut text = String::new();
-    managers.write(&mut text);
-    bytes.extend(text.into_bytes());
+    managers.write(bytes);
     bytes.push(b'}');
 }
 

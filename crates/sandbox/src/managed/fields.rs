@@ -4,7 +4,6 @@
 use super::shape::{self, Shape};
 use crate::object::Name;
 use serde_json::{Map, Value};
-use std::fmt::Write as _;
 
 /// What stands for the field itself where it has fields of its own.
 const SELF: &str = ".";
@@ -97,23 +96,23 @@ impl Fields {
     }
 
     /// As JSON.
-    pub(crate) fn write(&self, text: &mut String) {
-        text.push('{');
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.push(b'{');
         let mut first = true;
         if self.own && !self.inner.is_empty() {
-            text.push_str("\".\":{}");
+            bytes.extend(b"\".\":{}");
             first = false;
         }
         for (name, inner) in &self.inner {
             if !first {
-                text.push(',');
+                bytes.push(b',');
             }
             first = false;
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{}:", Value::from(name.as_ref()));
-            inner.write(text);
+            quote(bytes, name);
+            bytes.push(b':');
+            inner.write(bytes);
         }
-        text.push('}');
+        bytes.push(b'}');
     }
 
     fn get(&self, name: &str) -> Option<&Self> {
@@ -171,6 +170,12 @@ impl Change {
         self.lost.own |= after.is_none();
         self
     }
+}
+
+/// A text as JSON.
+pub(super) fn quote(bytes: &mut Vec<u8>, text: &str) {
+    // Writing JSON to memory cannot fail.
+    let _ = serde_json::to_writer(bytes, text);
 }
 
 /// How two objects of one kind differ; `before` is nothing at all for one that is new. What the server sets itself, and

@@ -7,7 +7,7 @@ mod shape;
 use crate::kinds::Kind;
 use crate::object::{Name, get, text};
 use crate::time;
-use fields::{Fields, compared};
+use fields::{Fields, compared, quote};
 use jiff::Timestamp;
 use serde_json::Value;
 use shape::Typed;
@@ -80,7 +80,7 @@ struct Who {
 #[derive(Debug)]
 struct Owned {
     fields: Fields,
-    text: OnceLock<String>,
+    text: OnceLock<Vec<u8>>,
 }
 
 impl PartialEq for Owned {
@@ -97,11 +97,11 @@ impl Owned {
         })
     }
 
-    fn text(&self) -> &str {
+    fn text(&self) -> &[u8] {
         self.text.get_or_init(|| {
-            let mut text = String::new();
-            self.fields.write(&mut text);
-            text
+            let mut bytes = Vec::new();
+            self.fields.write(&mut bytes);
+            bytes
         })
     }
 }
@@ -225,22 +225,22 @@ impl Managers {
     }
 
     /// As JSON: what stands in `metadata.managedFields`.
-    pub(crate) fn write(&self, text: &mut String) {
-        text.push('[');
+    pub(crate) fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.push(b'[');
         for (at, entry) in self.0.iter().enumerate() {
             if at > 0 {
-                text.push(',');
+                bytes.push(b',');
             }
-            entry.write(text);
+            entry.write(bytes);
         }
-        text.push(']');
+        bytes.push(b']');
     }
 
     /// The same as a value.
     pub(crate) fn value(&self) -> Value {
-        let mut text = String::new();
-        self.write(&mut text);
-        serde_json::from_str(&text).unwrap_or_default()
+        let mut bytes = Vec::new();
+        self.write(&mut bytes);
+        serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
     fn who(&self, kind: &Kind, write: &Write<'_>) -> Arc<Who> {
@@ -357,25 +357,24 @@ impl Entry {
         })
     }
 
-    fn write(&self, text: &mut String) {
-        let quoted = |name: &str| Value::from(name).to_string();
+    fn write(&self, bytes: &mut Vec<u8>) {
         let who = &self.who;
-        text.push_str("{\"manager\":");
-        text.push_str(&quoted(&who.manager));
-        text.push_str(",\"operation\":");
-        text.push_str(&quoted(&who.operation));
-        text.push_str(",\"apiVersion\":");
-        text.push_str(&quoted(&who.api_version));
+        bytes.extend(b"{\"manager\":");
+        quote(bytes, &who.manager);
+        bytes.extend(b",\"operation\":");
+        quote(bytes, &who.operation);
+        bytes.extend(b",\"apiVersion\":");
+        quote(bytes, &who.api_version);
         if let Some(at) = self.at {
-            text.push_str(",\"time\":");
-            text.push_str(&quoted(&time::seconds(at)));
+            bytes.extend(b",\"time\":");
+            quote(bytes, &time::seconds(at));
         }
-        text.push_str(",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
-        text.push_str(self.owned.text());
+        bytes.extend(b",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":");
+        bytes.extend(self.owned.text());
         if !who.part.is_empty() {
-            text.push_str(",\"subresource\":");
-            text.push_str(&quoted(&who.part));
+            bytes.extend(b",\"subresource\":");
+            quote(bytes, &who.part);
         }
-        text.push('}');
+        bytes.push(b'}');
     }
 }

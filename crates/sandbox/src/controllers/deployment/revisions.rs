@@ -84,9 +84,17 @@ fn annotate(replica_set: &mut Value, deployment: &Value, newest: u64) {
 
 /// Writes the number of the live revision on the Deployment.
 fn tell(cluster: &mut Cluster, key: &Key, number: u64) {
+    let number = number.to_string();
+    let told = cluster
+        .store
+        .get(key)
+        .is_some_and(|deployment| annotation(deployment, REVISION) == Some(&number));
+    if told {
+        return;
+    }
     // Its controller writes a Deployment by its status alone.
     cluster.modify_through(Part::Status, key, |deployment| {
-        map_mut(deployment, "metadata.annotations").insert(REVISION.to_owned(), number.to_string().into());
+        map_mut(deployment, "metadata.annotations").insert(REVISION.to_owned(), number.into());
     });
 }
 
