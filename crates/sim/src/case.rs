@@ -80,6 +80,11 @@ pub(crate) fn case(id: CaseId, slow: bool) -> Rc<Case> {
     })
 }
 
+/// Stages the platform for this thread's runs, unless that is done.
+pub fn stage(id: CaseId, slow: bool) {
+    case(id, slow);
+}
+
 impl Case {
     /// The platform with this policy for failures.
     pub(crate) fn platform(&self, on_failure: OnFailure) -> Platform {

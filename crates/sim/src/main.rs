@@ -9,7 +9,7 @@
 #[cfg(feature = "planted")]
 use astern_sim::Defect;
 use astern_sim::case::CaseId;
-use astern_sim::{Played, Tally, play, seed, shrink};
+use astern_sim::{Played, Tally, case, play, seed, shrink};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -219,15 +219,21 @@ fn many(options: &Options) -> bool {
     let work = || {
         let mut tally = Tally::default();
         let mut failed = 0;
+        let mut worked = Duration::ZERO;
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= end || until.is_some_and(|until| Instant::now() >= until) {
-                return (tally, failed, processor_time());
+                return (tally, failed, worked);
             }
-            if options.services && !is_one_of_services(number) {
+            let drawn = seed::drawn(number);
+            if options.services && !(drawn.case == CaseId::Services && drawn.undone.is_none()) {
                 continue;
             }
+            // Staged once a thread, which is no run's time; nor is what a run takes that is played twice.
+            case::stage(drawn.case, drawn.slow);
+            let began = processor_time();
             let played = play(number, &BTreeSet::new(), false);
+            worked += processor_time().saturating_sub(began);
             tally.add(&played);
             if let Some(told) = wrong(number, &played) {
                 failed += 1;
@@ -261,12 +267,6 @@ fn many(options: &Options) -> bool {
         );
     }
     failed == 0
-}
-
-/// Whether the seed is one run of the platform of four services.
-fn is_one_of_services(number: u64) -> bool {
-    let drawn = seed::drawn(number);
-    drawn.case == CaseId::Services && drawn.undone.is_none()
 }
 
 /// How long a processor has worked for this thread: what others do on the machine counts for nothing.

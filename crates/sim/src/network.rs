@@ -114,10 +114,12 @@ impl Way {
         let (tell, told) = oneshot::channel();
         let life = self.life.clone();
         let trace = self.trace.clone();
-        let line = format!(
-            "process {} {class:?} {nth} {} {}",
-            life.number, request.method, request.path
-        );
+        let line = trace.is_told().then(|| {
+            format!(
+                "process {} {class:?} {nth} {} {}",
+                life.number, request.method, request.path
+            )
+        });
         tokio::spawn(async move {
             let answered = self.deliver(request, class, nth, loss).await;
             self.life.awake().await;
@@ -134,10 +136,12 @@ impl Way {
         };
         life.awake().await;
         let answered = answered.and_then(|answered: Answered| answered);
-        trace.say(|| match &answered {
-            Ok(response) => format!("{line} -> {}", response.status().as_u16()),
-            Err(error) => format!("{line} -> {error}"),
-        });
+        if let Some(line) = line {
+            trace.say(|| match &answered {
+                Ok(response) => format!("{line} -> {}", response.status().as_u16()),
+                Err(error) => format!("{line} -> {error}"),
+            });
+        }
         answered
     }
 

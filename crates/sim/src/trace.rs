@@ -43,6 +43,11 @@ impl Trace {
         self.met.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether a log is kept.
+    pub(crate) fn is_told(&self) -> bool {
+        self.lines.is_some()
+    }
+
     /// One line of the log.
     pub(crate) fn say(&self, line: impl FnOnce() -> String) {
         if let Some(lines) = &self.lines {

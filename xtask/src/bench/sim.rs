@@ -78,7 +78,7 @@ pub(super) fn measure(runs: usize) -> Outcome<Vec<Row>> {
 /// From start to the first byte that a person sees. The demo is ended there.
 fn first_output() -> Outcome<Duration> {
     let start = Instant::now();
-    let mut demo = Command::new(workspace::root().join("target/release/astern"))
+    let mut demo = Command::new(workspace::target().join("release/astern"))
         .args(["demo", "--yes"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -7,7 +7,9 @@ use super::{Oracle, path_of};
 use astern_model::id::{RunId, Seq};
 use astern_model::record::Outcome;
 use astern_model::step::workload::Spec;
+use astern_port::journal::Entry;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Annotations that count a workload's templates.
 const COUNTED: [&str; 2] = [TEMPLATE_GENERATION, "deployment.kubernetes.io/revision"];
@@ -56,9 +58,13 @@ impl Oracle {
         self.catch_up();
         let mut wrong = Vec::new();
         let state = self.state();
+        let mut there: BTreeMap<&RunId, Vec<Entry>> = BTreeMap::new();
         for (run, seq, bytes) in &state.acknowledged {
-            let entries = self.disk.disk().read(run, Seq(*seq)).unwrap_or_default();
-            if entries.first().is_none_or(|entry| entry.bytes != *bytes) {
+            let entries = there
+                .entry(run)
+                .or_insert_with(|| self.disk.disk().read(run, Seq(0)).unwrap_or_default());
+            let entry = entries.iter().find(|entry| entry.seq.0 == *seq);
+            if entry.is_none_or(|entry| entry.bytes != *bytes) {
                 wrong.push(format!(
                     "record {seq} of {run} was acknowledged, and is not there"
                 ));
