@@ -1,5 +1,6 @@
 //! `cargo xtask test`: every suite, one lane after the other, and the counts at the end. What a suite tests is its own affair.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::AddAssign;
@@ -244,31 +245,25 @@ fn check(command: &str, words: &[&str]) -> Outcome<Ending> {
     Ok(one_passed())
 }
 
-/// Crates without cluster tests in one go; of the others, everything but those.
+/// All but the tests of clusters, of all crates at once: what a crate is built with hangs on which others are selected,
+/// and each other selection would build most of what it stands on once more.
 fn unit() -> Outcome<Ending> {
-    let start = ["test", "--no-fail-fast"].map(str::to_owned).to_vec();
-    let mut plain = start.clone();
-    let mut apart = Vec::new();
-    for package in packages()? {
-        let name = package["name"].as_str().unwrap_or_default().to_owned();
-        let selected = vec![String::from("--package"), name];
-        let targets = targets(&package);
-        if targets.iter().any(|target| target.of_cluster()) {
-            let chosen = targets
-                .iter()
-                .filter(|target| !target.of_cluster())
-                .flat_map(Target::selector);
-            apart.push([start.clone(), selected, chosen.collect()].concat());
-        } else {
-            plain.extend(selected);
-        }
-    }
+    let selected: BTreeSet<Vec<String>> = packages()?
+        .iter()
+        .flat_map(targets)
+        .filter(|target| !target.of_cluster())
+        .map(|target| target.selector())
+        .collect();
+    let all = ["test", "--no-fail-fast", "--workspace"].map(str::to_owned);
     // The sandbox has kubectl for a client.
     let path = programs::path_with_kubectl()?;
-    let mut counts = tests(cargo().env("PATH", &path).args(plain))?;
-    for words in apart {
-        counts += tests(cargo().env("PATH", &path).args(words))?;
-    }
+    let mut counts = tests(
+        cargo()
+            .env("PATH", &path)
+            .args(&all)
+            .args(selected.into_iter().flatten()),
+    )?;
+    counts += tests(cargo().env("PATH", &path).args(&all).arg("--doc"))?;
     Ok(Ending::Ran(counts))
 }
 
@@ -294,12 +289,10 @@ fn simulation() -> Outcome<Ending> {
 }
 
 fn on_cluster(kind: NodeKind, threads: &str) -> Outcome<Ending> {
-    let packages = packages()?;
-    if !packages
-        .iter()
-        .flat_map(targets)
-        .any(|target| target.is_for(kind))
-    {
+    let concerned = |package: &Value| targets(package).iter().any(|target| target.is_for(kind));
+    let mut packages = packages()?;
+    packages.retain(concerned);
+    if packages.is_empty() {
         return Ok(Ending::CouldNot(format!("no crate has a tests/{kind}.rs")));
     }
     if kind == NodeKind::Real && !cluster::can_have_real_nodes() {
@@ -311,14 +304,15 @@ fn on_cluster(kind: NodeKind, threads: &str) -> Outcome<Ending> {
         fast: true,
         ..Wanted::new(kind)
     })?;
-    let outcome = tests_on(kind, threads, &ready);
+    let outcome = tests_on(kind, threads, &packages, &ready);
     if !ready.was_up {
         cluster::down(&kind.to_string())?;
     }
     outcome.map(Ending::Ran)
 }
 
-fn tests_on(kind: NodeKind, threads: &str, ready: &cluster::Ready) -> Outcome<Counts> {
+/// Only the packages that have such tests are selected: the binary and the simulation are built with what these are.
+fn tests_on(kind: NodeKind, threads: &str, packages: &[Value], ready: &cluster::Ready) -> Outcome<Counts> {
     if kind == NodeKind::Real {
         cluster::import_platform(&kind.to_string())?;
     }
@@ -328,16 +322,14 @@ fn tests_on(kind: NodeKind, threads: &str, ready: &cluster::Ready) -> Outcome<Co
         .env("ASTERN_TEST_NODE", kind.to_string())
         .env("PATH", programs::path_with_kubectl()?)
         .env("ASTERN_TEST_HELMS", programs::helms()?)
-        .args([
-            "test",
-            "--release",
-            "--no-fail-fast",
-            "--workspace",
-            "--test",
-            &kind.to_string(),
-            "--",
-            threads,
-        ]);
+        .args(["test", "--release", "--no-fail-fast", "--test", &kind.to_string()])
+        .args(
+            packages
+                .iter()
+                .filter_map(|package| package["name"].as_str())
+                .flat_map(|name| ["--package", name]),
+        )
+        .args(["--", threads]);
     tests(&mut command)
 }
 

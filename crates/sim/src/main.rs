@@ -18,6 +18,7 @@ use std::str::FromStr;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tracing_subscriber::EnvFilter;
 
 const HELP: &str = "\
 Whole runs of astern on a simulated cluster, each from one number, with all that can go wrong on the way.
@@ -38,6 +39,7 @@ Options:
   --defects         Each planted defect, and how many runs it takes to find it
 
 Every fiftieth run, and every one that fails, is played twice and must be the same byte for byte.
+With RUST_LOG set, as in RUST_LOG=astern=debug, --seed shows astern's own log too.
 Exit code 0: all are as they must be; 1: one is not; 2: wrong usage.";
 
 /// Every so many runs one is played twice.
@@ -130,6 +132,10 @@ fn number<T: FromStr>(option: &str, text: &str) -> Result<T, String> {
 
 /// One run with everything that happened in it.
 fn one(number: u64, without: &BTreeSet<usize>) -> bool {
+    if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some() {
+        let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env());
+        log.with_writer(std::io::stderr).without_time().init();
+    }
     let drawn = seed::drawn(number);
     let played = play(number, without, true);
     println!(
