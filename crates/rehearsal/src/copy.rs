@@ -6,7 +6,7 @@ use astern_kubernetes::look::{Dump, Unread};
 use astern_model::target::Cluster as Identity;
 use astern_report::rehearsal::Copied;
 use astern_sandbox::dump::DumpError;
-use astern_sandbox::{Cluster, Options, dump};
+use astern_sandbox::{Autoscaling, Cluster, IdleAutoscaler, Options, dump};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +62,7 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
         of_kind.count() as u64
     };
     let nodes = objects.iter().filter(|object| object["kind"] == "Node").count() as u64;
-    let made_of = Copied {
+    let mut made_of = Copied {
         at: now,
         objects: objects.len() as u64,
         pods: in_namespace("Pod"),
@@ -86,9 +86,15 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
         version: of.version.clone(),
         user: of.user.clone(),
         behaviours: paces.behaviours.clone(),
+        autoscaling: Autoscaling::ByLoad,
         ..Options::default()
     };
     let cluster = dump::cluster(objects, options, now)?;
+    let idle = cluster.idle_autoscalers().into_iter();
+    let told = idle.map(|IdleAutoscaler { name, why, .. }| {
+        format!("HorizontalPodAutoscaler {name}: {why}: it does nothing here")
+    });
+    made_of.missing.extend(told);
     Ok(Copy {
         cluster,
         paces,

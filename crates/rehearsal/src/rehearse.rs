@@ -391,7 +391,7 @@ fn proves_not(plan: &Plan) -> Vec<String> {
         "that the image works: pods behaved as told above, whatever it holds",
         "that what pods need answers: databases, volumes, services outside",
         "what traffic meets meanwhile: none runs on a copy",
-        "what others do meanwhile: autoscalers, GitOps, operators, webhooks",
+        "what others do meanwhile: GitOps, operators, webhooks; autoscalers act by the load of that moment",
         "placing by affinity between pods, spread or preemption: none is tried",
     ]
     .map(str::to_owned)

@@ -21,7 +21,7 @@ use astern_plan::Selector;
 use astern_port::clock::Clock;
 use astern_port::sense::Saved;
 use astern_port::vault::Vault;
-use astern_rehearsal::{NotImitated, Piece, SERVER, Stage, on_paused_time};
+use astern_rehearsal::{Copy, NotImitated, Piece, SERVER, Stage, on_paused_time};
 use astern_report::Rehearsal;
 use astern_report::rehearsal::KnownFrom;
 use astern_report::report::Ending;
@@ -29,7 +29,7 @@ use astern_sandbox::{Access, Cluster, Rule, Scenario};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use kube::api::{Api, DeleteParams, ListParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -357,6 +357,64 @@ async fn a_budget_that_the_rollout_goes_below_is_told_and_does_not_hold_it() {
         (budget.name.as_str(), budget.demands, budget.lowest),
         ("web", 1, 0)
     );
+}
+
+/// A copy of `shop` where v2 serves, with an autoscaler of `web` whose status this is.
+async fn copy_with_autoscaler(status: Value) -> Copy {
+    let serving = SCENARIO.replace("crash: {after: 1s, code: 1}, ready: never", "ready: {after: 1s}");
+    let stage = Stage::new(staged_from(&serving, "1", &[]), now(), MemoryVault::default());
+    let client = kube::Client::new(stage.service.clone(), "shop");
+    let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
+    let mut read = look::dump(&connection, "shop").await.unwrap();
+    let cpu = json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}});
+    read.objects.push(json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": "shop", "uid": "a-1"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 1,
+            "maxReplicas": 10,
+            "metrics": [{"type": "Resource", "resource": cpu}],
+        },
+        "status": status,
+    }));
+    let identity = stage.world().look.identify("shop").await.unwrap();
+    astern_rehearsal::copy(read, "shop", &identity, now()).unwrap()
+}
+
+fn replicas_after(copy: &mut Copy, span: SignedDuration) -> Value {
+    copy.cluster.advance(now() + span);
+    let web = copy
+        .cluster
+        .stored("/apis/apps/v1/namespaces/shop/deployments/web");
+    web.unwrap()["spec"]["replicas"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_acts_on_a_copy_by_the_load_that_it_has_measured() {
+    // Its one pod used 200m, and each is to use 50m.
+    let current = json!({"averageUtilization": 200, "averageValue": "200m"});
+    let mut copy = copy_with_autoscaler(json!({
+        "currentReplicas": 1,
+        "currentMetrics": [{"type": "Resource", "resource": {"name": "cpu", "current": current}}],
+    }))
+    .await;
+    assert!(copy.made_of.missing.is_empty(), "{:?}", copy.made_of.missing);
+    assert_eq!(replicas_after(&mut copy, SignedDuration::from_mins(1)), 4);
+    // The load is shared, and does not grow with the pods.
+    assert_eq!(replicas_after(&mut copy, SignedDuration::from_mins(20)), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_that_measures_nothing_is_left_as_it_is_on_a_copy_and_that_is_said() {
+    let measures = json!({"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric"});
+    let mut copy = copy_with_autoscaler(json!({"currentReplicas": 1, "conditions": [measures]})).await;
+    assert_eq!(
+        copy.made_of.missing,
+        ["HorizontalPodAutoscaler web: it measures nothing (FailedGetResourceMetric): it does nothing here"]
+    );
+    assert_eq!(replicas_after(&mut copy, SignedDuration::from_mins(20)), 1);
 }
 
 #[tokio::test(start_paused = true)]

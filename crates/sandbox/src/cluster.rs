@@ -37,8 +37,8 @@ pub struct Options {
     pub behaviours: Behaviours,
     /// The requests that Services get.
     pub traffic: Vec<Traffic>,
-    /// Whether autoscalers act: on the traffic, and without any they find no metrics. Otherwise they are kept as they are.
-    pub autoscaling: bool,
+    /// Which autoscalers act, and by what.
+    pub autoscaling: Autoscaling,
 }
 
 impl Default for Options {
@@ -53,9 +53,33 @@ impl Default for Options {
                 .collect(),
             behaviours: Behaviours::default(),
             traffic: Vec::new(),
-            autoscaling: false,
+            autoscaling: Autoscaling::Nowhere,
         }
     }
+}
+
+/// Which autoscalers act, and what they measure. The others are kept as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Autoscaling {
+    /// None acts.
+    #[default]
+    Nowhere,
+    /// All act, by the traffic; without any they find no metrics.
+    ByTraffic,
+    /// Those act that were loaded with what they had measured: the pods of their target bear as much together from then
+    /// on, however many share it.
+    ByLoad,
+}
+
+/// An autoscaler that is kept as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdleAutoscaler {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Why it is not known what its target's pods bear.
+    pub why: String,
 }
 
 /// A node at the beginning.
@@ -170,6 +194,7 @@ impl Cluster {
             remove(&mut object, "metadata.managedFields");
             self.place(&key, object, managers);
         }
+        autoscaler::loaded(self);
         left
     }
 
@@ -217,6 +242,16 @@ impl Cluster {
             }
         }
         false
+    }
+
+    /// The autoscalers that do not act where they act by their load, and why.
+    pub fn idle_autoscalers(&self) -> Vec<IdleAutoscaler> {
+        let told = |(key, why): (Key, String)| IdleAutoscaler {
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+            why,
+        };
+        autoscaler::idle(self).into_iter().map(told).collect()
     }
 
     /// When something happens next without anybody writing; none when nothing does.

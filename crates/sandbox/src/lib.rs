@@ -9,8 +9,8 @@
 //! port-forward, proxies of pods and nodes (405), bodies in protobuf but for a few kinds (415), custom resources with more than one served
 //! version, quotas with scopes, bounds of LimitRanges, a surge of DaemonSets, claims that go with their StatefulSet (422).
 //!
-//! Stored, and nobody acts on them: CronJobs, autoscalers where [`Options::autoscaling`] is off, disruption budgets, Leases, Ingresses, network policies,
-//! RBAC objects. Kept as they come: fields that no built-in type has. Not there at all: webhooks.
+//! Stored, and nobody acts on them: CronJobs, autoscalers but those that [`Autoscaling`] says, disruption budgets, Leases,
+//! Ingresses, network policies, RBAC objects. Kept as they come: fields that no built-in type has. Not there at all: webhooks.
 //! The scheduler looks at resources, taints, selectors and affinity to nodes; not at affinity between pods or topology
 //! spread, and it does not preempt. A taint keeps pods away and evicts none; a node that is deleted leaves its pods.
 
@@ -43,7 +43,7 @@ pub use behaviour::{
     Behaviour, BehaviourRule, Behaviours, Crash, HttpAnswer, Image, Logs, Ready, Serves, When,
 };
 pub use clock::{Clock, SystemClock};
-pub use cluster::{Cluster, NodeSpec, Options};
+pub use cluster::{Autoscaling, Cluster, IdleAutoscaler, NodeSpec, Options};
 pub use scenario::{Files, Moment, Named, Patched, Scenario, ScenarioError};
 pub use service::{Body, BoxError, Service};
 pub use traffic::Traffic;

@@ -2,7 +2,7 @@
 
 use crate::api::{Answer, Request, Response};
 use crate::behaviour::Behaviours;
-use crate::cluster::{Cluster, NodeSpec, Options};
+use crate::cluster::{Autoscaling, Cluster, NodeSpec, Options};
 use crate::object::{set, text};
 use crate::traffic::Traffic;
 use bytes::Bytes;
@@ -180,7 +180,11 @@ impl Scenario {
             seed,
             behaviours: self.behaviours.clone(),
             traffic: self.traffic.clone(),
-            autoscaling: !self.traffic.is_empty(),
+            autoscaling: if self.traffic.is_empty() {
+                Autoscaling::Nowhere
+            } else {
+                Autoscaling::ByTraffic
+            },
             ..Options::default()
         };
         if !self.nodes.is_empty() {

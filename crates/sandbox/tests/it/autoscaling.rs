@@ -1,7 +1,7 @@
 //! Autoscalers on the traffic that a scenario names.
 
 use crate::support::Sandbox;
-use astern_sandbox::{Behaviour, Behaviours, Options, Traffic};
+use astern_sandbox::{Autoscaling, Behaviour, Behaviours, Options, Traffic};
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ fn shop(requests: f64, replicas: i64) -> Sandbox {
             service: "web".to_owned(),
             requests_per_second: requests,
         }],
-        autoscaling: true,
+        autoscaling: Autoscaling::ByTraffic,
         ..Options::default()
     });
     sandbox.create("/apis/apps/v1/namespaces/shop/deployments", json!({
@@ -100,6 +100,18 @@ fn more_requests_than_the_pods_are_to_take_bring_more_pods() {
         events["items"][0]["message"],
         "New size: 4; reason: cpu resource utilization (percentage of request) above target"
     );
+}
+
+#[test]
+fn the_count_that_it_finds_stands_for_five_minutes_before_fewer_come() {
+    // 20 requests a second are four pods' work, and eight are there: a real controller takes these for its first word.
+    let mut sandbox = shop(20.0, 8);
+    autoscaled(&mut sandbox, json!({"minReplicas": 1, "maxReplicas": 10}));
+    sandbox.pass(280);
+    assert_eq!(replicas(&mut sandbox), 8);
+    is(&mut sandbox, "AbleToScale", "True", "ScaleDownStabilized");
+    sandbox.pass(60);
+    assert_eq!(replicas(&mut sandbox), 4);
 }
 
 #[test]

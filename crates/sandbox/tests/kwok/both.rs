@@ -5,7 +5,8 @@ use crate::managers;
 use crate::replay::{Real, compare, normal, post};
 use crate::settle::nameless;
 use astern_sandbox::{
-    Answer, Behaviour, BehaviourRule, Behaviours, Cluster, Crash, NodeSpec, Options, Request, When,
+    Answer, Autoscaling, Behaviour, BehaviourRule, Behaviours, Cluster, Crash, NodeSpec, Options, Request,
+    When,
 };
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
@@ -129,7 +130,7 @@ impl Both {
                 rules: vec![done],
                 ..Behaviours::default()
             },
-            autoscaling: true,
+            autoscaling: Autoscaling::ByTraffic,
             ..Options::default()
         };
         let mut both = Self {

@@ -5,7 +5,7 @@ mod behaviour;
 mod metrics;
 
 use super::{Controller, Task};
-use crate::cluster::Cluster;
+use crate::cluster::{Autoscaling, Cluster};
 use crate::events::{self, Level};
 use crate::object::{get, int, list, set, text};
 use crate::selector::Labels;
@@ -13,7 +13,7 @@ use crate::store::Key;
 use crate::time;
 use behaviour::{Direction, Limited};
 use jiff::{SignedDuration, Timestamp};
-use metrics::{Measured, Unmeasured};
+use metrics::{Load, Measured, Unmeasured};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,17 +32,68 @@ pub(crate) struct Memories(Arc<BTreeMap<Key, Memory>>);
 struct Memory {
     recommended: Vec<(Timestamp, i64)>,
     scaled: Vec<(Timestamp, i64)>,
+    /// What its target's pods bear together, where it goes by that.
+    load: Option<Load>,
+}
+
+/// Takes over what the autoscalers have measured that are here now, where they act by that.
+pub(crate) fn loaded(cluster: &mut Cluster) {
+    if cluster.options.autoscaling != Autoscaling::ByLoad {
+        return;
+    }
+    for (key, load) in loads(cluster) {
+        if let Ok(load) = load {
+            memory(cluster, &key).load = Some(load);
+            look_at_next_turn(cluster, key);
+        }
+    }
+}
+
+/// The autoscalers that do not act where others act by what they had measured, and why.
+pub(crate) fn idle(cluster: &Cluster) -> Vec<(Key, String)> {
+    let idle = loads(cluster)
+        .into_iter()
+        .filter(|(key, _)| load(cluster, key).is_none());
+    idle.filter_map(|(key, load)| Some((key, load.err()?))).collect()
+}
+
+/// What the pods of each autoscaler's target bear by its status, or why that is not known.
+fn loads(cluster: &Cluster) -> Vec<(Key, Result<Load, String>)> {
+    let of = |autoscaler: &Value| {
+        let target = target(cluster, autoscaler)?;
+        let target = cluster.store.get(&target).ok_or("its target is gone")?;
+        Load::measured(autoscaler, metrics::ready(cluster, target))
+    };
+    let namespaces = cluster.store.namespaces(RESOURCE).into_iter();
+    namespaces
+        .flat_map(|namespace| {
+            let all = cluster.store.iter(RESOURCE, &namespace);
+            all.map(|(name, autoscaler)| {
+                (
+                    Key::new(RESOURCE, namespace.clone(), name.clone()),
+                    of(autoscaler),
+                )
+            })
+            .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// Has the autoscalers of a namespace look again when they next would.
 pub(crate) fn soon(cluster: &mut Cluster, namespace: &str) {
-    if !cluster.options.autoscaling || cluster.store.count(RESOURCE, namespace) == 0 {
+    let acts = |key: &Key| match cluster.options.autoscaling {
+        Autoscaling::Nowhere => false,
+        Autoscaling::ByTraffic => true,
+        Autoscaling::ByLoad => load(cluster, key).is_some(),
+    };
+    if cluster.options.autoscaling == Autoscaling::Nowhere || cluster.store.count(RESOURCE, namespace) == 0 {
         return;
     }
     let keys: Vec<Key> = cluster
         .store
         .iter(RESOURCE, namespace)
         .map(|(name, _)| Key::new(RESOURCE, namespace, name.clone()))
+        .filter(acts)
         .collect();
     for key in keys {
         look_at_next_turn(cluster, key);
@@ -222,7 +273,7 @@ fn decided(cluster: &mut Cluster, key: &Key, autoscaler: &Value, look: &mut Look
             "Current number of replicas below Spec.MinReplicas".to_owned(),
         )
     } else {
-        match metrics::measured(cluster, autoscaler, &target, current) {
+        match metrics::measured(cluster, key, autoscaler, &target, current) {
             Err(why) => {
                 failed(cluster, autoscaler, look, &why);
                 return false;
@@ -328,6 +379,11 @@ fn failed(cluster: &mut Cluster, autoscaler: &Value, look: &mut Look, why: &Unme
     look.say("ScalingActive", false, why.reason, &message);
 }
 
+/// What the pods of an autoscaler's target bear together, where it goes by that.
+fn load<'a>(cluster: &'a Cluster, key: &Key) -> Option<&'a Load> {
+    cluster.autoscalers.0.get(key)?.load.as_ref()
+}
+
 fn memory<'a>(cluster: &'a mut Cluster, key: &Key) -> &'a mut Memory {
     Arc::make_mut(&mut cluster.autoscalers.0)
         .entry(key.clone())
@@ -347,6 +403,10 @@ impl Memory {
         let longest = windows[0].max(windows[1]);
         self.recommended
             .retain(|(at, _)| now.duration_since(*at) < longest);
+        // The first look takes the count that it finds for a recommendation, and none goes by without one.
+        if self.recommended.is_empty() {
+            self.recommended.push((now, current));
+        }
         self.recommended.push((now, recommended));
         let within = |window: SignedDuration| {
             let recent = self.recommended.iter();
