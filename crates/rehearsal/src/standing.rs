@@ -30,7 +30,7 @@ pub(crate) fn standing(inventory: &Inventory) -> Standing {
             ("template", workload.template.hash().to_string()),
             ("strategy", format!("{:?}", workload.strategy)),
             ("paused", workload.paused.to_string()),
-            ("count", workload.desired.to_string()),
+            ("count", count(workload)),
             ("annotations", format!("{annotations:?}")),
         ])
     };
@@ -39,6 +39,14 @@ pub(crate) fn standing(inventory: &Inventory) -> Standing {
         .iter()
         .map(|(target, workload)| (target.clone(), of(workload)))
         .collect()
+}
+
+/// Within its bounds the count is its autoscaler's, which goes on meanwhile.
+fn count(workload: &Workload) -> String {
+    match &workload.autoscaler {
+        Some(scaler) if (scaler.min..=scaler.max).contains(&workload.desired) => scaler.name.clone(),
+        _ => workload.desired.to_string(),
+    }
 }
 
 /// What differs, a phrase each. Values are not told: annotations may hold anything.

@@ -359,14 +359,22 @@ async fn a_budget_that_the_rollout_goes_below_is_told_and_does_not_hold_it() {
     );
 }
 
+/// Both versions of `web` serve, and there is room for some of its pods.
+fn serving() -> Cluster {
+    let scenario = SCENARIO
+        .replace("crash: {after: 1s, code: 1}, ready: never", "ready: {after: 1s}")
+        .replace("Recreate", "RollingUpdate")
+        .replace(r#"cpu: "3""#, r#"cpu: "1""#);
+    staged_from(&scenario, "1", &[])
+}
+
 /// A copy of `shop` where v2 serves, with an autoscaler of `web` whose status this is.
 async fn copy_with_autoscaler(status: Value) -> Copy {
-    let serving = SCENARIO.replace("crash: {after: 1s, code: 1}, ready: never", "ready: {after: 1s}");
-    let stage = Stage::new(staged_from(&serving, "1", &[]), now(), MemoryVault::default());
+    let stage = Stage::new(serving(), now(), MemoryVault::default());
     let client = kube::Client::new(stage.service.clone(), "shop");
     let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
     let mut read = look::dump(&connection, "shop").await.unwrap();
-    let cpu = json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}});
+    let cpu = json!({"name": "cpu", "target": {"type": "AverageValue", "averageValue": "50m"}});
     read.objects.push(json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -376,11 +384,18 @@ async fn copy_with_autoscaler(status: Value) -> Copy {
             "minReplicas": 1,
             "maxReplicas": 10,
             "metrics": [{"type": "Resource", "resource": cpu}],
+            "behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}]}},
         },
         "status": status,
     }));
     let identity = stage.world().look.identify("shop").await.unwrap();
     astern_rehearsal::copy(read, "shop", &identity, now()).unwrap()
+}
+
+/// How an autoscaler stands whose one pod used so much cpu.
+fn measured(cpu: &str) -> Value {
+    let cpu = json!({"name": "cpu", "current": {"averageValue": cpu}});
+    json!({"currentReplicas": 1, "currentMetrics": [{"type": "Resource", "resource": cpu}]})
 }
 
 fn replicas_after(copy: &mut Copy, span: SignedDuration) -> Value {
@@ -394,16 +409,26 @@ fn replicas_after(copy: &mut Copy, span: SignedDuration) -> Value {
 #[tokio::test(start_paused = true)]
 async fn an_autoscaler_acts_on_a_copy_by_the_load_that_it_has_measured() {
     // Its one pod used 200m, and each is to use 50m.
-    let current = json!({"averageUtilization": 200, "averageValue": "200m"});
-    let mut copy = copy_with_autoscaler(json!({
-        "currentReplicas": 1,
-        "currentMetrics": [{"type": "Resource", "resource": {"name": "cpu", "current": current}}],
-    }))
-    .await;
+    let mut copy = copy_with_autoscaler(measured("200m")).await;
     assert!(copy.made_of.missing.is_empty(), "{:?}", copy.made_of.missing);
     assert_eq!(replicas_after(&mut copy, SignedDuration::from_mins(1)), 4);
     // The load is shared, and does not grow with the pods.
     assert_eq!(replicas_after(&mut copy, SignedDuration::from_mins(20)), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_an_autoscaler_moves_meanwhile_is_nothing_that_a_fault_left() {
+    let to_v1 = vec![(Name::parse("web").unwrap(), Selector::Revision(1))];
+    let mut piece = piece_of(serving(), "shop", to_v1, &[]).await;
+    piece.copy = copy_with_autoscaler(measured("200m")).await;
+    let faults = on_paused_time(piece, true).await.unwrap().faults.unwrap();
+    for failed in &faults.failures {
+        assert!(failed.unwinds(), "{failed:#?}");
+    }
+    // Whoever goes on comes later, when there are more pods.
+    for crash in &faults.crashes {
+        assert!(crash.recovers(), "{crash:#?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -435,8 +435,7 @@ pub(super) fn changed(before: Option<&Value>, after: Option<&Value>) -> bool {
 
 /// Whether a change of a workload concerns its autoscaler.
 pub(super) fn concerned(before: Option<&Value>, after: Option<&Value>) -> bool {
-    let counts = |object: Option<&Value>| {
-        object.map(|object| (int(object, "spec.replicas"), int(object, "status.replicas")))
-    };
+    let counts = ["spec.replicas", "status.replicas", "status.readyReplicas"];
+    let counts = |object: Option<&Value>| object.map(|object| counts.map(|count| int(object, count)));
     counts(before) != counts(after)
 }
