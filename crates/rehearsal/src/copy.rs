@@ -1,6 +1,7 @@
 //! From what was read of a namespace to a cluster that goes on from there. Owns what a copy needs that was not read: what
 //! pods cannot be made without is put in its place, and what follows from a missing right is said.
 
+use crate::jobs::{Jobs, jobs};
 use crate::pace::{Paces, paces};
 use astern_kubernetes::look::{Dump, Unread};
 use astern_model::target::Cluster as Identity;
@@ -41,6 +42,7 @@ impl NotImitated {
     fn sentence(&self) -> String {
         let so = match self.kind.as_str() {
             "ResourceQuota" => ": left out, so it is in nobody's way",
+            "Job" => ": left out, and its pods stay as they are",
             _ => "",
         };
         format!("{}{so}", self.why)
@@ -54,7 +56,9 @@ impl NotImitated {
 pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Result<Copy, DumpError> {
     let Dump { mut objects, unread } = read;
     let not_imitated = not_imitated(&mut objects);
-    let paces = paces(&objects, now);
+    let mut paces = paces(&objects, now);
+    let Jobs { rules, unknown } = jobs(&objects);
+    paces.behaviours.rules.extend(rules);
     let in_namespace = |kind: &str| {
         let of_kind = objects
             .iter()
@@ -71,6 +75,11 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
             .iter()
             .map(follows)
             .chain(not_imitated.iter().map(NotImitated::sentence))
+            .chain(
+                unknown
+                    .iter()
+                    .map(|job| format!("Job {job}: none of its pods has ended, so that they run on here")),
+            )
             .collect(),
     };
     let budgets = objects
@@ -81,7 +90,7 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
     let mut added = stand_ins(&objects, namespace);
     added.extend(roomy_nodes(&objects));
     objects.extend(added);
-    objects.iter_mut().for_each(set_free);
+    set_free(&mut objects);
     let options = Options {
         version: of.version.clone(),
         user: of.user.clone(),
@@ -105,16 +114,20 @@ pub fn copy(read: Dump, namespace: &str, of: &Identity, now: Timestamp) -> Resul
 }
 
 /// The kinds of which it matters how the sandbox acts by them.
-const ACTED_BY: [&str; 5] = [
+const ACTED_BY: [&str; 6] = [
     "Deployment",
     "StatefulSet",
     "DaemonSet",
+    "Job",
     "ResourceQuota",
     "LimitRange",
 ];
 
-/// Finds what the sandbox does not imitate. A quota that it would count otherwise is taken out: it must not stand in the
-/// way of pods that it does not count.
+/// Of these, those that are rather not there: a quota must not stand in the way of pods that it does not count, and a
+/// Job's controller must not take its pods for others.
+const LEFT_OUT: [&str; 2] = ["ResourceQuota", "Job"];
+
+/// Finds what the sandbox does not imitate, and takes out what would otherwise act as it should not.
 fn not_imitated(objects: &mut Vec<Value>) -> Vec<NotImitated> {
     let text = |object: &Value, pointer: &str| {
         let found = object.pointer(pointer).and_then(Value::as_str);
@@ -129,7 +142,7 @@ fn not_imitated(objects: &mut Vec<Value>) -> Vec<NotImitated> {
             name: text(object, "/metadata/name"),
             why,
         };
-        if named.kind == "ResourceQuota" {
+        if LEFT_OUT.contains(&named.kind.as_str()) {
             objects.remove(place);
         }
         if ACTED_BY.contains(&named.kind.as_str()) {
@@ -150,19 +163,30 @@ fn follows(unread: &Unread) -> String {
         ("limitranges", _) => "what LimitRanges add to pods is not known",
         ("poddisruptionbudgets", _) => "disruption budgets are not told",
         ("horizontalpodautoscalers", _) => "autoscalers are not told",
+        ("jobs", _) => "pods of Jobs stay as they are",
         _ => "claims are made anew, and count against quotas as such",
     };
     format!("{resource} could not be read ({why}): {so}")
 }
 
-/// Kinds that are not copied, and whose pods would go with them.
-const OWNERS_LEFT_BEHIND: [&str; 3] = ["Job", "CronJob", "ReplicationController"];
+/// Kinds of owners without which an object would be collected.
+const OWNERS: [&str; 3] = ["Job", "CronJob", "ReplicationController"];
 
 /// Whoever belongs to what was left behind belongs to nobody here, or it would be collected.
-fn set_free(object: &mut Value) {
-    let owners = object.pointer_mut("/metadata/ownerReferences");
-    if let Some(owners) = owners.and_then(Value::as_array_mut) {
-        owners.retain(|owner| !OWNERS_LEFT_BEHIND.iter().any(|kind| owner["kind"] == *kind));
+fn set_free(objects: &mut [Value]) {
+    let here: BTreeSet<String> = objects
+        .iter()
+        .filter_map(|object| Some(object["metadata"]["uid"].as_str()?.to_owned()))
+        .collect();
+    let left_behind = |owner: &Value| {
+        OWNERS.iter().any(|kind| owner["kind"] == *kind)
+            && owner["uid"].as_str().is_none_or(|uid| !here.contains(uid))
+    };
+    for object in objects {
+        let owners = object.pointer_mut("/metadata/ownerReferences");
+        if let Some(owners) = owners.and_then(Value::as_array_mut) {
+            owners.retain(|owner| !left_behind(owner));
+        }
     }
 }
 
@@ -293,12 +317,42 @@ mod tests {
 
     #[test]
     fn a_pod_of_a_job_stays_although_its_job_is_not_copied() {
-        let owned = |kind: &str| json!({"metadata": {"ownerReferences": [{"kind": kind, "name": "a"}]}});
-        for (kind, left) in [("Job", 0), ("ReplicaSet", 1)] {
-            let mut pod = owned(kind);
-            set_free(&mut pod);
-            let owners = pod["metadata"]["ownerReferences"].as_array().unwrap();
+        let owned = |kind: &str| {
+            let owner = json!({"kind": kind, "name": "a", "uid": "u-1"});
+            json!({"kind": "Pod", "metadata": {"ownerReferences": [owner]}})
+        };
+        let job = json!({"kind": "Job", "metadata": {"name": "a", "uid": "u-1"}});
+        for (kind, copied, left) in [("Job", false, 0), ("Job", true, 1), ("ReplicaSet", false, 1)] {
+            let mut objects = vec![owned(kind)];
+            objects.extend(copied.then(|| job.clone()));
+            set_free(&mut objects);
+            let owners = objects[0]["metadata"]["ownerReferences"].as_array().unwrap();
             assert_eq!(owners.len(), left, "{kind}");
         }
+    }
+
+    #[test]
+    fn a_job_that_would_be_carried_out_otherwise_is_left_out_and_that_is_told() {
+        let own = json!({"batch.kubernetes.io/controller-uid": "u-1"});
+        let mut objects = vec![json!({
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "sums", "uid": "u-1"},
+            "spec": {
+                "completionMode": "Indexed",
+                "completions": 2,
+                "parallelism": 1,
+                "selector": {"matchLabels": own},
+                "template": {
+                    "metadata": {"labels": own},
+                    "spec": {"restartPolicy": "Never", "containers": [{"name": "sums", "image": "sums:v1"}]},
+                },
+            },
+        })];
+        let told = not_imitated(&mut objects);
+        assert!(objects.is_empty());
+        let said = told[0].sentence();
+        let end = "does not support indexed Jobs: left out, and its pods stay as they are";
+        assert!(said.ends_with(end), "{said}");
     }
 }

@@ -11,6 +11,7 @@ mod answered;
 mod clock;
 mod copy;
 mod faults;
+mod jobs;
 mod pace;
 mod pods;
 mod points;

@@ -60,7 +60,7 @@ pub fn paces(objects: &[Value], now: Timestamp) -> Paces {
     paces
 }
 
-fn of_kind<'a>(objects: &'a [Value], kind: &'static str) -> impl Iterator<Item = &'a Value> {
+pub(crate) fn of_kind<'a>(objects: &'a [Value], kind: &'static str) -> impl Iterator<Item = &'a Value> {
     objects.iter().filter(move |object| object["kind"] == kind)
 }
 
@@ -208,12 +208,12 @@ impl Measure {
 }
 
 /// The span between two times that count in whole seconds: what is less than one is not nothing.
-fn between(from: Timestamp, to: Timestamp) -> SignedDuration {
+pub(crate) fn between(from: Timestamp, to: Timestamp) -> SignedDuration {
     to.duration_since(from).max(LESS_THAN_A_SECOND)
 }
 
 /// The lower one of the two in the middle.
-fn median(spans: impl Iterator<Item = SignedDuration>) -> SignedDuration {
+pub(crate) fn median(spans: impl Iterator<Item = SignedDuration>) -> SignedDuration {
     let mut spans: Vec<SignedDuration> = spans.collect();
     spans.sort();
     spans
@@ -231,7 +231,7 @@ fn condition(pod: &Value, kind: &str) -> Option<Timestamp> {
     time(&found["lastTransitionTime"])
 }
 
-fn time(value: &Value) -> Option<Timestamp> {
+pub(crate) fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
 }
 

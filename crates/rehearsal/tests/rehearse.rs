@@ -121,6 +121,7 @@ fn without(unread: &[(&str, &str)]) -> Access {
         "resourcequotas",
         "limitranges",
         "horizontalpodautoscalers",
+        "jobs",
         "poddisruptionbudgets",
         "leases",
         "nodes",
@@ -298,6 +299,7 @@ async fn without_the_right_to_read_what_bounds_pods_the_rehearsal_goes_on_and_sa
         ("poddisruptionbudgets", "shop"),
         ("persistentvolumeclaims", "shop"),
         ("horizontalpodautoscalers", "shop"),
+        ("jobs", "shop"),
     ];
     // As large as it is, it finds room on nodes of which nothing is known.
     let rehearsal = rehearsed(piece(staged("6", &unread)).await).await;
@@ -404,6 +406,61 @@ fn replicas_after(copy: &mut Copy, span: SignedDuration) -> Value {
         .cluster
         .stored("/apis/apps/v1/namespaces/shop/deployments/web");
     web.unwrap()["spec"]["replicas"].clone()
+}
+
+/// A copy of `shop` with two Jobs that began half a minute ago: `sums` needs two pods, which run 20 s each, and the only
+/// pod of `watcher` runs on.
+async fn copy_with_jobs() -> Copy {
+    let jobs = r#"
+  - ago: 30s
+    objects:
+      - apiVersion: batch/v1
+        kind: Job
+        metadata: {name: sums, namespace: shop}
+        spec:
+          completions: 2
+          template: {spec: {restartPolicy: Never, containers: [{name: sums, image: "sums:v1"}]}}
+      - apiVersion: batch/v1
+        kind: Job
+        metadata: {name: watcher, namespace: shop}
+        spec:
+          template: {spec: {restartPolicy: Never, containers: [{name: watcher, image: "watcher:v1"}]}}
+"#;
+    let rule = r#"
+    - when: {image: "sums:v1"}
+      behaviour: {crash: {after: 20s, code: 0}}
+history:"#;
+    let scenario = format!("{SCENARIO}{jobs}").replace("\nhistory:", rule);
+    let stage = Stage::new(staged_from(&scenario, "1", &[]), now(), MemoryVault::default());
+    let client = kube::Client::new(stage.service.clone(), "shop");
+    let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
+    let read = look::dump(&connection, "shop").await.unwrap();
+    let identity = stage.world().look.identify("shop").await.unwrap();
+    astern_rehearsal::copy(read, "shop", &identity, now()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_goes_on_on_a_copy_and_its_pods_take_as_long_as_those_that_ended() {
+    let mut copy = copy_with_jobs().await;
+    let succeeded = |copy: &mut Copy, seconds| {
+        copy.cluster.advance(now() + SignedDuration::from_secs(seconds));
+        let job = copy.cluster.stored("/apis/batch/v1/namespaces/shop/jobs/sums");
+        job.unwrap()["status"]["succeeded"].clone()
+    };
+    assert_eq!(succeeded(&mut copy, 5), 1);
+    assert_eq!(succeeded(&mut copy, 20), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_of_which_no_pod_has_ended_runs_on_on_a_copy_and_that_is_said() {
+    let mut copy = copy_with_jobs().await;
+    assert_eq!(
+        copy.made_of.missing,
+        ["Job watcher: none of its pods has ended, so that they run on here"]
+    );
+    copy.cluster.advance(now() + SignedDuration::from_hours(1));
+    let job = copy.cluster.stored("/apis/batch/v1/namespaces/shop/jobs/watcher");
+    assert_eq!(job.unwrap()["status"]["active"], 1);
 }
 
 #[tokio::test(start_paused = true)]

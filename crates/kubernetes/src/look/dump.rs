@@ -80,7 +80,7 @@ const fn wanted(
 use Place::{Cluster as InCluster, Namespace as InNamespace};
 
 /// What is copied.
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     apps("Deployment", "deployments", true),
     apps("StatefulSet", "statefulsets", true),
     apps("DaemonSet", "daemonsets", true),
@@ -99,6 +99,7 @@ const KINDS: [Kind; 12] = [
     ),
     wanted("", "v1", "ResourceQuota", "resourcequotas", InNamespace),
     wanted("", "v1", "LimitRange", "limitranges", InNamespace),
+    wanted("batch", "v1", "Job", "jobs", InNamespace),
     wanted(
         "autoscaling",
         "v2",
