@@ -44,6 +44,7 @@ pub fn discover(inventory: &Inventory) -> Discovered {
         .workloads
         .values()
         .map(|workload| Member {
+            reloads: false,
             target: workload.target.clone(),
             depends_on: edges
                 .remove(&workload.target)

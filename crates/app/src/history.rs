@@ -243,8 +243,15 @@ fn left(status: &Status) -> Option<&Before> {
 /// The templates that a run replaced and did not put back itself, by workload, each with the one that it put there: by its own
 /// writes, and through releases.
 fn replaced(book: &Book) -> Vec<(Target, TemplateHash, TemplateHash)> {
+    // A restart speaks against what its workload read, not against its template.
+    let is_restarted = |target: &Target| {
+        book.plan.steps.iter().any(|step| {
+            matches!(&step.spec, Spec::Workload(workload::Spec::Restart { target: of, .. }) if of == target)
+        })
+    };
     let written = taken(book)
         .into_iter()
+        .filter(|taken| !is_restarted(&taken.target))
         .map(|taken| (taken.target, taken.before, taken.after));
     let carried = rolled_back(book).flat_map(|spec| spec.workloads()).map(|one| {
         (
@@ -271,8 +278,10 @@ pub fn taken(book: &Book) -> Vec<Taken> {
         .steps
         .iter()
         .filter_map(|step| {
-            let Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) = &step.spec else {
-                return None;
+            let (target, after) = match &step.spec {
+                Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) => (target, &to.template),
+                Spec::Workload(workload::Spec::Restart { target, template, .. }) => (target, template),
+                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) => return None,
             };
             let Before::Workload(workload::Before::Template { template, hash, .. }) =
                 left(book.run.status(&step.id))?
@@ -283,7 +292,7 @@ pub fn taken(book: &Book) -> Vec<Taken> {
             Some(Taken {
                 target: target.clone(),
                 before: hash.clone(),
-                after: to.template.clone(),
+                after: after.clone(),
                 kept: template.clone(),
                 version: changes.map_or_else(
                     || "the version before".to_owned(),

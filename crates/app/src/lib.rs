@@ -5,6 +5,7 @@ pub mod world;
 
 pub mod survey;
 
+mod config;
 pub mod ledger;
 
 pub mod planning;

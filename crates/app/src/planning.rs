@@ -1,6 +1,7 @@
 //! From a request to a plan that the gate has checked. Two rounds of questions at most: the inventory, then
 //! everything that follows from it, side by side. Writes nothing but saved evidence.
 
+use crate::config;
 use crate::history;
 use crate::ledger::{self, Shelf};
 use crate::survey;
@@ -189,6 +190,8 @@ pub async fn roll_back(
     let request = request(asked, platform, &mut inventory, &shelf)?;
     let named = |target: &Target, released: &Released| matches!(request.to.get(target), Some(Selector::Release(name)) if name == &released.release);
     ledger::read_back(world, &mut inventory, named).await;
+    let draft = astern_plan::plan(&request, &inventory, platform, &past.history, world.clock.now());
+    config::of_plan(world, &mut inventory, &shelf, &request, draft.as_ref().ok()).await;
     let make =
         |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
     // A person reads the plan meanwhile, and the log may be what they look for.
@@ -266,6 +269,7 @@ pub async fn check(
     }
     let written = |target: &Target, released: &Released| writes(&plan, target, &released.template);
     ledger::read_back(world, &mut inventory, written).await;
+    config::written_by(world, &mut inventory, &plan).await;
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
     let (answers, saved) = futures::join!(
@@ -289,7 +293,7 @@ fn writes(plan: &Plan, of: &Target, wanted: &TemplateHash) -> bool {
         Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) => {
             target == of && &to.template == wanted
         }
-        Spec::Workload(_) | Spec::Helm(_) => false,
+        Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) => false,
     })
 }
 

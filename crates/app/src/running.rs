@@ -1,5 +1,6 @@
 //! Carrying a run out, going on with one, and asking a running one for something.
 
+use crate::config;
 use crate::history;
 use crate::judging::PlatformJudge;
 use crate::ledger;
@@ -344,11 +345,12 @@ async fn admit(
     wish: Wish,
     allow: &Allowances,
 ) -> Result<astern_gate::ApprovedPlan, RunError> {
-    let inventory = world
+    let mut inventory = world
         .look
         .inventory(&book.plan.namespace)
         .await
         .map_err(RunError::Look)?;
+    config::written_by(world, &mut inventory, &book.plan).await;
     let questions = astern_gate::questions(&book.plan, &inventory);
     let answers = world.look.answer(&inventory, &questions).await;
     let approval = book

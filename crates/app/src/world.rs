@@ -4,7 +4,7 @@ use astern_exec::driver::{Judge, Observer, Ports};
 use astern_exec::perform::Providers;
 use astern_port::clock::Clock;
 use astern_port::cluster::Look;
-use astern_port::config::Config;
+use astern_port::config::{Config, Contents};
 use astern_port::journal::Journal;
 use astern_port::ledger::Ledger;
 use astern_port::lock::Lock;
@@ -31,6 +31,8 @@ pub struct World {
     pub workloads: Arc<dyn Workloads>,
     /// Helm releases.
     pub releases: Arc<dyn Releases>,
+    /// Effects on what ConfigMaps and Secrets hold.
+    pub contents: Arc<dyn Contents>,
     /// ConfigMaps and Secrets, read.
     pub config: Arc<dyn Config>,
     /// The releases, beside what they describe.
@@ -49,6 +51,7 @@ impl World {
             providers: Providers {
                 workloads: self.workloads.clone(),
                 releases: self.releases.clone(),
+                contents: self.contents.clone(),
             },
             judge,
             observer,

@@ -6,7 +6,7 @@ use crate::platform;
 use astern_app::World;
 use astern_helm::{Helm, Program};
 use astern_kubernetes::connect::{ConnectOptions, Connection, connect};
-use astern_kubernetes::effects::KubernetesWorkloads;
+use astern_kubernetes::effects::{KubernetesContents, KubernetesWorkloads};
 use astern_kubernetes::lock::LeaseLock;
 use astern_kubernetes::look::{ClusterConfig, ClusterLook};
 use astern_model::id::RunId;
@@ -84,7 +84,13 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
             vault.clone(),
             clock.clone(),
         )),
-        look: Arc::new(ClusterLook::new(connection.clone(), clock.clone())),
+        look: Arc::new(ClusterLook::new(
+            connection.clone(),
+            clock.clone(),
+            beside.clone(),
+        )),
+        // Of these nothing is kept in a file: it would leave the cluster.
+        contents: Arc::new(KubernetesContents::new(client(), beside.clone())),
         config: Arc::new(ClusterConfig::new(client())),
         ledger: Arc::new(ledger),
         vault: beside,

@@ -31,6 +31,9 @@ pub struct Node {
     pub deadline: SignedDuration,
     /// What it is to the service.
     pub role: Role,
+    /// Whether it goes first in both directions: content is back before whoever reads it starts, forward and on the way
+    /// back.
+    pub leads: bool,
 }
 
 /// What a step is to the service: decides whether a failure holds or unwinds by default.
@@ -70,6 +73,7 @@ impl Graph {
                 reversal: step.reversal.clone(),
                 deadline: step.deadline,
                 role: role(&step.spec),
+                leads: step.spec.config().is_some(),
             })
             .collect();
         Self::new(nodes, plan.on_failure)
@@ -80,15 +84,28 @@ impl Graph {
         self.places.get(id).map(|&place| &self.nodes[place])
     }
 
-    /// For every step, in plan order, the places of the steps that name it: who must be taken back before it.
+    /// For every step, in plan order, the places of the steps that must be taken back before it: those that name it, and
+    /// those that lead and that it names.
     pub fn dependents(&self) -> Vec<Vec<usize>> {
         let mut dependents = vec![Vec::new(); self.nodes.len()];
         for (place, node) in self.nodes.iter().enumerate() {
             for before in node.after.iter().filter_map(|id| self.places.get(id)) {
-                dependents[*before].push(place);
+                if self.nodes[*before].leads && !node.leads {
+                    dependents[place].push(*before);
+                } else {
+                    dependents[*before].push(place);
+                }
             }
         }
         dependents
+    }
+
+    /// The places of the steps in an order in which each stands before those that must be taken back after it.
+    pub fn backwards(&self) -> Vec<usize> {
+        let (leading, others): (Vec<usize>, Vec<usize>) = (0..self.nodes.len())
+            .rev()
+            .partition(|place| self.nodes[*place].leads);
+        leading.into_iter().chain(others).collect()
     }
 }
 
@@ -97,10 +114,11 @@ fn role(spec: &Spec) -> Role {
         Spec::Workload(workload::Spec::AwaitRollout { .. }) => Role::Observes,
         Spec::Workload(
             workload::Spec::WriteTemplate { .. }
+            | workload::Spec::Restart { .. }
             | workload::Spec::SetPaused { .. }
             | workload::Spec::DeletePod { .. },
         )
         | Spec::Helm(helm::Spec::Rollback { .. }) => Role::Restores,
-        Spec::Helm(helm::Spec::Repair { .. }) => Role::Prepares,
+        Spec::Helm(helm::Spec::Repair { .. }) | Spec::Config(_) => Role::Prepares,
     }
 }

@@ -269,7 +269,7 @@ impl View<'_> {
         let mut commands = Vec::new();
         // A step that only looked stands between two that wrote: what came after it goes first all the same.
         let mut gone = vec![false; clear.len()];
-        for place in (0..clear.len()).rev() {
+        for place in self.graph.backwards() {
             gone[place] = clear[place] && dependents[place].iter().all(|dependent| gone[*dependent]);
         }
         for (place, node) in self.graph.nodes.iter().enumerate() {

@@ -38,6 +38,7 @@ impl Story {
                 .collect(),
             reversal: Reversal::Exact,
             deadline: SignedDuration::from_secs(60),
+            leads: false,
             role: Role::Restores,
         });
         let graph = Graph::new(nodes.collect(), OnFailure::Hold);

@@ -68,6 +68,7 @@ fn graph() -> impl Strategy<Value = Graph> {
                     Reversal::Exact
                 },
                 deadline: SignedDuration::from_secs(60),
+                leads: false,
                 role: match kind {
                     0 => Role::Observes,
                     1 => Role::Prepares,

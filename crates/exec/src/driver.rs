@@ -847,11 +847,13 @@ fn is_fact(event: &Event) -> bool {
     )
 }
 
+/// The plan's own namespace among them: a plan may write nothing but a ConfigMap.
 fn namespaces(plan: &Plan) -> Vec<String> {
     let names: BTreeSet<&String> = plan
         .targets()
         .into_iter()
         .map(|target| &target.namespace)
+        .chain([&plan.namespace])
         .collect();
     names.into_iter().cloned().collect()
 }

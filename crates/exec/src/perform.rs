@@ -5,8 +5,10 @@ use astern_model::defect::{Defect, planted};
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::Event;
+use astern_model::step::config;
 use astern_model::step::workload::{self, Stamp};
 use astern_model::step::{After, Before, Spec};
+use astern_port::config::Contents;
 use astern_port::releases::Releases;
 use astern_port::workloads::{Settled, Workloads};
 use astern_port::{Failure, FailureClass};
@@ -19,6 +21,8 @@ pub struct Providers {
     pub workloads: Arc<dyn Workloads>,
     /// The Helm layer.
     pub releases: Arc<dyn Releases>,
+    /// The config layer.
+    pub contents: Arc<dyn Contents>,
 }
 
 /// Reads what is there before a step, and checks its pins.
@@ -26,6 +30,7 @@ pub(crate) async fn prepare(providers: &Providers, spec: &Spec) -> Result<Before
     match spec {
         Spec::Workload(spec) => providers.workloads.prepare(spec).await.map(Before::Workload),
         Spec::Helm(spec) => providers.releases.prepare(spec).await.map(Before::Helm),
+        Spec::Config(spec) => providers.contents.prepare(spec).await.map(Before::Config),
     }
 }
 
@@ -47,6 +52,11 @@ pub(crate) async fn apply(
             .apply(spec, before, stamp)
             .await
             .map(After::Helm),
+        (Spec::Config(spec), Before::Config(before)) => providers
+            .contents
+            .apply(spec, before, stamp)
+            .await
+            .map(After::Config),
         _ => Err(another_layer(spec)),
     }
 }
@@ -55,7 +65,7 @@ pub(crate) async fn apply(
 pub(crate) async fn explain(providers: &Providers, spec: &Spec) -> Vec<String> {
     match spec {
         Spec::Workload(spec) => providers.workloads.explain(spec).await,
-        Spec::Helm(_) => Vec::new(),
+        Spec::Helm(_) | Spec::Config(_) => Vec::new(),
     }
 }
 
@@ -77,6 +87,10 @@ pub(crate) async fn settle(
         (Spec::Helm(spec), Before::Helm(before)) => {
             map(providers.releases.settle(spec, before, stamp).await, After::Helm)
         }
+        (Spec::Config(spec), Before::Config(before)) => map(
+            providers.contents.settle(spec, before, stamp).await,
+            After::Config,
+        ),
         _ => Settled::Unknown(another_layer(spec)),
     }
 }
@@ -105,6 +119,11 @@ pub(crate) async fn reverse(
             .reverse(spec, before, after, stamp)
             .await
             .map(After::Helm),
+        (Spec::Config(spec), Before::Config(before), After::Config(after)) => providers
+            .contents
+            .reverse(spec, before, after, stamp)
+            .await
+            .map(After::Config),
         _ => Err(another_layer(spec)),
     }
 }
@@ -131,6 +150,13 @@ pub(crate) async fn settle_reverse(
                 .await,
             After::Helm,
         ),
+        (Spec::Config(spec), Before::Config(before), After::Config(after)) => map(
+            providers
+                .contents
+                .settle_reverse(spec, before, after, stamp)
+                .await,
+            After::Config,
+        ),
         _ => Settled::Unknown(another_layer(spec)),
     }
 }
@@ -150,6 +176,9 @@ pub(crate) async fn fence(
         }
         // A helm that outlived its caller knows no epoch: it is waited for by its record.
         (Spec::Helm(_), Before::Helm(_)) => Ok(()),
+        (Spec::Config(spec), Before::Config(before)) => {
+            providers.contents.fence(spec, before, run, from, to).await
+        }
         _ => Err(another_layer(spec)),
     }
 }
@@ -253,7 +282,12 @@ pub(crate) fn settled_reverse(step: StepId, result: Settled<After>) -> Event {
 
 /// The epoch of the newest write on the step's object that the journal has a result of; 0 where it has none.
 pub(crate) fn last_write(book: &Book, spec: &Spec) -> Epoch {
-    let writes = |after: &After| matches!(after, After::Workload(workload::After::Written { .. }));
+    let writes = |after: &After| {
+        matches!(
+            after,
+            After::Workload(workload::After::Written { .. }) | After::Config(config::After::Written { .. })
+        )
+    };
     let written = book.records.iter().rev().find_map(|record| match &record.event {
         Event::Applied { step, after } | Event::Reversed { step, after } if writes(after) => {
             let same = book
@@ -280,7 +314,10 @@ fn same_object(one: &Spec, other: &Spec) -> bool {
     match (one, other) {
         (Spec::Workload(one), Spec::Workload(other)) => one.target() == other.target(),
         (Spec::Helm(one), Spec::Helm(other)) => one.release() == other.release(),
-        (Spec::Workload(_), Spec::Helm(_)) | (Spec::Helm(_), Spec::Workload(_)) => false,
+        (Spec::Config(one), Spec::Config(other)) => {
+            (one.namespace(), one.object()) == (other.namespace(), other.object())
+        }
+        (Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_), _) => false,
     }
 }
 

@@ -7,6 +7,7 @@ use astern_model::id::StepId;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::question::Answers;
+use astern_model::step::config::Spec as ConfigSpec;
 use astern_model::step::helm::Carried;
 use astern_model::step::workload::Spec as WorkloadSpec;
 use astern_model::step::{Spec, Step};
@@ -76,6 +77,7 @@ impl<'a> Context<'a> {
                         by_target.entry(&carried.target).or_default();
                     }
                 }
+                Spec::Config(_) => {}
             }
         }
         Self {
@@ -132,6 +134,18 @@ impl<'a> Context<'a> {
             .collect()
     }
 
+    /// The steps that write ConfigMaps and Secrets, each with what it does.
+    pub(crate) fn config(&self) -> impl Iterator<Item = (&'a Step, &'a ConfigSpec)> {
+        let steps = self.plan.steps.iter();
+        steps.filter_map(|step| Some((step, step.spec.config()?)))
+    }
+
+    /// The same, of those that have not started.
+    pub(crate) fn config_ahead(&self) -> impl Iterator<Item = (&'a Step, &'a ConfigSpec)> {
+        self.config()
+            .filter(|(step, _)| self.progress(&step.id) == Progress::Pending)
+    }
+
     /// The release step that writes a workload's template, and what it says of it.
     pub(crate) fn carried(&self, target: &Target) -> Option<(&'a Step, &'a Carried)> {
         self.plan.steps.iter().find_map(|step| {
@@ -168,7 +182,7 @@ impl<'a> Write<'a> {
             Spec::Workload(WorkloadSpec::WriteTemplate { target, to, kept, .. }) => {
                 vec![Self::new(step, target, to, kept.is_some(), inventory)]
             }
-            Spec::Workload(_) => Vec::new(),
+            Spec::Workload(_) | Spec::Config(_) => Vec::new(),
             Spec::Helm(spec) => {
                 let carried = spec.workloads().iter();
                 carried
@@ -235,5 +249,6 @@ fn targets(step: &Step) -> Vec<&Target> {
     match &step.spec {
         Spec::Workload(spec) => vec![spec.target()],
         Spec::Helm(spec) => spec.workloads().iter().map(|one| &one.target).collect(),
+        Spec::Config(_) => Vec::new(),
     }
 }

@@ -34,6 +34,7 @@ impl<'a> Course<'a> {
             let sure = progress == Progress::Done;
             match spec(step) {
                 Spec::WriteTemplate { to, .. } => set(&mut course.templates, &to.template, sure),
+                Spec::Restart { template, .. } => set(&mut course.templates, template, sure),
                 Spec::SetPaused { paused, .. } => set(&mut course.paused, *paused, sure),
                 Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => {}
             }
@@ -61,11 +62,15 @@ impl<'a> Course<'a> {
     fn before(steps: &[&'a Step]) -> Option<Self> {
         let first = spec(steps.first()?);
         let template = match first {
-            Spec::WriteTemplate { pin, .. } | Spec::SetPaused { pin, .. } => &pin.template,
+            Spec::WriteTemplate { pin, .. } | Spec::Restart { pin, .. } | Spec::SetPaused { pin, .. } => {
+                &pin.template
+            }
             Spec::AwaitRollout { template, .. } | Spec::DeletePod { template, .. } => template,
         };
         let pin = steps.iter().find_map(|step| match spec(step) {
-            Spec::WriteTemplate { pin, .. } | Spec::SetPaused { pin, .. } => Some(pin),
+            Spec::WriteTemplate { pin, .. } | Spec::Restart { pin, .. } | Spec::SetPaused { pin, .. } => {
+                Some(pin)
+            }
             Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => None,
         });
         Some(Self {

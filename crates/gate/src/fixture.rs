@@ -300,7 +300,9 @@ impl Fixture {
 
     pub(crate) fn pin(&mut self, place: usize) -> &mut Pin {
         match self.spec(place) {
-            WorkloadSpec::WriteTemplate { pin, .. } | WorkloadSpec::SetPaused { pin, .. } => pin,
+            WorkloadSpec::WriteTemplate { pin, .. }
+            | WorkloadSpec::Restart { pin, .. }
+            | WorkloadSpec::SetPaused { pin, .. } => pin,
             other => panic!("{other:?} has no pin"),
         }
     }
@@ -314,7 +316,9 @@ impl Fixture {
 
     pub(crate) fn uid(&mut self, place: usize) -> &mut Uid {
         match self.spec(place) {
-            WorkloadSpec::WriteTemplate { pin, .. } | WorkloadSpec::SetPaused { pin, .. } => &mut pin.uid,
+            WorkloadSpec::WriteTemplate { pin, .. }
+            | WorkloadSpec::Restart { pin, .. }
+            | WorkloadSpec::SetPaused { pin, .. } => &mut pin.uid,
             WorkloadSpec::AwaitRollout { uid, .. } | WorkloadSpec::DeletePod { uid, .. } => uid,
         }
     }
@@ -348,6 +352,7 @@ impl Fixture {
         for place in 0..self.plan.steps.len() {
             match self.spec(place) {
                 WorkloadSpec::WriteTemplate { target, .. }
+                | WorkloadSpec::Restart { target, .. }
                 | WorkloadSpec::AwaitRollout { target, .. }
                 | WorkloadSpec::SetPaused { target, .. }
                 | WorkloadSpec::DeletePod { target, .. } => *target = world::target(kind, name),

@@ -1,5 +1,6 @@
 //! What a pod template refers to: the objects without which its pods do not start. Reads untyped JSON; asks nobody.
 
+use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::question::ReferenceKind;
 use astern_model::template::{Container, Template};
 use serde_json::Value;
@@ -86,6 +87,52 @@ pub(crate) fn references(template: &Template) -> Vec<Reference> {
         Need::Must,
     );
     found.0.into_values().collect()
+}
+
+/// Every ConfigMap and Secret that a template names, whether its pods can start without it or not.
+pub(crate) fn names(template: &Template) -> BTreeSet<ConfigName> {
+    let mut names = BTreeSet::new();
+    let mut add = |kind: ConfigKind, source: Option<&Value>, path: &str| {
+        let named = source.and_then(|source| name(source, path));
+        names.extend(named.map(|name| ConfigName {
+            kind,
+            name: name.to_owned(),
+        }));
+    };
+    for container in template.containers() {
+        for env in container.list("env") {
+            let from = env.get("valueFrom");
+            add(
+                ConfigKind::ConfigMap,
+                from.and_then(|from| from.get("configMapKeyRef")),
+                "/name",
+            );
+            add(
+                ConfigKind::Secret,
+                from.and_then(|from| from.get("secretKeyRef")),
+                "/name",
+            );
+        }
+        for from in container.list("envFrom") {
+            add(ConfigKind::ConfigMap, from.get("configMapRef"), "/name");
+            add(ConfigKind::Secret, from.get("secretRef"), "/name");
+        }
+    }
+    for volume in template.list("volumes") {
+        add(ConfigKind::ConfigMap, volume.get("configMap"), "/name");
+        add(ConfigKind::Secret, volume.get("secret"), "/secretName");
+        for source in volume
+            .get("projected")
+            .map_or(&[][..], |projected| list(projected, "sources"))
+        {
+            add(ConfigKind::ConfigMap, source.get("configMap"), "/name");
+            add(ConfigKind::Secret, source.get("secret"), "/name");
+        }
+        for (field, path) in VOLUME_SECRETS {
+            add(ConfigKind::Secret, volume.get(field), path);
+        }
+    }
+    names
 }
 
 /// References by kind and name: one object is asked for once, with all its keys.

@@ -23,6 +23,8 @@ mod shown;
 mod autoscaler;
 mod busy;
 mod cluster;
+mod config_first;
+mod config_owner;
 mod drain;
 mod dry_run;
 pub(crate) mod expiry;
@@ -56,7 +58,7 @@ pub(crate) struct Rule {
 }
 
 /// Every rule, in the order of the codes.
-pub(crate) const ALL: [Rule; 33] = [
+pub(crate) const ALL: [Rule; 35] = [
     rule(bytes::CODE, nothing, bytes::check),
     rule(order::CODE, nothing, order::check),
     rule(awaited::CODE, nothing, awaited::check),
@@ -90,6 +92,8 @@ pub(crate) const ALL: [Rule; 33] = [
     rule(rolled_back::CODE, nothing, rolled_back::check),
     rule(pod::CODE, nothing, pod::check),
     rule(unread::CODE, nothing, unread::check),
+    rule(config_first::CODE, nothing, config_first::check),
+    rule(config_owner::CODE, nothing, config_owner::check),
 ];
 
 /// One line of the list.

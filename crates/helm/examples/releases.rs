@@ -161,6 +161,14 @@ impl Vault for Nowhere {
         ))
     }
 
+    async fn hash(&self, _: &[u8]) -> Result<String, Failure> {
+        Err(Failure::new(
+            FailureClass::Permanent,
+            "hash",
+            "nothing is kept here",
+        ))
+    }
+
     async fn get(&self, _: &ContentRef) -> Result<Vec<u8>, Failure> {
         Err(Failure::new(
             FailureClass::Permanent,

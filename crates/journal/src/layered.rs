@@ -26,6 +26,10 @@ impl Vault for LayeredVault {
         self.first.put(label, bytes).await
     }
 
+    async fn hash(&self, bytes: &[u8]) -> Result<String, Failure> {
+        self.first.hash(bytes).await
+    }
+
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
         match self.first.get(reference).await {
             Err(failure) if failure.class == FailureClass::Permanent => {

@@ -145,6 +145,15 @@ struct Kept {
     contents: BTreeMap<ContentRef, Vec<u8>>,
 }
 
+impl Kept {
+    fn key(&mut self) -> Result<Key, Failure> {
+        match &self.key {
+            Some(key) => Ok(key.clone()),
+            None => Ok(self.key.insert(Key::random()?).clone()),
+        }
+    }
+}
+
 impl MemoryVault {
     /// A vault whose references are the same in every process, for simulations and snapshots. [`Self::default`] has
     /// a random key instead.
@@ -181,14 +190,14 @@ impl std::fmt::Debug for MemoryVault {
 impl Vault for MemoryVault {
     async fn put(&self, _label: &str, bytes: &[u8]) -> Result<ContentRef, Failure> {
         let mut state = self.state();
-        let key = match &state.key {
-            Some(key) => key.clone(),
-            None => state.key.insert(Key::random()?).clone(),
-        };
-        let reference = key.reference(bytes);
+        let reference = state.key()?.reference(bytes);
         let held = state.contents.entry(reference.clone());
         held.or_insert_with(|| bytes.to_vec());
         Ok(reference)
+    }
+
+    async fn hash(&self, bytes: &[u8]) -> Result<String, Failure> {
+        Ok(self.state().key()?.reference(bytes).keyed_hash)
     }
 
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {

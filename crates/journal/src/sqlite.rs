@@ -320,6 +320,10 @@ impl Vault for SqliteVault {
         Ok(reference)
     }
 
+    async fn hash(&self, bytes: &[u8]) -> Result<String, Failure> {
+        Ok(self.store.key.reference(bytes).keyed_hash)
+    }
+
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
         let read = async |connection: &mut SqliteConnection| {
             let row = sqlx::query("SELECT keyed_hash, digest, packed FROM vault WHERE name = ?1")

@@ -224,6 +224,10 @@ impl Vault for ClusterVault {
         }
     }
 
+    async fn hash(&self, bytes: &[u8]) -> Result<String, Failure> {
+        Ok(self.key().await?.reference(bytes).keyed_hash)
+    }
+
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
         self.find(reference)
             .await?

@@ -650,6 +650,10 @@ impl Vault for Kept {
         })
     }
 
+    async fn hash(&self, _: &[u8]) -> Result<String, Failure> {
+        Ok("hmac-sha256:0".to_owned())
+    }
+
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {
         let place: usize = reference.name.parse().unwrap();
         Ok(self.0.lock().unwrap()[place].clone())

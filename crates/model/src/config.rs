@@ -1,8 +1,18 @@
-//! ConfigMaps and Secrets by name, and who reads them. Owns no content: values are in the cluster and in the vault.
+//! ConfigMaps and Secrets by name, who reads them, and how they stand. Owns no content: values are in the cluster and in
+//! the vault.
 
+use crate::content::ContentRef;
+use crate::diff::Change;
+use crate::id::{ContentHash, Uid};
+use crate::release::ReleaseName;
 use crate::target::Target;
+use crate::workload::{FieldManager, Owner};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::fmt;
+
+/// The fields that hold what an object is read for.
+const CONTENT: [&str; 2] = ["data", "binaryData"];
 
 /// The kinds of object that pods take configuration from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,6 +29,14 @@ impl ConfigKind {
         match self {
             Self::ConfigMap => "configmap",
             Self::Secret => "secret",
+        }
+    }
+
+    /// The resource name as the API's path has it: `configmaps`.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "configmaps",
+            Self::Secret => "secrets",
         }
     }
 }
@@ -84,4 +102,146 @@ pub enum Use {
         /// The annotation.
         annotation: String,
     },
+}
+
+impl Use {
+    /// Whether running pods go on with what they have read: a file is renewed under them, and nothing is read again by
+    /// whoever pulls images or watches annotations.
+    pub fn is_read_by_pods(&self) -> bool {
+        match self {
+            Self::Env { .. } | Self::EnvFrom { .. } | Self::Volume { .. } => true,
+            Self::ImagePull | Self::Annotation { .. } => false,
+        }
+    }
+}
+
+/// What an object is read for, of its whole JSON: data and type. Labels and annotations are none of it, nor whether it may be
+/// changed.
+pub fn content(object: &Value) -> Value {
+    let mut content = Map::new();
+    for field in CONTENT {
+        let held = object.get(field).filter(|held| !is_empty(held));
+        content.extend(held.map(|held| (field.to_owned(), held.clone())));
+    }
+    content.extend(object.get("type").map(|kind| ("type".to_owned(), kind.clone())));
+    Value::Object(content)
+}
+
+fn is_empty(held: &Value) -> bool {
+    held.as_object().is_none_or(Map::is_empty)
+}
+
+/// The same object with the content of another one. Nothing else of it changes.
+pub fn with_content(mut object: Value, of: &Value) -> Value {
+    if let Some(fields) = object.as_object_mut() {
+        for field in CONTENT {
+            match of.get(field) {
+                Some(held) => fields.insert(field.to_owned(), held.clone()),
+                None => fields.remove(field),
+            };
+        }
+    }
+    object
+}
+
+/// A ConfigMap or Secret as it stands, without its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LiveConfig {
+    /// Which.
+    #[serde(flatten)]
+    pub name: ConfigName,
+    /// Its uid.
+    pub uid: Uid,
+    /// What it holds.
+    pub content: ContentHash,
+    /// Whether the API server lets nobody change it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub immutable: bool,
+    /// The type of a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_type: Option<String>,
+    /// The object that it is made from, which writes it again: `externalsecret/db`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Who else would write it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<Owner>,
+    /// The field manager that wrote its content last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<FieldManager>,
+}
+
+/// What a release holds of one ConfigMap or Secret, beside what stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldConfig {
+    /// Which.
+    #[serde(flatten)]
+    pub name: ConfigName,
+    /// The whole object, in the vault.
+    pub kept: ContentRef,
+    /// What it holds.
+    pub content: ContentHash,
+    /// Its keys, in order.
+    pub keys: Vec<String>,
+    /// The type of a Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_type: Option<String>,
+    /// What differs, from what stands to what the release holds. Values that may be secret are masked.
+    pub changes: Vec<Change>,
+}
+
+/// What a release holds of the platform's ConfigMaps and Secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldBy {
+    /// The release.
+    pub release: ReleaseName,
+    /// What it holds, by name.
+    pub objects: Vec<HeldConfig>,
+}
+
+/// What is known of ConfigMaps and Secrets. Empty where nobody had to look.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigSeen {
+    /// Those that were looked for and are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub live: Vec<LiveConfig>,
+    /// What the release holds to which the plan goes back, where one is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<HeldBy>,
+}
+
+impl ConfigSeen {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty() && self.held.is_none()
+    }
+
+    /// How an object stands.
+    pub fn live(&self, name: &ConfigName) -> Option<&LiveConfig> {
+        self.live.iter().find(|live| &live.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_an_object_is_read_for_is_its_data_and_type_alone() {
+        let object = json!({"metadata": {"name": "app", "labels": {"a": "b"}}, "immutable": true, "type": "Opaque",
+            "data": {"k": "v"}, "binaryData": {}});
+        let mut other = object.clone();
+        other["metadata"]["annotations"] = json!({"c": "d"});
+        other["immutable"] = json!(false);
+        other.as_object_mut().unwrap().remove("binaryData");
+        assert_eq!(content(&object), content(&other));
+        other["data"]["k"] = json!("w");
+        assert_ne!(content(&object), content(&other));
+        assert_eq!(content(&with_content(other, &object)), content(&object));
+    }
 }

@@ -49,6 +49,10 @@ text_id! {
     TemplateHash
 }
 text_id! {
+    /// `hmac-sha256:…`, keyed by the cluster's vault, over what a ConfigMap or Secret holds; see [`crate::config::content`].
+    ContentHash
+}
+text_id! {
     /// `sha256:…` over the sealed bytes of a plan as first written.
     PlanHash
 }

@@ -29,6 +29,9 @@ pub struct Inventory {
     /// The Helm releases that its workloads belong to, once they were read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<crate::helm::Release>,
+    /// How ConfigMaps and Secrets stand, once somebody had to look.
+    #[serde(default, skip_serializing_if = "crate::config::ConfigSeen::is_empty")]
+    pub config: crate::config::ConfigSeen,
     /// Reads that failed, as sentences: what is therefore unknown.
     pub unread: Vec<String>,
 }

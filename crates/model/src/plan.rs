@@ -41,6 +41,9 @@ pub struct Plan {
     /// For each Helm release that is rolled back: what changes with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub releases: Vec<ReleaseChanges>,
+    /// For each ConfigMap and Secret that is written: what changes in it, and who reads it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<ConfigChanges>,
     /// The steps, each after those it names.
     pub steps: Vec<Step>,
     /// What it does not change, a sentence each.
@@ -106,6 +109,23 @@ pub struct ReleaseChanges {
     pub hooks: Vec<crate::helm::Hook>,
     /// What the rollback does not restore, a sentence each.
     pub not_restored: Vec<String>,
+}
+
+/// What changes in one ConfigMap or Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigChanges {
+    /// The object.
+    pub object: crate::config::ConfigName,
+    /// Whether it is made anew.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub anew: bool,
+    /// As of when it comes back: `release v1.2.3`.
+    pub to: String,
+    /// Key by key. Values that may be secret are masked.
+    pub changes: Vec<Change>,
+    /// Everybody who reads it, each with how it comes to read what is back, a clause.
+    pub readers: Vec<(Target, String)>,
 }
 
 /// What will count as recovered: said before the start, judged after it.

@@ -5,6 +5,7 @@ use crate::policy::Policy;
 use crate::target::Target;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A platform. Without an `astern.yaml` it is a namespace with all its workloads and the defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,9 @@ pub struct Platform {
     pub cluster_uid: Option<Uid>,
     /// Its members; empty means every workload of the namespace.
     pub members: Vec<Member>,
+    /// Secrets whose content goes back with a release. Others stay: a credential that was rotated would lock everybody out.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub restore_secrets: BTreeSet<String>,
     /// The time within which service must be back. 15 minutes.
     pub rto: SignedDuration,
     /// How long the verdict must hold after the last workload serves. 5 minutes.
@@ -40,6 +44,7 @@ impl Platform {
             namespace: namespace.to_owned(),
             cluster_uid: None,
             members: Vec::new(),
+            restore_secrets: BTreeSet::new(),
             rto: Self::DEFAULT_RTO,
             soak: Self::DEFAULT_SOAK,
             policy: Policy::default(),
@@ -60,6 +65,9 @@ pub struct Member {
     pub target: Target,
     /// Workloads that must serve before this one is rolled back.
     pub depends_on: Vec<Target>,
+    /// Whether it takes in what changes in its ConfigMaps and Secrets by itself, so that it need not be restarted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub reloads: bool,
     /// How its service is asked whether it works.
     pub probes: Vec<Probe>,
 }

@@ -66,6 +66,22 @@ pub enum Question {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revision: Option<RevisionKey>,
     },
+    /// Would the API server take the mark of a restart? (dry run)
+    RestartAccepted {
+        /// The workload.
+        target: Target,
+        /// The mark.
+        at: String,
+    },
+    /// Would the API server take this content of a ConfigMap or Secret? (dry run)
+    ConfigAccepted {
+        /// The object.
+        object: crate::config::ConfigName,
+        /// Its namespace.
+        namespace: String,
+        /// The whole object as it was once, in the vault.
+        kept: crate::content::ContentRef,
+    },
     /// Would the API server take the deletion of this pod? (dry run)
     DeleteAccepted {
         /// The namespace.

@@ -1,6 +1,7 @@
 //! The closed set of effects. A layer has one file: its plain-data spec, what was there before, what is there after,
 //! and the verbs it needs. Adding a layer adds a variant here and one arm in `exec`.
 
+pub mod config;
 pub mod helm;
 pub mod workload;
 
@@ -35,6 +36,8 @@ pub enum Spec {
     Workload(workload::Spec),
     /// A Helm release.
     Helm(helm::Spec),
+    /// What a ConfigMap or Secret holds.
+    Config(config::Spec),
 }
 
 impl Spec {
@@ -42,7 +45,7 @@ impl Spec {
     pub fn workload(&self) -> Option<&workload::Spec> {
         match self {
             Self::Workload(spec) => Some(spec),
-            Self::Helm(_) => None,
+            Self::Helm(_) | Self::Config(_) => None,
         }
     }
 
@@ -50,7 +53,15 @@ impl Spec {
     pub fn helm(&self) -> Option<&helm::Spec> {
         match self {
             Self::Helm(spec) => Some(spec),
-            Self::Workload(_) => None,
+            Self::Workload(_) | Self::Config(_) => None,
+        }
+    }
+
+    /// What it does to a ConfigMap or Secret; none of another layer's step.
+    pub fn config(&self) -> Option<&config::Spec> {
+        match self {
+            Self::Config(spec) => Some(spec),
+            Self::Workload(_) | Self::Helm(_) => None,
         }
     }
 
@@ -59,6 +70,7 @@ impl Spec {
         match self {
             Self::Workload(spec) => spec.phrase(),
             Self::Helm(spec) => spec.phrase(),
+            Self::Config(spec) => spec.phrase(),
         }
     }
 
@@ -67,6 +79,7 @@ impl Spec {
         match self {
             Self::Workload(spec) => spec.verbs(),
             Self::Helm(spec) => spec.verbs(),
+            Self::Config(spec) => spec.verbs(),
         }
     }
 
@@ -74,7 +87,7 @@ impl Spec {
     pub fn only_reads(&self) -> bool {
         match self {
             Self::Workload(spec) => spec.only_reads(),
-            Self::Helm(_) => false,
+            Self::Helm(_) | Self::Config(_) => false,
         }
     }
 }
@@ -87,6 +100,8 @@ pub enum Before {
     Workload(workload::Before),
     /// Of a Helm step.
     Helm(helm::Before),
+    /// Of a config step.
+    Config(config::Before),
 }
 
 /// What is there after a step's effect.
@@ -97,6 +112,8 @@ pub enum After {
     Workload(workload::After),
     /// Of a Helm step.
     Helm(helm::After),
+    /// Of a config step.
+    Config(config::After),
 }
 
 /// How long a step will probably take, and on what that rests.

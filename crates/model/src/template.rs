@@ -12,6 +12,10 @@ use std::sync::OnceLock;
 /// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>.
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 
+/// The annotation that `kubectl rollout restart` puts into a template. It makes a new revision of the same version.
+/// Source: <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubectl-k8s-io-restart-at>.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
 /// A whole `spec.template`, free of `pod-template-hash` and of the `$patch` of ControllerRevisions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -65,6 +69,29 @@ impl Template {
     pub fn hash(&self) -> TemplateHash {
         let hash = || TemplateHash(sha256(canonical(&self.json).as_bytes()));
         self.hash.get_or_init(hash).clone()
+    }
+
+    /// The same template with the mark of a restart at this time, as `kubectl rollout restart` sets it.
+    #[must_use]
+    pub fn restarted(&self, at: &str) -> Self {
+        let mut json = self.json.clone();
+        for (place, inner) in [("", "metadata"), ("/metadata", "annotations")] {
+            if let Some(fields) = json.pointer_mut(place).and_then(Value::as_object_mut)
+                && !fields.get(inner).is_some_and(Value::is_object)
+            {
+                fields.insert(inner.to_owned(), Value::Object(serde_json::Map::new()));
+            }
+        }
+        let annotations = json
+            .pointer_mut("/metadata/annotations")
+            .and_then(Value::as_object_mut);
+        if let Some(annotations) = annotations {
+            annotations.insert(RESTARTED_AT.to_owned(), Value::from(at));
+        }
+        Self {
+            json,
+            hash: OnceLock::new(),
+        }
     }
 
     /// Every container of the pod: init containers first, then containers, each with its name and image.
@@ -170,6 +197,19 @@ mod tests {
         injected["metadata"]["creationTimestamp"] = Value::Null;
         injected["$patch"] = json!("replace");
         assert_eq!(Template::clean(plain).hash(), Template::clean(injected).hash());
+    }
+
+    #[test]
+    fn a_restart_changes_its_mark_alone() {
+        let plain = Template::clean(json!({"spec": {"containers": []}}));
+        let once = plain.restarted("2026-11-23T14:00:00Z");
+        assert_ne!(once.hash(), plain.hash());
+        assert_eq!(
+            once.json(),
+            &json!({"metadata": {"annotations": {RESTARTED_AT: "2026-11-23T14:00:00Z"}}, "spec": {"containers": []}})
+        );
+        let again = once.restarted("2026-11-23T15:00:00Z");
+        assert_eq!(again, plain.restarted("2026-11-23T15:00:00Z"));
     }
 
     #[test]

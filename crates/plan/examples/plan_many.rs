@@ -76,6 +76,7 @@ fn target(number: usize) -> Target {
 fn platform() -> Platform {
     let wave = WORKLOADS / WAVES;
     let members = (0..WORKLOADS).map(|number| Member {
+        reloads: false,
         target: target(number),
         depends_on: number.checked_sub(wave).map(target).into_iter().collect(),
         probes: Vec::new(),
@@ -107,6 +108,7 @@ fn inventory(now: Timestamp) -> Inventory {
             .collect(),
         workloads,
         quotas: Vec::new(),
+        config: astern_model::config::ConfigSeen::default(),
         cordoned_nodes: Vec::new(),
         unread: Vec::new(),
     }

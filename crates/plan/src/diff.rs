@@ -1,9 +1,8 @@
 //! The structured difference of two templates: place by place, list entries by name. Owns the masking of literal
 //! values; knows a handful of names of the pod template and treats all else as plain JSON.
 
-use crate::world::RESTARTED_AT;
 use astern_model::diff::{Change, Shown};
-use astern_model::template::{Template, canonical};
+use astern_model::template::{RESTARTED_AT, Template, canonical};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,12 +3,11 @@
 
 use crate::diff::{diff, says_a_secret, shown_value};
 use crate::ownership::owner;
-use crate::world::RESTARTED_AT;
 use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::diff::{Change, Shown};
 use astern_model::drift::{Compared, FieldDrift, Harmless, How, ObjectDrift};
 use astern_model::release::ReleasedWorkload;
-use astern_model::template::Template;
+use astern_model::template::{RESTARTED_AT, Template};
 use astern_model::workload::Workload;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 
 use crate::assess::assess_against;
 use crate::choose::choose_in;
+use crate::config::{self, Restoring};
 use crate::decide::{decide, suspects};
 use crate::diff::diff;
 use crate::forecast::History;
@@ -14,7 +15,7 @@ use crate::scope::{Scope, Sighting, scope};
 use crate::selector::Selector;
 use crate::steps::{self, Move, Moves};
 use crate::timeline;
-use crate::world::World;
+use crate::world::{View, World, essence};
 use astern_model::assessment::Assessment;
 use astern_model::choice::Choice;
 use astern_model::content::ContentRef;
@@ -78,6 +79,10 @@ pub fn plan(
     let mut picked = pick(request, &scope, &choices, &world)?;
     let through = releases::through(request, &world, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
+    let restoring = config::restoring(request, &picked.moves, &world, &through, now)?;
+    if picked.moves.is_empty() && restoring.is_empty() {
+        return Err(nothing_moves(&picked, &scope, &choices, &restoring));
+    }
     let chosen: Vec<Choice> = picked
         .moves
         .keys()
@@ -86,7 +91,7 @@ pub fn plan(
         .collect();
     let decision = decide(&assessment, &chosen, &platform.policy);
     check_decision(request, &decision, &chosen, platform)?;
-    let steps = steps::steps(&picked.moves, &world, history, &through)?;
+    let steps = steps::steps(&picked.moves, &world, history, &through, &restoring)?;
     let draft = Draft {
         now,
         intent: Intent::RollBack,
@@ -103,6 +108,7 @@ pub fn plan(
         &picked.moves,
         &world,
         &picked.left,
+        restoring,
         warnings,
         on_failure,
     ))
@@ -164,6 +170,7 @@ pub(crate) fn finish(
     moves: &Moves<'_>,
     world: &World<'_>,
     left: &BTreeMap<&Target, String>,
+    restoring: Restoring<'_>,
     mut warnings: Vec<String>,
     on_failure: OnFailure,
 ) -> Plan {
@@ -171,6 +178,7 @@ pub(crate) fn finish(
     let forecast = steps::longest(&draft.steps);
     warnings.extend(remarks::of_budget(forecast, platform.rto));
     warnings.extend(remarks::of_gaps(world));
+    warnings.extend(restoring.warnings.iter().cloned());
     Plan {
         platform: platform.name.clone(),
         namespace: world.inventory.namespace.clone(),
@@ -184,12 +192,17 @@ pub(crate) fn finish(
         assessment: draft.assessment,
         decision: draft.decision,
         choices: draft.choices,
-        changes: moves.values().map(changes).collect(),
+        changes: moves
+            .values()
+            .map(changes)
+            .chain(restoring.template_changes())
+            .collect(),
         releases: draft.releases,
-        steps: draft.steps,
-        unchanged: remarks::unchanged(moves, world, left),
+        unchanged: remarks::unchanged(moves, &restoring, world, left),
         warnings,
-        recovered_when: criteria(platform, moves),
+        recovered_when: criteria(platform, moves, &restoring),
+        config: restoring.changes,
+        steps: draft.steps,
         forecast,
         rto: platform.rto,
         on_failure,
@@ -197,8 +210,9 @@ pub(crate) fn finish(
 }
 
 /// What must hold afterwards; above all that the very images run which ran before.
-fn criteria(platform: &Platform, moves: &Moves<'_>) -> Criteria {
-    let targets = moves.keys().map(|target| (*target).clone()).collect();
+fn criteria(platform: &Platform, moves: &Moves<'_>, restoring: &Restoring<'_>) -> Criteria {
+    let targets: BTreeSet<&Target> = moves.keys().chain(restoring.restarts.keys()).copied().collect();
+    let targets = targets.into_iter().cloned().collect();
     let images = moves.values().map(|one| {
         let known = images::known(one.view, &one.to.template);
         (one.target().clone(), known)
@@ -315,7 +329,7 @@ fn pick<'a>(
             }
             continue;
         };
-        if good.revision.template == view.live {
+        if good.revision.template == view.live || stands_restarted(request, view, &good.revision.template) {
             let label = good.revision.label();
             picked.left.insert(
                 target,
@@ -345,10 +359,16 @@ fn pick<'a>(
             .collect();
         return Err(refuse::nothing_good(missing, &others));
     }
-    if picked.moves.is_empty() {
-        return Err(nothing_moves(&picked, scope, choices));
-    }
     Ok(picked)
+}
+
+/// Whether the workload asks for the named release's template already, but for the mark of a restart.
+fn stands_restarted(request: &Request, view: &View<'_>, template: &TemplateHash) -> bool {
+    let target = &view.workload.target;
+    matches!(request.to.get(target), Some(Selector::Release(_)))
+        && view
+            .revision(template)
+            .is_some_and(|revision| essence(&revision.template, &revision.hash) == view.essence)
 }
 
 /// Where the ledger keeps a template, should the cluster prune it.
@@ -358,7 +378,12 @@ fn kept(workload: &Workload, template: &TemplateHash) -> Option<ContentRef> {
     Some(kept.content.clone())
 }
 
-fn nothing_moves(picked: &Picked<'_>, scope: &Scope<'_>, choices: &BTreeMap<&Target, Choice>) -> Refusal {
+fn nothing_moves(
+    picked: &Picked<'_>,
+    scope: &Scope<'_>,
+    choices: &BTreeMap<&Target, Choice>,
+    restoring: &Restoring<'_>,
+) -> Refusal {
     if picked.left.is_empty() && !scope.remarks.is_empty() {
         return refuse::nothing_to_do(
             "there is no release to take back",
@@ -378,6 +403,7 @@ fn nothing_moves(picked: &Picked<'_>, scope: &Scope<'_>, choices: &BTreeMap<&Tar
         .left
         .iter()
         .map(|(target, why)| format!("{target}: {why}"))
+        .chain(restoring.stays.iter().cloned())
         .collect();
     let about = picked
         .left

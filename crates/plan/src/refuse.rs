@@ -2,6 +2,7 @@
 //! their words; when one is given is decided elsewhere. Nothing was changed when a plan is refused.
 
 use astern_model::choice::{Choice, clock, human};
+use astern_model::config::ConfigName;
 use astern_model::decision::{Decision, Fired, Refusal};
 use astern_model::helm::{Release, Revision};
 use astern_model::id::RunId;
@@ -36,6 +37,10 @@ pub mod code {
     pub const RELEASE: &str = "AST0111";
     /// A client of a Helm release may be at work.
     pub const RELEASE_AT_WORK: &str = "AST0112";
+    /// A ConfigMap or Secret cannot hold something else under its name.
+    pub const IMMUTABLE_CONFIG: &str = "AST0113";
+    /// A Secret is made from another object, which writes it again.
+    pub const MADE_FROM: &str = "AST0114";
 }
 
 /// At most this many near names are told.
@@ -482,6 +487,44 @@ pub(crate) fn partition(target: &Target, partition: u32, pods: &[String], to: u6
     ));
     refusal.ways_out.push(format!(
         "then kubectl patch {target} -n {namespace} --type merge -p '{{\"spec\":{{\"updateStrategy\":{{\"rollingUpdate\":{{\"partition\":0}}}}}}}}'"
+    ));
+    refusal
+}
+
+/// A ConfigMap or Secret that would have to hold something else under its name, and cannot.
+pub(crate) fn immutable_config(object: &ConfigName, immutable: bool) -> Refusal {
+    let why = if immutable {
+        "it is immutable: the API server lets nobody change what it holds"
+    } else {
+        "its type is another one now, and the API server lets nobody change that"
+    };
+    let mut refusal = refusal(
+        code::IMMUTABLE_CONFIG,
+        format!("the content of {object} cannot be put back: {why}"),
+    );
+    refusal.ways_out.push(format!(
+        "give the content of then another name, and have the template refer to that instead of {object}"
+    ));
+    refusal.ways_out.push(format!(
+        "or kubectl delete {object}, then plan again: it is made anew as the release has it"
+    ));
+    refusal
+}
+
+/// A Secret that somebody makes from another object.
+pub(crate) fn made_from(object: &ConfigName, source: &str) -> Refusal {
+    let mut refusal = refusal(
+        code::MADE_FROM,
+        format!(
+            "the content of {object} cannot be put back: it is made from {source}, which writes it again"
+        ),
+    );
+    refusal.ways_out.push(format!(
+        "have {source} name the version of then, by its id, and wait until {object} holds it; then plan again"
+    ));
+    refusal.ways_out.push(format!(
+        "or leave it as it is: take {} out of `config: {{restoreSecrets}}` in astern.yaml",
+        object.name
     ));
     refusal
 }

@@ -1,6 +1,7 @@
 //! What a plan says beside its steps: what a reader must know before saying yes, and what it does not change. Owns
 //! the sentences; it decides nothing, and leaves to the gate what the gate finds.
 
+use crate::config::Restoring;
 use crate::phrase;
 use crate::refuse::list;
 use crate::scope::Scope;
@@ -12,6 +13,7 @@ use astern_model::decision::Decision;
 use astern_model::policy::{Say, When};
 use astern_model::target::Target;
 use astern_model::template::Template;
+use astern_model::workload::Workload;
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -251,19 +253,23 @@ fn of_pods(one: &Move<'_>) -> Vec<String> {
 /// What the plan leaves as it is. `left` are workloads that were looked at and stay, each with a reason.
 pub(crate) fn unchanged(
     moves: &Moves<'_>,
+    restoring: &Restoring<'_>,
     world: &World<'_>,
     left: &BTreeMap<&Target, String>,
 ) -> Vec<String> {
-    let mut told = vec![format!("replicas stay as they are: {}", counts(moves))];
-    let autoscalers: Vec<String> = moves
+    let touched: BTreeMap<&Target, &Workload> = moves
         .values()
-        .filter_map(|one| {
-            one.view
-                .workload
-                .autoscaler
-                .as_ref()
-                .map(|autoscaler| (one.target(), autoscaler))
-        })
+        .map(|one| one.view)
+        .chain(restoring.restarts.values().map(|one| one.view))
+        .map(|view| (&view.workload.target, view.workload))
+        .collect();
+    let mut told = Vec::new();
+    if !touched.is_empty() {
+        told.push(format!("replicas stay as they are: {}", counts(&touched)));
+    }
+    let autoscalers: Vec<String> = touched
+        .iter()
+        .filter_map(|(target, workload)| Some((target, workload.autoscaler.as_ref()?)))
         .map(|(target, autoscaler)| {
             format!(
                 "{} ({target}, {} to {})",
@@ -271,21 +277,32 @@ pub(crate) fn unchanged(
             )
         })
         .collect();
-    told.push(if autoscalers.is_empty() {
-        "autoscalers stay as they are: these workloads have none".to_owned()
-    } else {
-        format!("autoscalers stay as they are: {}", autoscalers.join(", "))
-    });
-    told.push(config(moves));
-    told.push(format!(
-        "databases are not looked at: whether {} works with today's schema and data is not known",
-        versions(moves)
-    ));
+    told.extend((!touched.is_empty()).then(|| {
+        if autoscalers.is_empty() {
+            "autoscalers stay as they are: these workloads have none".to_owned()
+        } else {
+            format!("autoscalers stay as they are: {}", autoscalers.join(", "))
+        }
+    }));
+    if restoring.is_empty() && restoring.stays.is_empty() {
+        told.push(config(moves));
+    }
+    told.extend(restoring.stays.iter().cloned());
+    if !moves.is_empty() {
+        told.push(format!(
+            "databases are not looked at: whether {} works with today's schema and data is not known",
+            versions(moves)
+        ));
+    }
     for (target, view) in &world.views {
         if moves.contains_key(target) {
             continue;
         }
         let stays = format!("{target} stays at {}", view.workload.version());
+        if restoring.restarts.contains_key(target) {
+            told.push(format!("{stays}: it is restarted, with the same template"));
+            continue;
+        }
         match left.get(target) {
             Some(why) => told.push(format!("{stays}: {why}")),
             None if !world.members.is_empty() && !world.members.contains_key(target) => {
@@ -297,10 +314,10 @@ pub(crate) fn unchanged(
     told
 }
 
-fn counts(moves: &Moves<'_>) -> String {
-    let counts: Vec<String> = moves
-        .values()
-        .map(|one| format!("{} {}", one.target(), one.view.workload.desired))
+fn counts(touched: &BTreeMap<&Target, &Workload>) -> String {
+    let counts: Vec<String> = touched
+        .iter()
+        .map(|(target, workload)| format!("{target} {}", workload.desired))
         .collect();
     counts.join(", ")
 }

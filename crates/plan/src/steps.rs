@@ -1,6 +1,7 @@
 //! The steps of a plan and their order: for each workload its write, what unblocks it, and the wait; dependents after
 //! what they depend on. Owns deadlines and reversals; which revision is written is decided elsewhere.
 
+use crate::config::{Restart, Restoring};
 use crate::forecast::{self, History};
 use crate::refuse;
 use crate::releases::{self, Through};
@@ -49,7 +50,7 @@ impl Move<'_> {
 /// The moves of a plan, by workload.
 pub(crate) type Moves<'a> = BTreeMap<&'a Target, Move<'a>>;
 
-/// All steps, each after those it names, in an order that depends on the inputs alone.
+/// All steps, what ConfigMaps and Secrets hold first, each after those it names, in an order that depends on the inputs alone.
 ///
 /// # Errors
 /// A circle in `dependsOn`, and a partition that keeps pods from taking the template.
@@ -58,26 +59,41 @@ pub(crate) fn steps(
     world: &World<'_>,
     history: &History,
     through: &[Through<'_>],
+    restoring: &Restoring<'_>,
 ) -> Result<Vec<Step>, Refusal> {
     for step in moves.values() {
         check_partition(step)?;
     }
-    let mut needs = dependencies(moves, world);
+    let begun_anew: BTreeSet<&Target> = moves.keys().chain(restoring.restarts.keys()).copied().collect();
+    let mut needs = dependencies(&begun_anew, world);
     for one in through {
         together(one, &mut needs);
     }
     let order = topological(&needs).map_err(|circle| refuse::cycle(&circle))?;
-    let mut steps = Vec::new();
+    let mut steps = restoring.steps.clone();
     let mut begun: BTreeSet<&str> = BTreeSet::new();
     for target in order {
-        let (Some(needed), Some(one)) = (needs.get(target), moves.get(target)) else {
+        let Some(needed) = needs.get(target) else {
             continue;
         };
-        let after: Vec<StepId> = needed.iter().map(|needed| id("rollout", needed)).collect();
+        let mut after = restoring.before(target);
+        after.extend(needed.iter().map(|needed| id("rollout", needed)));
+        let Some(one) = moves.get(target) else {
+            let restarted = restoring.restarts.get(target);
+            steps.extend(
+                restarted
+                    .into_iter()
+                    .flat_map(|one| of_restart(one, &after, history)),
+            );
+            continue;
+        };
         match through.iter().find(|through| through.targets.contains(target)) {
             Some(through) => {
                 if begun.insert(&through.release.name.name) {
-                    steps.extend(of_release(through, moves, after));
+                    // The release writes all of its workloads at once.
+                    let config = through.targets.iter().flat_map(|target| restoring.before(target));
+                    let after: BTreeSet<StepId> = after.into_iter().chain(config).collect();
+                    steps.extend(of_release(through, moves, after.into_iter().collect()));
                 }
                 steps.extend(following(one, release_id("release", through), history));
             }
@@ -283,6 +299,34 @@ fn of_target(one: &Move<'_>, after: Vec<StepId>, history: &History) -> Vec<Step>
         .collect()
 }
 
+/// A restart and its wait.
+fn of_restart(one: &Restart<'_>, after: &[StepId], history: &History) -> Vec<Step> {
+    let workload = one.view.workload;
+    let restart = Step {
+        id: id("restart", &workload.target),
+        after: after.to_vec(),
+        spec: Spec::Workload(WorkloadSpec::Restart {
+            target: workload.target.clone(),
+            pin: pin(one.view, &one.view.live),
+            at: one.at.clone(),
+            template: one.hash.clone(),
+        }),
+        reversal: Reversal::Exact,
+        deadline: forecast::WRITE_DEADLINE,
+        forecast: forecast::request(),
+    };
+    let version = workload.version();
+    let wait = wait(
+        one.view,
+        &one.hash,
+        &version,
+        &one.template,
+        restart.id.clone(),
+        history,
+    );
+    vec![restart, wait]
+}
+
 /// What follows the write of a template: what lets it reach the pods, and the wait.
 fn following(one: &Move<'_>, mut last: StepId, history: &History) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -295,7 +339,15 @@ fn following(one: &Move<'_>, mut last: StepId, history: &History) -> Vec<Step> {
         last = step.id.clone();
         steps.push(step);
     }
-    steps.push(wait(one, last, history));
+    let template = one.expected_template();
+    steps.push(wait(
+        one.view,
+        &one.to.template,
+        &one.to.version,
+        template,
+        last,
+        history,
+    ));
     steps
 }
 
@@ -392,27 +444,34 @@ fn delete(one: &Move<'_>, pod: &Pod, why: DeleteWhy, forecast: Forecast) -> Step
     }
 }
 
-fn wait(one: &Move<'_>, after: StepId, history: &History) -> Step {
-    let forecast = forecast::rollout(history, one.view, &one.to.template, one.expected_template());
+fn wait(
+    view: &View<'_>,
+    hash: &TemplateHash,
+    version: &str,
+    template: &Template,
+    after: StepId,
+    history: &History,
+) -> Step {
+    let forecast = forecast::rollout(history, view, hash, template);
     Step {
-        id: id("rollout", one.target()),
+        id: id("rollout", &view.workload.target),
         after: vec![after],
         spec: Spec::Workload(WorkloadSpec::AwaitRollout {
-            target: one.target().clone(),
-            uid: one.view.workload.uid.clone(),
-            template: one.to.template.clone(),
-            version: one.to.version.clone(),
+            target: view.workload.target.clone(),
+            uid: view.workload.uid.clone(),
+            template: hash.clone(),
+            version: version.to_owned(),
         }),
         reversal: Reversal::Nothing,
-        deadline: forecast::rollout_deadline(one.view, &forecast),
+        deadline: forecast::rollout_deadline(view, &forecast),
         forecast,
     }
 }
 
 type Needs<'a> = BTreeMap<&'a Target, BTreeSet<&'a Target>>;
 
-/// What each workload of the plan must wait for, through members that are not in the plan as well.
-fn dependencies<'a>(moves: &'a Moves<'a>, world: &World<'a>) -> Needs<'a> {
+/// What each workload that the plan starts anew must wait for, through members that are not in the plan as well.
+fn dependencies<'a>(begun_anew: &BTreeSet<&'a Target>, world: &World<'a>) -> Needs<'a> {
     let direct = |target: &Target| {
         world
             .members
@@ -424,7 +483,7 @@ fn dependencies<'a>(moves: &'a Moves<'a>, world: &World<'a>) -> Needs<'a> {
         let mut seen: BTreeSet<&Target> = BTreeSet::new();
         let mut open: Vec<&Target> = direct(target).unwrap_or_default().iter().collect();
         if open.contains(&target)
-            && let Some((own, _)) = moves.get_key_value(target)
+            && let Some(own) = begun_anew.get(target)
         {
             found.insert(*own);
         }
@@ -432,8 +491,8 @@ fn dependencies<'a>(moves: &'a Moves<'a>, world: &World<'a>) -> Needs<'a> {
             if !seen.insert(next) {
                 continue;
             }
-            match moves.get_key_value(next) {
-                Some((needed, _)) if *needed != target => {
+            match begun_anew.get(next) {
+                Some(needed) if *needed != target => {
                     found.insert(*needed);
                 }
                 // A circle through workloads that stay as they are puts nothing before itself.
@@ -443,7 +502,7 @@ fn dependencies<'a>(moves: &'a Moves<'a>, world: &World<'a>) -> Needs<'a> {
         }
         found
     };
-    moves.keys().map(|target| (*target, of(target))).collect()
+    begun_anew.iter().map(|target| (*target, of(target))).collect()
 }
 
 /// The workloads wave by wave, by name inside a wave; or a circle.

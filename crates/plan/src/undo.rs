@@ -2,6 +2,7 @@
 //! the run put there is still there; it asks no matrix, because a person who undoes a run has decided.
 
 use crate::assess::assess_against;
+use crate::config::Restoring;
 use crate::forecast::History;
 use crate::planner::{Draft, finish};
 use crate::refuse;
@@ -99,7 +100,8 @@ pub fn undo(
         .chain(moves.keys().copied())
         .collect();
     let assessment = assess_against(&world, &looked_at, &[]);
-    let steps = steps::steps(&moves, &world, history, &[])?;
+    let restoring = Restoring::default();
+    let steps = steps::steps(&moves, &world, history, &[], &restoring)?;
     warnings.sort();
     warnings.extend(remarks::of_targets(&moves, &assessment, &[]));
     let decision = Decision {
@@ -121,6 +123,7 @@ pub fn undo(
         &moves,
         &world,
         &left,
+        restoring,
         warnings,
         platform.policy.on_failure,
     ))

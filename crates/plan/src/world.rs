@@ -7,14 +7,10 @@ use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
 use astern_model::platform::{Member, Platform};
 use astern_model::target::Target;
-use astern_model::template::Template;
+use astern_model::template::{RESTARTED_AT, Template};
 use astern_model::workload::{Pod, Revision, Workload};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The annotation that `kubectl rollout restart` puts into a template. It makes a new revision of the same version.
-/// Source: <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubectl-k8s-io-restart-at>.
-pub(crate) const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
 /// An inventory and a platform, ready to be looked things up in.
 pub(crate) struct World<'a> {

@@ -1,8 +1,14 @@
-//! Reading ConfigMaps and Secrets, values among it. What comes through here stays in memory and in the vault.
+//! ConfigMaps and Secrets: reading them, values among it, and effects on what they hold. What comes through here stays in
+//! memory, in the cluster and in the vault.
 
 use crate::Failure;
+use crate::workloads::Settled;
 use astern_model::config::ConfigName;
-use astern_model::id::Uid;
+use astern_model::failure::FailureClass;
+use astern_model::id::{Epoch, RunId, Uid};
+use astern_model::step::config::{After, Before, Spec};
+use astern_model::step::workload::Stamp;
+use astern_model::workload::{FieldManager, Owner};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::fmt;
@@ -20,6 +26,10 @@ pub struct ConfigObject {
     pub json: Value,
     /// Its `metadata.managedFields`: who owns which key.
     pub managed: Vec<Value>,
+    /// The object that it is made from, which writes it again: `externalsecret/db`.
+    pub source: Option<String>,
+    /// The field manager that wrote its content last.
+    pub manager: Option<FieldManager>,
 }
 
 impl fmt::Debug for ConfigObject {
@@ -54,4 +64,98 @@ pub trait Config: Send + Sync {
     /// All of them but those that hold no platform's configuration: astern's own, Helm's records, tokens of service
     /// accounts. By one request a kind, side by side.
     async fn all(&self, namespace: &str) -> Result<Vec<ConfigObject>, Failure>;
+
+    /// Who else would write an object. Asks nothing where it bears no owner's mark.
+    async fn owners(&self, object: &ConfigObject) -> Vec<Owner>;
+}
+
+/// The config layer.
+///
+/// # Flow
+/// As of [`crate::workloads::Workloads`]: `prepare` reads and checks the pin, `apply` reads again, checks the pin and the marks
+/// of others, and writes under the resourceVersion that it has just read.
+///
+/// # Guarantees
+/// - `apply` with a stamp whose key is on the object already, with the content there, writes nothing and answers as if it had.
+/// - A pin that does not hold is `Conflict`, and nothing was written; the message says which, from what to what.
+/// - `reverse` puts back what [`Before`] recorded, or deletes what the step has made, and only while that is as the step left it.
+/// - No value is in a failure.
+#[async_trait]
+pub trait Contents: Send + Sync {
+    /// Reads what is there, keeps in the vault what the reversal needs, and checks the pin.
+    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure>;
+
+    /// Carries the step out.
+    async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
+
+    /// Finds out whether the effect with this key is there; where it is not, moves the object on before it says so.
+    async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
+
+    /// Takes back what the step left behind (`after`).
+    async fn reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Result<After, Failure>;
+
+    /// Finds out whether the reversal with this key is there.
+    async fn settle_reverse(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        after: &After,
+        stamp: &Stamp,
+    ) -> Settled<After>;
+
+    /// After a takeover: writes the new epoch on the object, so that the predecessor's write is refused.
+    async fn fence(
+        &self,
+        spec: &Spec,
+        before: &Before,
+        run: &RunId,
+        from: Epoch,
+        to: Epoch,
+    ) -> Result<(), Failure>;
+}
+
+/// Where the content of Secrets must not come: on copies of a namespace. It refuses every effect.
+#[derive(Clone, Copy, Debug)]
+pub struct NoContents;
+
+impl NoContents {
+    fn refuse(spec: &Spec) -> Failure {
+        let message =
+            "on a copy of a namespace ConfigMaps and Secrets hold nothing that a run could be tried with";
+        Failure::new(FailureClass::Refused, spec.phrase(), message)
+            .hint("the dry run of `astern plan` has tried the write itself; what follows it can be rehearsed alone: `--only`")
+    }
+}
+
+#[async_trait]
+impl Contents for NoContents {
+    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
+        Err(Self::refuse(spec))
+    }
+
+    async fn apply(&self, spec: &Spec, _: &Before, _: &Stamp) -> Result<After, Failure> {
+        Err(Self::refuse(spec))
+    }
+
+    async fn settle(&self, _: &Spec, _: &Before, _: &Stamp) -> Settled<After> {
+        Settled::NotApplied
+    }
+
+    async fn reverse(&self, spec: &Spec, _: &Before, _: &After, _: &Stamp) -> Result<After, Failure> {
+        Err(Self::refuse(spec))
+    }
+
+    async fn settle_reverse(&self, _: &Spec, _: &Before, _: &After, _: &Stamp) -> Settled<After> {
+        Settled::NotApplied
+    }
+
+    async fn fence(&self, _: &Spec, _: &Before, _: &RunId, _: Epoch, _: Epoch) -> Result<(), Failure> {
+        Ok(())
+    }
 }

@@ -16,6 +16,9 @@ pub trait Vault: Send + Sync {
     /// Keeps `bytes`. `label` is a word for people (`template`, `log`), never a secret.
     async fn put(&self, label: &str, bytes: &[u8]) -> Result<ContentRef, Failure>;
 
+    /// The keyed hash that `put` would give these bytes. Keeps nothing.
+    async fn hash(&self, bytes: &[u8]) -> Result<String, Failure>;
+
     /// The bytes behind a reference.
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure>;
 }

@@ -23,10 +23,14 @@ impl Answered {
     /// The answer of the real cluster holds: rights, objects that are not copied, images on nodes.
     fn holds(&self, question: &Question) -> bool {
         let stands = match question {
-            Question::MayI { .. } | Question::Exists { .. } | Question::ImageListed { .. } => true,
+            Question::MayI { .. }
+            | Question::Exists { .. }
+            | Question::ImageListed { .. }
+            | Question::ConfigAccepted { .. } => true,
             Question::WriteAccepted { .. }
             | Question::PodAccepted { .. }
             | Question::PauseAccepted { .. }
+            | Question::RestartAccepted { .. }
             | Question::DeleteAccepted { .. }
             | Question::LockFree { .. } => false,
         };

@@ -28,6 +28,7 @@ use astern_model::step::{Spec, workload};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::verdict::Verdict;
 use astern_port::Failure;
+use astern_port::config::NoContents;
 use astern_port::sense::Saved;
 use astern_report::rehearsal::{Pace, Rehearsal};
 use async_trait::async_trait;
@@ -211,6 +212,7 @@ impl Scene {
     /// What another process sees of a stage.
     pub(crate) fn world(&self, stage: &Stage) -> World {
         let mut world = stage.world();
+        world.contents = Arc::new(NoContents);
         world.look = Arc::new(Answered {
             look: world.look,
             cluster: self.piece.inventory.cluster.clone(),
@@ -371,7 +373,7 @@ impl Scene {
                 Spec::Workload(workload::Spec::AwaitRollout { target, template, .. }) => {
                     *target == pace.target && *template == revision.hash
                 }
-                Spec::Workload(_) | Spec::Helm(_) => false,
+                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) => false,
             });
             plan.targets().contains(&pace.target) && (awaited || revision.pods > 0)
         };

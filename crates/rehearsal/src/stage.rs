@@ -4,7 +4,7 @@ use crate::clock::TokioClock;
 use astern_app::World;
 use astern_journal::{MemoryJournal, MemoryLedger, MemoryVault};
 use astern_kubernetes::connect::Connection;
-use astern_kubernetes::effects::KubernetesWorkloads;
+use astern_kubernetes::effects::{KubernetesContents, KubernetesWorkloads};
 use astern_kubernetes::lock::LeaseLock;
 use astern_kubernetes::look::{ClusterConfig, ClusterLook};
 use astern_port::clock::Clock;
@@ -86,8 +86,9 @@ pub fn world(
         ledger: Arc::new(MemoryLedger::default()),
         lock: Arc::new(LeaseLock::new(client.clone(), clock.clone())),
         releases: Arc::new(NoReleases),
+        contents: Arc::new(KubernetesContents::new(client.clone(), vault.clone())),
         workloads: Arc::new(KubernetesWorkloads::new(client, vault.clone(), clock.clone())),
-        look: Arc::new(ClusterLook::new(connection, clock.clone())),
+        look: Arc::new(ClusterLook::new(connection, clock.clone(), vault.clone())),
         clock,
         journal,
         vault,

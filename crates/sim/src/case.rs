@@ -186,6 +186,7 @@ fn staged(id: CaseId, slow: bool) -> Case {
         name: name.to_owned(),
     };
     let of = |(kind, name, needs): &(WorkloadKind, &str, &[&str])| Member {
+        reloads: false,
         target: target(*kind, name),
         depends_on: needs
             .iter()

@@ -215,6 +215,7 @@ fn golden_members() -> Vec<Member> {
     });
     let up = |name: &str, bearer| to_url(name, "http://127.0.0.1:8080/", bearer);
     let member = |kind, name: &str, depends_on: Vec<Target>, probes| Member {
+        reloads: false,
         target: target(kind, name),
         depends_on,
         probes,
@@ -283,6 +284,7 @@ fn a_platform_file_of_an_earlier_release_means_what_it_meant() {
         parse_platform(text, name).unwrap_or_else(|error| panic!("{error}"))
     };
     let platform = Platform {
+        restore_secrets: BTreeSet::new(),
         name: "shop".to_owned(),
         namespace: "shop-production".to_owned(),
         cluster_uid: Some(Uid::from("7e2c1a40-0000-4000-8000-000000000001")),

@@ -8,6 +8,7 @@ mod manifest;
 mod support;
 
 mod choosing;
+mod config;
 mod drift;
 mod durability;
 mod effects;

@@ -77,6 +77,7 @@ fn case(
     platform.members = workloads
         .iter()
         .map(|workload| Member {
+            reloads: false,
             target: workload.target.clone(),
             depends_on: depends
                 .iter()
@@ -104,6 +105,7 @@ fn case(
             .collect(),
         evidence,
         quotas: Vec::new(),
+        config: astern_model::config::ConfigSeen::default(),
         cordoned_nodes: Vec::new(),
         unread: Vec::new(),
     };

@@ -69,6 +69,7 @@ impl Rig {
             providers: Providers {
                 workloads: Arc::new(self.twin.clone()),
                 releases: Arc::new(NoReleases),
+                contents: Arc::new(self.twin.clone()),
             },
             judge: Arc::new(Contented),
             observer: Arc::new(Unseen),

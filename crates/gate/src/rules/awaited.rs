@@ -1,36 +1,46 @@
 //! AST0202: every template that is written is awaited, after the write and for that very template.
 
 use super::{NOT_OURS, refuse};
-use crate::context::{Context, Write, spec};
+use crate::context::{Context, spec};
 use astern_model::finding::Finding;
+use astern_model::id::TemplateHash;
+use astern_model::step::Step;
 use astern_model::step::workload::Spec;
+use astern_model::target::Target;
 
 pub(crate) const CODE: &str = "AST0202";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
-    let awaited = |write: &Write<'_>| {
-        context.by_target[write.target]
-            .iter()
-            .any(|step| match spec(step) {
-                Spec::AwaitRollout { template, .. } => {
-                    template == &write.to.template && context.order.follows(&step.id, &write.step.id)
-                }
-                Spec::WriteTemplate { .. } | Spec::SetPaused { .. } | Spec::DeletePod { .. } => false,
-            })
+    let awaited = |step: &Step, target: &Target, wanted: &TemplateHash| {
+        context.by_target[target].iter().any(|later| match spec(later) {
+            Spec::AwaitRollout { template, .. } => {
+                template == wanted && context.order.follows(&later.id, &step.id)
+            }
+            Spec::WriteTemplate { .. }
+            | Spec::Restart { .. }
+            | Spec::SetPaused { .. }
+            | Spec::DeletePod { .. } => false,
+        })
     };
-    let refused = |write: &Write<'_>| {
-        let message = format!(
-            "the plan writes the template of {} and does not wait until it serves",
-            write.label()
-        );
-        refuse(CODE, Some(write.target), message, NOT_OURS)
+    let refused = |target: &Target, what: &str| {
+        let message = format!("the plan {what} and does not wait until it serves");
+        refuse(CODE, Some(target), message, NOT_OURS)
     };
-    context
+    let written = context
         .writes
         .iter()
-        .filter(|write| !awaited(write))
-        .map(refused)
-        .collect()
+        .filter(|write| !awaited(write.step, write.target, &write.to.template))
+        .map(|write| {
+            let what = format!("writes the template of {}", write.label());
+            refused(write.target, &what)
+        });
+    let restarted = context.plan.steps.iter().filter_map(|step| {
+        let Some(Spec::Restart { target, template, .. }) = step.spec.workload() else {
+            return None;
+        };
+        (!awaited(step, target, template)).then(|| refused(target, &format!("restarts {target}")))
+    });
+    written.chain(restarted).collect()
 }
 
 #[cfg(test)]

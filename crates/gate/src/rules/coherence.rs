@@ -68,7 +68,7 @@ fn sequence(context: &Context<'_>, steps: &[&Step]) -> Vec<String> {
         .collect();
     let templates = writing
         .iter()
-        .filter(|step| matches!(spec(step), Spec::WriteTemplate { .. }))
+        .filter(|step| matches!(spec(step), Spec::WriteTemplate { .. } | Spec::Restart { .. }))
         .count();
     if templates > 1 {
         wrong.push(format!("its template is written {templates} times"));
@@ -84,7 +84,9 @@ fn states(target: &Target, steps: &[&Step]) -> Vec<String> {
     for step in steps {
         let spec = spec(step);
         let (expects, pin) = match spec {
-            Spec::WriteTemplate { pin, .. } | Spec::SetPaused { pin, .. } => (&pin.template, Some(pin)),
+            Spec::WriteTemplate { pin, .. } | Spec::Restart { pin, .. } | Spec::SetPaused { pin, .. } => {
+                (&pin.template, Some(pin))
+            }
             Spec::AwaitRollout { template, .. } | Spec::DeletePod { template, .. } => (template, None),
         };
         if template.is_some_and(|template| template != expects) {
@@ -112,6 +114,7 @@ fn states(target: &Target, steps: &[&Step]) -> Vec<String> {
         template = Some(expects);
         match spec {
             Spec::WriteTemplate { to, .. } => template = Some(&to.template),
+            Spec::Restart { template: marked, .. } => template = Some(marked),
             Spec::SetPaused { paused: set, .. } => paused = Some(*set),
             Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => {}
         }
@@ -132,6 +135,9 @@ fn fits(kind: WorkloadKind, spec: &Spec) -> Option<&'static str> {
         (Spec::WriteTemplate { pin, to, .. }, _) if pin.template == to.template => {
             Some("goes back to the template that it starts from")
         }
+        (Spec::Restart { pin, template, .. }, _) if &pin.template == template => {
+            Some("restarts by the template that it starts from")
+        }
         (Spec::WriteTemplate { to, .. }, _) if to.kind != keeper(kind) => {
             Some("takes its template from an object that does not keep this kind's revisions")
         }
@@ -150,6 +156,7 @@ fn keeper(kind: WorkloadKind) -> RevisionKind {
 fn hashes(spec: &Spec) -> Vec<&TemplateHash> {
     match spec {
         Spec::WriteTemplate { pin, to, .. } => vec![&pin.template, &to.template],
+        Spec::Restart { pin, template, .. } => vec![&pin.template, template],
         Spec::SetPaused { pin, .. } => vec![&pin.template],
         Spec::AwaitRollout { template, .. } | Spec::DeletePod { template, .. } => vec![template],
     }

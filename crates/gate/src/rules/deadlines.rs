@@ -36,7 +36,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 
 fn of_step(step: &Step) -> Option<Finding> {
     let longest = match step.spec.workload() {
-        Some(Spec::WriteTemplate { .. } | Spec::SetPaused { .. }) => LONGEST_WRITE,
+        Some(Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. }) => LONGEST_WRITE,
         // A release's hooks may take as long as they are given.
         Some(Spec::AwaitRollout { .. } | Spec::DeletePod { .. }) | None => LONGEST_WAIT,
     };

@@ -6,6 +6,7 @@ use crate::context::{Context, Write, spec, target};
 use astern_model::finding::Finding;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Question, RevisionKey};
+use astern_model::step::config::Spec as ConfigSpec;
 use astern_model::step::workload::Spec;
 use astern_model::step::{Spec as StepSpec, Step};
 use astern_model::target::Target;
@@ -33,7 +34,10 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     for step in context.ahead() {
         if let Some(question) = other(context.plan, step) {
             let answer = context.answers.get(&question);
-            findings.extend(target(step).and_then(|target| judge(target, &deed(step), answer)));
+            findings.extend(match &step.spec {
+                StepSpec::Config(spec) => judge_config(spec, answer),
+                _ => target(step).and_then(|target| judge(target, &deed(step), answer)),
+            });
         }
     }
     findings
@@ -41,7 +45,18 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 
 /// The trial of a step that writes no template.
 fn other(plan: &Plan, step: &Step) -> Option<Question> {
+    if let StepSpec::Config(spec) = &step.spec {
+        return Some(Question::ConfigAccepted {
+            object: spec.object().clone(),
+            namespace: spec.namespace().to_owned(),
+            kept: spec.to().kept.clone(),
+        });
+    }
     match step.spec.workload()? {
+        Spec::Restart { target, at, .. } => Some(Question::RestartAccepted {
+            target: target.clone(),
+            at: at.clone(),
+        }),
         Spec::SetPaused { target, paused, .. } => Some(Question::PauseAccepted {
             target: target.clone(),
             paused: *paused,
@@ -64,7 +79,7 @@ fn written(plan: &Plan, of: &Target) -> Option<RevisionKey> {
         StepSpec::Workload(Spec::WriteTemplate { target, to, .. }) if target == of => {
             Some(RevisionKey::from(to))
         }
-        StepSpec::Workload(_) => None,
+        StepSpec::Workload(_) | StepSpec::Config(_) => None,
         StepSpec::Helm(spec) => {
             let carried = spec.workloads().iter().find(|one| &one.target == of)?;
             Some(RevisionKey::from(&carried.to))
@@ -80,6 +95,7 @@ fn deed(step: &Step) -> String {
         } => format!("the pausing of {target}"),
         Spec::SetPaused { target, .. } => format!("the resuming of {target}"),
         Spec::DeletePod { pod, target, .. } => format!("the deletion of pod/{pod} of {target}"),
+        Spec::Restart { target, .. } => format!("the restart of {target}"),
         Spec::WriteTemplate { target, .. } | Spec::AwaitRollout { target, .. } => target.to_string(),
     }
 }
@@ -107,6 +123,27 @@ fn asked(write: &Write<'_>) -> Vec<(&'static str, Question)> {
             },
         ),
     ]
+}
+
+fn judge_config(spec: &ConfigSpec, answer: Answer) -> Option<Finding> {
+    let object = spec.object();
+    match answer {
+        Answer::Yes => None,
+        Answer::No { why } => {
+            let message = format!("the API server would not take the content of {object} as planned: {why}");
+            let hint = "look what stands in the way, have it allow the content of then, and plan again: `astern plan`";
+            Some(refuse(CODE, None, message, hint))
+        }
+        Answer::Unknown { why } => {
+            let message = format!("whether the API server takes the content of {object} is not known: {why}");
+            Some(warn(
+                CODE,
+                None,
+                message,
+                "should it refuse, the run stops before any workload that reads it",
+            ))
+        }
+    }
 }
 
 fn judge(target: &Target, what: &str, answer: Answer) -> Option<Finding> {

@@ -24,6 +24,15 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             refuse(CODE, Some(target), message, NOT_OURS)
         })
         .collect();
+    let elsewhere = context.config().filter(|(_, spec)| spec.namespace() != plan);
+    findings.extend(elsewhere.map(|(_, spec)| {
+        let message = format!(
+            "{} is in namespace {}, and the plan is for namespace {plan}",
+            spec.object(),
+            spec.namespace()
+        );
+        refuse(CODE, None, message, NOT_OURS)
+    }));
     if plan != looked_at {
         let message = format!("the plan is for namespace {plan}, and namespace {looked_at} was looked at");
         findings.push(refuse(

@@ -91,7 +91,10 @@ fn names(pods: &[&Pod]) -> String {
 fn deletion(step: &Step) -> Option<(&Uid, &Step)> {
     match spec(step) {
         Spec::DeletePod { pod_uid, .. } => Some((pod_uid, step)),
-        Spec::WriteTemplate { .. } | Spec::AwaitRollout { .. } | Spec::SetPaused { .. } => None,
+        Spec::WriteTemplate { .. }
+        | Spec::Restart { .. }
+        | Spec::AwaitRollout { .. }
+        | Spec::SetPaused { .. } => None,
     }
 }
 

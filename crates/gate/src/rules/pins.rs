@@ -8,8 +8,9 @@ use crate::course::Course;
 use astern_model::choice::clock;
 use astern_model::finding::Finding;
 use astern_model::id::TemplateHash;
+use astern_model::step::config::Spec as ConfigSpec;
 use astern_model::target::Target;
-use astern_model::workload::{Strategy, Workload};
+use astern_model::workload::{FieldManager, Strategy, Workload};
 
 pub(crate) const CODE: &str = "AST0212";
 
@@ -30,7 +31,51 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             Some(workload) => of_workload(target, &course, workload),
         });
     }
+    findings.extend(
+        context
+            .config_ahead()
+            .filter_map(|(_, spec)| of_config(context, spec)),
+    );
     findings
+}
+
+/// A ConfigMap or Secret holds what the plan was made on. An object that is to be made is not there yet.
+fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
+    let object = spec.object();
+    let live = context.inventory.config.live(object);
+    let message = match (spec, live) {
+        (ConfigSpec::Restore { .. }, None) => {
+            format!("{object} does not exist any more, or could not be read")
+        }
+        (ConfigSpec::Restore { pin, .. }, Some(live)) if pin.uid != live.uid => format!(
+            "{object} was made anew: its uid went from {} to {}",
+            pin.uid, live.uid
+        ),
+        (ConfigSpec::Restore { pin, .. }, Some(live)) if pin.content != live.content => format!(
+            "the content of {object} went from {} to {}{}",
+            short_text(pin.content.as_str()),
+            short_text(live.content.as_str()),
+            written_by(live.manager.as_ref())
+        ),
+        (ConfigSpec::Create { .. }, Some(live)) => format!(
+            "{object}, which the plan would make, is there{}",
+            written_by(live.manager.as_ref())
+        ),
+        (ConfigSpec::Restore { .. }, Some(_)) | (ConfigSpec::Create { .. }, None) => return None,
+    };
+    Some(refuse(
+        CODE,
+        None,
+        message,
+        format!("somebody changed it meanwhile: find out who, then {PLAN_AGAIN}"),
+    ))
+}
+
+fn written_by(manager: Option<&FieldManager>) -> String {
+    manager.map_or_else(String::new, |manager| match manager.at {
+        Some(at) => format!(", last written by {} at {}", manager.name, clock(at)),
+        None => format!(", last written by {}", manager.name),
+    })
 }
 
 fn of_workload(target: &Target, course: &Course<'_>, workload: &Workload) -> Vec<Finding> {
@@ -78,13 +123,7 @@ fn template_moved(target: &Target, course: &Course<'_>, workload: &Workload, liv
         .iter()
         .map(|hash| labelled(hash, workload))
         .collect();
-    let by = workload
-        .template_manager
-        .as_ref()
-        .map_or_else(String::new, |manager| match manager.at {
-            Some(at) => format!(", last written by {} at {}", manager.name, clock(at)),
-            None => format!(", last written by {}", manager.name),
-        });
+    let by = written_by(workload.template_manager.as_ref());
     format!(
         "the template of {target} went from {} to {}{by}",
         from.join(" or "),
@@ -102,7 +141,13 @@ fn labelled(hash: &TemplateHash, workload: &Workload) -> String {
 
 /// Twelve digits tell two templates apart for a reader.
 fn short(hash: &TemplateHash) -> String {
-    hash.as_str().chars().take("sha256:".len() + 12).collect()
+    short_text(hash.as_str())
+}
+
+/// The algorithm and the first digits of a hash.
+fn short_text(hash: &str) -> String {
+    let (algorithm, digits) = hash.split_once(':').unwrap_or(("", hash));
+    format!("{algorithm}:{}", digits.chars().take(12).collect::<String>())
 }
 
 fn phrase(strategy: &Strategy) -> String {
@@ -143,7 +188,6 @@ fn phrase(strategy: &Strategy) -> String {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, template};
-    use astern_model::workload::FieldManager;
     use std::collections::BTreeMap;
 
     fn check(change: &dyn Fn(&mut Fixture), expected: &str) {

@@ -3,6 +3,7 @@
 use super::{refuse, some, warn};
 use crate::context::{Context, Write};
 use crate::reference::{Need, Reference, references};
+use astern_model::config::ConfigKind;
 use astern_model::finding::Finding;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Question, ReferenceKind};
@@ -27,11 +28,44 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for write in context.writes_ahead() {
         for reference in needed(&write) {
-            let answer = context.answers.get(&question(context.plan, &reference));
+            let answer = match written(context, &write, &reference) {
+                Some(answer) => answer,
+                None => context.answers.get(&question(context.plan, &reference)),
+            };
             findings.extend(judge(&write, &reference, answer, &context.plan.namespace));
         }
     }
     findings
+}
+
+/// What the plan itself says of an object that it writes before the template: a key that is not there now may be by then.
+fn written(context: &Context<'_>, write: &Write<'_>, reference: &Reference) -> Option<Answer> {
+    let kind = match reference.kind {
+        ReferenceKind::ConfigMap => ConfigKind::ConfigMap,
+        ReferenceKind::Secret => ConfigKind::Secret,
+        _ => return None,
+    };
+    let (step, spec) = context.config().find(|(_, spec)| {
+        let object = spec.object();
+        object.kind == kind && object.name == reference.name
+    })?;
+    if !context.order.follows(&write.step.id, &step.id) {
+        return None;
+    }
+    let lacking: Vec<&String> = reference
+        .keys
+        .iter()
+        .filter(|key| !spec.to().keys.contains(key))
+        .collect();
+    if lacking.is_empty() {
+        return Some(Answer::Yes);
+    }
+    let why = format!(
+        "the content of {} has no key {}",
+        spec.to().origin,
+        some(&lacking)
+    );
+    Some(Answer::No { why })
 }
 
 fn needed(write: &Write<'_>) -> Vec<Reference> {

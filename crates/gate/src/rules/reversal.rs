@@ -23,6 +23,10 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 }
 
 fn untrue(step: &Step) -> Option<&'static str> {
+    if step.spec.config().is_some() {
+        let silent = matches!(step.reversal, Reversal::Nothing);
+        return silent.then_some("writes, and claims that there is nothing to take back");
+    }
     let Some(spec) = step.spec.workload() else {
         let claims_less = matches!(step.reversal, Reversal::Exact | Reversal::Nothing);
         return claims_less.then_some("makes a revision of a release, and claims that it leaves no trace");
@@ -33,10 +37,16 @@ fn untrue(step: &Step) -> Option<&'static str> {
         (Spec::DeletePod { .. }, Reversal::Exact | Reversal::Nothing) => {
             Some("deletes a pod, and claims that nothing of it is lost")
         }
-        (Spec::WriteTemplate { .. } | Spec::SetPaused { .. }, Reversal::Nothing) => {
+        (Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. }, Reversal::Nothing) => {
             Some("writes, and claims that there is nothing to take back")
         }
-        (Spec::WriteTemplate { .. } | Spec::SetPaused { .. } | Spec::DeletePod { .. }, _) => None,
+        (
+            Spec::WriteTemplate { .. }
+            | Spec::Restart { .. }
+            | Spec::SetPaused { .. }
+            | Spec::DeletePod { .. },
+            _,
+        ) => None,
     }
 }
 

@@ -3,8 +3,10 @@
 use super::{NOT_OURS, refuse};
 use crate::context::{Context, Write};
 use astern_model::choice::KnownGood;
+use astern_model::config::ConfigName;
 use astern_model::finding::Finding;
 use astern_model::plan::Intent;
+use astern_model::step::workload::Spec;
 use astern_model::target::Target;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,6 +38,23 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             findings.push(refuse(CODE, Some(write.target), message, NOT_OURS));
         }
     }
+    let restarted = plan.steps.iter().filter_map(|step| match step.spec.workload() {
+        Some(Spec::Restart { target, .. }) if !judged.contains(target) => Some(target),
+        _ => None,
+    });
+    findings.extend(restarted.map(|target| {
+        let message = format!("{target} is restarted, and is not among what must serve afterwards");
+        refuse(CODE, Some(target), message, NOT_OURS)
+    }));
+    let is_shown = |object: &ConfigName| plan.config.iter().any(|changes| &changes.object == object);
+    let hidden = context.config().filter(|(_, spec)| !is_shown(spec.object()));
+    findings.extend(hidden.map(|(_, spec)| {
+        let message = format!(
+            "{} is written, and what changes in it is not shown",
+            spec.object()
+        );
+        refuse(CODE, None, message, NOT_OURS)
+    }));
     findings
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn stamp(
     };
     let pod = match spec {
         Spec::AwaitRollout { .. } => return Ok(()),
-        Spec::WriteTemplate { .. } | Spec::SetPaused { .. } => None,
+        Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. } => None,
         Spec::DeletePod { pod, pod_uid, .. } => Some((pod, pod_uid)),
     };
     let Some(now) = access.find(target, &operation).await? else {

@@ -36,6 +36,27 @@ pub(crate) fn with_template_of(today: &str, then: &str) -> Option<String> {
     Some(text(&manifest))
 }
 
+/// The fields of a manifest that say what a ConfigMap or Secret holds.
+const CONTENT: [&str; 3] = ["data", "binaryData", "stringData"];
+
+/// Today's last-applied of a ConfigMap or Secret with the content that was applied then, or, where nothing says what that was,
+/// with what it holds. A text that is no manifest comes back as it is.
+pub(crate) fn with_content_of(today: &str, then: Option<&str>, holds: &Value) -> String {
+    let parsed = |text: &str| serde_json::from_str::<Map<String, Value>>(text).ok();
+    let Some(mut manifest) = parsed(today) else {
+        return today.to_owned();
+    };
+    let former = then.and_then(parsed).map(Value::Object);
+    let source = former.as_ref().unwrap_or(holds);
+    for field in CONTENT {
+        match source.get(field) {
+            Some(held) => manifest.insert(field.to_owned(), held.clone()),
+            None => manifest.remove(field),
+        };
+    }
+    text(&Value::Object(manifest))
+}
+
 /// Today's last-applied with the differences from `live` to `target` carried over, both cleaned templates.
 /// `managed_fields` is the workload's `metadata.managedFields`. A text that is no manifest with a template comes
 /// back as it is.

@@ -8,6 +8,7 @@
 
 mod access;
 mod await_rollout;
+pub(crate) mod config;
 mod delete_pod;
 mod evidence;
 mod fence;
@@ -27,8 +28,9 @@ mod together;
 mod watch;
 mod write_template;
 
+pub use config::KubernetesContents;
+
 use access::Access;
-use astern_model::choice::RevisionRef;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
 use astern_model::step::workload::{After, Before, Spec, Stamp};
@@ -99,7 +101,7 @@ impl Seen {
 impl Workloads for KubernetesWorkloads {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
         match spec {
-            Spec::WriteTemplate { target, pin, .. } => {
+            Spec::WriteTemplate { target, pin, .. } | Spec::Restart { target, pin, .. } => {
                 write_template::prepare(&self.access, &*self.vault, target, pin, &spec.phrase()).await
             }
             Spec::AwaitRollout { .. } => Ok(Before::Waiting {
@@ -154,6 +156,24 @@ impl Workloads for KubernetesWorkloads {
                 write_template::apply(&self.access, &*self.vault, &self.seen, &write, claim).await
             }
             (
+                Spec::Restart {
+                    target,
+                    pin,
+                    at,
+                    template,
+                },
+                Before::Template { .. },
+            ) => {
+                let restart = write_template::Restart {
+                    target,
+                    pin,
+                    at,
+                    template,
+                    operation,
+                };
+                write_template::restart(&self.access, &restart, claim).await
+            }
+            (
                 Spec::AwaitRollout {
                     target,
                     uid,
@@ -205,11 +225,14 @@ impl Workloads for KubernetesWorkloads {
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
         let claim = &Claim { stamp, before };
         match (spec, before) {
-            (Spec::WriteTemplate { target, pin, to, .. }, Before::Template { hash, .. }) => {
+            (
+                Spec::WriteTemplate { target, pin, .. } | Spec::Restart { target, pin, .. },
+                Before::Template { hash, .. },
+            ) => {
                 let effect = write_template::Effect {
                     uid: &pin.uid,
                     former: hash,
-                    wanted: &to.template,
+                    wanted: wanted(spec),
                 };
                 write_template::settle(&self.access, target, &effect, claim, &look_for(&spec.phrase())).await
             }
@@ -259,7 +282,7 @@ impl Workloads for KubernetesWorkloads {
         let claim = &Claim { stamp, before };
         match (spec, before) {
             (
-                Spec::WriteTemplate { target, pin, to, .. },
+                Spec::WriteTemplate { target, pin, .. } | Spec::Restart { target, pin, .. },
                 Before::Template {
                     template,
                     hash,
@@ -269,7 +292,7 @@ impl Workloads for KubernetesWorkloads {
             ) => {
                 let effect = write_template::Effect {
                     uid: &pin.uid,
-                    former: left(after, to),
+                    former: left(after, spec),
                     wanted: hash,
                 };
                 let kept = write_template::Kept {
@@ -302,7 +325,9 @@ impl Workloads for KubernetesWorkloads {
                 let message = "a wait changes nothing, so there is nothing to take back";
                 Err(Failure::new(FailureClass::Permanent, operation, message))
             }
-            (Spec::WriteTemplate { .. } | Spec::SetPaused { .. }, _) => Err(mismatch(&operation)),
+            (Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. }, _) => {
+                Err(mismatch(&operation))
+            }
         }
     }
 
@@ -316,10 +341,13 @@ impl Workloads for KubernetesWorkloads {
         let operation = look_for(&take_back(spec));
         let claim = &Claim { stamp, before };
         match (spec, before) {
-            (Spec::WriteTemplate { target, pin, to, .. }, Before::Template { hash, .. }) => {
+            (
+                Spec::WriteTemplate { target, pin, .. } | Spec::Restart { target, pin, .. },
+                Before::Template { hash, .. },
+            ) => {
                 let effect = write_template::Effect {
                     uid: &pin.uid,
-                    former: left(after, to),
+                    former: left(after, spec),
                     wanted: hash,
                 };
                 write_template::settle(&self.access, target, &effect, claim, &operation).await
@@ -334,7 +362,7 @@ impl Workloads for KubernetesWorkloads {
             }
             (Spec::DeletePod { .. }, _) => Settled::Applied(after.clone()),
             (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
-            (Spec::WriteTemplate { .. } | Spec::SetPaused { .. }, _) => {
+            (Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. }, _) => {
                 Settled::Unknown(mismatch(&operation))
             }
         }
@@ -371,11 +399,22 @@ impl Workloads for KubernetesWorkloads {
     }
 }
 
+/// The template that the workload asks for after the step, by the plan.
+fn wanted(spec: &Spec) -> &TemplateHash {
+    match spec {
+        Spec::WriteTemplate { to, .. } => &to.template,
+        Spec::Restart { template, .. }
+        | Spec::AwaitRollout { template, .. }
+        | Spec::DeletePod { template, .. } => template,
+        Spec::SetPaused { pin, .. } => &pin.template,
+    }
+}
+
 /// The template that the step left: mostly the planned one, unless admission changed it on the way.
-fn left<'a>(after: &'a After, to: &'a RevisionRef) -> &'a TemplateHash {
+fn left<'a>(after: &'a After, spec: &'a Spec) -> &'a TemplateHash {
     match after {
         After::Written { template, .. } => template,
-        After::Serving { .. } | After::Deleted { .. } | After::Kept { .. } => &to.template,
+        After::Serving { .. } | After::Deleted { .. } | After::Kept { .. } => wanted(spec),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A workload object as the API server returned it, whole and untyped, so that writing it back drops no field that
 //! this program does not know. Owns what is read from it and set in it; sends nothing.
 
+use super::stamp::Annotated;
 use super::strategy::strategy;
 use astern_model::defect::{Defect, planted};
 use astern_model::id::{TemplateHash, Uid};
@@ -74,11 +75,6 @@ impl Object {
         self.at("/spec/paused").and_then(Value::as_bool).unwrap_or(false)
     }
 
-    /// One annotation.
-    pub(crate) fn annotation(&self, name: &str) -> Option<&str> {
-        self.json.get("metadata")?.get("annotations")?.get(name)?.as_str()
-    }
-
     /// `metadata.managedFields`, empty where the server sent none.
     pub(crate) fn managed_fields(&self) -> &[Value] {
         self.at("/metadata/managedFields")
@@ -129,19 +125,7 @@ impl Object {
     /// The same object with these annotations set, or removed where there is no value.
     #[must_use]
     pub(crate) fn with_annotations(mut self, values: BTreeMap<&str, Option<String>>) -> Self {
-        let metadata = self.entry_mut("metadata");
-        let slot = metadata.entry("annotations").or_insert_with(|| json!({}));
-        if !slot.is_object() {
-            *slot = json!({});
-        }
-        if let Value::Object(annotations) = slot {
-            for (name, value) in values {
-                match value {
-                    Some(text) => annotations.insert(name.to_owned(), Value::String(text)),
-                    None => annotations.remove(name),
-                };
-            }
-        }
+        set_annotations(&mut self.json, values);
         self
     }
 
@@ -165,12 +149,7 @@ impl Object {
     }
 
     fn entry_mut(&mut self, name: &str) -> &mut Map<String, Value> {
-        if !self.json.get(name).is_some_and(Value::is_object) {
-            self.json[name] = json!({});
-        }
-        self.json[name]
-            .as_object_mut()
-            .expect("BUG: it was made an object on the line before")
+        entry_mut(&mut self.json, name)
     }
 
     fn manager_of(&self, wrote: impl Fn(&Value) -> bool) -> Option<FieldManager> {
@@ -198,6 +177,38 @@ impl Object {
 pub(crate) fn at<'a>(json: &'a Value, path: &str) -> Option<&'a Value> {
     let mut names = path.split('/').skip(1);
     names.try_fold(json, |value, name| value.get(name))
+}
+
+impl Annotated for Object {
+    fn annotation(&self, name: &str) -> Option<&str> {
+        self.json.get("metadata")?.get("annotations")?.get(name)?.as_str()
+    }
+}
+
+/// Sets annotations of an object, or removes them where there is no value.
+pub(crate) fn set_annotations(object: &mut Value, values: BTreeMap<&str, Option<String>>) {
+    let metadata = entry_mut(object, "metadata");
+    let slot = metadata.entry("annotations").or_insert_with(|| json!({}));
+    if !slot.is_object() {
+        *slot = json!({});
+    }
+    if let Value::Object(annotations) = slot {
+        for (name, value) in values {
+            match value {
+                Some(text) => annotations.insert(name.to_owned(), Value::String(text)),
+                None => annotations.remove(name),
+            };
+        }
+    }
+}
+
+fn entry_mut<'a>(object: &'a mut Value, name: &str) -> &'a mut Map<String, Value> {
+    if !object.get(name).is_some_and(Value::is_object) {
+        object[name] = json!({});
+    }
+    object[name]
+        .as_object_mut()
+        .expect("BUG: it was made an object on the line before")
 }
 
 /// The API path under which the workloads of a target's kind and namespace lie.

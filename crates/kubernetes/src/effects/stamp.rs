@@ -1,10 +1,10 @@
 //! What a write leaves on the object it wrote, and what such marks forbid: the effect's key, the epoch and the run.
 //! Owns the annotations' names and the fence rule; sends nothing.
 
-use super::object::Object;
 use astern_model::defect::{Defect, planted};
 use astern_model::id::{Epoch, RunId};
-use astern_model::step::workload::{Before, Stamp};
+use astern_model::step::workload::Stamp;
+use astern_model::step::{config, workload};
 use std::collections::BTreeMap;
 
 /// The key of the effect that wrote the object last.
@@ -24,31 +24,49 @@ pub(crate) const MARKS: [&str; 3] = [EFFECT, EPOCH, RUN];
 /// The annotations that writing a template overwrites, last-applied apart.
 pub(crate) const OVERWRITTEN: [&str; 4] = [EFFECT, EPOCH, RUN, CHANGE_CAUSE];
 
+/// What bears annotations: an object, or what was recorded of one.
+pub(crate) trait Annotated: Sync {
+    /// One of them.
+    fn annotation(&self, name: &str) -> Option<&str>;
+}
+
+impl Annotated for workload::Before {
+    fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotation(name)
+    }
+}
+
+impl Annotated for config::Before {
+    fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotation(name)
+    }
+}
+
 /// A write that wants to be made: its stamp, beside what was there when its intent was recorded.
 #[derive(Clone, Copy)]
 pub(crate) struct Claim<'a> {
     pub(crate) stamp: &'a Stamp,
-    pub(crate) before: &'a Before,
+    pub(crate) before: &'a dyn Annotated,
 }
 
 impl Claim<'_> {
     /// Why it may not be made on the object as it is now, if it may not: a newer holder of the same run has been here,
     /// or another run has.
-    pub(crate) fn refused(&self, now: &Object) -> Option<String> {
+    pub(crate) fn refused(&self, now: &impl Annotated) -> Option<String> {
         let theirs = epoch_of(now, &self.stamp.run).filter(|_| !planted(Defect::IgnoreEpoch));
         fenced(theirs, self.stamp.epoch).or_else(|| strange(now, self.before, &self.stamp.run))
     }
 }
 
 /// Those of these annotations that are on the object.
-pub(crate) fn found(object: &Object, names: &[&str]) -> BTreeMap<String, String> {
+pub(crate) fn found(object: &impl Annotated, names: &[&str]) -> BTreeMap<String, String> {
     let value = |name: &&str| Some(((*name).to_owned(), object.annotation(name)?.to_owned()));
     names.iter().filter_map(value).collect()
 }
 
 /// What speaks against a write by `run`, if anything does: marks of another run that were not there when its intent was
 /// recorded. Whoever slept that long has lost its lock, and the run may be over.
-pub(crate) fn strange(now: &Object, before: &Before, run: &RunId) -> Option<String> {
+pub(crate) fn strange(now: &impl Annotated, before: &dyn Annotated, run: &RunId) -> Option<String> {
     let another = now.annotation(RUN).filter(|theirs| *theirs != run.as_str())?;
     let moved = |name: &&str| now.annotation(name) != before.annotation(name);
     MARKS
@@ -70,12 +88,12 @@ pub(crate) fn change_cause(stamp: &Stamp) -> String {
 }
 
 /// Whether this stamp's effect was the last that wrote the object.
-pub(crate) fn is_ours(object: &Object, stamp: &Stamp) -> bool {
+pub(crate) fn is_ours(object: &impl Annotated, stamp: &Stamp) -> bool {
     object.annotation(EFFECT) == Some(stamp.key.as_str())
 }
 
 /// The epoch that `run` left on the object, if it is the run that wrote it last.
-pub(crate) fn epoch_of(object: &Object, run: &RunId) -> Option<Epoch> {
+pub(crate) fn epoch_of(object: &impl Annotated, run: &RunId) -> Option<Epoch> {
     epoch_in(object.annotation(RUN), object.annotation(EPOCH), run)
 }
 

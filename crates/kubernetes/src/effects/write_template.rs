@@ -5,7 +5,7 @@ use super::access::Access;
 use super::last_applied::{LAST_APPLIED, carried_over, with_template_of};
 use super::object::{Object, writer_phrase};
 use super::revision::{self, Origin, Remembered};
-use super::stamp::{CHANGE_CAUSE, Claim, OVERWRITTEN, change_cause, found, is_ours, marks};
+use super::stamp::{Annotated, CHANGE_CAUSE, Claim, OVERWRITTEN, change_cause, found, is_ours, marks};
 use super::{Seen, fence, pin};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
@@ -114,6 +114,52 @@ pub(crate) async fn apply(
     let written = access
         .replace(target, &forward(now, &remembered, claim.stamp), operation)
         .await?;
+    Ok(after(&effect, &written))
+}
+
+/// A restart, as its spec says it.
+pub(crate) struct Restart<'a> {
+    pub(crate) target: &'a Target,
+    pub(crate) pin: &'a Pin,
+    pub(crate) at: &'a str,
+    pub(crate) template: &'a TemplateHash,
+    pub(crate) operation: &'a str,
+}
+
+/// Marks the template as it is, unless that is done already. last-applied stays as it is, as after `kubectl rollout restart`:
+/// the next apply then leaves the mark.
+pub(crate) async fn restart(
+    access: &Access,
+    restart: &Restart<'_>,
+    claim: &Claim<'_>,
+) -> Result<After, Failure> {
+    let Restart {
+        target,
+        pin,
+        at,
+        template,
+        operation,
+    } = *restart;
+    let now = access.workload(target, operation).await?;
+    let effect = Effect {
+        uid: &pin.uid,
+        former: &pin.template,
+        wanted: template,
+    };
+    if let Some(after) = already(&effect, claim.stamp, &now) {
+        return Ok(after);
+    }
+    let refused = overwritten(&effect, claim.stamp, &now)
+        .or_else(|| pin::broken(pin, &now))
+        .or_else(|| claim.refused(&now));
+    if let Some(message) = refused {
+        return Err(moved(operation, &message));
+    }
+    let mut annotations = marks(claim.stamp);
+    annotations.insert(CHANGE_CAUSE, Some(change_cause(claim.stamp)));
+    let marked = now.template().restarted(at);
+    let object = now.with_template(&marked).with_annotations(annotations).spoiled();
+    let written = access.replace(target, &object, operation).await?;
     Ok(after(&effect, &written))
 }
 

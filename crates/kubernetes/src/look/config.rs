@@ -2,12 +2,15 @@
 //! server's own; logs no content.
 
 use super::fetch::{Collection, Listed, Part, list};
+use super::owners;
 use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::failure::Failure;
 use astern_model::id::Uid;
+use astern_model::workload::{FieldManager, Owner};
 use astern_port::config::{Config, ConfigObject};
 use async_trait::async_trait;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Types of Secrets that hold no configuration of a platform: ours, Helm's records, and tokens that controllers make.
 const NOT_CONFIG: [&str; 7] = [
@@ -29,6 +32,19 @@ const SERVERS_OWN: [&str; 6] = [
     "selfLink",
     "uid",
 ];
+
+/// Kinds from whose objects Secrets are made, and made again when somebody changes them.
+const SOURCES: [&str; 6] = [
+    "ExternalSecret",
+    "SealedSecret",
+    "Certificate",
+    "VaultStaticSecret",
+    "VaultDynamicSecret",
+    "OnePasswordItem",
+];
+
+/// How External Secrets calls itself in `managedFields`, before the ExternalSecret's name.
+const EXTERNAL_SECRETS: &str = "externalsecrets.external-secrets.io/";
 
 /// ConfigMaps and Secrets through the Kubernetes API.
 pub struct ClusterConfig {
@@ -61,6 +77,18 @@ impl Config for ClusterConfig {
         let all = |listed: Listed<ConfigObject>| listed.items;
         Ok(all(maps).into_iter().chain(all(secrets)).collect())
     }
+
+    async fn owners(&self, object: &ConfigObject) -> Vec<Owner> {
+        let namespace = object.json.pointer("/metadata/namespace").and_then(Value::as_str);
+        let marks = owners::sure_marks(&object.json, namespace.unwrap_or_default());
+        let mut found = Vec::new();
+        for marked in marks {
+            let word = owners::ask(&self.client, &marked.mark).await;
+            let words = BTreeMap::from([(marked.mark.clone(), word)]);
+            found.push(owners::owned(&marked, &words));
+        }
+        found
+    }
 }
 
 fn object(kind: ConfigKind, mut json: Value) -> ConfigObject {
@@ -76,9 +104,8 @@ fn object(kind: ConfigKind, mut json: Value) -> ConfigObject {
     let version = text(&json, "/metadata/resourceVersion");
     let managed = json.pointer("/metadata/managedFields").and_then(Value::as_array);
     let managed = managed.cloned().unwrap_or_default();
-    if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
-        metadata.retain(|field, _| !SERVERS_OWN.contains(&field.as_str()));
-    }
+    let (manager, source) = (content_manager(&json), source(&json, &managed));
+    json = without_servers_own(json);
     if let Some(object) = json.as_object_mut() {
         object.insert("apiVersion".to_owned(), Value::from("v1"));
         object.insert("kind".to_owned(), Value::from(api_kind(kind)));
@@ -89,7 +116,58 @@ fn object(kind: ConfigKind, mut json: Value) -> ConfigObject {
         version,
         json,
         managed,
+        source,
+        manager,
     }
+}
+
+/// An object without what the API server adds to it.
+pub(crate) fn without_servers_own(mut json: Value) -> Value {
+    if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|field, _| !SERVERS_OWN.contains(&field.as_str()));
+    }
+    json
+}
+
+/// The field manager that wrote what the object holds last.
+pub(crate) fn content_manager(object: &Value) -> Option<FieldManager> {
+    let text = |entry: &Value, name: &str| {
+        let text = entry.get(name).and_then(Value::as_str);
+        text.unwrap_or_default().to_owned()
+    };
+    let entries = object.pointer("/metadata/managedFields")?.as_array()?.iter();
+    let of_content = entries.filter(|entry| {
+        let fields = entry.get("fieldsV1");
+        fields.is_some_and(|fields| fields.get("f:data").is_some() || fields.get("f:binaryData").is_some())
+    });
+    of_content
+        .map(|entry| FieldManager {
+            name: text(entry, "manager"),
+            operation: text(entry, "operation"),
+            at: text(entry, "time").parse().ok(),
+        })
+        .max_by_key(|manager| manager.at)
+}
+
+/// The object that it is made from: by its owner, or by the field manager of External Secrets, which names it.
+fn source(json: &Value, managed: &[Value]) -> Option<String> {
+    let owners = json
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    let owned = owners.into_iter().flatten().find_map(|owner| {
+        let kind = owner.get("kind")?.as_str()?;
+        let name = owner.get("name")?.as_str()?;
+        SOURCES
+            .contains(&kind)
+            .then(|| format!("{}/{name}", kind.to_lowercase()))
+    });
+    let managers = managed.iter().filter_map(|entry| entry.get("manager")?.as_str());
+    owned.or_else(|| {
+        managers
+            .filter_map(|manager| manager.strip_prefix(EXTERNAL_SECRETS))
+            .map(|name| format!("externalsecret/{name}"))
+            .next()
+    })
 }
 
 fn api_kind(kind: ConfigKind) -> &'static str {

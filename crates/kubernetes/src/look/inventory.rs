@@ -93,6 +93,7 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         workloads,
         evidence,
         quotas: quotas(&round.quotas),
+        config: astern_model::config::ConfigSeen::default(),
         cordoned_nodes: sorted(round.cordoned.clone()),
         unread: round.unread.iter().chain(&told.unread).cloned().collect(),
     }

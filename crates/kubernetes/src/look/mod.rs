@@ -25,6 +25,7 @@ mod warnings;
 mod workload;
 
 pub use config::ClusterConfig;
+pub(crate) use config::{content_manager, without_servers_own};
 pub use dump::{Dump, Unread, dump};
 
 use crate::connect::Connection;
@@ -36,6 +37,7 @@ use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
 use astern_port::clock::Clock;
 use astern_port::cluster::Look;
+use astern_port::vault::Vault;
 use async_trait::async_trait;
 use fetch::Part;
 use futures::StreamExt as _;
@@ -59,6 +61,7 @@ const IN_FLIGHT: usize = 24;
 pub struct ClusterLook {
     connection: Connection,
     clock: Arc<dyn Clock>,
+    vault: Arc<dyn Vault>,
     seen: Mutex<BTreeMap<String, Arc<Seen>>>,
 }
 
@@ -72,11 +75,13 @@ struct Seen {
 }
 
 impl ClusterLook {
-    /// Looks through this connection. Sends nothing yet.
-    pub fn new(connection: Connection, clock: Arc<dyn Clock>) -> Self {
+    /// Looks through this connection. What a release or a run has kept of ConfigMaps and Secrets, and is tried, is read from
+    /// `vault`. Sends nothing yet.
+    pub fn new(connection: Connection, clock: Arc<dyn Clock>, vault: Arc<dyn Vault>) -> Self {
         Self {
             connection,
             clock,
+            vault,
             seen: Mutex::default(),
         }
     }
@@ -200,6 +205,7 @@ impl Look for ClusterLook {
         let around = answer::Around {
             client: &self.connection.client,
             clock: &self.clock,
+            vault: &*self.vault,
             inventory,
             seen: &seen,
         };

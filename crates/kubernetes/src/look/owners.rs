@@ -89,10 +89,21 @@ pub(super) enum Word {
 
 /// The marks on a workload.
 pub(super) fn marks(object: &Object, namespace: &str) -> Vec<Marked> {
-    let labels = texts(object.at("/metadata/labels"));
-    let annotations = texts(object.at("/metadata/annotations"));
+    let labels = texts(object.json().pointer("/metadata/labels"));
+    let annotations = texts(object.json().pointer("/metadata/annotations"));
+    let mut found = sure_marks(object.json(), namespace);
+    if argo(&labels, &annotations).is_none() {
+        found.splice(0..0, instance(object, &labels, &annotations));
+    }
+    found
+}
+
+/// The marks that nobody but an owner sets, on an object of any kind.
+pub(super) fn sure_marks(object: &Value, namespace: &str) -> Vec<Marked> {
+    let labels = texts(object.pointer("/metadata/labels"));
+    let annotations = texts(object.pointer("/metadata/annotations"));
     let mut found: Vec<Marked> = Vec::new();
-    found.extend(argo(&labels, &annotations).or_else(|| instance(object, &labels, &annotations)));
+    found.extend(argo(&labels, &annotations));
     let disabled = format!("{FLUX_KUSTOMIZE}/reconcile");
     let left_alone = annotations
         .get(&disabled)
@@ -142,6 +153,13 @@ pub(super) fn marks(object: &Object, namespace: &str) -> Vec<Marked> {
 
 /// The owner that a mark and its object's word make; none where the mark is a hint that its object does not bear out.
 pub(super) fn owner(marked: &Marked, words: &BTreeMap<Mark, Word>, target: &Target) -> Option<Owner> {
+    let word = words.get(&marked.mark);
+    let borne_out = matches!(word, Some(Word::Said { names, .. }) if names.contains(target));
+    (!marked.hint || borne_out).then(|| owned(marked, words))
+}
+
+/// The same for a mark that is no hint.
+pub(super) fn owned(marked: &Marked, words: &BTreeMap<Mark, Word>) -> Owner {
     let (kind, name) = match &marked.mark {
         Mark::Application { name, .. } => (OwnerKind::ArgoCd, name.clone()),
         Mark::Kustomization { name, .. } | Mark::HelmRelease { name, .. } => (OwnerKind::Flux, name.clone()),
@@ -149,13 +167,9 @@ pub(super) fn owner(marked: &Marked, words: &BTreeMap<Mark, Word>, target: &Targ
         mark @ Mark::Controller { .. } => (OwnerKind::Controller, mark.to_string()),
     };
     let word = words.get(&marked.mark);
-    let borne_out = matches!(word, Some(Word::Said { names, .. }) if names.contains(target));
-    if marked.hint && !borne_out {
-        return None;
-    }
     let state = match (&marked.mark, word) {
         (Mark::Controller { .. }, _) => OwnerState::WritesBack {
-            because: "controller: true in the workload's ownerReferences".to_owned(),
+            because: "controller: true in its ownerReferences".to_owned(),
         },
         (
             _,
@@ -176,12 +190,12 @@ pub(super) fn owner(marked: &Marked, words: &BTreeMap<Mark, Word>, target: &Targ
             why: "its object was not read".to_owned(),
         },
     };
-    Some(Owner {
+    Owner {
         kind,
         name,
         known_by: marked.known_by.clone(),
         state,
-    })
+    }
 }
 
 /// Whether the cluster knows Argo CD's Applications at all. Where it does not, a hint at one is none.
@@ -313,8 +327,8 @@ fn at_application(qualified: &str, known_by: String) -> Marked {
     }
 }
 
-fn controller(object: &Object) -> Option<Marked> {
-    let owners = object.at("/metadata/ownerReferences")?.as_array()?;
+fn controller(object: &Value) -> Option<Marked> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
     let owner = owners
         .iter()
         .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;

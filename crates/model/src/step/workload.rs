@@ -41,6 +41,17 @@ pub enum Spec {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kept: Option<ContentRef>,
     },
+    /// Make the pods anew from the template as it is, but for the mark of a restart: they read what has changed beside it.
+    Restart {
+        /// The workload.
+        target: Target,
+        /// What must hold.
+        pin: Pin,
+        /// The mark: `kubectl.kubernetes.io/restartedAt`.
+        at: String,
+        /// The hash of the template with that mark.
+        template: TemplateHash,
+    },
     /// Watch until the template's pods serve and the old ones are gone, or until it is plain that they cannot.
     AwaitRollout {
         /// The workload.
@@ -96,6 +107,7 @@ impl Spec {
     pub fn target(&self) -> &Target {
         match self {
             Self::WriteTemplate { target, .. }
+            | Self::Restart { target, .. }
             | Self::AwaitRollout { target, .. }
             | Self::SetPaused { target, .. }
             | Self::DeletePod { target, .. } => target,
@@ -105,7 +117,9 @@ impl Spec {
     /// The workload's uid.
     pub fn uid(&self) -> &Uid {
         match self {
-            Self::WriteTemplate { pin, .. } | Self::SetPaused { pin, .. } => &pin.uid,
+            Self::WriteTemplate { pin, .. } | Self::Restart { pin, .. } | Self::SetPaused { pin, .. } => {
+                &pin.uid
+            }
             Self::AwaitRollout { uid, .. } | Self::DeletePod { uid, .. } => uid,
         }
     }
@@ -121,6 +135,7 @@ impl Spec {
             Self::WriteTemplate { target, to, .. } => {
                 format!("put {target} back to {} ({})", to.version, to.label())
             }
+            Self::Restart { target, .. } => format!("restart {target}"),
             Self::AwaitRollout { target, version, .. } => format!("wait until {target} serves {version}"),
             Self::SetPaused {
                 target, paused: true, ..
@@ -171,7 +186,7 @@ impl Spec {
         };
         match self {
             Self::WriteTemplate { .. } => vec![apps("get", kind), apps("update", kind), revisions],
-            Self::SetPaused { .. } => vec![apps("get", kind), apps("update", kind)],
+            Self::Restart { .. } | Self::SetPaused { .. } => vec![apps("get", kind), apps("update", kind)],
             Self::AwaitRollout { .. } => vec![
                 apps("get", kind),
                 apps("list", kind),
@@ -212,7 +227,7 @@ pub struct Verb {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "of")]
 pub enum Before {
-    /// Before a template was written: all that putting it back needs.
+    /// Before a template was written or marked: all that putting it back needs.
     Template {
         /// The template, in the vault.
         template: ContentRef,

@@ -333,6 +333,7 @@ pub(crate) fn inventory(workloads: impl IntoIterator<Item = Build>) -> Inventory
             .collect(),
         evidence: Vec::new(),
         quotas: Vec::new(),
+        config: astern_model::config::ConfigSeen::default(),
         cordoned_nodes: Vec::new(),
         unread: Vec::new(),
     }
@@ -379,6 +380,7 @@ pub(crate) fn platform() -> Platform {
 /// A platform whose members depend on each other: `(workload, what it depends on)`.
 pub(crate) fn depending(members: &[(&str, &[&str])]) -> Platform {
     let members = members.iter().map(|(name, on)| Member {
+        reloads: false,
         target: deployment(name),
         depends_on: on.iter().map(|name| deployment(name)).collect(),
         probes: Vec::new(),

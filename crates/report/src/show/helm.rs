@@ -61,7 +61,7 @@ fn told(hook: &Hook) -> String {
     format!("hook {} runs ({}){database}", hook.object, events.join(", "))
 }
 
-fn changed(changes: &[Change]) -> Vec<Line> {
+pub(super) fn changed(changes: &[Change]) -> Vec<Line> {
     let value = |shown: &Option<Shown>| shown.as_ref().map_or_else(|| "(none)".to_owned(), word::shown);
     // Two hidden values that differ are told as before and after.
     let line = |change: &Change| match (&change.from, &change.to) {

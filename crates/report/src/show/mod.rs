@@ -2,6 +2,7 @@
 
 pub mod assessment;
 pub mod choice;
+mod config;
 pub mod drift;
 pub mod finding;
 mod helm;

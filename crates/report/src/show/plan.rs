@@ -39,6 +39,10 @@ pub fn plan_lines(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Vec<Lin
         part(steps_head(plan), steps(plan)),
         part("What changes", changes(plan)),
         part("What changes in Helm releases", super::helm::release_lines(plan)),
+        part(
+            "What changes in ConfigMaps and Secrets",
+            super::config::config_lines(plan),
+        ),
         part("It does not change", sentences(plan, &plan.unchanged)),
         part(
             format!(
@@ -126,7 +130,7 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
     let steps_like = |wanted: fn(&workload::Spec) -> bool| {
         let of = |step: &&Step| match &step.spec {
             Spec::Workload(spec) => wanted(spec),
-            Spec::Helm(_) => false,
+            Spec::Helm(_) | Spec::Config(_) => false,
         };
         plan.steps.iter().filter(of).count() as u64
     };
@@ -141,12 +145,19 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
         .steps
         .iter()
         .filter(|step| step.spec.helm().is_some_and(|spec| !spec.workloads().is_empty()));
+    let config = plan.steps.iter().filter(|step| step.spec.config().is_some());
     let optional = [
+        (config.count() as u64, "ConfigMap or Secret", " put back"),
         (releases.count() as u64, "Helm release", " rolled back"),
         (
             steps_like(|spec| matches!(spec, workload::Spec::WriteTemplate { .. })),
             "template",
             " written",
+        ),
+        (
+            steps_like(|spec| matches!(spec, workload::Spec::Restart { .. })),
+            "workload",
+            " restarted",
         ),
         (
             steps_like(|spec| matches!(spec, workload::Spec::SetPaused { .. })),
@@ -172,6 +183,7 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
     let optional = optional.into_iter().filter(|(count, ..)| *count > 0);
     counts.extend(optional.map(|(count, noun, done)| match noun {
         "pause or resume" => format!("{count} × {noun}"),
+        "ConfigMap or Secret" => format!("{count} × {noun}{done}"),
         _ => format!("{}{done}", word::plural(count, noun)),
     }));
     counts.join(" · ")

@@ -51,6 +51,11 @@ pub fn plan_markdown(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Stri
     );
     section(
         &mut text,
+        "What changes in ConfigMaps and Secrets",
+        &items(&super::config::config_items(plan)),
+    );
+    section(
+        &mut text,
         "Back to what, and why",
         &choices_markdown(&plan.choices),
     );

@@ -156,7 +156,9 @@ fn lane(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Lane {
 /// When the target's template was written, unless that was taken back.
 fn written_back(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Option<Timestamp> {
     plan.steps.iter().find_map(|step| match &step.spec {
-        Spec::Workload(workload::Spec::WriteTemplate { target: of, .. }) if of == target => {
+        Spec::Workload(
+            workload::Spec::WriteTemplate { target: of, .. } | workload::Spec::Restart { target: of, .. },
+        ) if of == target => {
             let doing = fold
                 .step(&step.id)
                 .filter(|doing| doing.state == Some(StepState::Done))?;
@@ -169,7 +171,7 @@ fn written_back(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Option<Timesta
                 .filter(|doing| doing.state == Some(StepState::Done))?;
             doing.ended.map(|moment| moment.at)
         }
-        Spec::Helm(_) => None,
+        Spec::Helm(_) | Spec::Config(_) => None,
     })
 }
 

@@ -125,7 +125,7 @@ fn seen(after: &After) -> String {
         After::Workload(workload::After::Kept { .. }) => " (it serves by now, and was left)".to_owned(),
         After::Workload(workload::After::Written { .. } | workload::After::Deleted { .. }) => String::new(),
         After::Helm(helm::After::RolledBack { revision }) => format!(" (it is revision {revision} now)"),
-        After::Helm(helm::After::Written { .. }) => String::new(),
+        After::Helm(helm::After::Written { .. }) | After::Config(_) => String::new(),
     }
 }
 

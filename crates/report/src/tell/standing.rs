@@ -81,7 +81,7 @@ fn written<'a>(plan: &'a Plan, target: &Target) -> Option<(&'a StepId, &'a str)>
         Spec::Workload(workload::Spec::WriteTemplate { target: of, to, .. }) if of == target => {
             Some((&step.id, to.version.as_str()))
         }
-        Spec::Workload(_) => None,
+        Spec::Workload(_) | Spec::Config(_) => None,
         Spec::Helm(spec) => {
             let carried = spec.workloads().iter().find(|one| &one.target == target)?;
             Some((&step.id, carried.to.version.as_str()))

@@ -62,6 +62,8 @@ pub(crate) struct Spec {
     pub(crate) cluster: Option<Cluster>,
     /// What is rolled back together. Without it: every workload of the namespace.
     pub(crate) workloads: Option<Vec<Workload>>,
+    /// What goes back of ConfigMaps and Secrets with a release. ConfigMaps do unless said otherwise.
+    pub(crate) config: Option<Config>,
     /// How long service may be away: every plan's forecast is held against it.
     pub(crate) rto: Option<Rto>,
     /// What counts as recovered.
@@ -91,8 +93,20 @@ pub(crate) struct Workload {
     /// The workloads that it calls: it is taken back after these. A name, or `statefulset/name` where two kinds
     /// share one.
     pub(crate) depends_on: Option<Vec<At<String>>>,
+    /// Whether it takes in what changes in its ConfigMaps and Secrets by itself; `false` unless said otherwise. It is then
+    /// not restarted for them.
+    pub(crate) reloads: Option<bool>,
     /// How its service is asked whether it works.
     pub(crate) probes: Option<Vec<Probe>>,
+}
+
+/// What goes back of ConfigMaps and Secrets with a release.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Config {
+    /// The Secrets that go back; none unless said otherwise, since a credential may have been rotated since, and the one of
+    /// then does not work any more.
+    pub(crate) restore_secrets: Option<Vec<At<String>>>,
 }
 
 /// An HTTP request that tells whether a service works. It goes to `path` and `port` of a Service, through the API

@@ -66,6 +66,7 @@ pub(crate) fn platform(file: &PlatformFile) -> Result<Platform, Vec<Problem>> {
             &spec.namespace.value,
             spec.workloads.as_deref().unwrap_or_default(),
         ),
+        restore_secrets: restore_secrets(&mut problems, spec.config.as_ref()),
         rto: span(&mut problems, rto, Platform::DEFAULT_RTO),
         soak: span(&mut problems, soak, Platform::DEFAULT_SOAK),
         policy: spec
@@ -91,6 +92,24 @@ fn uid(problems: &mut Problems, uid: &At<String>) -> Uid {
         );
     }
     Uid(uid.value.clone())
+}
+
+fn restore_secrets(problems: &mut Problems, config: Option<&file::Config>) -> BTreeSet<String> {
+    let named = config.and_then(|config| config.restore_secrets.as_deref());
+    let mut names = BTreeSet::new();
+    for at in named.unwrap_or_default() {
+        check_name(problems, at, "a Secret", NAME_LENGTH);
+        if !names.insert(at.value.clone()) {
+            let hint = Some("keep one of them".to_owned());
+            problems.add(
+                Code::Twice,
+                at,
+                format!("secret/{} is here twice", at.value),
+                hint,
+            );
+        }
+    }
+    names
 }
 
 /// A duration that counts, or its default.
@@ -189,6 +208,7 @@ fn members(problems: &mut Problems, namespace: &str, workloads: &[file::Workload
             let target = target(workload);
             let found = dependencies(problems, &target, workload, &names);
             let member = Member {
+                reloads: workload.reloads.unwrap_or(false),
                 target: target.clone(),
                 depends_on: found.iter().map(|edge| edge.to.clone()).collect(),
                 probes: probe::probes(

@@ -37,6 +37,8 @@ pub fn write_platform(platform: &Platform, notes: &BTreeMap<Target, Vec<String>>
     page.gap();
     members(&mut page, platform, notes);
     page.gap();
+    config(&mut page, platform);
+    page.gap();
     page.comment(
         2,
         "How long service may be away: every plan's forecast is held against it.",
@@ -109,11 +111,26 @@ fn cluster(page: &mut Page, platform: &Platform) {
     }
 }
 
+fn config(page: &mut Page, platform: &Platform) {
+    page.comment(
+        2,
+        "The Secrets whose content goes back with a release, as that of ConfigMaps does. A Secret that is not named stays as it \
+         is: a credential may have been rotated since, and the one of then locks everybody out.",
+    );
+    if platform.restore_secrets.is_empty() {
+        page.line(2, "# config: {restoreSecrets: [NAME]}");
+        return;
+    }
+    let names: Vec<String> = platform.restore_secrets.iter().map(|name| scalar(name)).collect();
+    page.line(2, &format!("config: {{restoreSecrets: [{}]}}", names.join(", ")));
+}
+
 fn members(page: &mut Page, platform: &Platform, notes: &BTreeMap<Target, Vec<String>>) {
     page.comment(
         2,
         "What is rolled back together. `kind` is Deployment unless said otherwise. `dependsOn` names what a workload \
-         calls: it is taken back after these, and what does not depend on each other goes at the same time. `probes` \
+         calls: it is taken back after these, and what does not depend on each other goes at the same time. `reloads: true` \
+         says of a workload that it takes in changed ConfigMaps and Secrets without a restart. `probes` \
          are asked before a rollback counts as done: `path` and `port` of the workload's Service, or a `url`. A token \
          is only ever named, and needs a `url`: bearer: {secret: NAME, key: KEY}, {env: NAME} or {file: PATH}.",
     );
@@ -161,6 +178,9 @@ fn member(page: &mut Page, platform: &Platform, member: &Member) {
             .map(|target| scalar(&name(target)))
             .collect();
         page.line(6, &format!("dependsOn: [{}]", names.join(", ")));
+    }
+    if member.reloads {
+        page.line(6, "reloads: true");
     }
     if !member.probes.is_empty() {
         page.line(6, "probes:");

@@ -4,8 +4,11 @@
 use super::super::fetch::{Part, get, post, try_delete, try_replace};
 use super::super::workload::texts;
 use super::Around;
+use crate::effects::config::{anew, restored};
 use crate::effects::object::{Object, collection};
 use crate::failure::{Attempt, Verb, is_missing_right};
+use astern_model::config::ConfigName;
+use astern_model::content::ContentRef;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::question::{Answer, RevisionKey};
@@ -25,6 +28,63 @@ pub(super) async fn write(around: &Around<'_>, target: &Target, revision: &Revis
         return forgotten(revision);
     };
     update(around, target, &|object| object.with_template(&kept.template)).await
+}
+
+/// Tries the mark of a restart on the workload as it stands.
+pub(super) async fn restart(around: &Around<'_>, target: &Target, at: &str) -> Answer {
+    let marked = |object: Object| {
+        let template = object.template().restarted(at);
+        object.with_template(&template)
+    };
+    update(around, target, &marked).await
+}
+
+/// Tries the content of then on a ConfigMap or Secret as it stands, or to make it.
+pub(super) async fn config(
+    around: &Around<'_>,
+    object: &ConfigName,
+    namespace: &str,
+    kept: &ContentRef,
+) -> Answer {
+    let unknown = |why: String| Answer::Unknown { why };
+    let then = match around.vault.get(kept).await {
+        Ok(bytes) => serde_json::from_slice::<Value>(&bytes).ok(),
+        Err(failure) => return unknown(failure.to_string()),
+    };
+    let Some(then) = then else {
+        return unknown(format!("what the vault keeps as {} is no object", kept.name));
+    };
+    let plural = object.kind.plural();
+    let path = format!("/api/v1/namespaces/{namespace}/{plural}");
+    let operation = format!("try the content of {object}");
+    let attempt = |verb| Attempt::new(verb, plural, &operation).without_effect();
+    let now: Result<Value, Failure> = get(
+        around.client,
+        &path,
+        &object.name,
+        Part::Whole,
+        &attempt(Verb::Get),
+    )
+    .await;
+    match now {
+        Ok(now) => {
+            let wanted = restored(now, &then);
+            accepted(
+                try_replace(
+                    around.client,
+                    &path,
+                    &object.name,
+                    &wanted,
+                    &attempt(Verb::Update),
+                )
+                .await,
+            )
+        }
+        Err(failure) if failure.class == FailureClass::Permanent => {
+            accepted(post(around.client, &path, &anew(then), true, &attempt(Verb::Create)).await)
+        }
+        Err(failure) => unknown(failure.message),
+    }
 }
 
 /// Tries to pause or resume the Deployment with the template that it asks for by then.

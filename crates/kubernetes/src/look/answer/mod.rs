@@ -13,6 +13,7 @@ use astern_model::failure::Failure;
 use astern_model::inventory::Inventory;
 use astern_model::question::{Answer, Answers, Question};
 use astern_port::clock::Clock;
+use astern_port::vault::Vault;
 use futures::StreamExt as _;
 use kube::Client;
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub(super) struct Around<'a> {
     pub(super) client: &'a Client,
     /// What time it is.
     pub(super) clock: &'a Arc<dyn Clock>,
+    /// Where lies what was kept of ConfigMaps and Secrets.
+    pub(super) vault: &'a dyn Vault,
     /// Holds the templates that questions name by hash.
     pub(super) inventory: &'a Inventory,
     /// The objects that the inventory was made from, as far as they are still known.
@@ -134,6 +137,12 @@ async fn answer(around: &Around<'_>, shared: &Shared, question: &Question) -> An
             paused,
             revision,
         } => dry_run::pause(around, target, *paused, revision.as_ref()).await,
+        Question::RestartAccepted { target, at } => dry_run::restart(around, target, at).await,
+        Question::ConfigAccepted {
+            object,
+            namespace,
+            kept,
+        } => dry_run::config(around, object, namespace, kept).await,
         Question::DeleteAccepted { namespace, pod, uid } => {
             dry_run::delete(around.client, namespace, pod, uid).await
         }

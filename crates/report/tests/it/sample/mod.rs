@@ -57,6 +57,7 @@ pub(crate) fn hash() -> PlanHash {
 /// The plan.
 pub(crate) fn plan() -> Plan {
     Plan {
+        config: Vec::new(),
         releases: Vec::new(),
         platform: "vcci-scope3".to_owned(),
         namespace: "vcci-scope3".to_owned(),

@@ -114,6 +114,7 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
             members.push(Member {
                 target,
                 depends_on: picked.into_iter().collect(),
+                reloads: probes.len() > 1,
                 probes,
             });
         }
@@ -186,9 +187,11 @@ fn policy() -> impl Strategy<Value = Policy> {
 
 fn platforms() -> impl Strategy<Value = Platform> {
     let uid = prop::option::of("[!-~]{1,36}".prop_map(Uid));
-    (name(), uid, members(), span(), span(), policy()).prop_map(
-        |(name, cluster_uid, members, rto, soak, policy)| Platform {
+    let secrets = prop::collection::btree_set("[a-z]{1,9}", 0..3);
+    (name(), uid, members(), span(), span(), policy(), secrets).prop_map(
+        |(name, cluster_uid, members, rto, soak, policy, restore_secrets)| Platform {
             name,
+            restore_secrets,
             namespace: "shop".to_owned(),
             cluster_uid,
             members,

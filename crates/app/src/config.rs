@@ -1,0 +1,190 @@
+//! What ConfigMaps and Secrets hold, now and in a release, side by side for planner and gate. Reads and compares; what they
+//! hold stays in here.
+
+use crate::ledger::Shelf;
+use crate::world::World;
+use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, content};
+use astern_model::drift::How;
+use astern_model::id::ContentHash;
+use astern_model::inventory::Inventory;
+use astern_model::plan::Plan;
+use astern_model::release::{Release, ReleasedConfig};
+use astern_model::template::canonical;
+use astern_plan::config_drift;
+use astern_port::config::ConfigObject;
+use astern_port::{Failure, FailureClass};
+use futures::future::{join_all, try_join_all};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Looks at what a release holds, and at what stands of it. What could not be read is told and left alone.
+pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release: &Release) {
+    if release.config.is_empty() {
+        inventory.config = ConfigSeen {
+            live: Vec::new(),
+            held: Some(HeldBy {
+                release: release.name.clone(),
+                objects: Vec::new(),
+            }),
+        };
+        return;
+    }
+    let objects = match world.config.all(&inventory.namespace).await {
+        Ok(objects) => objects,
+        Err(failure) => {
+            inventory.unread.push(format!(
+                "ConfigMaps and Secrets could not be read, so they are left as they are: {failure}"
+            ));
+            return;
+        }
+    };
+    let live: BTreeMap<&ConfigName, &ConfigObject> =
+        objects.iter().map(|object| (&object.name, object)).collect();
+    let compared = release.config.iter().map(|held| async {
+        let now = live.get(&held.name).copied();
+        (&held.name, side_by_side(world, held, now).await)
+    });
+    let mut seen = (Vec::new(), Vec::new());
+    for (name, compared) in join_all(compared).await {
+        match compared {
+            Ok((now, held)) => {
+                seen.0.extend(now);
+                seen.1.push(held);
+            }
+            Err(failure) => inventory.unread.push(format!(
+                "what release {} holds of {name} could not be read, so it is left as it is: {failure}",
+                release.name
+            )),
+        }
+    }
+    inventory.config = ConfigSeen {
+        live: seen.0,
+        held: Some(HeldBy {
+            release: release.name.clone(),
+            objects: seen.1,
+        }),
+    };
+}
+
+/// The release that is named or that the plan's choices belong to, if the ledger holds it.
+pub(crate) async fn of_plan(
+    world: &World,
+    inventory: &mut Inventory,
+    shelf: &Shelf,
+    request: &astern_plan::Request,
+    draft: Option<&Plan>,
+) {
+    let releases = shelf.releases();
+    if let Some(release) = astern_plan::config_release(request, draft, &releases) {
+        of_release(world, inventory, release).await;
+    }
+}
+
+/// Looks at how the objects stand that a plan writes.
+pub(crate) async fn written_by(world: &World, inventory: &mut Inventory, plan: &Plan) {
+    let names: BTreeSet<ConfigName> = plan
+        .steps
+        .iter()
+        .filter_map(|step| Some(step.spec.config()?.object().clone()))
+        .collect();
+    standing(world, inventory, &names).await;
+}
+
+/// Looks at how these objects stand. What could not be read is told.
+pub(crate) async fn standing(world: &World, inventory: &mut Inventory, names: &BTreeSet<ConfigName>) {
+    if names.is_empty() {
+        return;
+    }
+    let looked = async {
+        let objects = world.config.all(&inventory.namespace).await?;
+        let wanted = objects.iter().filter(|object| names.contains(&object.name));
+        try_join_all(wanted.map(|object| owned(world, object))).await
+    };
+    match looked.await {
+        Ok(live) => inventory.config.live = live,
+        Err(failure) => inventory
+            .unread
+            .push(format!("ConfigMaps and Secrets could not be read: {failure}")),
+    }
+}
+
+async fn side_by_side(
+    world: &World,
+    held: &ReleasedConfig,
+    now: Option<&ConfigObject>,
+) -> Result<(Option<LiveConfig>, HeldConfig), Failure> {
+    let unchanged = now.filter(|now| now.uid == held.uid && now.version == held.version);
+    let then = match unchanged {
+        Some(now) => now.json.clone(),
+        None => kept(world, held).await?,
+    };
+    let nothing = json!({});
+    let from = now.map_or(&nothing, |now| &now.json);
+    let changes = match config_drift(&held.name, from, &then, &[]).map(|drift| drift.how) {
+        Some(How::Changed { fields }) => fields.into_iter().map(|field| field.change).collect(),
+        Some(How::Gone | How::New) | None => Vec::new(),
+    };
+    let changes = changes
+        .into_iter()
+        .filter(|change: &astern_model::diff::Change| {
+            change.path != "immutable" && (now.is_some() || change.path != "type")
+        })
+        .collect();
+    let content = hash(world, &then).await?;
+    let mut live = match now {
+        Some(now) => Some(self::live(world, now).await?),
+        None => None,
+    };
+    if let (Some(live), Some(now)) = (&mut live, now)
+        && live.content != content
+    {
+        live.owners = world.config.owners(now).await;
+    }
+    let held = HeldConfig {
+        name: held.name.clone(),
+        kept: held.content.clone(),
+        content,
+        keys: held.keys.clone(),
+        secret_type: secret_type(&held.name, &then),
+        changes,
+    };
+    Ok((live, held))
+}
+
+/// The same with who else would write it.
+async fn owned(world: &World, object: &ConfigObject) -> Result<LiveConfig, Failure> {
+    let live = live(world, object).await?;
+    let owners = world.config.owners(object).await;
+    Ok(LiveConfig { owners, ..live })
+}
+
+async fn live(world: &World, object: &ConfigObject) -> Result<LiveConfig, Failure> {
+    Ok(LiveConfig {
+        name: object.name.clone(),
+        uid: object.uid.clone(),
+        content: hash(world, &object.json).await?,
+        immutable: object.is_immutable(),
+        secret_type: secret_type(&object.name, &object.json),
+        source: object.source.clone(),
+        owners: Vec::new(),
+        manager: object.manager.clone(),
+    })
+}
+
+fn secret_type(name: &ConfigName, object: &Value) -> Option<String> {
+    let of = object.get("type").filter(|_| name.kind == ConfigKind::Secret)?;
+    of.as_str().map(str::to_owned)
+}
+
+async fn kept(world: &World, held: &ReleasedConfig) -> Result<Value, Failure> {
+    let bytes = world.vault.get(&held.content).await?;
+    serde_json::from_slice(&bytes).map_err(|_| {
+        let operation = format!("read {} from the vault", held.content.name);
+        Failure::new(FailureClass::Permanent, operation, "it is no JSON")
+    })
+}
+
+async fn hash(world: &World, object: &Value) -> Result<ContentHash, Failure> {
+    let text = canonical(&content(object));
+    world.vault.hash(text.as_bytes()).await.map(ContentHash)
+}

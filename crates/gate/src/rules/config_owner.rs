@@ -1,0 +1,76 @@
+//! AST0234: what a ConfigMap or Secret holds can be changed, and nobody else writes it back.
+
+use super::{refuse, warn};
+use crate::context::Context;
+use astern_model::config::LiveConfig;
+use astern_model::finding::Finding;
+use astern_model::workload::{Owner, OwnerKind, OwnerState};
+
+pub(crate) const CODE: &str = "AST0234";
+
+pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let live = context
+        .config_ahead()
+        .filter_map(|(_, spec)| context.inventory.config.live(spec.object()));
+    live.flat_map(|live| of(context, live)).collect()
+}
+
+fn of(context: &Context<'_>, live: &LiveConfig) -> Vec<Finding> {
+    let object = &live.name;
+    let mut findings = Vec::new();
+    if live.immutable {
+        let message = format!("{object} is immutable: the API server lets nobody change what it holds");
+        let hint = "give the content another name and have the template refer to that; or delete the object, and plan again: \
+                    it is then made anew";
+        findings.push(refuse(CODE, None, message, hint));
+    }
+    if let Some(source) = &live.source {
+        let message = format!("{object} is made from {source}, which writes it again");
+        let hint = format!("change the source, and let it roll: put the version of then into {source}");
+        findings.push(refuse(CODE, None, message, hint));
+    }
+    findings.extend(live.owners.iter().filter_map(|owner| by(context, live, owner)));
+    findings
+}
+
+fn by(context: &Context<'_>, live: &LiveConfig, owner: &Owner) -> Option<Finding> {
+    let (object, name) = (&live.name, &owner.name);
+    let who = match owner.kind {
+        OwnerKind::ArgoCd => format!("Argo CD application {name}"),
+        OwnerKind::Flux => format!("Flux object {name}"),
+        OwnerKind::Helm => format!("Helm release {name}"),
+        OwnerKind::Controller => format!("controller {name}"),
+    };
+    let belongs = format!("{object} belongs to {who} ({})", owner.known_by);
+    Some(match &owner.state {
+        OwnerState::WritesBack { because } if !context.allow.accept_revert.contains(name) => refuse(
+            CODE,
+            None,
+            format!("{belongs}, which writes it back: {because}"),
+            format!(
+                "three ways out: change what {who} follows and let it roll; or pause it by hand and plan again; or accept that \
+                 it may write back: `--accept-revert {name}`"
+            ),
+        ),
+        OwnerState::Unknown { why } if !context.allow.accept_revert.contains(name) => refuse(
+            CODE,
+            None,
+            format!("{belongs}, which may write it back: {why}"),
+            format!(
+                "look whether it does; then pause it by hand, or accept that it may write back: `--accept-revert {name}`"
+            ),
+        ),
+        OwnerState::Busy { operation } => refuse(
+            CODE,
+            None,
+            format!("{belongs}, which is being changed now: {operation}"),
+            "wait until that is over, then plan again: `astern plan`".to_owned(),
+        ),
+        OwnerState::WritesBack { .. } | OwnerState::Unknown { .. } | OwnerState::Passive { .. } => warn(
+            CODE,
+            None,
+            format!("{belongs}, which writes it again when it is next told to"),
+            "put the content of then into its source before that, or the bad one comes back".to_owned(),
+        ),
+    })
+}

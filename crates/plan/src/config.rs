@@ -1,0 +1,461 @@
+//! What goes back of ConfigMaps and Secrets with the workloads of a plan: which objects, before whom, and who is restarted
+//! for them. Owns that choice and its words; the content of then and of now is compared where both are at hand.
+
+use crate::consumers::consumers;
+use crate::forecast;
+use crate::planner::Request;
+use crate::refuse;
+use crate::releases::Through;
+use crate::selector::Selector;
+use crate::steps::Moves;
+use crate::world::{View, World};
+use astern_model::config::{ConfigKind, ConfigName, HeldBy, HeldConfig, LiveConfig, Use};
+use astern_model::decision::Refusal;
+use astern_model::diff::{Change, Shown};
+use astern_model::id::{StepId, TemplateHash};
+use astern_model::plan::{ConfigChanges, Plan, TargetChanges};
+use astern_model::release::{Release, ReleaseName};
+use astern_model::reversal::Reversal;
+use astern_model::step::config::{Pin, Spec as ConfigSpec, Wanted};
+use astern_model::step::{Spec, Step};
+use astern_model::target::Target;
+use astern_model::template::{RESTARTED_AT, Template};
+use astern_model::workload::{OwnerKind, Strategy};
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A workload that is made anew from the template that it has.
+pub(crate) struct Restart<'a> {
+    pub(crate) view: &'a View<'a>,
+    /// The mark, as `kubectl rollout restart` writes it.
+    pub(crate) at: String,
+    /// The template with the mark.
+    pub(crate) template: Template,
+    pub(crate) hash: TemplateHash,
+}
+
+/// What a plan does to ConfigMaps and Secrets, and for them.
+#[derive(Default)]
+pub(crate) struct Restoring<'a> {
+    /// The writes, which come before everything else.
+    pub(crate) steps: Vec<Step>,
+    /// For each workload: the writes of what it reads.
+    pub(crate) before: BTreeMap<&'a Target, Vec<StepId>>,
+    /// The readers whose template stays.
+    pub(crate) restarts: BTreeMap<&'a Target, Restart<'a>>,
+    pub(crate) changes: Vec<ConfigChanges>,
+    /// What stays of ConfigMaps and Secrets, a sentence each; empty where no release says what they held.
+    pub(crate) stays: Vec<String>,
+    pub(crate) warnings: Vec<String>,
+}
+
+impl<'a> Restoring<'a> {
+    /// Whether nothing is written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// What a workload must wait for.
+    pub(crate) fn before(&self, target: &Target) -> Vec<StepId> {
+        self.before.get(target).cloned().unwrap_or_default()
+    }
+
+    /// The workloads that are restarted, as changes of their templates.
+    pub(crate) fn template_changes(&self) -> impl Iterator<Item = TargetChanges> {
+        self.restarts.values().map(|restart| {
+            let workload = restart.view.workload;
+            let mark = |template: &Template| {
+                let annotations = template.json().pointer("/metadata/annotations");
+                let mark = annotations.and_then(|annotations| annotations.get(RESTARTED_AT));
+                mark.and_then(Value::as_str)
+                    .map(|mark| Shown::Value(mark.to_owned()))
+            };
+            TargetChanges {
+                target: workload.target.clone(),
+                from_version: workload.version(),
+                to_version: workload.version(),
+                changes: vec![Change {
+                    path: format!("metadata.annotations[{RESTARTED_AT}]"),
+                    from: mark(&workload.template),
+                    to: mark(&restart.template),
+                }],
+            }
+        })
+    }
+
+    /// A write of `object`; everybody who reads it comes after it, and is restarted where nothing else starts it anew.
+    pub(crate) fn write(
+        &mut self,
+        step: Step,
+        change: ConfigChanges,
+        readers: Vec<Reader<'a>>,
+        now: Timestamp,
+    ) {
+        let mut told = Vec::new();
+        for reader in readers {
+            let target = &reader.view.workload.target;
+            told.push((target.clone(), reader.how.phrase()));
+            self.warnings
+                .extend(reader.how.warning(target, &change.object.to_string()));
+            match reader.how {
+                How::Moves | How::MovesBesideReloader => {
+                    self.before.entry(target).or_default().push(step.id.clone())
+                }
+                How::Restarts => {
+                    self.before.entry(target).or_default().push(step.id.clone());
+                    self.restarts
+                        .entry(target)
+                        .or_insert_with(|| restart(reader.view, now));
+                }
+                How::Reloads | How::Reloader | How::NotByPods | How::Outside | How::Cannot(_) => {}
+            }
+        }
+        self.changes.push(ConfigChanges {
+            readers: told,
+            ..change
+        });
+        self.steps.push(step);
+    }
+}
+
+fn restart<'a>(view: &'a View<'a>, now: Timestamp) -> Restart<'a> {
+    let at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let template = view.workload.template.restarted(&at);
+    Restart {
+        view,
+        hash: template.hash(),
+        template,
+        at,
+    }
+}
+
+/// A workload that reads an object, and how it comes to read what is back.
+pub(crate) struct Reader<'a> {
+    view: &'a View<'a>,
+    how: How,
+}
+
+/// How a reader comes to read what is back.
+enum How {
+    /// Its own template goes back as well.
+    Moves,
+    /// The same, of one that another controller would restart too.
+    MovesBesideReloader,
+    /// It is restarted.
+    Restarts,
+    /// Its owners say that it takes changes in by itself.
+    Reloads,
+    /// Another controller restarts it.
+    Reloader,
+    /// No container reads it.
+    NotByPods,
+    /// It is not among those that the plan is about.
+    Outside,
+    /// A restart would not reach its pods, and why.
+    Cannot(&'static str),
+}
+
+impl How {
+    fn phrase(&self) -> String {
+        match self {
+            Self::Moves | Self::MovesBesideReloader => {
+                "starts with it, since its template goes back too".to_owned()
+            }
+            Self::Restarts => "is restarted".to_owned(),
+            Self::Reloads => "takes it in by itself (`reloads` in astern.yaml)".to_owned(),
+            Self::Reloader => "is restarted by Reloader, which watches it".to_owned(),
+            Self::NotByPods => "needs no restart: no container reads it".to_owned(),
+            Self::Outside => "is not part of this plan, and is not restarted".to_owned(),
+            Self::Cannot(why) => format!("is not restarted: {why}"),
+        }
+    }
+
+    fn warning(&self, target: &Target, object: &str) -> Option<String> {
+        let why = match self {
+            Self::Outside => "it is not part of this plan",
+            Self::Cannot(why) => why,
+            Self::MovesBesideReloader => {
+                return Some(format!(
+                    "Reloader watches {object} for {target} and changes its template when that is written: the run stops there \
+                     if Reloader is first; `kubectl annotate` its marks off before, or go on with `astern resume`"
+                ));
+            }
+            Self::Moves | Self::Restarts | Self::Reloads | Self::Reloader | Self::NotByPods => return None,
+        };
+        Some(format!(
+            "{target} reads {object} and is not restarted ({why}): its pods go on with what they have read until somebody does"
+        ))
+    }
+}
+
+/// Everybody who reads `object`, of the templates that stand once the moves are made. `about` says whether the plan is about a
+/// workload.
+pub(crate) fn readers<'a>(
+    object: &ConfigName,
+    moves: &Moves<'_>,
+    world: &'a World<'a>,
+    about: impl Fn(&Target) -> bool,
+) -> Vec<Reader<'a>> {
+    let read = |(target, view): (&&'a Target, &'a View<'a>)| {
+        let moved = moves.get(*target);
+        let template = moved.and_then(|one| one.template);
+        let template = template.unwrap_or(&view.workload.template);
+        let uses = consumers(template, &view.workload.annotations).remove(object)?;
+        let how = match moved {
+            Some(_) if is_watched(&uses) => How::MovesBesideReloader,
+            Some(_) => How::Moves,
+            None => how(view, &uses, world, about(target)),
+        };
+        Some(Reader { view, how })
+    };
+    world.views.iter().filter_map(read).collect()
+}
+
+/// Whether a controller restarts the workload when the object is written.
+fn is_watched(uses: &[Use]) -> bool {
+    uses.iter().any(|one| matches!(one, Use::Annotation { .. }))
+}
+
+fn how(view: &View<'_>, uses: &[Use], world: &World<'_>, about: bool) -> How {
+    let workload = view.workload;
+    if is_watched(uses) {
+        return How::Reloader;
+    }
+    if !uses.iter().any(Use::is_read_by_pods) {
+        return How::NotByPods;
+    }
+    if world
+        .members
+        .get(&workload.target)
+        .is_some_and(|member| member.reloads)
+    {
+        return How::Reloads;
+    }
+    if !about {
+        return How::Outside;
+    }
+    match workload.strategy {
+        _ if workload.paused => How::Cannot("it is paused"),
+        Strategy::OnDelete => How::Cannot("its strategy is OnDelete"),
+        Strategy::RollingUpdate { partition, .. } if partition > 0 => How::Cannot("it has a partition"),
+        Strategy::RollingUpdate { .. } | Strategy::Recreate => How::Restarts,
+    }
+}
+
+/// The release that says what ConfigMaps and Secrets held: the one that was named, else the newest that is not bad and holds
+/// every template to which the plan goes back.
+pub fn config_release<'a>(
+    request: &Request,
+    draft: Option<&Plan>,
+    releases: &'a [Release],
+) -> Option<&'a Release> {
+    if let Some(name) = named(request) {
+        return releases.iter().find(|release| &release.name == name);
+    }
+    let choices = &draft?.choices;
+    let holds = |release: &&Release| {
+        let good = release.standing.against().is_none();
+        good && choices.iter().all(|choice| {
+            let held = release.workload(&choice.target).map(|held| &held.template);
+            choice
+                .good
+                .as_ref()
+                .is_some_and(|good| held == Some(&good.revision.template))
+        })
+    };
+    releases.iter().find(holds).filter(|_| !choices.is_empty())
+}
+
+fn named(request: &Request) -> Option<&ReleaseName> {
+    request.to.values().find_map(|selector| match selector {
+        Selector::Release(name) => Some(name),
+        _ => None,
+    })
+}
+
+/// What goes back of ConfigMaps and Secrets beside these moves.
+///
+/// # Errors
+/// An object cannot be written under its name, or is made from another one that writes it again.
+pub(crate) fn restoring<'a>(
+    request: &Request,
+    moves: &Moves<'_>,
+    world: &'a World<'a>,
+    through: &[Through<'_>],
+    now: Timestamp,
+) -> Result<Restoring<'a>, Refusal> {
+    let mut restoring = Restoring::default();
+    let seen = &world.inventory.config;
+    let Some(held) = &seen.held else {
+        return Ok(restoring);
+    };
+    if let Some(other) = moves
+        .values()
+        .find(|one| !holds(held, world, one.target(), &one.to.template))
+    {
+        restoring.stays.push(format!(
+            "ConfigMaps and Secrets keep their content of now: release {} does not hold {} of {}, so what that read is not known",
+            held.release,
+            other.to.version,
+            other.target()
+        ));
+        return Ok(restoring);
+    }
+    let members = world.platform_targets();
+    let meant: BTreeSet<&Target> = match named(request) {
+        Some(_) => request.to.keys().collect(),
+        None => moves.keys().copied().collect(),
+    };
+    let about = |target: &Target| {
+        let only = request.only.is_empty() || request.only.contains(target);
+        meant.contains(target) || only && members.contains(target)
+    };
+    let mut same = 0_usize;
+    for object in &held.objects {
+        let readers = readers(&object.name, moves, world, about);
+        if !readers
+            .iter()
+            .any(|reader| meant.contains(&reader.view.workload.target))
+        {
+            continue;
+        }
+        let live = seen.live(&object.name);
+        if live.is_some_and(|live| live.content == object.content) {
+            same += 1;
+            continue;
+        }
+        if let Some(why) = left(object, live, world, through)? {
+            restoring
+                .stays
+                .push(format!("{} keeps its content of now: {why}", object.name));
+            continue;
+        }
+        let (step, change) = write(held, object, live, world);
+        restoring.write(step, change, readers, now);
+    }
+    if restoring.stays.is_empty() && restoring.is_empty() {
+        restoring.stays.push(match same {
+            0 => format!(
+                "ConfigMaps and Secrets stay as they are: in release {} these workloads read none",
+                held.release
+            ),
+            _ => format!(
+                "ConfigMaps and Secrets stay as they are: they hold what they held in release {}",
+                held.release
+            ),
+        });
+    }
+    Ok(restoring)
+}
+
+/// Whether the release has this template of the workload.
+fn holds(held: &HeldBy, world: &World<'_>, target: &Target, template: &TemplateHash) -> bool {
+    let released = world
+        .views
+        .get(target)
+        .into_iter()
+        .flat_map(|view| &view.workload.released);
+    let mut released = released.filter(|released| released.release == held.release);
+    released.any(|released| &released.template == template)
+}
+
+/// Why an object that differs is left as it is; none where it goes back.
+fn left(
+    object: &HeldConfig,
+    live: Option<&LiveConfig>,
+    world: &World<'_>,
+    through: &[Through<'_>],
+) -> Result<Option<String>, Refusal> {
+    let name = &object.name;
+    let is_secret = name.kind == ConfigKind::Secret;
+    if is_secret && !world.platform.restore_secrets.contains(&name.name) {
+        let keys: Vec<&str> = object.changes.iter().map(|change| change.path.as_str()).collect();
+        let differs = match live {
+            None => "is not there any more".to_owned(),
+            Some(_) => format!("differs ({})", keys.join(", ")),
+        };
+        return Ok(Some(format!(
+            "it {differs}, and a credential may have been rotated; `config: {{restoreSecrets: [{}]}}` in astern.yaml has it \
+             go back",
+            name.name
+        )));
+    }
+    let Some(live) = live else {
+        return Ok(None);
+    };
+    if let Some(source) = &live.source {
+        return Err(refuse::made_from(name, source));
+    }
+    let mut owners = live.owners.iter().filter(|owner| owner.kind == OwnerKind::Helm);
+    if let Some(owner) = owners.find(|owner| {
+        through
+            .iter()
+            .any(|through| through.release.name.name == owner.name)
+    }) {
+        return Ok(Some(format!(
+            "Helm release {} has it, and brings it back itself where the revision holds another",
+            owner.name
+        )));
+    }
+    if live.immutable || live.secret_type != object.secret_type {
+        return Err(refuse::immutable_config(name, live.immutable));
+    }
+    Ok(None)
+}
+
+fn write(
+    held: &HeldBy,
+    object: &HeldConfig,
+    live: Option<&LiveConfig>,
+    world: &World<'_>,
+) -> (Step, ConfigChanges) {
+    let to = Wanted {
+        kept: object.kept.clone(),
+        content: object.content.clone(),
+        keys: object.keys.clone(),
+        origin: format!("release {}", held.release),
+    };
+    let change = ConfigChanges {
+        object: object.name.clone(),
+        anew: live.is_none(),
+        to: to.origin.clone(),
+        changes: object.changes.clone(),
+        readers: Vec::new(),
+    };
+    let namespace = world.inventory.namespace.clone();
+    let spec = match live {
+        Some(live) => ConfigSpec::Restore {
+            object: object.name.clone(),
+            namespace,
+            pin: pin(live),
+            to,
+        },
+        None => ConfigSpec::Create {
+            object: object.name.clone(),
+            namespace,
+            to,
+        },
+    };
+    (step(spec), change)
+}
+
+/// What must still hold of an object.
+pub(crate) fn pin(live: &LiveConfig) -> Pin {
+    Pin {
+        uid: live.uid.clone(),
+        content: live.content.clone(),
+    }
+}
+
+/// A write of an object's content. Nothing comes before it.
+pub(crate) fn step(spec: ConfigSpec) -> Step {
+    Step {
+        id: StepId(format!("config:{}", spec.object())),
+        after: Vec::new(),
+        spec: Spec::Config(spec),
+        reversal: Reversal::Exact,
+        deadline: forecast::WRITE_DEADLINE,
+        forecast: forecast::request(),
+    }
+}

@@ -1,0 +1,35 @@
+//! What changes in ConfigMaps and Secrets, as lines and as items: from what to what, key by key, and how each reader comes to
+//! read it. Values that may be secret are told as before and after.
+
+use super::helm::changed;
+use crate::line::{Line, LineKind};
+use astern_model::plan::{ConfigChanges, Plan};
+
+/// The objects of a plan.
+pub(super) fn config_lines(plan: &Plan) -> Vec<Line> {
+    plan.config.iter().flat_map(of_object).collect()
+}
+
+/// The same, an item each.
+pub(super) fn config_items(plan: &Plan) -> Vec<String> {
+    config_lines(plan)
+        .into_iter()
+        .map(|line| line.text.trim_start().to_owned())
+        .collect()
+}
+
+fn of_object(of: &ConfigChanges) -> Vec<Line> {
+    let verb = if of.anew {
+        "is made anew as of"
+    } else {
+        "goes back to"
+    };
+    let mut lines = vec![Line::new(
+        LineKind::Text,
+        format!("  {} {verb} {}", of.object, of.to),
+    )];
+    lines.extend(changed(&of.changes));
+    let readers = of.readers.iter();
+    lines.extend(readers.map(|(target, how)| Line::new(LineKind::Dim, format!("    {target} {how}"))));
+    lines
+}
