@@ -146,6 +146,35 @@ async fn every_step_fails_and_unwinds_to_the_state_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn content_is_taken_back_before_its_readers_start_again() {
+    for case in cases(OnFailure::Unwind) {
+        let rig = Rig::new(case);
+        let config = |step: &StepId| step.as_str().starts_with("config:");
+        let steps = writing_steps(&rig);
+        if !steps.iter().any(|(step, _)| config(step)) {
+            continue;
+        }
+        let (_, last) = all_steps(&rig).pop().unwrap();
+        rig.twin.fail(&last, Fault::Permanent);
+        rig.start().await.unwrap();
+        let written: Vec<EffectKey> = rig.twin.writes().into_iter().map(|(key, _)| key).collect();
+        let back: Vec<Option<usize>> = steps
+            .iter()
+            .map(|(step, _)| {
+                let key = EffectKey::of(&rig.run, step, Direction::Back);
+                written.iter().position(|written| written == &key)
+            })
+            .collect();
+        assert!(back.iter().all(Option::is_some), "{}: {back:?}", rig.case.name);
+        let (content, readers): (Vec<_>, Vec<_>) =
+            steps.iter().zip(back).partition(|((step, _), _)| config(step));
+        let latest = content.iter().map(|(_, place)| place).max();
+        let earliest = readers.iter().map(|(_, place)| place).min();
+        assert!(latest < earliest, "{}: {latest:?} {earliest:?}", rig.case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_that_came_to_be_held_while_another_was_planned_keeps_that_one_from_beginning() {
     for case in cases(OnFailure::Hold) {
         let mut rig = Rig::new(case);
@@ -182,6 +211,10 @@ async fn a_write_that_arrives_late_is_refused_once_the_run_was_called_taken_back
                 continue;
             };
             ran = true;
+            // A creation has no version by which the server could refuse it.
+            if phrase.starts_with("make ") {
+                continue;
+            }
             rig.twin.fail(phrase, Fault::ArrivesLater);
             let (ended, ()) = tokio::join!(rig.start(), rig.ask_once_stumbled(Request::Abort));
             let run = ended.unwrap().book.run;
@@ -579,6 +612,22 @@ async fn an_edit_by_somebody_else_stops_the_run_instead_of_being_overwritten() {
     for case in cases(OnFailure::Hold) {
         let rig = Rig::new(case);
         let first = rig.case.plan.steps[0].spec.clone();
+        if let Some(spec) = first.config() {
+            if rig.case.inventory.config.live(spec.object()).is_none() {
+                continue;
+            }
+            rig.twin.edit_config(spec.object(), "a hotfix");
+            let ended = rig.start().await.unwrap();
+            assert!(
+                !matches!(ended.book.run.phase, Phase::Finished(Outcome::Restored)),
+                "{}",
+                rig.case.name
+            );
+            let live = rig.twin.inventory().config.live(spec.object()).cloned();
+            assert_eq!(live.unwrap().content.as_str(), "a hotfix", "{}", rig.case.name);
+            assert_eq!(rig.twin.writes(), [], "{}: a reader was started", rig.case.name);
+            continue;
+        }
         let spec = first.workload().expect("a step on a workload");
         let edited = Template::clean(json!({"spec": {"containers": [{"name": "x", "image": "x:hotfix"}]}}));
         rig.twin.edit(spec.target(), edited.clone());

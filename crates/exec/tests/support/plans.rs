@@ -1,15 +1,18 @@
 //! One inventory and plan for every kind of step: what the harnesses run over.
 
+use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig};
+use astern_model::content::ContentRef;
 use astern_model::evidence::{Evidence, Fact, Known, Side, Source, Trouble};
 use astern_model::id::Uid;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::{Member, Platform};
 use astern_model::policy::{Acceptor, OnFailure};
+use astern_model::release::{ReleaseName, Standing};
 use astern_model::target::{Cluster, ClusterIdentity, Target, WorkloadKind};
 use astern_model::template::Template;
-use astern_model::workload::{Pod, Revision, RevisionKind, Status, Strategy, Workload};
-use astern_plan::{History, Request};
+use astern_model::workload::{Pod, Released, Revision, RevisionKind, Status, Strategy, Workload};
+use astern_plan::{History, Request, Selector};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,15 +64,126 @@ pub(crate) fn cases(on_failure: OnFailure) -> Vec<Case> {
             vec![("web", "api"), ("web", "worker")],
         ),
     ];
-    all.into_iter()
-        .map(|(name, workloads, depends)| case(name, workloads, &depends, on_failure))
+    let plain = all
+        .into_iter()
+        .map(|(name, workloads, depends)| case(name, workloads, &depends, Held::default(), on_failure));
+    plain.chain(config_cases(on_failure)).collect()
+}
+
+/// What a release holds of ConfigMaps beside what stands; workloads go back to that release.
+#[derive(Default)]
+struct Held {
+    seen: ConfigSeen,
+    to: BTreeMap<Target, Selector>,
+}
+
+/// Every kind of plan that the config layer has.
+fn config_cases(on_failure: OnFailure) -> Vec<Case> {
+    let release = ReleaseName::parse("r1").unwrap();
+    let app = ConfigName {
+        kind: ConfigKind::ConfigMap,
+        name: "app".to_owned(),
+    };
+    let kept = |name: &str| ContentRef {
+        name: name.to_owned(),
+        keyed_hash: name.to_owned(),
+        size: 1,
+    };
+    let live = LiveConfig {
+        name: app.clone(),
+        uid: "app-uid".into(),
+        content: "now".into(),
+        immutable: false,
+        secret_type: None,
+        source: None,
+        owners: Vec::new(),
+        manager: None,
+    };
+    let object = HeldConfig {
+        name: app,
+        kept: kept("app"),
+        content: "then".into(),
+        keys: Vec::new(),
+        secret_type: None,
+        changes: Vec::new(),
+    };
+    let held = |live: Vec<LiveConfig>, names: &[&str]| Held {
+        seen: ConfigSeen {
+            live,
+            held: Some(HeldBy {
+                release: release.clone(),
+                objects: vec![object.clone()],
+            }),
+        },
+        to: names
+            .iter()
+            .map(|name| {
+                (
+                    target(WorkloadKind::Deployment, name),
+                    Selector::Release(release.clone()),
+                )
+            })
+            .collect(),
+    };
+    let of_release = |mut workload: Workload, place: usize| {
+        let revision = &workload.revisions[place];
+        workload.released = vec![Released {
+            release: release.clone(),
+            standing: Standing::Candidate { failed: None },
+            template: revision.hash.clone(),
+            content: kept(revision.hash.as_str()),
+            images: Vec::new(),
+            kept: None,
+        }];
+        workload
+    };
+    let reader = |name: &str| reading(crashing(WorkloadKind::Deployment, name), "app");
+    let cases = [
+        (
+            "a ConfigMap, its reader restarted",
+            vec![of_release(reader("api"), 0)],
+            held(vec![live.clone()], &["api"]),
+        ),
+        (
+            "a ConfigMap that is made anew",
+            vec![of_release(reader("api"), 1)],
+            held(vec![], &["api"]),
+        ),
+        (
+            "a ConfigMap, one reader that goes back and one restarted",
+            vec![of_release(reader("api"), 1), of_release(reader("web"), 0)],
+            held(vec![live], &["api", "web"]),
+        ),
+    ];
+    cases
+        .into_iter()
+        .map(|(name, workloads, held)| case(name, workloads, &[("web", "api")], held, on_failure))
         .collect()
+}
+
+/// The same workload, whose every template reads this ConfigMap.
+fn reading(mut workload: Workload, config_map: &str) -> Workload {
+    let read = |template: &Template| {
+        let mut json = template.json().clone();
+        json["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": config_map}}]);
+        Template::clean(json)
+    };
+    for revision in &mut workload.revisions {
+        revision.template = read(&revision.template);
+        revision.hash = revision.template.hash();
+    }
+    workload.template = read(&workload.template);
+    for pod in &mut workload.pods {
+        pod.revision = Some(workload.template.hash());
+    }
+    workload
 }
 
 fn case(
     name: &'static str,
     workloads: Vec<Workload>,
     depends: &[(&str, &str)],
+    held: Held,
     on_failure: OnFailure,
 ) -> Case {
     let mut platform = Platform::of_namespace(NAMESPACE);
@@ -105,7 +219,7 @@ fn case(
             .collect(),
         evidence,
         quotas: Vec::new(),
-        config: astern_model::config::ConfigSeen::default(),
+        config: held.seen,
         cordoned_nodes: Vec::new(),
         unread: Vec::new(),
     };
@@ -114,7 +228,7 @@ fn case(
         outside_helm: false,
         abandoned: BTreeSet::new(),
         only: Vec::new(),
-        to: BTreeMap::new(),
+        to: held.to,
         overrides: BTreeSet::new(),
         acceptor: Acceptor::Person,
         on_failure: Some(on_failure),

@@ -1,14 +1,18 @@
-//! The twin: workloads with templates, pods and resource versions, behind the workload port. It keeps the port's
+//! The twin: workloads with templates and pods, and ConfigMaps, each with a resource version, behind their ports. It keeps the port's
 //! word (keys, pins, epochs, compare-and-swap) and knows no run, journal or engine.
 
+use astern_model::config::{ConfigName, LiveConfig};
 use astern_model::content::ContentRef;
+use astern_model::drift::Compared;
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::id::{EffectKey, Epoch, RunId, TemplateHash};
+use astern_model::id::{ContentHash, EffectKey, Epoch, RunId, TemplateHash, Uid};
 use astern_model::inventory::Inventory;
+use astern_model::step::config::{self, Pin as ConfigPin};
 use astern_model::step::workload::{After, Before, Pin, Spec, Stamp};
 use astern_model::target::Target;
 use astern_model::template::Template;
 use astern_model::workload::Workload;
+use astern_port::config::Contents;
 use astern_port::workloads::{Settled, Workloads};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -47,8 +51,8 @@ pub(crate) struct Twin {
 #[derive(Clone)]
 struct State {
     inventory: Inventory,
-    versions: BTreeMap<Target, u64>,
-    marks: BTreeMap<Target, Mark>,
+    versions: BTreeMap<Compared, u64>,
+    marks: BTreeMap<Compared, Mark>,
     kept: BTreeMap<String, Template>,
     faults: BTreeMap<String, Fault>,
     writes: Vec<(EffectKey, Epoch)>,
@@ -59,10 +63,24 @@ struct State {
 /// A write that has not arrived yet: the whole object as it shall be, and the version that it was made from.
 #[derive(Clone)]
 struct Late {
-    workload: Workload,
+    object: Compared,
+    content: Content,
     stamp: Stamp,
     version: u64,
 }
+
+/// An object as a whole.
+#[derive(Clone)]
+enum Content {
+    Workload(Box<Workload>),
+    Config(Option<LiveConfig>),
+}
+
+/// What "as before" means: templates and whether paused, and what ConfigMaps hold.
+pub(crate) type Standing = (
+    BTreeMap<Target, (TemplateHash, bool)>,
+    BTreeMap<ConfigName, ContentHash>,
+);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Mark {
@@ -136,7 +154,16 @@ impl Twin {
         let versions = inventory
             .workloads
             .keys()
-            .map(|target| (target.clone(), 1))
+            .cloned()
+            .map(Compared::Workload)
+            .chain(
+                inventory
+                    .config
+                    .live
+                    .iter()
+                    .map(|live| Compared::Config(live.name.clone())),
+            )
+            .map(|object| (object, 1))
             .collect();
         let state = State {
             inventory,
@@ -159,15 +186,18 @@ impl Twin {
         self.state.lock().unwrap().inventory.clone()
     }
 
-    /// The state that "as before" means: templates, whether paused, which pods.
-    pub(crate) fn standing(&self) -> BTreeMap<Target, (TemplateHash, bool)> {
+    /// The state that "as before" means.
+    pub(crate) fn standing(&self) -> Standing {
         let state = self.state.lock().unwrap();
-        state
+        let config = state.inventory.config.live.iter();
+        let config = config.map(|live| (live.name.clone(), live.content.clone()));
+        let workloads = state
             .inventory
             .workloads
             .iter()
             .map(|(target, workload)| (target.clone(), (workload.template.hash(), workload.paused)))
-            .collect()
+            .collect();
+        (workloads, config.collect())
     }
 
     /// Every write that changed something: its key and the epoch it was made in.
@@ -189,17 +219,30 @@ impl Twin {
     pub(crate) fn edit(&self, target: &Target, template: Template) {
         let mut state = self.state.lock().unwrap();
         state.inventory.workloads.get_mut(target).unwrap().template = template;
-        *state.versions.get_mut(target).unwrap() += 1;
+        state.touch(&Compared::Workload(target.clone()));
+    }
+
+    /// A person edits a ConfigMap.
+    pub(crate) fn edit_config(&self, name: &ConfigName, content: &str) {
+        let mut state = self.state.lock().unwrap();
+        let live = state.live(name).expect("there is one of that name").clone();
+        let content = ContentHash::from(content);
+        state.put_config(name, Some(LiveConfig { content, ..live }));
+        state.touch(&Compared::Config(name.clone()));
     }
 
     /// Another run puts every workload back to what it was, and marks it.
     pub(crate) fn put_back_by_another_run(&self, standing: &Inventory) {
         let mut state = self.state.lock().unwrap();
+        state.inventory.config = standing.config.clone();
         for (target, workload) in &standing.workloads {
             state.inventory.workloads.insert(target.clone(), workload.clone());
-            let mark = state.marks.entry(target.clone()).or_default();
+        }
+        let objects: Vec<Compared> = state.versions.keys().cloned().collect();
+        for object in objects {
+            let mark = state.marks.entry(object.clone()).or_default();
             mark.epoch = Some((RunId::from("r2"), Epoch(2)));
-            *state.versions.get_mut(target).unwrap() += 1;
+            state.touch(&object);
         }
     }
 
@@ -214,24 +257,23 @@ impl Twin {
     /// Read, check, and write under the version that was read; a harness may stop the process in between.
     async fn write(
         &self,
-        spec: &Spec,
-        (before, stamp): (&Before, &Stamp),
+        object: &Compared,
+        (before, stamp): (&BTreeMap<String, String>, &Stamp),
         check: impl Fn(&State) -> Result<(), Failure>,
         there: impl Fn(&State) -> bool,
         change: impl Fn(&mut State),
         name: &str,
-    ) -> Result<After, Failure> {
-        let target = spec.target();
+    ) -> Result<(), Failure> {
         self.points.pass(&format!("read for {name}")).await;
         let read = {
             let state = self.state.lock().unwrap();
-            if state.ours(target, stamp) && there(&state) {
-                return Ok(state.written(target));
+            if state.ours(object, stamp) && there(&state) {
+                return Ok(());
             }
             check(&state)?;
-            state.epoch_allows(target, stamp)?;
-            state.known_mark(target, before, &stamp.run)?;
-            state.versions[target]
+            state.epoch_allows(object, stamp)?;
+            state.known_mark(object, before, &stamp.run)?;
+            state.version(object)
         };
         let fault = self.fault(name);
         match fault {
@@ -242,10 +284,10 @@ impl Twin {
                 let mut state = self.state.lock().unwrap();
                 let mut then = state.clone();
                 change(&mut then);
-                let workload = then.inventory.workloads[target].clone();
                 let (stamp, version) = (stamp.clone(), read);
                 state.on_the_way.push(Late {
-                    workload,
+                    object: object.clone(),
+                    content: then.content(object),
                     stamp,
                     version,
                 });
@@ -254,9 +296,9 @@ impl Twin {
             Some(Fault::LostAnswer | Fault::Unseen) | None => {}
         }
         self.points.pass(&format!("before {name}")).await;
-        let after = {
+        {
             let mut state = self.state.lock().unwrap();
-            if state.versions[target] != read {
+            if state.version(object) != read {
                 return Err(Failure::new(
                     FailureClass::Conflict,
                     name,
@@ -264,15 +306,72 @@ impl Twin {
                 ));
             }
             change(&mut state);
-            state.mark(target, stamp);
-            state.written(target)
-        };
+            state.mark(object, stamp);
+        }
         self.points.pass(&format!("after {name}")).await;
         if fault == Some(Fault::LostAnswer) {
             return Err(Failure::new(FailureClass::Unknown, name, "injected"));
         }
-        Ok(after)
+        Ok(())
     }
+
+    /// A write of a workload.
+    async fn write_workload(
+        &self,
+        spec: &Spec,
+        (before, stamp): (&Before, &Stamp),
+        check: impl Fn(&State) -> Result<(), Failure>,
+        there: impl Fn(&State) -> bool,
+        change: impl Fn(&mut State),
+        name: &str,
+    ) -> Result<After, Failure> {
+        let object = Compared::Workload(spec.target().clone());
+        let known = annotations(|name| before.annotation(name));
+        self.write(&object, (&known, stamp), check, there, change, name)
+            .await?;
+        Ok(self.state.lock().unwrap().written(spec.target()))
+    }
+
+    /// Marks an object as taken over.
+    async fn take_over(
+        &self,
+        object: &Compared,
+        before: &BTreeMap<String, String>,
+        run: &RunId,
+        (from, to): (Epoch, Epoch),
+        name: &str,
+    ) -> Result<(), Failure> {
+        self.points.pass(name).await;
+        let mut state = self.state.lock().unwrap();
+        if state.barred {
+            return Err(Failure::new(TRANSIENT, name, "away"));
+        }
+        let found = state
+            .marks
+            .get(object)
+            .and_then(|mark| mark.epoch.clone())
+            .filter(|(of, _)| of == run)
+            .map(|(_, epoch)| epoch);
+        if found.unwrap_or(Epoch(0)) < from {
+            return Err(Failure::new(
+                FailureClass::Conflict,
+                "fence",
+                "somebody else wrote it",
+            ));
+        }
+        state.known_mark(object, before, run)?;
+        state.marks.entry(object.clone()).or_default().epoch = Some((run.clone(), to));
+        state.touch(object);
+        Ok(())
+    }
+}
+
+/// The marks that were recorded with an intent.
+fn annotations<'a>(of: impl Fn(&str) -> Option<&'a str>) -> BTreeMap<String, String> {
+    ["run", "epoch"]
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), of(name)?.to_owned())))
+        .collect()
 }
 
 fn serving() -> After {
@@ -303,8 +402,60 @@ impl State {
         }
     }
 
-    fn epoch_allows(&self, target: &Target, stamp: &Stamp) -> Result<(), Failure> {
-        match self.marks.get(target).and_then(|mark| mark.epoch.clone()) {
+    fn version(&self, object: &Compared) -> u64 {
+        self.versions.get(object).copied().unwrap_or(0)
+    }
+
+    /// Somebody writes an object.
+    fn touch(&mut self, object: &Compared) {
+        *self.versions.entry(object.clone()).or_default() += 1;
+    }
+
+    fn content(&self, object: &Compared) -> Content {
+        match object {
+            Compared::Workload(target) => {
+                Content::Workload(Box::new(self.inventory.workloads[target].clone()))
+            }
+            Compared::Config(name) => Content::Config(self.live(name).cloned()),
+        }
+    }
+
+    fn put(&mut self, object: &Compared, content: Content) {
+        match (object, content) {
+            (Compared::Workload(target), Content::Workload(workload)) => {
+                self.inventory.workloads.insert(target.clone(), *workload);
+            }
+            (Compared::Config(name), Content::Config(live)) => self.put_config(name, live),
+            (Compared::Workload(_) | Compared::Config(_), _) => panic!("another kind of object"),
+        }
+    }
+
+    fn live(&self, name: &ConfigName) -> Option<&LiveConfig> {
+        self.inventory.config.live(name)
+    }
+
+    fn put_config(&mut self, name: &ConfigName, live: Option<LiveConfig>) {
+        self.inventory.config.live.retain(|one| &one.name != name);
+        self.inventory.config.live.extend(live);
+    }
+
+    fn check_config(&self, name: &ConfigName, pin: &ConfigPin) -> Result<(), Failure> {
+        let held = self
+            .live(name)
+            .is_some_and(|live| live.uid == pin.uid && live.content == pin.content);
+        if held {
+            Ok(())
+        } else {
+            Err(Failure::new(
+                FailureClass::Conflict,
+                "check the pins",
+                format!("{name} has moved"),
+            ))
+        }
+    }
+
+    fn epoch_allows(&self, object: &Compared, stamp: &Stamp) -> Result<(), Failure> {
+        match self.marks.get(object).and_then(|mark| mark.epoch.clone()) {
             Some((run, epoch)) if run == stamp.run && epoch > stamp.epoch => Err(Failure::new(
                 FailureClass::Conflict,
                 "write",
@@ -315,8 +466,8 @@ impl State {
     }
 
     /// The mark as it is recorded with an intent.
-    fn marked(&self, target: &Target) -> BTreeMap<String, String> {
-        let epoch = self.marks.get(target).and_then(|mark| mark.epoch.as_ref());
+    fn marked(&self, object: &Compared) -> BTreeMap<String, String> {
+        let epoch = self.marks.get(object).and_then(|mark| mark.epoch.as_ref());
         epoch
             .into_iter()
             .flat_map(|(run, epoch)| [("run", run.to_string()), ("epoch", epoch.to_string())])
@@ -324,11 +475,14 @@ impl State {
             .collect()
     }
 
-    fn known_mark(&self, target: &Target, before: &Before, run: &RunId) -> Result<(), Failure> {
-        let now = self.marked(target);
-        let known = ["run", "epoch"]
-            .iter()
-            .all(|name| now.get(*name).map(String::as_str) == before.annotation(name));
+    fn known_mark(
+        &self,
+        object: &Compared,
+        before: &BTreeMap<String, String>,
+        run: &RunId,
+    ) -> Result<(), Failure> {
+        let now = self.marked(object);
+        let known = &now == before;
         let mine = now.get("run").is_none_or(|theirs| theirs == run.as_str());
         if known || mine {
             Ok(())
@@ -341,38 +495,41 @@ impl State {
         }
     }
 
-    fn ours(&self, target: &Target, stamp: &Stamp) -> bool {
-        self.marks.get(target).and_then(|mark| mark.key.as_ref()) == Some(&stamp.key)
+    fn ours(&self, object: &Compared, stamp: &Stamp) -> bool {
+        self.marks.get(object).and_then(|mark| mark.key.as_ref()) == Some(&stamp.key)
     }
 
-    fn mark(&mut self, target: &Target, stamp: &Stamp) {
+    fn mark(&mut self, object: &Compared, stamp: &Stamp) {
         let mark = Mark {
             key: Some(stamp.key.clone()),
             epoch: Some((stamp.run.clone(), stamp.epoch)),
         };
-        self.marks.insert(target.clone(), mark);
-        *self.versions.get_mut(target).unwrap() += 1;
+        self.marks.insert(object.clone(), mark);
+        self.touch(object);
         self.writes.push((stamp.key.clone(), stamp.epoch));
     }
 
     /// What a look answers that did not find the effect: from then on it cannot arrive any more.
-    fn not_applied<A>(&mut self, target: &Target) -> Settled<A> {
-        *self.versions.get_mut(target).unwrap() += 1;
+    fn not_applied<A>(&mut self, object: &Compared) -> Settled<A> {
+        self.touch(object);
         Settled::NotApplied
     }
 
     /// Whatever is on the way arrives: the version that it was made from decides.
     fn arrive(&mut self) {
         for Late {
-            workload,
+            object,
+            content,
             stamp,
             version,
         } in std::mem::take(&mut self.on_the_way)
         {
-            let target = workload.target.clone();
-            if self.versions[&target] == version {
-                self.inventory.workloads.insert(target.clone(), workload);
-                self.mark(&target, &stamp);
+            // A creation is made from no version: nothing but an object of its name keeps it out.
+            let makes = matches!((&object, &content), (Compared::Config(name), Content::Config(Some(_)))
+                if version == 0 && self.live(name).is_none());
+            if makes || self.version(&object) == version {
+                self.put(&object, content);
+                self.mark(&object, &stamp);
             }
         }
     }
@@ -380,7 +537,7 @@ impl State {
     fn written(&self, target: &Target) -> After {
         After::Written {
             template: self.inventory.workloads[target].template.hash(),
-            generation: self.versions[target],
+            generation: self.version(&Compared::Workload(target.clone())),
         }
     }
 
@@ -405,7 +562,7 @@ impl Workloads for Twin {
         let mut state = self.state.lock().unwrap();
         let target = spec.target().clone();
         match spec {
-            Spec::WriteTemplate { pin, .. } => {
+            Spec::WriteTemplate { pin, .. } | Spec::Restart { pin, .. } => {
                 state.check_pin(&target, pin)?;
                 let template = state.inventory.workloads[&target].template.clone();
                 let hash = template.hash();
@@ -419,14 +576,14 @@ impl Workloads for Twin {
                     template: content,
                     hash,
                     last_applied: None,
-                    annotations: state.marked(&target),
+                    annotations: state.marked(&Compared::Workload(target.clone())),
                 })
             }
             Spec::SetPaused { pin, .. } => {
                 state.check_pin(&target, pin)?;
                 Ok(Before::Paused {
                     paused: state.inventory.workloads[&target].paused,
-                    annotations: state.marked(&target),
+                    annotations: state.marked(&Compared::Workload(target.clone())),
                 })
             }
             Spec::AwaitRollout { .. } => Ok(Before::Waiting {
@@ -435,7 +592,7 @@ impl Workloads for Twin {
             Spec::DeletePod { pod_uid, .. } => Ok(Before::Pod {
                 uid: pod_uid.clone(),
                 trouble: None,
-                annotations: state.marked(&target),
+                annotations: state.marked(&Compared::Workload(target.clone())),
             }),
         }
     }
@@ -451,7 +608,25 @@ impl Workloads for Twin {
                     state.set_template(&target, &template);
                 };
                 let there = |state: &State| state.inventory.workloads[&target].template.hash() == to.template;
-                self.write(
+                self.write_workload(
+                    spec,
+                    (before, stamp),
+                    |state| state.check_pin(&target, pin),
+                    there,
+                    change,
+                    &name,
+                )
+                .await
+            }
+            Spec::Restart {
+                pin, at, template, ..
+            } => {
+                let change = |state: &mut State| {
+                    let marked = state.inventory.workloads[&target].template.restarted(at);
+                    state.set_template(&target, &marked);
+                };
+                let there = |state: &State| &state.inventory.workloads[&target].template.hash() == template;
+                self.write_workload(
                     spec,
                     (before, stamp),
                     |state| state.check_pin(&target, pin),
@@ -465,7 +640,7 @@ impl Workloads for Twin {
                 let change =
                     |state: &mut State| state.inventory.workloads.get_mut(&target).unwrap().paused = *paused;
                 let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
-                self.write(
+                self.write_workload(
                     spec,
                     (before, stamp),
                     |state| state.check_pin(&target, pin),
@@ -509,7 +684,7 @@ impl Workloads for Twin {
                         .pods
                         .retain(|known| &known.name != pod);
                 };
-                self.write(spec, (before, stamp), |_| Ok(()), gone, change, &name)
+                self.write_workload(spec, (before, stamp), |_| Ok(()), gone, change, &name)
                     .await?;
                 Ok(After::Deleted { uid: pod_uid.clone() })
             }
@@ -521,7 +696,8 @@ impl Workloads for Twin {
         let unseen = spec.only_reads() && self.fault(&spec.phrase()) == Some(Fault::Unseen);
         let mut state = self.state.lock().unwrap();
         let target = spec.target();
-        let ours = state.ours(target, stamp);
+        let object = Compared::Workload(target.clone());
+        let ours = state.ours(&object, stamp);
         let workload = &state.inventory.workloads[target];
         let found = match (spec, before) {
             (Spec::AwaitRollout { .. }, _) if unseen => {
@@ -530,19 +706,19 @@ impl Workloads for Twin {
             (Spec::AwaitRollout { .. }, _) => Settled::Applied(serving()),
             (Spec::DeletePod { pod_uid, .. }, _) => {
                 if workload.pods.iter().any(|pod| &pod.uid == pod_uid) {
-                    state.not_applied(target)
+                    state.not_applied(&object)
                 } else {
                     Settled::Applied(After::Deleted { uid: pod_uid.clone() })
                 }
             }
             _ if ours => Settled::Applied(state.written(target)),
-            (Spec::WriteTemplate { .. }, Before::Template { hash, .. })
+            (Spec::WriteTemplate { .. } | Spec::Restart { .. }, Before::Template { hash, .. })
                 if &workload.template.hash() == hash =>
             {
-                state.not_applied(target)
+                state.not_applied(&object)
             }
             (Spec::SetPaused { .. }, Before::Paused { paused, .. }) if workload.paused == *paused => {
-                state.not_applied(target)
+                state.not_applied(&object)
             }
             _ => Settled::Unknown(Failure::new(
                 FailureClass::Unknown,
@@ -569,14 +745,14 @@ impl Workloads for Twin {
                     state.set_template(&target, &kept);
                 };
                 let there = |state: &State| &state.inventory.workloads[&target].template.hash() == hash;
-                self.write(spec, (before, stamp), |_| Ok(()), there, change, &name)
+                self.write_workload(spec, (before, stamp), |_| Ok(()), there, change, &name)
                     .await
             }
             Before::Paused { paused, .. } => {
                 let change =
                     |state: &mut State| state.inventory.workloads.get_mut(&target).unwrap().paused = *paused;
                 let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
-                self.write(spec, (before, stamp), |_| Ok(()), there, change, &name)
+                self.write_workload(spec, (before, stamp), |_| Ok(()), there, change, &name)
                     .await
             }
             Before::Waiting { .. } => panic!("a wait is never taken back"),
@@ -591,10 +767,11 @@ impl Workloads for Twin {
         if let Before::Pod { uid, .. } = before {
             return Settled::Applied(After::Deleted { uid: uid.clone() });
         }
-        let found = if state.ours(target, stamp) {
+        let object = Compared::Workload(target.clone());
+        let found = if state.ours(&object, stamp) {
             Settled::Applied(state.written(target))
         } else {
-            state.not_applied(target)
+            state.not_applied(&object)
         };
         state.arrive();
         found
@@ -609,28 +786,192 @@ impl Workloads for Twin {
         to: Epoch,
     ) -> Result<(), Failure> {
         let name = format!("fence {}", spec.phrase());
-        self.points.pass(&name).await;
-        if self.state.lock().unwrap().barred {
-            return Err(Failure::new(TRANSIENT, name, "away"));
-        }
+        let object = Compared::Workload(spec.target().clone());
+        let known = annotations(|name| before.annotation(name));
+        self.take_over(&object, &known, run, (from, to), &name).await
+    }
+}
+
+/// What is left of a ConfigMap by a step, in either direction.
+fn held(state: &State, name: &ConfigName) -> config::After {
+    match state.live(name) {
+        Some(live) => config::After::Written {
+            uid: live.uid.clone(),
+            content: live.content.clone(),
+        },
+        None => config::After::Gone,
+    }
+}
+
+fn known(before: &config::Before) -> BTreeMap<String, String> {
+    annotations(|name| before.annotation(name))
+}
+
+#[async_trait]
+impl Contents for Twin {
+    async fn prepare(&self, spec: &config::Spec) -> Result<config::Before, Failure> {
+        self.points.pass(&format!("prepare {}", spec.phrase())).await;
+        let state = self.state.lock().unwrap();
+        let name = spec.object();
+        let config::Spec::Restore { pin, .. } = spec else {
+            return match state.live(name) {
+                None => Ok(config::Before::Absent),
+                Some(_) => Err(Failure::new(FailureClass::Conflict, "prepare", "it is there")),
+            };
+        };
+        state.check_config(name, pin)?;
+        Ok(config::Before::Content {
+            kept: spec.to().kept.clone(),
+            content: pin.content.clone(),
+            annotations: state.marked(&Compared::Config(name.clone())),
+        })
+    }
+
+    async fn apply(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        stamp: &Stamp,
+    ) -> Result<config::After, Failure> {
+        let (name, wanted) = (spec.object(), &spec.to().content);
+        let change = |state: &mut State| {
+            let live = match spec {
+                config::Spec::Restore { .. } => state.live(name).cloned().expect("its pin holds"),
+                config::Spec::Create { .. } => made(name),
+            };
+            let content = wanted.clone();
+            state.put_config(name, Some(LiveConfig { content, ..live }));
+        };
+        let check = |state: &State| match spec {
+            config::Spec::Restore { pin, .. } => state.check_config(name, pin),
+            config::Spec::Create { .. } => match state.live(name) {
+                None => Ok(()),
+                Some(_) => Err(Failure::new(FailureClass::Conflict, "write", "it is there")),
+            },
+        };
+        let there = |state: &State| state.live(name).is_some_and(|live| &live.content == wanted);
+        let object = Compared::Config(name.clone());
+        self.write(
+            &object,
+            (&known(before), stamp),
+            check,
+            there,
+            change,
+            &spec.phrase(),
+        )
+        .await?;
+        Ok(held(&self.state.lock().unwrap(), name))
+    }
+
+    async fn settle(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        stamp: &Stamp,
+    ) -> Settled<config::After> {
+        self.points.pass(&format!("settle {}", spec.phrase())).await;
         let mut state = self.state.lock().unwrap();
-        let target = spec.target().clone();
-        let found = state
-            .marks
-            .get(&target)
-            .and_then(|mark| mark.epoch.clone())
-            .filter(|(of, _)| of == run)
-            .map(|(_, epoch)| epoch);
-        if found.unwrap_or(Epoch(0)) < from {
-            return Err(Failure::new(
-                FailureClass::Conflict,
-                "fence",
+        let (name, object) = (spec.object(), Compared::Config(spec.object().clone()));
+        let as_before = match before {
+            config::Before::Content { content, .. } => {
+                state.live(name).is_some_and(|live| &live.content == content)
+            }
+            config::Before::Absent => state.live(name).is_none(),
+        };
+        let found = if state.ours(&object, stamp) {
+            Settled::Applied(held(&state, name))
+        } else if as_before {
+            state.not_applied(&object)
+        } else {
+            Settled::Unknown(Failure::new(
+                FailureClass::Unknown,
+                "settle",
                 "somebody else wrote it",
-            ));
-        }
-        state.known_mark(&target, before, run)?;
-        state.marks.entry(target.clone()).or_default().epoch = Some((run.clone(), to));
-        *state.versions.get_mut(&target).unwrap() += 1;
-        Ok(())
+            ))
+        };
+        state.arrive();
+        found
+    }
+
+    async fn reverse(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        _: &config::After,
+        stamp: &Stamp,
+    ) -> Result<config::After, Failure> {
+        let name = spec.object();
+        let was = match before {
+            config::Before::Content { content, .. } => Some(content),
+            config::Before::Absent => None,
+        };
+        let change = |state: &mut State| {
+            let live = state.live(name).cloned();
+            let back = live.zip(was).map(|(live, content)| LiveConfig {
+                content: content.clone(),
+                ..live
+            });
+            state.put_config(name, back);
+        };
+        let there = |state: &State| state.live(name).map(|live| &live.content) == was;
+        let object = Compared::Config(name.clone());
+        let phrase = format!("back {}", spec.phrase());
+        self.write(
+            &object,
+            (&known(before), stamp),
+            |_| Ok(()),
+            there,
+            change,
+            &phrase,
+        )
+        .await?;
+        Ok(held(&self.state.lock().unwrap(), name))
+    }
+
+    async fn settle_reverse(
+        &self,
+        spec: &config::Spec,
+        _: &config::Before,
+        _: &config::After,
+        stamp: &Stamp,
+    ) -> Settled<config::After> {
+        self.points.pass(&format!("settle back {}", spec.phrase())).await;
+        let mut state = self.state.lock().unwrap();
+        let object = Compared::Config(spec.object().clone());
+        let found = if state.ours(&object, stamp) {
+            Settled::Applied(held(&state, spec.object()))
+        } else {
+            state.not_applied(&object)
+        };
+        state.arrive();
+        found
+    }
+
+    async fn fence(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        run: &RunId,
+        from: Epoch,
+        to: Epoch,
+    ) -> Result<(), Failure> {
+        let object = Compared::Config(spec.object().clone());
+        let name = format!("fence {}", spec.phrase());
+        self.take_over(&object, &known(before), run, (from, to), &name)
+            .await
+    }
+}
+
+/// A ConfigMap that did not exist before.
+fn made(name: &ConfigName) -> LiveConfig {
+    LiveConfig {
+        name: name.clone(),
+        uid: Uid::from("made"),
+        content: ContentHash::from(""),
+        immutable: false,
+        secret_type: None,
+        source: None,
+        owners: Vec::new(),
+        manager: None,
     }
 }
