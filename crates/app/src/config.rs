@@ -3,14 +3,18 @@
 
 use crate::ledger::Shelf;
 use crate::world::World;
-use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, content};
+use astern_model::config::{
+    ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, content, keys,
+};
+use astern_model::content::ContentRef;
+use astern_model::diff::Change;
 use astern_model::drift::How;
 use astern_model::id::ContentHash;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::release::{Release, ReleasedConfig};
 use astern_model::template::canonical;
-use astern_plan::config_drift;
+use astern_plan::{TakenRun, config_drift};
 use astern_port::config::ConfigObject;
 use astern_port::{Failure, FailureClass};
 use futures::future::{join_all, try_join_all};
@@ -90,6 +94,39 @@ pub(crate) async fn written_by(world: &World, inventory: &mut Inventory, plan: &
     standing(world, inventory, &names).await;
 }
 
+/// Looks at what a run has replaced of ConfigMaps and Secrets, and at how they stand.
+///
+/// # Errors
+/// What was kept, or what stands, cannot be read.
+pub(crate) async fn of_run(
+    world: &World,
+    inventory: &mut Inventory,
+    taken: &TakenRun,
+) -> Result<TakenRun, Failure> {
+    if taken.config.is_empty() {
+        return Ok(taken.clone());
+    }
+    let objects = world.config.all(&inventory.namespace).await?;
+    let mut config = Vec::new();
+    for one in &taken.config {
+        let now = objects.iter().find(|object| object.name == one.object);
+        let mut one = one.clone();
+        if let (Some(before), Some(now)) = (&mut one.before, now) {
+            let then = kept(world, &before.kept).await?;
+            before.keys = keys(&then);
+            before.changes = changes(&one.object, Some(now), &then);
+        }
+        if let Some(now) = now {
+            inventory.config.live.push(owned(world, now).await?);
+        }
+        config.push(one);
+    }
+    Ok(TakenRun {
+        templates: taken.templates.clone(),
+        config,
+    })
+}
+
 /// Looks at how these objects stand. What could not be read is told.
 pub(crate) async fn standing(world: &World, inventory: &mut Inventory, names: &BTreeSet<ConfigName>) {
     if names.is_empty() {
@@ -116,20 +153,8 @@ async fn side_by_side(
     let unchanged = now.filter(|now| now.uid == held.uid && now.version == held.version);
     let then = match unchanged {
         Some(now) => now.json.clone(),
-        None => kept(world, held).await?,
+        None => kept(world, &held.content).await?,
     };
-    let nothing = json!({});
-    let from = now.map_or(&nothing, |now| &now.json);
-    let changes = match config_drift(&held.name, from, &then, &[]).map(|drift| drift.how) {
-        Some(How::Changed { fields }) => fields.into_iter().map(|field| field.change).collect(),
-        Some(How::Gone | How::New) | None => Vec::new(),
-    };
-    let changes = changes
-        .into_iter()
-        .filter(|change: &astern_model::diff::Change| {
-            change.path != "immutable" && (now.is_some() || change.path != "type")
-        })
-        .collect();
     let content = hash(world, &then).await?;
     let mut live = match now {
         Some(now) => Some(self::live(world, now).await?),
@@ -146,9 +171,22 @@ async fn side_by_side(
         content,
         keys: held.keys.clone(),
         secret_type: secret_type(&held.name, &then),
-        changes,
+        changes: changes(&held.name, now, &then),
     };
     Ok((live, held))
+}
+
+/// What differs, from what stands to what was kept.
+fn changes(name: &ConfigName, now: Option<&ConfigObject>, then: &Value) -> Vec<Change> {
+    let nothing = json!({});
+    let from = now.map_or(&nothing, |now| &now.json);
+    let Some(How::Changed { fields }) = config_drift(name, from, then, &[]).map(|drift| drift.how) else {
+        return Vec::new();
+    };
+    let changes = fields.into_iter().map(|field| field.change);
+    // Whether an object may be changed does not go back, and the type of one that is made anew is no news.
+    let goes_back = |change: &Change| change.path != "immutable" && (now.is_some() || change.path != "type");
+    changes.filter(goes_back).collect()
 }
 
 /// The same with who else would write it.
@@ -176,10 +214,10 @@ fn secret_type(name: &ConfigName, object: &Value) -> Option<String> {
     of.as_str().map(str::to_owned)
 }
 
-async fn kept(world: &World, held: &ReleasedConfig) -> Result<Value, Failure> {
-    let bytes = world.vault.get(&held.content).await?;
+async fn kept(world: &World, content: &ContentRef) -> Result<Value, Failure> {
+    let bytes = world.vault.get(content).await?;
     serde_json::from_slice(&bytes).map_err(|_| {
-        let operation = format!("read {} from the vault", held.content.name);
+        let operation = format!("read {} from the vault", content.name);
         Failure::new(FailureClass::Permanent, operation, "it is no JSON")
     })
 }

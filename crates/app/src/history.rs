@@ -5,14 +5,15 @@ use crate::running::{self, Rest};
 use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
+use astern_model::config::HeldConfig;
 use astern_model::diff::Shown;
 use astern_model::id::{RunId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::plan::{Intent, TargetChanges};
 use astern_model::record::Event;
-use astern_model::step::{After, Before, Spec, helm, workload};
+use astern_model::step::{After, Before, Spec, Step, config, helm, workload};
 use astern_model::target::Target;
-use astern_plan::{History, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, Taken};
+use astern_plan::{History, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, Taken, TakenConfig, TakenRun};
 use astern_port::Failure;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -249,7 +250,7 @@ fn replaced(book: &Book) -> Vec<(Target, TemplateHash, TemplateHash)> {
             matches!(&step.spec, Spec::Workload(workload::Spec::Restart { target: of, .. }) if of == target)
         })
     };
-    let written = taken(book)
+    let written = templates(book)
         .into_iter()
         .filter(|taken| !is_restarted(&taken.target))
         .map(|taken| (taken.target, taken.before, taken.after));
@@ -272,8 +273,44 @@ pub fn rolled_back(book: &Book) -> impl Iterator<Item = &helm::Spec> {
         .filter(|spec| matches!(spec, helm::Spec::Rollback { .. }))
 }
 
-/// What a run replaced, for taking it back: every template that it wrote and did not put back itself.
-pub fn taken(book: &Book) -> Vec<Taken> {
+/// What a run replaced, for taking it back: all that it wrote and did not put back itself. What ConfigMaps and Secrets held is
+/// named here, and read by whoever plans.
+pub fn taken(book: &Book) -> TakenRun {
+    TakenRun {
+        templates: templates(book),
+        config: book
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| content(book, step))
+            .collect(),
+    }
+}
+
+fn content(book: &Book, step: &Step) -> Option<TakenConfig> {
+    let spec = step.spec.config()?;
+    let Before::Config(before) = left(book.run.status(&step.id))? else {
+        return None;
+    };
+    let before = match before {
+        config::Before::Content { kept, content, .. } => Some(HeldConfig {
+            name: spec.object().clone(),
+            kept: kept.clone(),
+            content: content.clone(),
+            keys: Vec::new(),
+            secret_type: None,
+            changes: Vec::new(),
+        }),
+        config::Before::Absent => None,
+    };
+    Some(TakenConfig {
+        before,
+        object: spec.object().clone(),
+        after: spec.to().content.clone(),
+    })
+}
+
+fn templates(book: &Book) -> Vec<Taken> {
     book.plan
         .steps
         .iter()

@@ -212,14 +212,14 @@ pub async fn undo(
     platform: &Platform,
     run: &RunId,
     made_on: &ClusterIdentity,
-    taken: &[astern_plan::Taken],
+    taken: &astern_plan::TakenRun,
     allow: &Allowances,
 ) -> Result<Prepared, NoPlan> {
     let (inventory, past) = futures::join!(
         world.look.inventory(&platform.namespace),
         history::look_back(world, &platform.namespace)
     );
-    let inventory = inventory.map_err(NoPlan::Failed)?;
+    let mut inventory = inventory.map_err(NoPlan::Failed)?;
     let past = past.map_err(NoPlan::Failed)?;
     right_cluster(platform, &inventory)?;
     if inventory.cluster.identity != *made_on {
@@ -232,6 +232,9 @@ pub async fn undo(
             stands: stands(&phase),
         });
     }
+    let taken = &config::of_run(world, &mut inventory, taken)
+        .await
+        .map_err(NoPlan::Failed)?;
     let make =
         |inventory: &Inventory, now| astern_plan::undo(run, taken, inventory, platform, &past.history, now);
     let patience = Patience::WhatItTakes;

@@ -127,6 +127,14 @@ pub fn content(object: &Value) -> Value {
     Value::Object(content)
 }
 
+/// The keys of an object's data, in order.
+pub fn keys(object: &Value) -> Vec<String> {
+    let held = CONTENT.iter().filter_map(|field| object.get(*field)?.as_object());
+    let mut keys: Vec<String> = held.flat_map(|data| data.keys().cloned()).collect();
+    keys.sort();
+    keys
+}
+
 fn is_empty(held: &Value) -> bool {
     held.as_object().is_none_or(Map::is_empty)
 }

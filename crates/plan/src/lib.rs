@@ -49,4 +49,4 @@ pub use refuse::{code, near};
 pub use releases::ABANDONED_AFTER;
 pub use scope::RELEASE_WINDOW;
 pub use selector::{Selector, SelectorError};
-pub use undo::{Taken, undo};
+pub use undo::{Taken, TakenConfig, TakenRun, undo};

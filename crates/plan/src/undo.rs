@@ -1,8 +1,8 @@
-//! The plan that takes a run back: every template that the run replaced is written again. Owns the check that what
+//! The plan that takes a run back: every content and every template that the run replaced is written again. Owns the check that what
 //! the run put there is still there; it asks no matrix, because a person who undoes a run has decided.
 
 use crate::assess::assess_against;
-use crate::config::Restoring;
+use crate::config::{self, Restoring};
 use crate::forecast::History;
 use crate::planner::{Draft, finish};
 use crate::refuse;
@@ -10,13 +10,16 @@ use crate::remarks;
 use crate::steps::{self, Move, Moves};
 use crate::world::{View, World, reference};
 use astern_model::choice::RevisionRef;
+use astern_model::config::{ConfigName, HeldConfig};
 use astern_model::content::ContentRef;
 use astern_model::decision::{Decision, Refusal};
-use astern_model::id::{RunId, TemplateHash, Uid};
+use astern_model::id::{ContentHash, RunId, TemplateHash, Uid};
 use astern_model::inventory::Inventory;
-use astern_model::plan::{Intent, Plan};
+use astern_model::plan::{ConfigChanges, Intent, Plan};
 use astern_model::platform::Platform;
 use astern_model::policy::Say;
+use astern_model::step::Step;
+use astern_model::step::config::{Spec as ConfigSpec, Wanted};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::workload::RevisionKind;
 use jiff::Timestamp;
@@ -41,6 +44,33 @@ pub struct Taken {
     pub revision: Option<u64>,
 }
 
+/// What a ConfigMap or Secret held before a run wrote it, from its receipts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenConfig {
+    /// What it held, beside what stands; none where the run has made the object.
+    pub before: Option<HeldConfig>,
+    /// The object.
+    pub object: ConfigName,
+    /// What the run wrote.
+    pub after: ContentHash,
+}
+
+/// Everything that a run replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TakenRun {
+    /// Templates.
+    pub templates: Vec<Taken>,
+    /// What ConfigMaps and Secrets held.
+    pub config: Vec<TakenConfig>,
+}
+
+impl TakenRun {
+    /// Whether it replaced nothing.
+    pub fn is_empty(&self) -> bool {
+        self.templates.is_empty() && self.config.is_empty()
+    }
+}
+
 /// Plans the undo of `run`: each workload goes back to what it was at before the run. Workloads that are there already
 /// are left out and said.
 ///
@@ -52,7 +82,7 @@ pub struct Taken {
 /// [`crate::code::NOTHING_TO_DO`] when all are as before the run already; and the refusals of any plan's steps.
 pub fn undo(
     run: &RunId,
-    taken: &[Taken],
+    taken: &TakenRun,
     inventory: &Inventory,
     platform: &Platform,
     history: &History,
@@ -65,7 +95,7 @@ pub fn undo(
     let mut warnings = vec![format!(
         "this takes run {run} back: the matrix is not asked, and saying yes decides"
     )];
-    for one in taken {
+    for one in &taken.templates {
         match world.views.get(&one.target) {
             None => moved.push(format!("{} does not exist any more", one.target)),
             Some(view) if view.live == one.before => {
@@ -79,14 +109,27 @@ pub fn undo(
             }
         }
     }
+    let mut restoring = Restoring::default();
+    for one in &taken.config {
+        match content(run, one, &world) {
+            Content::Moved(how) => moved.push(how),
+            Content::Stays(why) => restoring.stays.push(format!("{} {why}", one.object)),
+            Content::GoesBack(step, change) => {
+                let members = world.platform_targets();
+                let readers = config::readers(&one.object, &moves, &world, |target| members.contains(target));
+                restoring.write(*step, change, readers, now);
+            }
+        }
+    }
     if !moved.is_empty() {
         moved.sort();
         return Err(refuse::moved_since(run, moved));
     }
-    if moves.is_empty() {
+    if moves.is_empty() && restoring.is_empty() {
         let details = left
             .iter()
             .map(|(target, why)| format!("{target}: {why}"))
+            .chain(restoring.stays)
             .collect();
         return Err(refuse::nothing_to_do(
             &format!("run {run} left nothing to take back"),
@@ -100,7 +143,6 @@ pub fn undo(
         .chain(moves.keys().copied())
         .collect();
     let assessment = assess_against(&world, &looked_at, &[]);
-    let restoring = Restoring::default();
     let steps = steps::steps(&moves, &world, history, &[], &restoring)?;
     warnings.sort();
     warnings.extend(remarks::of_targets(&moves, &assessment, &[]));
@@ -127,6 +169,58 @@ pub fn undo(
         warnings,
         platform.policy.on_failure,
     ))
+}
+
+/// What becomes of one object.
+enum Content {
+    Moved(String),
+    Stays(String),
+    GoesBack(Box<Step>, ConfigChanges),
+}
+
+fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
+    let object = &one.object;
+    let live = world.inventory.config.live(object);
+    let (before, live) = match (&one.before, live) {
+        (None, None) => return Content::Stays("is gone again, as before the run".to_owned()),
+        (None, Some(_)) => {
+            let why = format!("stays: run {run} has made it, and what goes back does not need it to be gone");
+            return Content::Stays(why);
+        }
+        (Some(_), None) => return Content::Moved(format!("{object} does not exist any more")),
+        (Some(before), Some(live)) => (before, live),
+    };
+    if live.content == before.content {
+        return Content::Stays("holds what it held before the run already".to_owned());
+    }
+    if live.content != one.after {
+        let by = live.manager.as_ref().map_or_else(String::new, |manager| {
+            format!(", last written by {}", manager.name)
+        });
+        return Content::Moved(format!(
+            "{object}: it does not hold any more what the run wrote{by}"
+        ));
+    }
+    let to = Wanted {
+        kept: before.kept.clone(),
+        content: before.content.clone(),
+        keys: before.keys.clone(),
+        origin: format!("what it was before run {run}"),
+    };
+    let change = ConfigChanges {
+        object: object.clone(),
+        anew: false,
+        to: to.origin.clone(),
+        changes: before.changes.clone(),
+        readers: Vec::new(),
+    };
+    let spec = ConfigSpec::Restore {
+        object: object.clone(),
+        namespace: world.inventory.namespace.clone(),
+        pin: config::pin(live),
+        to,
+    };
+    Content::GoesBack(Box::new(config::step(spec)), change)
 }
 
 fn put_back<'a>(view: &'a View<'a>, one: &Taken) -> Move<'a> {

@@ -3,7 +3,7 @@
 
 use crate::Failure;
 use crate::workloads::Settled;
-use astern_model::config::ConfigName;
+use astern_model::config::{ConfigName, keys};
 use astern_model::failure::FailureClass;
 use astern_model::id::{Epoch, RunId, Uid};
 use astern_model::step::config::{After, Before, Spec};
@@ -45,11 +45,7 @@ impl fmt::Debug for ConfigObject {
 impl ConfigObject {
     /// The keys of its data, in order.
     pub fn keys(&self) -> Vec<String> {
-        let data = ["data", "binaryData"].into_iter();
-        let keys = data.filter_map(|field| self.json.get(field)?.as_object());
-        let mut keys: Vec<String> = keys.flat_map(|data| data.keys().cloned()).collect();
-        keys.sort();
-        keys
+        keys(&self.json)
     }
 
     /// Whether the API server lets nobody change it.

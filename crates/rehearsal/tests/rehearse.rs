@@ -194,7 +194,7 @@ async fn piece_of_undo(stage: &Stage, run: &Book, platform: Platform) -> Piece {
     let prepared = planning::undo(&stage.world(), &platform, &run.id, cluster, &taken, &allow).await;
     let prepared = prepared.unwrap();
     let mut kept = Vec::new();
-    for taken in taken {
+    for taken in taken.templates {
         let bytes = stage.vault.get(&taken.kept).await.unwrap();
         kept.push((taken.kept, bytes));
     }

@@ -1,8 +1,10 @@
 //! The content of ConfigMaps and Secrets: back before whoever reads it, exactly its readers restarted, once.
 
-use crate::support::{Done, Place};
+use crate::support::{Done, Place, config, ended, kubeconfig};
+use astern_faultproxy::{Class, How, Proxy, Unseen};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A Deployment whose pods read what `reads` names.
 fn deployment(name: &str, reads: Value) -> Value {
@@ -160,4 +162,440 @@ fn content_is_back_before_exactly_its_readers_are_restarted_once() {
     assert!(last.contains("calm") && !last.contains("storm"), "{last}");
     let again = roll_back(&place, &["--to", "1.0"]).expect(3);
     assert!(again.err.contains("AST0105"), "{}", again.err);
+}
+
+#[test]
+fn a_pruned_config_map_under_a_hashed_name_is_made_again_from_the_ledger() {
+    let place = Place::new("config-pruned");
+    place.platform("");
+    let mut then = config_map("app-config-5f7b2d9c8k", json!({"MODE": "calm"}));
+    then["immutable"] = json!(true);
+    apply(&place, &[then, deployment("api", reads("app-config-5f7b2d9c8k"))]);
+    rolled_out(&place, &["api"]);
+    record(&place, "1.0");
+    apply(
+        &place,
+        &[
+            config_map("app-config-8m4h6g2t9f", json!({"MODE": "storm"})),
+            deployment("api", reads("app-config-8m4h6g2t9f")),
+        ],
+    );
+    rolled_out(&place, &["api"]);
+    place.kubectl(&["delete", "configmap", "app-config-5f7b2d9c8k"]);
+    let plan = place.astern(&["plan", "--to", "1.0"]).expect(0);
+    let words = "configmap/app-config-5f7b2d9c8k is made anew as of release 1.0";
+    assert!(plan.out.contains(words), "{}", plan.out);
+    roll_back(&place, &["--to", "1.0"]).expect(0);
+    let made = place.get("configmap/app-config-5f7b2d9c8k");
+    assert_eq!(
+        (&made["data"], &made["immutable"]),
+        (&json!({"MODE": "calm"}), &json!(true))
+    );
+    // The sibling of now is nobody's business.
+    assert_eq!(
+        data(&place, "configmap/app-config-8m4h6g2t9f"),
+        json!({"MODE": "storm"})
+    );
+    let template = &place.get("deployment/api")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(template["envFrom"], reads("app-config-5f7b2d9c8k"));
+}
+
+#[test]
+fn what_an_immutable_config_map_holds_is_refused_with_the_way_out() {
+    let place = bad_config("config-immutable");
+    place.kubectl(&["patch", "configmap", "app-config", "-p", r#"{"immutable": true}"#]);
+    let before = place.get("configmap/app-config");
+    let refused = roll_back(&place, &["--to", "1.0"]).expect(3);
+    for words in [
+        "AST0113",
+        "configmap/app-config",
+        "immutable",
+        "another name",
+        "kubectl delete configmap/app-config",
+    ] {
+        assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);
+    }
+    assert_eq!(place.get("configmap/app-config"), before);
+    // The second way out.
+    place.kubectl(&["delete", "configmap/app-config"]);
+    roll_back(&place, &["--to", "1.0"]).expect(0);
+    assert_eq!(
+        data(&place, "configmap/app-config"),
+        json!({"MODE": "calm", "LIMIT": "10"})
+    );
+}
+
+#[test]
+fn an_edit_after_the_plan_is_refused_with_the_object_and_an_annotation_is_not() {
+    let place = bad_config("config-moved");
+    place
+        .astern(&["plan", "--to", "1.0", "-o", "back.json"])
+        .expect(0);
+    place.kubectl(&["annotate", "configmap", "app-config", "team=shop"]);
+    let pods_before = pods(&place, "api");
+    let words = ["run", "back.json", "--yes", "--reason", "the release is bad"];
+    place.kubectl(&[
+        "patch",
+        "configmap",
+        "app-config",
+        "--field-manager=night-shift",
+        "-p",
+        r#"{"data": {"MODE": "gale"}}"#,
+    ]);
+    let refused = place.astern(&words).expect(3);
+    for words in [
+        "AST0212",
+        "configmap/app-config",
+        "from hmac-sha256:",
+        "to hmac-sha256:",
+        "night-shift",
+    ] {
+        assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);
+    }
+    assert_eq!(
+        data(&place, "configmap/app-config"),
+        json!({"MODE": "gale", "NEW": "1"})
+    );
+    assert_eq!(pods(&place, "api"), pods_before, "a reader was started");
+    place.kubectl(&[
+        "patch",
+        "configmap",
+        "app-config",
+        "-p",
+        r#"{"data": {"MODE": "storm"}}"#,
+    ]);
+    place.astern(&words).expect(0);
+    assert_eq!(
+        data(&place, "configmap/app-config"),
+        json!({"MODE": "calm", "LIMIT": "10"})
+    );
+    assert_eq!(
+        place.get("configmap/app-config")["metadata"]["annotations"]["team"],
+        "shop"
+    );
+}
+
+#[test]
+fn an_undo_puts_the_content_of_before_the_run_back_and_restarts_the_readers_again() {
+    let place = bad_config("config-undo");
+    roll_back(&place, &["--to", "1.0"]).expect(0);
+    rolled_out(&place, &["api", "worker", "web"]);
+    let before = [pods(&place, "api"), pods(&place, "web")];
+    let run = newest_run(&place);
+    place
+        .astern(&["undo", &run, "--yes", "--reason", "it was the database"])
+        .expect(0);
+    assert_eq!(
+        data(&place, "configmap/app-config"),
+        json!({"MODE": "storm", "NEW": "1"})
+    );
+    rolled_out(&place, &["api", "worker", "web"]);
+    assert!(pods(&place, "api").is_disjoint(&before[0]));
+    assert_eq!(pods(&place, "web"), before[1]);
+    let template = &place.get("deployment/api")["spec"]["template"]["metadata"];
+    assert!(template.get("annotations").is_none(), "{template:#}");
+}
+
+#[test]
+fn a_runner_that_died_before_it_wrote_down_that_content_is_back_writes_it_once() {
+    let place = bad_config("config-killed");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let proxy = runtime.block_on(async {
+        let direct = Proxy::before(config().await).await.unwrap();
+        direct.another(Vec::new(), Arc::new(Unseen)).await.unwrap()
+    });
+    proxy.next(Class::Write, How::AnswerSwallowed);
+    let by_proxy = place.file("proxy.kubeconfig");
+    std::fs::write(&by_proxy, proxy.kubeconfig()).unwrap();
+    let words = [
+        "rollback",
+        "--to",
+        "1.0",
+        "--yes",
+        "--reason",
+        "the release is bad",
+        "--foreground",
+    ];
+    let mut killed = place.command(&by_proxy, &words).spawn().unwrap();
+    place.until("the content to be back", 30, |place| {
+        data(place, "configmap/app-config")["MODE"] == "calm"
+    });
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let pods_then = pods(&place, "api");
+    let run = newest_run(&place);
+    place.astern(&["resume", &run, "--yes"]).expect(0);
+    assert_eq!(
+        data(&place, "configmap/app-config"),
+        json!({"MODE": "calm", "LIMIT": "10"})
+    );
+    rolled_out(&place, &["api", "worker", "web"]);
+    assert!(pods(&place, "api").is_disjoint(&pods_then));
+    // The write of the one that died, and the mark by which the one that went on has fenced it.
+    let log = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")).unwrap();
+    let here = format!("/namespaces/{}/configmaps/app-config", place.namespace);
+    let writes = log
+        .lines()
+        .filter(|line| line.contains(&here) && !line.contains("dryRun=All"))
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|entry| entry["stage"] == "ResponseComplete" && entry["verb"] == "update");
+    assert_eq!(writes.count(), 2);
+}
+
+#[test]
+fn who_reloads_by_itself_or_is_restarted_by_reloader_is_not_restarted() {
+    let place = Place::new("config-reloads");
+    place.platform("  workloads: [{name: api, reloads: true}, {name: worker}, {name: web}]\n");
+    let mut worker = deployment("worker", reads("app-config"));
+    worker["metadata"]["annotations"] = json!({"reloader.stakater.com/auto": "true"});
+    apply(
+        &place,
+        &[
+            config_map("app-config", json!({"MODE": "calm"})),
+            deployment("api", reads("app-config")),
+            worker,
+            deployment("web", reads("app-config")),
+        ],
+    );
+    rolled_out(&place, &["api", "worker", "web"]);
+    record(&place, "1.0");
+    apply(&place, &[config_map("app-config", json!({"MODE": "storm"}))]);
+    let before = [pods(&place, "api"), pods(&place, "worker"), pods(&place, "web")];
+    let done = roll_back(&place, &["--to", "1.0"]).expect(0);
+    for words in [
+        "deployment/api takes it in by itself",
+        "deployment/worker is restarted by Reloader",
+        "deployment/web is restarted",
+    ] {
+        assert!(
+            done.err.contains(words) || done.out.contains(words),
+            "no {words:?}: {done:?}"
+        );
+    }
+    rolled_out(&place, &["api", "worker", "web"]);
+    assert_eq!(
+        [pods(&place, "api"), pods(&place, "worker")],
+        [before[0].clone(), before[1].clone()]
+    );
+    assert!(pods(&place, "web").is_disjoint(&before[2]));
+}
+
+/// Values of which none may be seen.
+const CANARIES: usize = 1000;
+
+fn canary(nth: usize) -> String {
+    format!("c4n4ry \"{nth:04}\" <ß&{}>", nth * 7919)
+}
+
+/// Every form in which a value may stand in a text.
+fn forms(value: &str) -> Vec<String> {
+    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let url: String = value
+        .bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                char::from(byte).to_string()
+            }
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    let json = Value::from(value).to_string();
+    let base64 = base64(value.as_bytes());
+    vec![
+        value.to_owned(),
+        json.trim_matches('"').to_owned(),
+        base64.trim_end_matches('=').to_owned(),
+        hex,
+        url,
+    ]
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let digit = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= chunk.len() {
+                char::from(digit)
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+/// A Secret of a thousand values, of which half are those of release 1.0.
+fn secrets(place: &Place, from: usize) {
+    let data: serde_json::Map<String, Value> = (0..CANARIES / 2)
+        .map(|key| (format!("k{key}"), Value::from(canary(from + key))))
+        .collect();
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-keys"}, "stringData": data});
+    place.kubectl(&["delete", "secret", "api-keys", "--ignore-not-found"]);
+    let file = place.folder.path().with_extension("secret.json");
+    std::fs::write(&file, secret.to_string()).unwrap();
+    place.kubectl(&["create", "-f", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+}
+
+fn secret_data(place: &Place) -> Value {
+    place.get("secret/api-keys")["data"].clone()
+}
+
+/// `api` reads a Secret; release 1.0 is good; then its values are others.
+fn other_secrets(name: &str, spec: &str) -> Place {
+    let place = Place::new(name);
+    place.platform(spec);
+    secrets(&place, 0);
+    apply(
+        &place,
+        &[deployment("api", json!([{"secretRef": {"name": "api-keys"}}]))],
+    );
+    rolled_out(&place, &["api"]);
+    record(&place, "1.0");
+    secrets(&place, CANARIES / 2);
+    place
+}
+
+#[test]
+fn a_secret_goes_back_only_where_it_is_named_and_none_of_a_thousand_values_is_seen_anywhere() {
+    let place = other_secrets("config-secret", "");
+    let then = {
+        let bytes = |nth: usize| Value::from(base64(canary(nth).as_bytes()));
+        let data = (0..CANARIES / 2).map(|key| (format!("k{key}"), bytes(key)));
+        Value::Object(data.collect())
+    };
+    let now = secret_data(&place);
+    let left = roll_back(&place, &["--to", "1.0"]).expect(3);
+    for words in [
+        "secret/api-keys",
+        "may have been rotated",
+        "restoreSecrets: [api-keys]",
+    ] {
+        assert!(left.err.contains(words), "no {words:?}: {}", left.err);
+    }
+    assert_eq!(secret_data(&place), now);
+
+    place.platform("  config: {restoreSecrets: [api-keys]}\n");
+    let mut seen = vec![format!("{left:?}")];
+    for format in ["text", "json", "yaml", "markdown"] {
+        let done = place.astern(&["plan", "--to", "1.0", "-o", format]).expect(0);
+        seen.push(done.out + &done.err);
+    }
+    place
+        .astern(&["plan", "--to", "1.0", "-o", "back.json"])
+        .expect(0);
+    let mut command = place.command(
+        &kubeconfig(),
+        &[
+            "rollback",
+            "--to",
+            "1.0",
+            "--yes",
+            "--reason",
+            "the release is bad",
+        ],
+    );
+    let done: Done = ended(command.env("RUST_LOG", "trace")).into();
+    seen.push(format!("{:?}", done.expect(0)));
+    assert_eq!(secret_data(&place), then);
+    let run = newest_run(&place);
+    // Refused: it holds already what the release held. And taken back.
+    seen.push(format!(
+        "{:?}",
+        place
+            .astern(&["run", "back.json", "--yes", "--reason", "again"])
+            .expect(3)
+    ));
+    seen.push(format!(
+        "{:?}",
+        place.astern(&["undo", &run, "--yes", "--reason", "no"]).expect(0)
+    ));
+    assert_eq!(secret_data(&place), now);
+    for words in [
+        &["report", &run][..],
+        &["report", &run, "-o", "json"],
+        &["report", &run, "-o", "html"],
+        &["report", &run, "-o", "markdown"],
+        &["runs", "-o", "json"],
+        &["status", "-o", "json"],
+        &["drift", "-o", "json"],
+        &["releases", "show", "1.0", "-o", "json"],
+    ] {
+        let done = place.astern(words);
+        seen.push(done.out + &done.err);
+    }
+    // The journal as it lies in the cluster, unpacked by the command that reads it, and every file that was written.
+    seen.push(place.kubectl(&["get", "events", "-o", "json"]));
+    seen.push(place.kubectl(&[
+        "get",
+        "leases,configmaps,deployments,replicasets,pods",
+        "-o",
+        "json",
+    ]));
+    for entry in walk(place.folder.path()) {
+        seen.push(String::from_utf8_lossy(&std::fs::read(entry).unwrap()).into_owned());
+    }
+    let all = seen.join("\n");
+    assert!(
+        all.contains("data[k0]") && all.contains("(before)"),
+        "nothing was shown at all"
+    );
+    for nth in 0..CANARIES {
+        for form in forms(&canary(nth)) {
+            if let Some(at) = all.find(&form) {
+                let around: String = all[..at]
+                    .chars()
+                    .rev()
+                    .take(200)
+                    .collect::<String>()
+                    .chars()
+                    .rev()
+                    .collect();
+                panic!("value {nth} is seen as {form}, after {around:?}");
+            }
+        }
+    }
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(walk(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn a_secret_that_is_made_from_another_object_is_refused_with_its_source() {
+    let place = other_secrets("config-external", "  config: {restoreSecrets: [api-keys]}\n");
+    let before = secret_data(&place);
+    place.kubectl(&[
+        "patch",
+        "secret",
+        "api-keys",
+        "--type=merge",
+        "-p",
+        r#"{"metadata": {"ownerReferences": [{"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+            "name": "keys", "uid": "11111111-1111-4111-8111-111111111111", "blockOwnerDeletion": false}]}}"#,
+    ]);
+    let refused = roll_back(&place, &["--to", "1.0"]).expect(3);
+    for words in [
+        "AST0114",
+        "secret/api-keys",
+        "externalsecret/keys",
+        "version of then",
+    ] {
+        assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);
+    }
+    assert_eq!(secret_data(&place), before);
 }

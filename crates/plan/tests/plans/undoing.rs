@@ -7,7 +7,7 @@ use astern_model::id::RunId;
 use astern_model::plan::{Intent, Plan};
 use astern_model::step::Spec;
 use astern_model::step::workload::Spec as WorkloadSpec;
-use astern_plan::{History, Taken, code, undo};
+use astern_plan::{History, Taken, TakenRun, code, undo};
 
 /// What the run of a rollback from v1.2.4 to v1.2.3 recorded.
 fn taken() -> Taken {
@@ -34,7 +34,10 @@ fn undone(build: Build) -> Result<Plan, Refusal> {
     let run = RunId::from("r20261123-140800-7f3c");
     undo(
         &run,
-        &[taken()],
+        &TakenRun {
+            templates: vec![taken()],
+            config: Vec::new(),
+        },
         &inventory([build]),
         &platform(),
         &History::default(),
