@@ -6,6 +6,7 @@
 
 mod assessing;
 mod choosing;
+mod config;
 mod deciding;
 mod differing;
 mod judging;

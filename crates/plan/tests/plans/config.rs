@@ -1,0 +1,382 @@
+//! What goes back of ConfigMaps and Secrets with a release: which, before whom, and who is restarted for them.
+
+use crate::support::{
+    Build, crashing, depending, deployment, good, inventory, plan, platform, released, request,
+};
+use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig};
+use astern_model::content::ContentRef;
+use astern_model::decision::Refusal;
+use astern_model::inventory::Inventory;
+use astern_model::plan::Plan;
+use astern_model::platform::Platform;
+use astern_model::release::ReleaseName;
+use astern_model::template::Template;
+use astern_model::workload::Strategy;
+use astern_plan::{Request, Selector, code, config_release};
+use serde_json::{Value, json};
+
+fn name(kind: ConfigKind, name: &str) -> ConfigName {
+    ConfigName {
+        kind,
+        name: name.to_owned(),
+    }
+}
+
+fn map(object: &str) -> ConfigName {
+    name(ConfigKind::ConfigMap, object)
+}
+
+fn secret(object: &str) -> ConfigName {
+    name(ConfigKind::Secret, object)
+}
+
+fn live(name: &ConfigName, content: &str) -> LiveConfig {
+    LiveConfig {
+        name: name.clone(),
+        uid: format!("uid-{}", name.name).as_str().into(),
+        content: content.into(),
+        immutable: false,
+        secret_type: (name.kind == ConfigKind::Secret).then(|| "Opaque".to_owned()),
+        source: None,
+        owners: Vec::new(),
+        manager: None,
+    }
+}
+
+fn held(name: &ConfigName, content: &str) -> HeldConfig {
+    HeldConfig {
+        name: name.clone(),
+        kept: ContentRef {
+            name: format!("saved-{}", name.name),
+            keyed_hash: content.to_owned(),
+            size: 1,
+        },
+        content: content.into(),
+        keys: vec!["MODE".to_owned()],
+        secret_type: (name.kind == ConfigKind::Secret).then(|| "Opaque".to_owned()),
+        changes: Vec::new(),
+    }
+}
+
+/// The same workload, whose every template reads these objects, in good release r1 at `version`.
+fn reading(build: Build, objects: &[&ConfigName], version: u64) -> Build {
+    let from: Vec<Value> = objects
+        .iter()
+        .map(|object| match object.kind {
+            ConfigKind::ConfigMap => json!({"configMapRef": {"name": object.name}}),
+            ConfigKind::Secret => json!({"secretRef": {"name": object.name}}),
+        })
+        .collect();
+    let read = |template: &Template| {
+        let mut json = template.json().clone();
+        json["spec"]["containers"][0]["envFrom"] = Value::Array(from.clone());
+        Template::clean(json)
+    };
+    let build = build.with(|workload| {
+        for revision in &mut workload.revisions {
+            let read = read(&revision.template);
+            let former = std::mem::replace(&mut revision.template, read).hash();
+            revision.hash = revision.template.hash();
+            let of_it = |pod: &&mut astern_model::workload::Pod| pod.revision.as_ref() == Some(&former);
+            for pod in workload.pods.iter_mut().filter(of_it) {
+                pod.revision = Some(revision.hash.clone());
+            }
+        }
+        workload.template = read(&workload.template);
+    });
+    let build = build.released("r1", "v1.2.3", good(), None);
+    build.with(|workload| {
+        let of_number = |revision: &&astern_model::workload::Revision| revision.number == version;
+        let revision = workload.revisions.iter().find(of_number).unwrap();
+        workload.released[0].template = revision.hash.clone();
+    })
+}
+
+/// One that stands where release r1 has it: at its newest template.
+fn standing(name: &str, objects: &[&ConfigName]) -> Build {
+    reading(released(name).serving(2, 3, "14:02:20"), objects, 2)
+}
+
+fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) -> Inventory {
+    let release = ReleaseName::parse("r1").unwrap();
+    Inventory {
+        config: ConfigSeen {
+            live,
+            held: Some(HeldBy { release, objects }),
+        },
+        ..inventory(workloads)
+    }
+}
+
+fn to_release(names: &[&str]) -> Request {
+    let release = ReleaseName::parse("r1").unwrap();
+    let to = names
+        .iter()
+        .map(|name| (deployment(name), Selector::Release(release.clone())));
+    Request {
+        only: names.iter().map(|name| deployment(name)).collect(),
+        to: to.collect(),
+        ..request()
+    }
+}
+
+fn steps(plan: &Plan) -> String {
+    let line = |step: &astern_model::step::Step| {
+        let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
+        format!("{} after [{}]: {}", step.id, after.join(", "), step.spec.phrase())
+    };
+    plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn told(plan: &Plan) -> String {
+    let readers = plan.config.iter().flat_map(|of| {
+        let object = &of.object;
+        of.readers
+            .iter()
+            .map(move |(target, how)| format!("{object}: {target} {how}"))
+    });
+    readers.collect::<Vec<_>>().join("\n")
+}
+
+fn refused(result: Result<Plan, Refusal>) -> (String, String) {
+    let refusal = result.unwrap_err();
+    (
+        refusal.code,
+        format!("{}\n{}", refusal.summary, refusal.details.join("\n")),
+    )
+}
+
+fn go(request: &Request, inventory: &Inventory, platform: &Platform) -> Result<Plan, Refusal> {
+    plan(request, inventory, platform)
+}
+
+#[test]
+fn content_comes_before_every_reader_and_the_readers_keep_the_order_of_what_they_depend_on() {
+    let (app, other) = (map("app"), map("other"));
+    let inventory = seen(
+        vec![
+            reading(crashing("api"), &[&app], 1),
+            standing("web", &[&app]),
+            standing("worker", &[&other]),
+            standing("idle", &[]),
+        ],
+        vec![live(&app, "now"), live(&other, "then")],
+        vec![held(&app, "then"), held(&other, "then")],
+    );
+    let platform = depending(&[("api", &[]), ("web", &["api"]), ("worker", &[]), ("idle", &[])]);
+    let plan = go(
+        &to_release(&["api", "web", "worker", "idle"]),
+        &inventory,
+        &platform,
+    )
+    .unwrap();
+    insta::assert_snapshot!(steps(&plan), @r"
+    config:configmap/app after []: put the content of configmap/app back to release r1
+    template:deployment/api after [config:configmap/app]: put deployment/api back to v1.2.3 (revision 1)
+    rollout:deployment/api after [template:deployment/api]: wait until deployment/api serves v1.2.3
+    restart:deployment/web after [config:configmap/app, rollout:deployment/api]: restart deployment/web
+    rollout:deployment/web after [restart:deployment/web]: wait until deployment/web serves v1.2.4
+    ");
+    insta::assert_snapshot!(told(&plan), @r"
+    configmap/app: deployment/api starts with it, since its template goes back too
+    configmap/app: deployment/web is restarted
+    ");
+    assert_eq!(
+        plan.recovered_when.targets,
+        [deployment("api"), deployment("web")]
+    );
+}
+
+#[test]
+fn the_same_templates_with_other_content_are_a_plan_of_content_and_restarts_alone() {
+    let app = map("app");
+    let request = to_release(&["api"]);
+    let of = |content: &str| {
+        let inventory = seen(
+            vec![standing("api", &[&app])],
+            vec![live(&app, content)],
+            vec![held(&app, "then")],
+        );
+        go(&request, &inventory, &platform())
+    };
+    let plan = of("now").unwrap();
+    insta::assert_snapshot!(steps(&plan), @r"
+    config:configmap/app after []: put the content of configmap/app back to release r1
+    restart:deployment/api after [config:configmap/app]: restart deployment/api
+    rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.4
+    ");
+    let (code, said) = refused(of("then"));
+    assert_eq!(code, code::NOTHING_TO_DO);
+    assert!(said.contains("they hold what they held in release r1"), "{said}");
+}
+
+#[test]
+fn an_object_that_is_gone_is_made_anew_and_one_that_nobody_of_the_plan_reads_is_left_alone() {
+    let (app, others) = (map("app-5f7"), map("others"));
+    let inventory = seen(
+        vec![reading(crashing("api"), &[&app], 1), standing("web", &[&others])],
+        vec![live(&others, "now")],
+        vec![held(&app, "then"), held(&others, "then")],
+    );
+    let plan = go(&to_release(&["api"]), &inventory, &platform()).unwrap();
+    insta::assert_snapshot!(steps(&plan), @r"
+    config:configmap/app-5f7 after []: make configmap/app-5f7 anew as of release r1
+    template:deployment/api after [config:configmap/app-5f7]: put deployment/api back to v1.2.3 (revision 1)
+    rollout:deployment/api after [template:deployment/api]: wait until deployment/api serves v1.2.3
+    ");
+}
+
+#[test]
+fn readers_that_need_no_restart_or_cannot_have_one_are_told_with_the_reason() {
+    let app = map("app");
+    let request = to_release(&["api", "annotated", "paused", "deleted-by-hand"]);
+    let annotated = standing("annotated", &[&app]).with(|workload| {
+        let annotation = ("reloader.stakater.com/auto".to_owned(), "true".to_owned());
+        workload.annotations.extend([annotation]);
+    });
+    let mut platform = depending(&[
+        ("api", &[]),
+        ("annotated", &[]),
+        ("paused", &[]),
+        ("deleted-by-hand", &[]),
+        ("reloading", &[]),
+    ]);
+    platform.members[4].reloads = true;
+    let inventory = seen(
+        vec![
+            standing("api", &[&app]),
+            annotated,
+            standing("paused", &[&app]).with(|workload| workload.paused = true),
+            standing("deleted-by-hand", &[&app]).strategy(Strategy::OnDelete),
+            standing("reloading", &[&app]),
+            standing("outside", &[&app]),
+        ],
+        vec![live(&app, "now")],
+        vec![held(&app, "then")],
+    );
+    let plan = go(&request, &inventory, &platform).unwrap();
+    insta::assert_snapshot!(steps(&plan), @r"
+    config:configmap/app after []: put the content of configmap/app back to release r1
+    restart:deployment/api after [config:configmap/app]: restart deployment/api
+    rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.4
+    ");
+    insta::assert_snapshot!(told(&plan), @r"
+    configmap/app: deployment/annotated is restarted by Reloader, which watches it
+    configmap/app: deployment/api is restarted
+    configmap/app: deployment/deleted-by-hand is not restarted: its strategy is OnDelete
+    configmap/app: deployment/outside is not part of this plan, and is not restarted
+    configmap/app: deployment/paused is not restarted: it is paused
+    configmap/app: deployment/reloading takes it in by itself (`reloads` in astern.yaml)
+    ");
+    let warned = plan.warnings.join("\n");
+    for name in ["paused", "deleted-by-hand", "outside"] {
+        let words = format!("deployment/{name} reads configmap/app and is not restarted");
+        assert!(warned.contains(&words), "{name}: {warned}");
+    }
+}
+
+#[test]
+fn a_secret_goes_back_only_where_it_is_named() {
+    let keys = secret("keys");
+    let mut platform = platform();
+    let inventory = seen(
+        vec![reading(crashing("api"), &[&keys], 1)],
+        vec![live(&keys, "now")],
+        vec![held(&keys, "then")],
+    );
+    let request = to_release(&["api"]);
+    let plan = go(&request, &inventory, &platform).unwrap();
+    assert!(plan.config.is_empty());
+    let stays = plan.unchanged.join("\n");
+    for words in [
+        "secret/keys keeps its content of now",
+        "may have been rotated",
+        "restoreSecrets: [keys]",
+    ] {
+        assert!(stays.contains(words), "no {words:?}: {stays}");
+    }
+    platform.restore_secrets.insert("keys".to_owned());
+    let plan = go(&request, &inventory, &platform).unwrap();
+    assert_eq!(plan.steps[0].id.as_str(), "config:secret/keys");
+}
+
+#[test]
+fn what_cannot_hold_the_content_of_then_or_is_written_by_another_object_is_refused() {
+    let (app, keys) = (map("app"), secret("keys"));
+    let mut platform = platform();
+    platform.restore_secrets.insert("keys".to_owned());
+    let check = |object: &ConfigName, change: &dyn Fn(&mut LiveConfig), expected: &str| {
+        let mut live = live(object, "now");
+        change(&mut live);
+        let inventory = seen(
+            vec![reading(crashing("api"), &[object], 1)],
+            vec![live],
+            vec![held(object, "then")],
+        );
+        let (code, said) = refused(go(&to_release(&["api"]), &inventory, &platform));
+        assert_eq!(code, expected, "{said}");
+        assert!(said.contains(&object.to_string()), "{said}");
+    };
+    check(&app, &|live| live.immutable = true, code::IMMUTABLE_CONFIG);
+    check(
+        &keys,
+        &|live| live.secret_type = Some("kubernetes.io/tls".to_owned()),
+        code::IMMUTABLE_CONFIG,
+    );
+    check(
+        &keys,
+        &|live| live.source = Some("externalsecret/keys".to_owned()),
+        code::MADE_FROM,
+    );
+}
+
+#[test]
+fn without_a_release_that_holds_what_was_chosen_no_content_is_touched_and_that_is_said() {
+    let app = map("app");
+    let workloads = || vec![reading(crashing("api"), &[&app], 2)];
+    let known = seen(workloads(), vec![live(&app, "now")], vec![held(&app, "then")]);
+    let plan = go(&request(), &known, &platform()).unwrap();
+    assert!(plan.config.is_empty());
+    let stays = plan.unchanged.join("\n");
+    assert!(
+        stays.contains("release r1 does not hold v1.2.3 of deployment/api, so what that read is not known"),
+        "{stays}"
+    );
+    let unknown = inventory(workloads());
+    let plan = go(&request(), &unknown, &platform()).unwrap();
+    let stays = plan.unchanged.join("\n");
+    assert!(
+        stays.contains("ConfigMaps and Secrets keep their content of now"),
+        "{stays}"
+    );
+}
+
+#[test]
+fn the_release_that_says_what_was_held_is_the_named_one_or_the_newest_with_every_template_that_was_chosen() {
+    let check = |json: Value, plan: Option<&Plan>, request: &Request, expected: Option<&str>| {
+        let releases: Vec<astern_model::release::Release> = serde_json::from_value(json).unwrap();
+        let found = config_release(request, plan, &releases).map(|release| release.name.as_str());
+        assert_eq!(found, expected);
+    };
+    let app = map("app");
+    let inventory = inventory(vec![reading(crashing("api"), &[&app], 1)]);
+    let draft = go(&request(), &inventory, &platform()).unwrap();
+    let chosen = &draft.choices[0].good.as_ref().unwrap().revision.template;
+    let release = |name: &str, template: &str, standing: Value| {
+        json!({"name": name, "platform": "shop", "namespace": "shop", "by": "ci", "at": "2026-11-23T14:00:00Z",
+            "standing": standing, "config": [], "workloads": [{"target": deployment("api"), "template": template,
+                "content": {"name": "t", "keyedHash": "h", "size": 1}, "images": [], "replicas": 1}]})
+    };
+    let candidate = || json!({"is": "candidate"});
+    let bad = json!({"is": "bad", "reason": "loses orders", "by": "eve", "at": "2026-11-23T14:00:00Z"});
+    let releases = json!([
+        release("r4", "sha256:other", candidate()),
+        release("r3", chosen.as_str(), bad),
+        release("r2", chosen.as_str(), candidate()),
+        release("r1", chosen.as_str(), candidate()),
+    ]);
+    check(releases.clone(), Some(&draft), &request(), Some("r2"));
+    check(releases.clone(), Some(&draft), &to_release(&["api"]), Some("r1"));
+    check(releases.clone(), None, &request(), None);
+    check(json!([releases[0]]), Some(&draft), &request(), None);
+}
