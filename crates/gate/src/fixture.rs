@@ -9,17 +9,18 @@ use crate::context::{Context, Door, Progress, Write, writes};
 use crate::{ApprovedPlan, readmit, rules};
 use astern_model::approval::{Approval, How};
 use astern_model::choice::RevisionRef;
+use astern_model::config::{ConfigKind, ConfigName, LiveConfig};
 use astern_model::content::ContentRef;
 use astern_model::evidence::Trouble;
 use astern_model::finding::{Allowances, Finding, Severity};
 use astern_model::helm::ReleaseName;
 use astern_model::id::{PlanHash, StepId, Uid};
 use astern_model::inventory::Inventory;
-use astern_model::plan::Plan;
+use astern_model::plan::{ConfigChanges, Plan};
 use astern_model::question::{Answer, Answers, Question};
 use astern_model::reversal::Reversal;
 use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
-use astern_model::step::{Spec, helm};
+use astern_model::step::{Spec, config, helm};
 use astern_model::target::WorkloadKind;
 use astern_model::template::Template;
 use astern_model::workload::{Owner, OwnerKind, OwnerState, Workload};
@@ -29,6 +30,20 @@ use std::collections::BTreeMap;
 use world::{at, inventory, plan, reference, step, workload};
 
 const NAMESPACE: &str = "shop";
+
+/// The same template, which reads key MODE of app-config.
+fn reads_config(template: &Template) -> Template {
+    let mut json = template.json().clone();
+    let read =
+        json!({"name": "MODE", "valueFrom": {"configMapKeyRef": {"name": "app-config", "key": "MODE"}}});
+    if let Some(env) = json
+        .pointer_mut("/spec/containers/0/env")
+        .and_then(Value::as_array_mut)
+    {
+        env.push(read);
+    }
+    Template::clean(json)
+}
 
 /// What a rule is held against.
 #[derive(Clone, Debug)]
@@ -47,6 +62,97 @@ impl Fixture {
     /// deployment/api-gateway goes back from v1.2.4 to v1.2.3.
     pub(crate) fn sound() -> Self {
         Self::of(workload(WorkloadKind::Deployment, "api-gateway"))
+    }
+
+    /// The same, with ConfigMap app-config put back to release v1.2.3 before, which both templates read.
+    pub(crate) fn with_config() -> Self {
+        let mut workload = workload(WorkloadKind::Deployment, "api-gateway");
+        for revision in &mut workload.revisions {
+            revision.template = reads_config(&revision.template);
+            revision.hash = revision.template.hash();
+        }
+        workload.template = reads_config(&workload.template);
+        let mut fixture = Self::of(workload);
+        let object = ConfigName {
+            kind: ConfigKind::ConfigMap,
+            name: "app-config".to_owned(),
+        };
+        fixture.inventory.config.live = vec![LiveConfig {
+            name: object.clone(),
+            uid: "uid-app-config".into(),
+            content: "hmac-sha256:aaaaaaaaaaaaaaaa".into(),
+            immutable: false,
+            secret_type: None,
+            source: None,
+            owners: Vec::new(),
+            manager: None,
+        }];
+        let id = StepId::from("config:configmap/app-config");
+        let spec = config::Spec::Restore {
+            object: object.clone(),
+            namespace: NAMESPACE.to_owned(),
+            pin: config::Pin {
+                uid: "uid-app-config".into(),
+                content: "hmac-sha256:aaaaaaaaaaaaaaaa".into(),
+            },
+            to: config::Wanted {
+                kept: ContentRef {
+                    name: "saved-1".to_owned(),
+                    keyed_hash: "hmac-sha256:cc".to_owned(),
+                    size: 9,
+                },
+                content: "hmac-sha256:bbbbbbbbbbbbbbbb".into(),
+                keys: vec!["MODE".to_owned()],
+                origin: "release v1.2.3".to_owned(),
+            },
+        };
+        let mut first = fixture.plan.steps[0].clone();
+        first.id = id.clone();
+        first.spec = Spec::Config(spec);
+        fixture.plan.steps[0].after.push(id);
+        fixture.plan.steps.insert(0, first);
+        fixture.plan.config = vec![ConfigChanges {
+            object,
+            anew: false,
+            to: "release v1.2.3".to_owned(),
+            changes: Vec::new(),
+            readers: Vec::new(),
+        }];
+        fixture.finish()
+    }
+
+    /// The content step of [`Self::with_config`].
+    pub(crate) fn config(&mut self) -> &mut config::Spec {
+        match &mut self.plan.steps[0].spec {
+            Spec::Config(spec) => spec,
+            other => panic!("no content is written first: {other:?}"),
+        }
+    }
+
+    /// How the object of [`Self::with_config`] stands.
+    pub(crate) fn live_config(&mut self) -> &mut LiveConfig {
+        &mut self.inventory.config.live[0]
+    }
+
+    /// deployment/api-gateway is restarted for app-config instead.
+    pub(crate) fn restarted() -> Self {
+        let mut fixture = Self::with_config();
+        let WorkloadSpec::WriteTemplate { target, pin, .. } = fixture.spec(1).clone() else {
+            panic!("the plan goes on with a write");
+        };
+        let at = "2026-11-23T14:12:00Z".to_owned();
+        let marked = fixture.workload().template.restarted(&at).hash();
+        if let WorkloadSpec::AwaitRollout { template, .. } = fixture.spec(2) {
+            *template = marked.clone();
+        }
+        *fixture.spec(1) = WorkloadSpec::Restart {
+            target,
+            pin,
+            at,
+            template: marked,
+        };
+        fixture.plan.choices.clear();
+        fixture.finish()
     }
 
     /// The same through Helm release `shop`: the release's rollback, then the rollout.

@@ -78,4 +78,15 @@ mod tests {
             true,
         );
     }
+
+    #[test]
+    fn a_restart_that_nobody_waits_for_is_refused() {
+        let mut fixture = Fixture::restarted();
+        assert_eq!(fixture.told(super::check), "");
+        fixture.plan.steps.pop();
+        assert_eq!(
+            fixture.told(super::check),
+            "the plan restarts deployment/api-gateway and does not wait until it serves"
+        );
+    }
 }

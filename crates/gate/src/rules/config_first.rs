@@ -50,3 +50,30 @@ fn of_write<'a>(write: &Write<'a>) -> Option<(&'a StepId, &'a Target, &'a Templa
 fn reads(template: &Template, object: &ConfigName) -> bool {
     names(template).contains(object)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+
+    #[test]
+    fn nobody_starts_who_reads_an_object_before_its_content_is_back() {
+        let check = |mut fixture: Fixture, change: &dyn Fn(&mut Fixture), expected: &str| {
+            change(&mut fixture);
+            assert_eq!(fixture.told(super::check), expected);
+        };
+        let early = "step template:deployment/api-gateway starts deployment/api-gateway, which reads configmap/app-config, \
+                     and does not wait until its content is back";
+        check(Fixture::with_config(), &|_| (), "");
+        check(Fixture::with_config(), &|f| f.plan.steps[1].after.clear(), early);
+        check(Fixture::restarted(), &|_| (), "");
+        check(Fixture::restarted(), &|f| f.plan.steps[1].after.clear(), early);
+        // Somebody who does not read it may start when they like.
+        let another = |f: &mut Fixture| {
+            f.plan.steps[1].after.clear();
+            if let astern_model::step::config::Spec::Restore { object, .. } = f.config() {
+                object.name = "others".to_owned();
+            }
+        };
+        check(Fixture::with_config(), &another, "");
+    }
+}

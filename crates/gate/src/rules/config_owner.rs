@@ -74,3 +74,45 @@ fn by(context: &Context<'_>, live: &LiveConfig, owner: &Owner) -> Option<Finding
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{Fixture, owner};
+
+    fn check(change: &dyn Fn(&mut Fixture), expected: &str) {
+        let mut fixture = Fixture::with_config();
+        change(&mut fixture);
+        assert_eq!(fixture.told(super::check), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_changed_or_is_written_by_somebody_else_is_refused() {
+        check(&|_| (), "");
+        check(
+            &|f| f.live_config().immutable = true,
+            "configmap/app-config is immutable: the API server lets nobody change what it holds",
+        );
+        check(
+            &|f| f.live_config().source = Some("externalsecret/app".to_owned()),
+            "configmap/app-config is made from externalsecret/app, which writes it again",
+        );
+        let writes = || OwnerState::WritesBack {
+            because: "selfHeal is on".to_owned(),
+        };
+        let said = "configmap/app-config belongs to Argo CD application shop (label shop.test/owner), which \
+                    writes it back: selfHeal is on";
+        let argo = |f: &mut Fixture| f.live_config().owners = vec![owner(OwnerKind::ArgoCd, writes())];
+        check(&argo, said);
+        let findings = |accepted: bool| {
+            let mut fixture = Fixture::with_config();
+            argo(&mut fixture);
+            if accepted {
+                fixture.allow.accept_revert.insert("shop".to_owned());
+            }
+            fixture.check().is_ok()
+        };
+        assert!(!findings(false));
+        assert!(findings(true));
+    }
+}

@@ -217,6 +217,52 @@ mod tests {
     }
 
     #[test]
+    fn content_that_somebody_changed_is_named_with_what_it_was_and_is() {
+        let check = |change: &dyn Fn(&mut Fixture), expected: &str| {
+            let mut fixture = Fixture::with_config();
+            change(&mut fixture);
+            assert_eq!(fixture.told(super::check), expected);
+        };
+        check(&|_| (), "");
+        check(
+            &|f| {
+                f.live_config().content = "hmac-sha256:dddddddddddddddd".into();
+                f.live_config().manager = Some(FieldManager {
+                    name: "kubectl-edit".to_owned(),
+                    operation: "Update".to_owned(),
+                    at: Some("2026-11-23T14:13:00Z".parse().unwrap()),
+                });
+            },
+            "the content of configmap/app-config went from hmac-sha256:aaaaaaaaaaaa to hmac-sha256:dddddddddddd, last written \
+             by kubectl-edit at 2026-11-23 14:13:00 UTC",
+        );
+        check(
+            &|f| f.live_config().uid = "uid-2".into(),
+            "configmap/app-config was made anew: its uid went from uid-app-config to uid-2",
+        );
+        check(
+            &|f| f.inventory.config.live.clear(),
+            "configmap/app-config does not exist any more, or could not be read",
+        );
+        let make = |f: &mut Fixture| {
+            let spec = f.config().clone();
+            *f.config() = ConfigSpec::Create {
+                object: spec.object().clone(),
+                namespace: spec.namespace().to_owned(),
+                to: spec.to().clone(),
+            };
+        };
+        check(&make, "configmap/app-config, which the plan would make, is there");
+        check(
+            &|f| {
+                make(f);
+                f.inventory.config.live.clear();
+            },
+            "",
+        );
+    }
+
+    #[test]
     fn a_workload_that_somebody_changed_is_named_with_what_it_was_and_is() {
         let [from, to] = ["v1.2.4", "v1.2.5"].map(|version| short(&template(version).hash()));
         let went = format!(

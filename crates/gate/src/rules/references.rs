@@ -224,4 +224,31 @@ mod tests {
           bring it back as it was at that release, or choose another revision with `--to`; now: `kubectl get secret pull -n shop`
         "#);
     }
+
+    #[test]
+    fn a_key_that_the_plan_brings_back_is_there_and_one_that_it_does_not_bring_back_is_not() {
+        let check = |keys: &[&str], after: bool, expected: &str| {
+            let mut fixture = Fixture::with_config();
+            let needed = |reference: &Reference| reference.name == "app-config";
+            let write = crate::context::writes(&fixture.plan, &fixture.inventory)[0];
+            let reference = super::needed(&write).into_iter().find(needed).unwrap();
+            let question = super::question(&fixture.plan, &reference);
+            let why = "it has no key MODE".to_owned();
+            fixture.answers.insert(question, Answer::No { why });
+            if let astern_model::step::config::Spec::Restore { to, .. } = fixture.config() {
+                to.keys = keys.iter().map(|key| (*key).to_owned()).collect();
+            }
+            if !after {
+                fixture.plan.steps[1].after.clear();
+            }
+            let told = fixture.told(super::check);
+            assert!(
+                told.contains(expected) && told.is_empty() == expected.is_empty(),
+                "{told}"
+            );
+        };
+        check(&["MODE"], true, "");
+        check(&["OTHER"], true, "the content of release v1.2.3 has no key MODE");
+        check(&["MODE"], false, "it has no key MODE");
+    }
 }

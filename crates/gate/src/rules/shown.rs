@@ -108,4 +108,17 @@ mod tests {
             "deployment/api-gateway is written, and is not among what must serve afterwards",
         );
     }
+
+    #[test]
+    fn content_that_is_written_is_shown_and_who_is_restarted_must_serve() {
+        let mut fixture = Fixture::restarted();
+        assert_eq!(fixture.told(super::check), "");
+        fixture.plan.config.clear();
+        fixture.plan.recovered_when.targets.clear();
+        assert_eq!(
+            fixture.told(super::check),
+            "configmap/app-config is written, and what changes in it is not shown\n\
+             deployment/api-gateway is restarted, and is not among what must serve afterwards"
+        );
+    }
 }
