@@ -15,7 +15,7 @@ use astern_model::platform::{
 use astern_model::policy::{Acceptor, LogPolicy, OnFailure, Policy, Row, Say, When};
 use astern_model::record::{Event, Outcome, Record};
 use astern_model::release::{Release, Standing};
-use astern_model::step::workload;
+use astern_model::step::{config, workload};
 use astern_model::target::{Target, WorkloadKind};
 use astern_wire::envelope::{self, Document};
 use astern_wire::platform::{parse_platform, write_platform};
@@ -138,18 +138,23 @@ fn found(prefix: &str, list: Option<&str>, pointer: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_step_every_event_and_every_standing_has_a_golden_file() {
+    let both =
+        |of: BTreeSet<String>, too: BTreeSet<String>| of.union(&too).cloned().collect::<BTreeSet<String>>();
     assert_eq!(
         found("plan", Some("steps"), "/spec/do"),
-        variants::<workload::Spec>("do")
+        both(variants::<workload::Spec>("do"), variants::<config::Spec>("do"))
     );
     assert_eq!(found("record", None, "/event/event"), variants::<Event>("event"));
     assert_eq!(
         found("record", None, "/event/before/of"),
-        variants::<workload::Before>("of")
+        both(
+            variants::<workload::Before>("of"),
+            variants::<config::Before>("of")
+        )
     );
     assert_eq!(
         found("record", None, "/event/after/of"),
-        variants::<workload::After>("of")
+        both(variants::<workload::After>("of"), variants::<config::After>("of"))
     );
     assert_eq!(
         found("record", None, "/event/outcome/kind"),

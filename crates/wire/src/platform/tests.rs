@@ -436,6 +436,32 @@ fn notes(platform: &Platform) -> BTreeMap<Target, Vec<String>> {
 }
 
 #[test]
+fn what_goes_back_of_secrets_and_who_reloads_is_read_and_a_slip_is_told() {
+    let text = |config: &str| {
+        format!(
+            "apiVersion: astern.dev/v1alpha1\nkind: Platform\nmetadata: {{name: shop}}\nspec:\n  namespace: shop\n  \
+             workloads: [{{name: api, reloads: true}}, {{name: web}}]\n  config: {config}\n"
+        )
+    };
+    let read = parse_platform(&text("{restoreSecrets: [api-keys, tls]}"), "astern.yaml").unwrap();
+    let reloads: Vec<bool> = read.members.iter().map(|member| member.reloads).collect();
+    assert_eq!(reloads, [true, false]);
+    assert_eq!(
+        read.restore_secrets.into_iter().collect::<Vec<_>>(),
+        ["api-keys", "tls"]
+    );
+    let slip = |config: &str, said: &str| {
+        let error = parse_platform(&text(config), "astern.yaml")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(said), "{error}");
+    };
+    slip("{restoreSecrets: [keys, keys]}", "secret/keys is here twice");
+    slip("{restoreSecrets: [API_KEYS]}", "did you mean `api-keys`?");
+    slip("{restoreSecret: [keys]}", "restoreSecrets");
+}
+
+#[test]
 fn a_written_file_is_commented_and_reads_back() {
     let platform = example();
     let text = write_platform(&platform, &notes(&platform));
@@ -457,9 +483,10 @@ fn a_written_file_is_commented_and_reads_back() {
 
       # What is rolled back together. `kind` is Deployment unless said otherwise. `dependsOn` names what
       # a workload calls: it is taken back after these, and what does not depend on each other goes at
-      # the same time. `probes` are asked before a rollback counts as done: `path` and `port` of the
-      # workload's Service, or a `url`. A token is only ever named, and needs a `url`: bearer: {secret:
-      # NAME, key: KEY}, {env: NAME} or {file: PATH}.
+      # the same time. `reloads: true` says of a workload that it takes in changed ConfigMaps and
+      # Secrets without a restart. `probes` are asked before a rollback counts as done: `path` and
+      # `port` of the workload's Service, or a `url`. A token is only ever named, and needs a `url`:
+      # bearer: {secret: NAME, key: KEY}, {env: NAME} or {file: PATH}.
       workloads:
         # depends on x: env X_URL of deployment/api-gateway - evil: true
         - name: api-gateway
@@ -499,6 +526,11 @@ fn a_written_file_is_commented_and_reads_back() {
 
         - name: node-agent
           kind: DaemonSet
+
+      # The Secrets whose content goes back with a release, as that of ConfigMaps does. A Secret that is
+      # not named stays as it is: a credential may have been rotated since, and the one of then locks
+      # everybody out.
+      # config: {restoreSecrets: [NAME]}
 
       # How long service may be away: every plan's forecast is held against it.
       rto: {application: 15m}

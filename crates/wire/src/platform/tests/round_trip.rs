@@ -107,7 +107,7 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
                 .map(|index| index.get(&targets).clone())
                 .collect();
             let mut seen = BTreeSet::new();
-            let probes = probes
+            let probes: Vec<Probe> = probes
                 .into_iter()
                 .filter(|probe| seen.insert(probe.name.clone()))
                 .collect();
