@@ -771,7 +771,7 @@ pub fn lines(survey: &Survey) -> Vec<ReleaseLine> {
         let release = &held.release;
         let is_live = |released: &&ReleasedWorkload| {
             let workload = survey.inventory.workloads.get(&released.target);
-            workload.is_some_and(|workload| workload.template.hash() == released.template)
+            workload.is_some_and(|workload| astern_plan::asks_for(workload, &released.template))
         };
         ReleaseLine {
             release: release.name.clone(),
@@ -810,11 +810,10 @@ pub fn stands_on(platform: &Platform, inventory: &Inventory) -> Vec<StandsOn> {
         .filter_map(|target| inventory.workloads.get(target));
     workloads
         .map(|workload| {
-            let live = workload.template.hash();
             let same = workload
                 .released
                 .iter()
-                .filter(|released| released.template == live);
+                .filter(|released| astern_plan::asks_for(workload, &released.template));
             StandsOn {
                 target: workload.target.clone(),
                 version: workload.version(),

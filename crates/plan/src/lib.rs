@@ -50,3 +50,4 @@ pub use releases::ABANDONED_AFTER;
 pub use scope::RELEASE_WINDOW;
 pub use selector::{Selector, SelectorError};
 pub use undo::{Taken, TakenConfig, TakenRun, undo};
+pub use world::asks_for;

@@ -191,6 +191,22 @@ pub(crate) fn essence(template: &Template, hash: &TemplateHash) -> TemplateHash 
     Template::clean(json).hash()
 }
 
+/// Whether a workload asks for this template, or for the same one but for the mark of a restart.
+pub fn asks_for(workload: &Workload, template: &TemplateHash) -> bool {
+    let live = workload.template.hash();
+    if &live == template {
+        return true;
+    }
+    let essential = essence(&workload.template, &live);
+    let remembered = || {
+        workload
+            .all_revisions()
+            .find(|revision| &revision.hash == template)
+    };
+    &essential == template
+        || remembered().is_some_and(|revision| essence(&revision.template, &revision.hash) == essential)
+}
+
 /// A revision as a plan names it.
 pub(crate) fn reference(revision: &Revision) -> RevisionRef {
     RevisionRef {

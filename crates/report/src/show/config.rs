@@ -26,10 +26,11 @@ fn of_object(of: &ConfigChanges) -> Vec<Line> {
     };
     let mut lines = vec![Line::new(
         LineKind::Text,
-        format!("  {} {verb} {}", of.object, of.to),
+        format!("{} {verb} {}", of.object, of.to),
     )];
-    lines.extend(changed(&of.changes));
+    let changed = changed(&of.changes).into_iter();
+    lines.extend(changed.map(|line| Line::new(line.kind, format!("  {}", line.text.trim_start()))));
     let readers = of.readers.iter();
-    lines.extend(readers.map(|(target, how)| Line::new(LineKind::Dim, format!("    {target} {how}"))));
+    lines.extend(readers.map(|(target, how)| Line::new(LineKind::Dim, format!("  {target} {how}"))));
     lines
 }

@@ -3,10 +3,12 @@
 use crate::sample;
 use astern_model::assessment::Assessment;
 use astern_model::choice::Choice;
+use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::decision::Refusal;
+use astern_model::diff::{Change, Shown};
 use astern_model::finding::Severity;
 use astern_model::id::{StepId, Uid};
-use astern_model::plan::Plan;
+use astern_model::plan::{ConfigChanges, Plan};
 use astern_model::reversal::Reversal;
 use astern_model::step::{Basis, Forecast, Spec, Step, workload};
 use astern_model::target::{Target, WorkloadKind};
@@ -166,6 +168,67 @@ fn pod_deletion() -> Step {
             basis: Basis::Request,
         },
     }
+}
+
+#[test]
+fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a_secret() {
+    let object = |kind, name: &str| ConfigName {
+        kind,
+        name: name.to_owned(),
+    };
+    let change = |path: &str, from: Option<Shown>, to: Option<Shown>| Change {
+        path: path.to_owned(),
+        from,
+        to,
+    };
+    let value = |text: &str| Some(Shown::Value(text.to_owned()));
+    let plan = Plan {
+        config: vec![
+            ConfigChanges {
+                object: object(ConfigKind::ConfigMap, "app-config"),
+                anew: false,
+                to: "release v1.2.3".to_owned(),
+                changes: vec![
+                    change("data[MODE]", value("storm"), value("calm")),
+                    change("data[NEW]", value("1"), None),
+                ],
+                readers: vec![
+                    (
+                        sample::target("api-gateway"),
+                        "starts with it, since its template goes back too".to_owned(),
+                    ),
+                    (sample::target("mailer"), "is restarted".to_owned()),
+                ],
+            },
+            ConfigChanges {
+                object: object(ConfigKind::Secret, "api-keys"),
+                anew: true,
+                to: "release v1.2.3".to_owned(),
+                changes: vec![change("data[token]", Some(Shown::Masked), Some(Shown::Masked))],
+                readers: Vec::new(),
+            },
+        ],
+        ..sample::plan()
+    };
+    let text = plan_text(&plan, &[], &sample::hash());
+    let (_, rest) = text.split_once("What changes in ConfigMaps").unwrap();
+    let (part, _) = rest.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(part, @r"
+    and Secrets
+     configmap/app-config goes back to release v1.2.3
+       data[MODE]: storm → calm
+       data[NEW]: 1 → (none)
+       deployment/api-gateway starts with it, since its template goes back too
+       deployment/mailer is restarted
+     secret/api-keys is made anew as of release v1.2.3
+       data[token]: ‹masked› (before) → ‹masked› (after)
+    ");
+    let markdown = plan_markdown(&plan, &[], &sample::hash());
+    assert!(
+        markdown.contains("## What changes in ConfigMaps and Secrets"),
+        "{markdown}"
+    );
+    assert!(markdown.contains("(before)"), "{markdown}");
 }
 
 #[test]
