@@ -599,3 +599,79 @@ fn a_secret_that_is_made_from_another_object_is_refused_with_its_source() {
     }
     assert_eq!(secret_data(&place), before);
 }
+
+#[test]
+fn a_failing_release_goes_back_with_the_content_that_its_templates_read_then() {
+    let place = Place::new("config-both");
+    place.platform("");
+    apply(
+        &place,
+        &[
+            config_map("app-config", json!({"MODE": "calm"})),
+            deployment("api", reads("app-config")),
+            deployment("worker", reads("app-config")),
+            deployment("web", json!([])),
+        ],
+    );
+    rolled_out(&place, &["api", "worker", "web"]);
+    record(&place, "1.0");
+    let mut bad = deployment("api", reads("app-config"));
+    bad["spec"]["template"]["spec"]["containers"][0]["image"] = json!("api:v2");
+    bad["spec"]["template"]["metadata"]["labels"]["kwok.astern.dev/crash-loop"] = json!("true");
+    apply(&place, &[config_map("app-config", json!({"MODE": "storm"})), bad]);
+    place.until("the crash loop", 60, |place| {
+        place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+    });
+    let before = [pods(&place, "worker"), pods(&place, "web")];
+    roll_back(&place, &[]).expect(0);
+    assert_eq!(place.image("api"), "api:v1");
+    assert_eq!(data(&place, "configmap/app-config"), json!({"MODE": "calm"}));
+    rolled_out(&place, &["api", "worker", "web"]);
+    assert!(pods(&place, "worker").is_disjoint(&before[0]));
+    assert_eq!(pods(&place, "web"), before[1]);
+    // The mark of a restart does not take a workload off its release.
+    let stands = place
+        .astern(&["status", "--release", "-o", "json"])
+        .expect(0)
+        .json();
+    for of in stands["items"].as_array().unwrap() {
+        assert_eq!(of["releases"][0][0], "1.0", "{stands:#}");
+    }
+    let drift = place.astern(&["drift"]).expect(0);
+    assert!(drift.out.contains("a restart"), "{}", drift.out);
+}
+
+#[test]
+fn a_failed_restart_is_unwound_with_the_content_first() {
+    let place = bad_config("config-unwound");
+    // No pod of `worker` starts any more, whatever it reads.
+    place.kubectl(&["create", "quota", "none", "--hard=pods=6"]);
+    let before = data(&place, "configmap/app-config");
+    let templates = |place: &Place| {
+        ["api", "worker"].map(|name| place.get(&format!("deployment/{name}"))["spec"]["template"].clone())
+    };
+    let then = templates(&place);
+    place.kubectl(&[
+        "patch",
+        "deployment",
+        "worker",
+        "-p",
+        r#"{"spec": {"progressDeadlineSeconds": 2, "strategy": {"rollingUpdate": {"maxUnavailable": 0}}}}"#,
+    ]);
+    let done = roll_back(&place, &["--to", "1.0", "--on-failure", "unwind"]);
+    assert_eq!(done.code, 4, "{done:?}");
+    assert_eq!(data(&place, "configmap/app-config"), before);
+    assert_eq!(templates(&place), then);
+}
+
+#[test]
+fn a_drift_of_content_is_restored_by_a_plan() {
+    let place = bad_config("config-drift");
+    let shown = place.astern(&["drift"]).expect(7);
+    assert!(shown.out.contains("configmap/app-config"), "{}", shown.out);
+    place.astern(&["drift", "--restore", "-o", "back.json"]).expect(0);
+    place
+        .astern(&["run", "back.json", "--yes", "--reason", "somebody edited it"])
+        .expect(0);
+    place.astern(&["drift"]).expect(0);
+}
