@@ -7,6 +7,7 @@
     reason = "a test that cannot go on panics, and tells its runner on stdout"
 )]
 
+mod contents;
 mod system_clock;
 
 use astern_kubernetes::connect::{ConnectOptions, connect};
@@ -14,7 +15,7 @@ use astern_kubernetes::effects::{FIELD_MANAGER, KubernetesWorkloads};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId, Uid};
+use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId, Uid, sha256};
 use astern_model::step::workload::{After, Before, DeleteWhy, Pin, Spec, Stamp};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
@@ -650,8 +651,8 @@ impl Vault for Kept {
         })
     }
 
-    async fn hash(&self, _: &[u8]) -> Result<String, Failure> {
-        Ok("hmac-sha256:0".to_owned())
+    async fn hash(&self, bytes: &[u8]) -> Result<String, Failure> {
+        Ok(sha256(bytes))
     }
 
     async fn get(&self, reference: &ContentRef) -> Result<Vec<u8>, Failure> {

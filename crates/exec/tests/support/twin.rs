@@ -73,7 +73,7 @@ struct Late {
 #[derive(Clone)]
 enum Content {
     Workload(Box<Workload>),
-    Config(Option<LiveConfig>),
+    Config(Option<Box<LiveConfig>>),
 }
 
 /// What "as before" means: templates and whether paused, and what ConfigMaps hold.
@@ -416,7 +416,7 @@ impl State {
             Compared::Workload(target) => {
                 Content::Workload(Box::new(self.inventory.workloads[target].clone()))
             }
-            Compared::Config(name) => Content::Config(self.live(name).cloned()),
+            Compared::Config(name) => Content::Config(self.live(name).cloned().map(Box::new)),
         }
     }
 
@@ -425,7 +425,7 @@ impl State {
             (Compared::Workload(target), Content::Workload(workload)) => {
                 self.inventory.workloads.insert(target.clone(), *workload);
             }
-            (Compared::Config(name), Content::Config(live)) => self.put_config(name, live),
+            (Compared::Config(name), Content::Config(live)) => self.put_config(name, live.map(|live| *live)),
             (Compared::Workload(_) | Compared::Config(_), _) => panic!("another kind of object"),
         }
     }

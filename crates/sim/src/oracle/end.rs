@@ -4,6 +4,7 @@ use super::known::Known;
 use super::object::{CHANGE_CAUSE, LAST_APPLIED, TEMPLATE_GENERATION, hash};
 use super::writes::OURS;
 use super::{Oracle, path_of};
+use astern_model::choice::RevisionRef;
 use astern_model::id::{RunId, Seq};
 use astern_model::record::Outcome;
 use astern_model::step::workload::Spec;
@@ -124,7 +125,12 @@ impl Known {
         }
         let mut stands = hash(first);
         for (id, spec) in steps {
-            let Spec::WriteTemplate { to, .. } = spec else {
+            let (Spec::WriteTemplate {
+                to: RevisionRef { template, .. },
+                ..
+            }
+            | Spec::Restart { template, .. }) = spec
+            else {
                 continue;
             };
             let progress = self.steps.get(id).cloned().unwrap_or_default();
@@ -136,7 +142,7 @@ impl Known {
                 return wrong;
             }
             if progress.after.is_some() && !progress.reversed {
-                stands = to.template.clone();
+                stands = template.clone();
             }
         }
         if stands != hash(now) {

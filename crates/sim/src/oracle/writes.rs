@@ -6,6 +6,7 @@ use super::object::{
     text,
 };
 use super::{Change, Oracle, path_of};
+use astern_model::choice::RevisionRef;
 use astern_model::id::{Direction, EffectKey, RunId, StepId};
 use astern_model::step::Spec as StepSpec;
 use astern_model::step::workload::{After, Before, Spec};
@@ -186,19 +187,38 @@ impl Known {
             spec.uid().to_string(),
         );
         match (spec, direction) {
-            (Spec::WriteTemplate { pin, to, .. }, Direction::Forward) => {
+            (
+                Spec::WriteTemplate {
+                    pin,
+                    to: RevisionRef { template, .. },
+                    ..
+                }
+                | Spec::Restart { pin, template, .. },
+                Direction::Forward,
+            ) => {
                 expect("its template", was.to_string(), pin.template.to_string());
                 expect(
                     "its pause",
                     paused(change.before).to_string(),
                     pin.paused.to_string(),
                 );
-                expect("its new template", is.to_string(), to.template.to_string());
+                expect("its new template", is.to_string(), template.to_string());
             }
-            (Spec::WriteTemplate { to, .. }, Direction::Back) => {
+            (
+                Spec::WriteTemplate {
+                    to: RevisionRef {
+                        template: planned, ..
+                    },
+                    ..
+                }
+                | Spec::Restart {
+                    template: planned, ..
+                },
+                Direction::Back,
+            ) => {
                 let left = match &progress.after {
                     Some(After::Written { template, .. }) => template.clone(),
-                    _ => to.template.clone(),
+                    _ => planned.clone(),
                 };
                 expect("its template", was.to_string(), left.to_string());
                 if let Some(Before::Template { hash, .. }) = &progress.before {

@@ -1,0 +1,259 @@
+//! What the config port promises and only a real API server can hold.
+
+use super::{Kept, Place, create, refused};
+use astern_kubernetes::effects::KubernetesContents;
+use astern_model::config::{ConfigKind, ConfigName, content};
+use astern_model::failure::FailureClass;
+use astern_model::id::{ContentHash, Direction, EffectKey, Epoch, RunId, StepId, Uid};
+use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
+use astern_model::step::workload::Stamp;
+use astern_model::template::canonical;
+use astern_port::config::Contents;
+use astern_port::vault::Vault;
+use astern_port::workloads::Settled;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::ResourceExt;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+fn maps(place: &Place) -> Api<ConfigMap> {
+    Api::namespaced(place.client.clone(), &place.namespace)
+}
+
+fn port(place: &Place) -> KubernetesContents {
+    KubernetesContents::new(place.client.clone(), place.vault.clone())
+}
+
+fn stamp(step: &str, direction: Direction, epoch: u64) -> Stamp {
+    let run = RunId::from("r1");
+    Stamp {
+        key: EffectKey::of(&run, &StepId::from(step), direction),
+        epoch: Epoch(epoch),
+        run,
+        reason: "a test".to_owned(),
+    }
+}
+
+async fn hash(vault: &Kept, object: &Value) -> ContentHash {
+    let text = canonical(&content(object));
+    ContentHash(vault.hash(text.as_bytes()).await.unwrap())
+}
+
+async fn wanted(place: &Place, name: &str, data: Value) -> Wanted {
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data});
+    Wanted {
+        kept: place
+            .vault
+            .put("configmap", canonical(&object).as_bytes())
+            .await
+            .unwrap(),
+        content: hash(&place.vault, &object).await,
+        keys: Vec::new(),
+        origin: "release v1".to_owned(),
+    }
+}
+
+fn object(name: &str) -> ConfigName {
+    ConfigName {
+        kind: ConfigKind::ConfigMap,
+        name: name.to_owned(),
+    }
+}
+
+/// ConfigMap `app` holds `MODE: storm`, and shall hold `MODE: calm`.
+async fn restore(place: &Place) -> Spec {
+    create(
+        &maps(place),
+        json!({"metadata": {"name": "app", "labels": {"team": "shop"}}, "data": {"MODE": "storm"}}),
+    )
+    .await;
+    let now = maps(place).get("app").await.unwrap();
+    Spec::Restore {
+        object: object("app"),
+        namespace: place.namespace.clone(),
+        pin: Pin {
+            uid: Uid(now.uid().unwrap()),
+            content: hash(&place.vault, &json!({"data": {"MODE": "storm"}})).await,
+        },
+        to: wanted(place, "app", json!({"MODE": "calm"})).await,
+    }
+}
+
+async fn mode(place: &Place) -> String {
+    let now = maps(place).get("app").await.unwrap();
+    now.data.unwrap_or_default()["MODE"].clone()
+}
+
+fn settled<A>(found: Settled<A>) -> &'static str {
+    match found {
+        Settled::Applied(_) => "applied",
+        Settled::NotApplied => "not applied",
+        Settled::Unknown(_) => "unknown",
+    }
+}
+
+#[tokio::test]
+async fn content_is_written_once_found_again_and_put_back_with_nothing_else_of_the_object() {
+    let Some(place) = Place::fresh("content").await else {
+        return;
+    };
+    let (port, spec) = (port(&place), restore(&place).await);
+    let stamp_forward = stamp("config:app", Direction::Forward, 1);
+    let before = port.prepare(&spec).await.unwrap();
+    assert_eq!(
+        settled(port.settle(&spec, &before, &stamp_forward).await),
+        "not applied"
+    );
+    let after = port.apply(&spec, &before, &stamp_forward).await.unwrap();
+    let written = maps(&place).get("app").await.unwrap();
+    assert_eq!(
+        (mode(&place).await.as_str(), &written.labels()["team"]),
+        ("calm", &"shop".to_owned())
+    );
+    // Once more is not a second write, and whoever asks finds it.
+    assert_eq!(port.apply(&spec, &before, &stamp_forward).await.unwrap(), after);
+    assert_eq!(
+        maps(&place).get("app").await.unwrap().resource_version(),
+        written.resource_version()
+    );
+    assert_eq!(
+        settled(port.settle(&spec, &before, &stamp_forward).await),
+        "applied"
+    );
+
+    let back = stamp("config:app", Direction::Back, 1);
+    assert_eq!(
+        settled(port.settle_reverse(&spec, &before, &after, &back).await),
+        "not applied"
+    );
+    port.reverse(&spec, &before, &after, &back).await.unwrap();
+    assert_eq!(mode(&place).await, "storm");
+    assert_eq!(
+        settled(port.settle_reverse(&spec, &before, &after, &back).await),
+        "applied"
+    );
+}
+
+#[tokio::test]
+async fn a_write_of_content_that_was_looked_for_and_not_found_is_refused_when_it_arrives_late() {
+    let Some(place) = Place::fresh("content-late").await else {
+        return;
+    };
+    let (port, spec) = (port(&place), restore(&place).await);
+    let before = port.prepare(&spec).await.unwrap();
+    let mut late = maps(&place).get("app").await.unwrap();
+    late.data = Some([("MODE".to_owned(), "calm".to_owned())].into());
+    let stamp = stamp("config:app", Direction::Forward, 1);
+    assert_eq!(settled(port.settle(&spec, &before, &stamp).await), "not applied");
+    refused(maps(&place).replace("app", &PostParams::default(), &late).await);
+    // A successor's mark does the same to what its predecessor has on the way.
+    let late = maps(&place).get("app").await.unwrap();
+    port.fence(&spec, &before, &stamp.run, Epoch(0), Epoch(2))
+        .await
+        .unwrap();
+    refused(maps(&place).replace("app", &PostParams::default(), &late).await);
+    let old = port.apply(&spec, &before, &stamp).await.unwrap_err();
+    assert!(
+        old.class == FailureClass::Conflict && old.message.contains("epoch 2"),
+        "{old:?}"
+    );
+    assert_eq!(mode(&place).await, "storm");
+}
+
+#[tokio::test]
+async fn content_that_somebody_edited_is_neither_written_over_nor_put_back() {
+    let Some(place) = Place::fresh("content-edited").await else {
+        return;
+    };
+    let (port, spec) = (port(&place), restore(&place).await);
+    let before = port.prepare(&spec).await.unwrap();
+    let edit = |mode: &'static str| {
+        let place = &place;
+        async move {
+            let patch = Patch::Merge(json!({"data": {"MODE": mode}}));
+            maps(place)
+                .patch("app", &PatchParams::default(), &patch)
+                .await
+                .unwrap();
+        }
+    };
+    edit("gale").await;
+    let stamp_forward = stamp("config:app", Direction::Forward, 1);
+    let failure = port.apply(&spec, &before, &stamp_forward).await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Conflict);
+    for words in [
+        "configmap/app",
+        "from sha256:",
+        "to sha256:",
+        "last written by field manager",
+        "nothing was written",
+    ] {
+        assert!(
+            failure.message.contains(words),
+            "no {words:?}: {}",
+            failure.message
+        );
+    }
+    assert_eq!(
+        settled(port.settle(&spec, &before, &stamp_forward).await),
+        "unknown"
+    );
+    edit("storm").await;
+    let after = port.apply(&spec, &before, &stamp_forward).await.unwrap();
+    edit("gale").await;
+    let back = stamp("config:app", Direction::Back, 1);
+    let failure = port.reverse(&spec, &before, &after, &back).await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Conflict);
+    assert_eq!(mode(&place).await, "gale");
+}
+
+#[tokio::test]
+async fn an_object_that_was_made_anew_is_found_again_and_deleted_only_as_it_was_left() {
+    let Some(place) = Place::fresh("content-made").await else {
+        return;
+    };
+    let port = port(&place);
+    let spec = Spec::Create {
+        object: object("app"),
+        namespace: place.namespace.clone(),
+        to: wanted(&place, "app", json!({"MODE": "calm"})).await,
+    };
+    let made = stamp("config:app", Direction::Forward, 1);
+    let before = port.prepare(&spec).await.unwrap();
+    assert_eq!(before, Before::Absent);
+    assert_eq!(settled(port.settle(&spec, &before, &made).await), "not applied");
+    let after = port.apply(&spec, &before, &made).await.unwrap();
+    assert_eq!(port.apply(&spec, &before, &made).await.unwrap(), after);
+    assert_eq!(settled(port.settle(&spec, &before, &made).await), "applied");
+    assert_eq!(
+        port.prepare(&spec).await.unwrap_err().class,
+        FailureClass::Conflict
+    );
+    let back = stamp("config:app", Direction::Back, 1);
+    let patch = Patch::Merge(json!({"data": {"MODE": "gale"}}));
+    maps(&place)
+        .patch("app", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    let failure = port.reverse(&spec, &before, &after, &back).await.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Conflict);
+    let patch = Patch::Merge(json!({"data": {"MODE": "calm"}}));
+    maps(&place)
+        .patch("app", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    assert_eq!(
+        port.reverse(&spec, &before, &after, &back).await.unwrap(),
+        After::Gone
+    );
+    assert!(maps(&place).get_opt("app").await.unwrap().is_none());
+    assert_eq!(
+        settled(port.settle_reverse(&spec, &before, &after, &back).await),
+        "applied"
+    );
+    // Again is no error: it is gone.
+    assert_eq!(
+        port.reverse(&spec, &before, &after, &back).await.unwrap(),
+        After::Gone
+    );
+}
