@@ -82,9 +82,14 @@ enum Work {
     Cluster(NodeKind, &'static str),
 }
 
+/// So many tests that fail on a cluster are run once more, alone: more of them have a cause that no repetition takes away.
+const REPEATED: usize = 3;
+
 /// How a lane ended.
 enum Ending {
     Ran(Counts),
+    /// These tests failed beside others and passed alone: they count as passed, and are named.
+    Shaky(Counts, Vec<String>),
     /// It could not run at all, for this reason.
     CouldNot(String),
 }
@@ -163,6 +168,13 @@ fn run_and_time(lane: &Lane, in_ci: bool) -> Ran {
     let start = Instant::now();
     let (counts, reason) = match run(&lane.work) {
         Ok(Ending::Ran(counts)) => (counts, None),
+        Ok(Ending::Shaky(counts, names)) => (
+            counts,
+            Some(format!(
+                "passed only alone, the second time, which is a defect to look for: {}",
+                names.join(", ")
+            )),
+        ),
         Ok(Ending::CouldNot(reason)) if in_ci => (
             Counts {
                 failed: 1,
@@ -257,20 +269,20 @@ fn unit() -> Outcome<Ending> {
     let all = ["test", "--no-fail-fast", "--workspace"].map(str::to_owned);
     // The sandbox has kubectl for a client.
     let path = programs::path_with_kubectl()?;
-    let mut counts = tests(
+    let Told { mut counts, .. } = tests(
         cargo()
             .env("PATH", &path)
             .args(&all)
             .args(selected.into_iter().flatten()),
     )?;
-    counts += tests(cargo().env("PATH", &path).args(&all).arg("--doc"))?;
+    counts += tests(cargo().env("PATH", &path).args(&all).arg("--doc"))?.counts;
     Ok(Ending::Ran(counts))
 }
 
 fn simulation() -> Outcome<Ending> {
     let seeds = SIMULATED_SEEDS.to_string();
     let played = process::run(Command::new(sim::build()?).args(["--seeds", &seeds]));
-    let mut counts = tests(cargo().args([
+    let Told { mut counts, .. } = tests(cargo().args([
         "test",
         "--release",
         "--package",
@@ -308,14 +320,35 @@ fn on_cluster(kind: NodeKind, threads: &str) -> Outcome<Ending> {
     if !ready.was_up {
         cluster::down(&kind.to_string())?;
     }
-    outcome.map(Ending::Ran)
+    outcome
 }
 
 /// Only the packages that have such tests are selected: the binary and the simulation are built with what these are.
-fn tests_on(kind: NodeKind, threads: &str, packages: &[Value], ready: &cluster::Ready) -> Outcome<Counts> {
+fn tests_on(kind: NodeKind, threads: &str, packages: &[Value], ready: &cluster::Ready) -> Outcome<Ending> {
     if kind == NodeKind::Real {
         cluster::import_platform(&kind.to_string())?;
     }
+    let Told {
+        mut counts, failing, ..
+    } = tests(command_on(kind, packages, ready)?.arg(threads))?;
+    if failing.is_empty() || failing.len() > REPEATED {
+        return Ok(Ending::Ran(counts));
+    }
+    eprintln!("once more, alone: {}", failing.join(", "));
+    let mut alone = command_on(kind, packages, ready)?;
+    alone.args(["--test-threads=1", "--exact"]).args(&failing);
+    let shaky = tests(&mut alone)?.passing;
+    if shaky.is_empty() {
+        return Ok(Ending::Ran(counts));
+    }
+    for _ in &shaky {
+        counts.failed = counts.failed.saturating_sub(1);
+        counts.passed += 1;
+    }
+    Ok(Ending::Shaky(counts, shaky))
+}
+
+fn command_on(kind: NodeKind, packages: &[Value], ready: &cluster::Ready) -> Outcome<Command> {
     let mut command = cargo();
     command
         .env("ASTERN_TEST_KUBECONFIG", &ready.kubeconfig)
@@ -329,19 +362,29 @@ fn tests_on(kind: NodeKind, threads: &str, packages: &[Value], ready: &cluster::
                 .filter_map(|package| package["name"].as_str())
                 .flat_map(|name| ["--package", name]),
         )
-        .args(["--", threads]);
-    tests(&mut command)
+        .arg("--");
+    Ok(command)
+}
+
+/// What tests said.
+#[derive(Default)]
+struct Told {
+    counts: Counts,
+    /// The names of those that passed.
+    passing: Vec<String>,
+    /// The names of those that failed.
+    failing: Vec<String>,
 }
 
 /// Runs tests with their output passed on, and reads the counts from it. Tests that say nothing for [`SILENCE`] hang:
 /// they are ended, with what ran told, and count as failed.
-fn tests(command: &mut Command) -> Outcome<Counts> {
+fn tests(command: &mut Command) -> Outcome<Told> {
     eprintln!("{}", process::command_line(command));
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .map_err(doing("start cargo"))?;
-    let mut counts = Counts::default();
+    let mut told = Told::default();
     if let Some(out) = child.stdout.take() {
         let (send, lines) = mpsc::channel();
         // It ends with the pipe, or once nobody wants its lines any more.
@@ -351,7 +394,10 @@ fn tests(command: &mut Command) -> Outcome<Counts> {
                 Ok(line) => {
                     // Whether or not somebody still reads: a closed pipe must not leave a cluster behind.
                     drop(std::io::stdout().write_all(&line));
-                    counts += counts_in(&String::from_utf8_lossy(&line));
+                    let line = String::from_utf8_lossy(&line);
+                    told.counts += counts_in(&line);
+                    told.passing.extend(ended(&line, "ok"));
+                    told.failing.extend(ended(&line, "FAILED"));
                 }
                 Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
@@ -366,11 +412,11 @@ fn tests(command: &mut Command) -> Outcome<Counts> {
         }
     }
     let status = child.wait().map_err(doing("wait for cargo"))?;
-    if !status.success() && counts.failed == 0 {
+    if !status.success() && told.counts.failed == 0 {
         // It did not compile, or a test took the whole program down with it.
-        counts.failed = 1;
+        told.counts.failed = 1;
     }
-    Ok(counts)
+    Ok(told)
 }
 
 fn pass_on(out: impl Read, lines: &mpsc::Sender<Vec<u8>>) {
@@ -401,6 +447,12 @@ fn counts_in(line: &str) -> Counts {
         failed: count(" failed"),
         skipped: count(" ignored"),
     }
+}
+
+/// The name in a line such as `test gate::a_missing_right_is_refused ... FAILED`, if it is how a test ended.
+fn ended(line: &str, how: &str) -> Option<String> {
+    let (name, told) = line.trim_end().strip_prefix("test ")?.split_once(" ... ")?;
+    (told == how).then(|| name.to_owned())
 }
 
 /// What cargo can build of a package, as far as tests are concerned.
@@ -461,7 +513,7 @@ fn one_passed() -> Ending {
 
 #[cfg(test)]
 mod tests_of_counting {
-    use super::counts_in;
+    use super::{counts_in, ended};
 
     #[test]
     fn the_counts_are_those_of_the_result_line() {
@@ -471,5 +523,17 @@ mod tests_of_counting {
             counts_in("test a::b ... ok").to_string(),
             "0 passed, 0 failed, 0 skipped"
         );
+    }
+
+    #[test]
+    fn a_test_is_known_by_its_name_and_by_how_it_ended() {
+        let failed = "test gate::a_right_is_missing ... FAILED\n";
+        assert_eq!(
+            ended(failed, "FAILED").as_deref(),
+            Some("gate::a_right_is_missing")
+        );
+        assert_eq!(ended(failed, "ok"), None);
+        let result = "test result: FAILED. 12 passed; 3 failed; 1 ignored";
+        assert_eq!(ended(result, "FAILED"), None);
     }
 }
