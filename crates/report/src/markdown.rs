@@ -3,6 +3,7 @@
 use crate::line::LineKind;
 use crate::report::{Report, Standing, Stands};
 use crate::show::choice::choices_markdown;
+use crate::show::config::config_items;
 use crate::show::plan_markdown::changes_markdown;
 use crate::show::verdict::verdict_markdown;
 use crate::story::StepLine;
@@ -27,6 +28,10 @@ pub fn markdown(report: &Report) -> String {
         ("Is it over?", checklist(report)),
         ("Back to what, and why", choices_markdown(&report.choices)),
         ("What changed", changes_markdown(&report.changes)),
+        (
+            "What changed in ConfigMaps and Secrets",
+            items(config_items(&report.config).iter().map(|what| prose(what))),
+        ),
         ("Evidence saved before the first change", evidence(report)),
         (
             "What was not changed",

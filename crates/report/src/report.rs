@@ -7,7 +7,7 @@ use astern_model::approval::Approval;
 use astern_model::choice::Choice;
 use astern_model::evidence::Known;
 use astern_model::id::{Epoch, PlanHash, RunId, Seq, StepId};
-use astern_model::plan::{Intent, TargetChanges};
+use astern_model::plan::{ConfigChanges, Intent, TargetChanges};
 use astern_model::record::{Holder, SavedEvidence};
 use astern_model::target::{Cluster, Target};
 use astern_model::verdict::Verdict;
@@ -46,6 +46,9 @@ pub struct Report {
     pub choices: Vec<Choice>,
     /// What changed, workload by workload. From the plan.
     pub changes: Vec<TargetChanges>,
+    /// What changed in ConfigMaps and Secrets. From the plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<ConfigChanges>,
     /// Whether it is over.
     pub checklist: Checklist,
     /// What was saved before the first change.

@@ -3,6 +3,7 @@
 
 use crate::line::{Line, LineKind, joined, part, parts};
 use crate::report::{AcceptedKind, Moment, Report, Standing, Stands, Tone};
+use crate::show::config::config_lines;
 use crate::show::plan::change;
 use crate::show::verdict::verdict_lines;
 use crate::story::{StepLine, StepState};
@@ -298,6 +299,7 @@ fn changes(report: &Report) -> Vec<Line> {
         lines.push(Line::new(LineKind::Head, head));
         lines.extend(of.changes.iter().flat_map(change));
     }
+    lines.extend(config_lines(&report.config));
     lines
 }
 

@@ -63,6 +63,11 @@ fn sections(report: &Report) -> Vec<(&'static str, &'static str, Markup)> {
         ("impact", "Impact", Some(section::impact(report))),
         ("choices", "Back to what", section::choices(report)),
         ("changes", "What changed", section::changes(report)),
+        (
+            "config",
+            "What changed in ConfigMaps and Secrets",
+            section::config(report),
+        ),
         ("evidence", "Evidence", Some(after::evidence(report))),
         ("unchanged", "What was not changed", after::unchanged(report)),
         ("accepted", "Accepted knowingly", after::accepted(report)),

@@ -255,6 +255,23 @@ pub(super) fn changes(report: &Report) -> Option<Markup> {
     })
 }
 
+pub(super) fn config(report: &Report) -> Option<Markup> {
+    if report.config.is_empty() {
+        return None;
+    }
+    Some(html! {
+        p.lead { "What ConfigMaps and Secrets hold, key by key, and who reads it. Values that may be secret are masked. " (cite(PLAN)) }
+        div.cards { @for of in &report.config {
+            div.card {
+                h3 { (visible(&of.object.to_string())) }
+                p.quiet { @if of.anew { "made anew as of " } @else { "back to " } (visible(&of.to)) }
+                dl.diff { @for change in &of.changes { (change_lines(change)) } }
+                ul { @for (target, how) in &of.readers { li { (visible(&format!("{target} {how}"))) } } }
+            }
+        } }
+    })
+}
+
 fn change_lines(change: &Change) -> Markup {
     let value = |shown: &Shown| match shown {
         Shown::Value(value) => visible(value),

@@ -3,16 +3,16 @@
 
 use super::helm::changed;
 use crate::line::{Line, LineKind};
-use astern_model::plan::{ConfigChanges, Plan};
+use astern_model::plan::ConfigChanges;
 
-/// The objects of a plan.
-pub(super) fn config_lines(plan: &Plan) -> Vec<Line> {
-    plan.config.iter().flat_map(of_object).collect()
+/// The objects of a plan or of a run.
+pub(crate) fn config_lines(config: &[ConfigChanges]) -> Vec<Line> {
+    config.iter().flat_map(of_object).collect()
 }
 
 /// The same, an item each.
-pub(super) fn config_items(plan: &Plan) -> Vec<String> {
-    config_lines(plan)
+pub(crate) fn config_items(config: &[ConfigChanges]) -> Vec<String> {
+    config_lines(config)
         .into_iter()
         .map(|line| line.text.trim_start().to_owned())
         .collect()

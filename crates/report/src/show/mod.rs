@@ -2,7 +2,7 @@
 
 pub mod assessment;
 pub mod choice;
-mod config;
+pub(crate) mod config;
 pub mod drift;
 pub mod finding;
 mod helm;

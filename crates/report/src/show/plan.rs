@@ -41,7 +41,7 @@ pub fn plan_lines(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Vec<Lin
         part("What changes in Helm releases", super::helm::release_lines(plan)),
         part(
             "What changes in ConfigMaps and Secrets",
-            super::config::config_lines(plan),
+            super::config::config_lines(&plan.config),
         ),
         part("It does not change", sentences(plan, &plan.unchanged)),
         part(

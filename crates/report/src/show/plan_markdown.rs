@@ -52,7 +52,7 @@ pub fn plan_markdown(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Stri
     section(
         &mut text,
         "What changes in ConfigMaps and Secrets",
-        &items(&super::config::config_items(plan)),
+        &items(&super::config::config_items(&plan.config)),
     );
     section(
         &mut text,

@@ -12,6 +12,7 @@ use astern_model::evidence::{Fact, Side};
 use astern_model::id::{RunId, Seq};
 use astern_model::plan::{Intent, Plan};
 use astern_model::reversal::Reversal;
+use astern_model::step::Step;
 use astern_model::target::Target;
 use astern_model::verdict::CheckResult;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +24,7 @@ pub(super) fn follow_ups(run: &RunId, plan: &Plan, fold: &Fold<'_>, standings: &
         settle(standings),
         validate(fold, standings),
         deploys(plan, standings),
+        applies(plan, fold),
         believed(plan, standings),
         investigate(plan, fold),
         tag(plan, standings),
@@ -118,7 +120,17 @@ fn deploys(plan: &Plan, standings: &[Standing]) -> Vec<FollowUp> {
         return Vec::new();
     }
     let mut by_version: BTreeMap<String, (Seq, Vec<String>)> = BTreeMap::new();
-    for standing in standings.iter().filter(|standing| is_rolled_back(&standing.on)) {
+    let restarted = |target: &Target| {
+        let changes = plan.changes.iter();
+        changes
+            .filter(|change| &change.target == target)
+            .any(|change| change.from_version == change.to_version)
+            && plan.choices.iter().all(|choice| &choice.target != target)
+    };
+    let rolled_back = standings
+        .iter()
+        .filter(|standing| is_rolled_back(&standing.on) && !restarted(&standing.target));
+    for standing in rolled_back {
         let version = super::standing::version_before(plan, &standing.target);
         let entry = by_version
             .entry(version)
@@ -136,6 +148,27 @@ fn deploys(plan: &Plan, standings: &[Standing]) -> Vec<FollowUp> {
             follow_up(seq, what)
         })
         .collect()
+}
+
+/// The same of ConfigMaps and Secrets: what is applied next holds the content that was taken back.
+fn applies(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
+    if plan.intent != Intent::RollBack {
+        return Vec::new();
+    }
+    let back = |step: &Step| {
+        let spec = step.spec.config()?;
+        let doing = fold
+            .step(&step.id)
+            .filter(|doing| doing.state == Some(StepState::Done))?;
+        let what = format!(
+            "Put the content that {} held in {} into its source (Git, chart or pipeline) before that is applied again: only \
+             the cluster was changed.",
+            spec.object(),
+            spec.to().origin
+        );
+        Some(follow_up(doing.last.map_or(PLAN, |moment| moment.seq), what))
+    };
+    plan.steps.iter().filter_map(back).collect()
 }
 
 /// What was gone back to without having been seen to serve before.

@@ -13,9 +13,9 @@ use crate::report::{
 use crate::story::{RollbackStory, StepLine, StepState};
 use crate::word;
 use astern_model::id::{PlanHash, RunId, StepId};
-use astern_model::plan::{Intent, Plan};
+use astern_model::plan::{ConfigChanges, Intent, Plan};
 use astern_model::record::Record;
-use astern_model::step::Step;
+use astern_model::step::{Spec, Step, workload};
 use fold::Fold;
 pub(crate) use impact::FROM_EVIDENCE;
 pub(crate) use standing::version_before;
@@ -43,6 +43,7 @@ pub fn report(
         rollback: rollback(plan, &fold),
         choices: plan.choices.clone(),
         changes: plan.changes.clone(),
+        config: plan.config.clone(),
         checklist: checklist(plan, &fold),
         follow_ups: follow_up::follow_ups(run, plan, &fold, &standings),
         standings,
@@ -80,6 +81,9 @@ fn title(plan: &Plan, ending: &Ending) -> String {
 
 /// ` to v1.2.3`, where all go to the same version.
 fn back_to(plan: &Plan) -> String {
+    if let Some(of) = of_config_alone(plan) {
+        return format!(" to {}", of.to);
+    }
     let versions: BTreeSet<&str> = plan
         .changes
         .iter()
@@ -93,6 +97,10 @@ fn back_to(plan: &Plan) -> String {
 
 /// `v1.2.4`, or how many workloads where their versions differ.
 fn suspects(plan: &Plan) -> String {
+    if of_config_alone(plan).is_some() {
+        let objects: Vec<String> = plan.config.iter().map(|of| of.object.to_string()).collect();
+        return format!("the content of {}", word::list(&objects));
+    }
     let versions: BTreeSet<String> = plan
         .targets()
         .into_iter()
@@ -102,6 +110,16 @@ fn suspects(plan: &Plan) -> String {
         Some(version) if versions.len() == 1 => version.clone(),
         _ => word::plural(plan.targets().len() as u64, "workload"),
     }
+}
+
+/// What changes in config, where no template goes back.
+fn of_config_alone(plan: &Plan) -> Option<&ConfigChanges> {
+    let goes_back = |step: &Step| match &step.spec {
+        Spec::Workload(spec) => matches!(spec, workload::Spec::WriteTemplate { .. }),
+        Spec::Helm(_) => true,
+        Spec::Config(_) => false,
+    };
+    plan.config.first().filter(|_| !plan.steps.iter().any(goes_back))
 }
 
 fn head(plan: &Plan, plan_hash: &PlanHash, fold: &Fold<'_>) -> Head {

@@ -81,6 +81,10 @@ fn written<'a>(plan: &'a Plan, target: &Target) -> Option<(&'a StepId, &'a str)>
         Spec::Workload(workload::Spec::WriteTemplate { target: of, to, .. }) if of == target => {
             Some((&step.id, to.version.as_str()))
         }
+        Spec::Workload(workload::Spec::Restart { target: of, .. }) if of == target => {
+            let change = plan.changes.iter().find(|change| &change.target == target)?;
+            Some((&step.id, change.to_version.as_str()))
+        }
         Spec::Workload(_) | Spec::Config(_) => None,
         Spec::Helm(spec) => {
             let carried = spec.workloads().iter().find(|one| &one.target == target)?;

@@ -315,3 +315,82 @@ fn a_plan_without_steps_makes_a_report_too() {
     assert!(report.standings.is_empty());
     assert!(html(&report).contains("vcci-scope3"));
 }
+
+/// A plan that puts ConfigMap app-config back and restarts api-gateway for it.
+fn of_config() -> Plan {
+    let target = sample::target("api-gateway");
+    let step = |id: &str, after: &[&str], spec: serde_json::Value| {
+        let step = serde_json::json!({
+            "id": id, "after": after, "spec": spec, "reversal": {"kind": "exact"}, "deadline": "PT45S",
+            "forecast": {"expected": "PT1S", "basis": {"kind": "request"}},
+        });
+        serde_json::from_value(step).expect("the sample is well formed")
+    };
+    let object = serde_json::json!({"kind": "ConfigMap", "name": "app-config"});
+    let kept = serde_json::json!({"name": "saved-1", "keyedHash": "hmac-sha256:aa", "size": 9});
+    let content = step(
+        "config:configmap/app-config",
+        &[],
+        serde_json::json!({"layer": "config", "do": "restore", "object": object, "namespace": "vcci-scope3",
+            "pin": {"uid": "u-1", "content": "hmac-sha256:bb"},
+            "to": {"kept": kept, "content": "hmac-sha256:cc", "keys": ["MODE"], "origin": "release v1.2.3"}}),
+    );
+    let restart = step(
+        "restart:deployment/api-gateway",
+        &["config:configmap/app-config"],
+        serde_json::json!({"layer": "workload", "do": "restart", "target": target, "at": "2026-11-23T14:14:31Z",
+            "template": "sha256:dd", "pin": {"uid": "u-2", "template": "sha256:ee", "paused": false,
+                "strategy": {"type": "recreate"}}}),
+    );
+    Plan {
+        config: serde_json::from_value(serde_json::json!([{"object": object, "to": "release v1.2.3",
+            "changes": [{"path": "data[MODE]", "from": {"value": "storm"}, "to": {"value": "calm"}}],
+            "readers": [[target, "is restarted"]]}]))
+        .expect("the sample is well formed"),
+        steps: vec![content, restart],
+        choices: Vec::new(),
+        changes: serde_json::from_value(serde_json::json!([{"target": target, "fromVersion": "v1.2.4",
+            "toVersion": "v1.2.4", "changes": []}]))
+        .expect("the sample is well formed"),
+        ..sample::plan()
+    }
+}
+
+#[test]
+fn a_run_that_puts_config_back_tells_what_changed_in_it_and_what_its_source_needs() {
+    let mut records = sample::restored();
+    records.truncate(1);
+    let after =
+        serde_json::json!({"layer": "config", "of": "written", "uid": "u-1", "content": "hmac-sha256:cc"});
+    records.push(Record {
+        seq: Seq(2),
+        epoch: Some(Epoch(1)),
+        at: sample::at("14:15:20"),
+        event: Event::Applied {
+            step: StepId::from("config:configmap/app-config"),
+            after: serde_json::from_value(after).expect("the sample is well formed"),
+        },
+    });
+    let report = report(
+        &sample::run(),
+        &of_config(),
+        &sample::hash(),
+        &records,
+        sample::PLACE,
+    );
+    assert_eq!(
+        report.title,
+        "vcci-scope3: the content of configmap/app-config is being taken back"
+    );
+    for shown in [text(&report), markdown(&report), html(&report)] {
+        for words in [
+            "MODE",
+            "storm",
+            "calm",
+            "is restarted",
+            "before that is applied again",
+        ] {
+            assert!(shown.contains(words), "no {words:?}: {shown}");
+        }
+    }
+}
