@@ -244,7 +244,8 @@ fn how(view: &View<'_>, uses: &[Use], world: &World<'_>, about: bool) -> How {
 }
 
 /// The release that says what ConfigMaps and Secrets held: the one that was named, else the newest that is not bad and holds
-/// every template to which the plan goes back.
+/// every template to which the plan goes back. Before there is a plan, the newest good one is the best guess: whether it holds
+/// what is chosen in the end is looked at then.
 pub fn config_release<'a>(
     request: &Request,
     draft: Option<&Plan>,
@@ -253,7 +254,10 @@ pub fn config_release<'a>(
     if let Some(name) = named(request) {
         return releases.iter().find(|release| &release.name == name);
     }
-    let choices = &draft?.choices;
+    let Some(draft) = draft else {
+        return releases.iter().find(|release| release.standing.is_good());
+    };
+    let choices = &draft.choices;
     let holds = |release: &&Release| {
         let good = release.standing.against().is_none();
         good && choices.iter().all(|choice| {
@@ -369,7 +373,7 @@ fn left(
 ) -> Result<Option<String>, Refusal> {
     let name = &object.name;
     let is_secret = name.kind == ConfigKind::Secret;
-    if is_secret && !world.platform.restore_secrets.contains(&name.name) {
+    if is_secret && !may_go_back(&name.name, &world.platform.restore_secrets) {
         let keys: Vec<&str> = object.changes.iter().map(|change| change.path.as_str()).collect();
         let differs = match live {
             None => "is not there any more".to_owned(),
@@ -378,7 +382,7 @@ fn left(
         return Ok(Some(format!(
             "it {differs}, and a credential may have been rotated; `config: {{restoreSecrets: [{}]}}` in astern.yaml has it \
              go back",
-            name.name
+            stem(&name.name)
         )));
     }
     let Some(live) = live else {
@@ -402,6 +406,27 @@ fn left(
         return Err(refuse::immutable_config(name, live.immutable));
     }
     Ok(None)
+}
+
+/// The length of the suffix that kustomize puts behind a generated name, and its alphabet: hexadecimal digits with vowels and
+/// what looks like them replaced. Source: `api/hasher` of <https://github.com/kubernetes-sigs/kustomize>.
+const SUFFIX_LENGTH: usize = 10;
+const SUFFIX_ALPHABET: &str = "bcdfghkmt2456789";
+
+/// A name without the hash of its content that kustomize puts behind it.
+fn stem(name: &str) -> &str {
+    let is_hash = |suffix: &str| {
+        suffix.len() == SUFFIX_LENGTH && suffix.chars().all(|letter| SUFFIX_ALPHABET.contains(letter))
+    };
+    match name.rsplit_once('-') {
+        Some((stem, suffix)) if is_hash(suffix) => stem,
+        _ => name,
+    }
+}
+
+/// Whether the owners let a Secret go back: by its name, or by the one under which kustomize makes it.
+fn may_go_back(name: &str, named: &BTreeSet<String>) -> bool {
+    named.contains(name) || named.contains(stem(name))
 }
 
 fn write(
