@@ -2,6 +2,7 @@
 //! does, `one NAMESPACE RELEASE` reads one release as a plan does, `all NAMESPACE` lists every one.
 
 use astern_helm::{Helm, Program};
+use astern_kubernetes::connect::{ConnectOptions, connect};
 use astern_model::content::ContentRef;
 use astern_port::clock::Clock;
 use astern_port::releases::Releases;
@@ -15,8 +16,8 @@ use flate2::write::GzEncoder;
 use futures::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
 use kube::api::{Api, PostParams};
-use kube::{Client, Config};
 use serde_json::json;
 use std::error::Error;
 use std::io::Write;
@@ -28,10 +29,11 @@ const AT_A_TIME: usize = 8;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let client = Client::try_from(Config::infer().await?)?;
+    // As astern itself is connected.
+    let options = ConnectOptions::default();
+    let client = connect(&options).await.map_err(|error| error.to_string())?.client;
     let said = match words.as_slice() {
         ["fill", namespace, releases, revisions, kib] => {
             let (releases, revisions, kib) = (releases.parse()?, revisions.parse()?, kib.parse()?);
