@@ -44,6 +44,9 @@ pub(crate) fn failure(operation: &str, error: &kube::Error, intent: Intent) -> F
                 _ => failure,
             }
         }
+        // Nothing was sent.
+        kube::Error::Auth(source) => Failure::new(FailureClass::Refused, operation, innermost(source))
+            .hint("log in to the cluster again; `kubectl auth whoami` shows whether it worked"),
         // Its words may quote what could not be read, and that may be a Secret's content.
         kube::Error::SerdeError(error) => Failure::new(
             FailureClass::Permanent,
@@ -69,4 +72,18 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
         innermost = source;
     }
     innermost.to_string().chars().take(MESSAGE_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::client::AuthError;
+
+    #[test]
+    fn a_write_without_valid_credentials_was_not_sent_and_is_refused() {
+        let error = kube::Error::Auth(AuthError::AuthExec("token expired".to_owned()));
+        let failure = failure("write a record", &error, Intent::Write);
+        assert_eq!(failure.class, FailureClass::Refused);
+        assert!(failure.message.contains("token expired"), "{failure:?}");
+    }
 }
