@@ -23,17 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks at what a release holds, and at what stands of it. What could not be read is told and left alone.
 pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release: &Release) {
-    if release.config.is_empty() {
-        inventory.config = ConfigSeen {
-            live: Vec::new(),
-            held: Some(HeldBy {
-                release: release.name.clone(),
-                objects: Vec::new(),
-            }),
-        };
-        return;
-    }
-    let objects = match world.config.all(&inventory.namespace).await {
+    let objects = match standing_of(world, inventory, release).await {
         Ok(objects) => objects,
         Err(failure) => {
             inventory.unread.push(format!(
@@ -48,12 +38,13 @@ pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release
         let now = live.get(&held.name).copied();
         (&held.name, side_by_side(world, held, now).await)
     });
-    let mut seen = (Vec::new(), Vec::new());
+    let mut seen = ConfigSeen::default();
+    let mut held = Vec::new();
     for (name, compared) in join_all(compared).await {
         match compared {
-            Ok((now, held)) => {
-                seen.0.extend(now);
-                seen.1.push(held);
+            Ok((now, then)) => {
+                seen.live.extend(now);
+                held.push(then);
             }
             Err(failure) => inventory.unread.push(format!(
                 "what release {} holds of {name} could not be read, so it is left as it is: {failure}",
@@ -61,13 +52,23 @@ pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release
             )),
         }
     }
-    inventory.config = ConfigSeen {
-        live: seen.0,
-        held: Some(HeldBy {
-            release: release.name.clone(),
-            objects: seen.1,
-        }),
-    };
+    seen.held = Some(HeldBy {
+        release: release.name.clone(),
+        objects: held,
+    });
+    inventory.config = seen;
+}
+
+/// Where the release holds none, nothing is asked.
+async fn standing_of(
+    world: &World,
+    inventory: &Inventory,
+    release: &Release,
+) -> Result<Vec<ConfigObject>, Failure> {
+    if release.config.is_empty() {
+        return Ok(Vec::new());
+    }
+    world.config.all(&inventory.namespace).await
 }
 
 /// The release that is named or that the plan's choices belong to, if the ledger holds it.
