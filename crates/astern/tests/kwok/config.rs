@@ -1,5 +1,6 @@
 //! The content of ConfigMaps and Secrets: back before whoever reads it, exactly its readers restarted, once.
 
+use crate::input::own_user;
 use crate::support::{Done, Place, config, ended, kubeconfig};
 use astern_faultproxy::{Class, How, Proxy, Unseen};
 use serde_json::{Value, json};
@@ -674,4 +675,59 @@ fn a_drift_of_content_is_restored_by_a_plan() {
         .astern(&["run", "back.json", "--yes", "--reason", "somebody edited it"])
         .expect(0);
     place.astern(&["drift"]).expect(0);
+}
+
+#[test]
+fn a_plan_with_content_is_not_rehearsed_and_says_why() {
+    let place = bad_config("config-rehearse");
+    place
+        .astern(&["plan", "--to", "1.0", "-o", "back.json"])
+        .expect(0);
+    let done = place.astern(&["rehearse", "back.json"]);
+    assert_ne!(done.code, 0);
+    let said = done.out + &done.err;
+    assert!(
+        said.contains("on a copy of a namespace ConfigMaps and Secrets hold nothing"),
+        "{said}"
+    );
+    assert_eq!(data(&place, "configmap/app-config")["MODE"], "storm");
+}
+
+#[test]
+fn the_documented_rights_suffice_and_without_those_on_config_maps_the_plan_says_which_is_missing() {
+    let place = bad_config("config-rights");
+    let (kubeconfig, user) = own_user(&place);
+    let account = user.trim_start_matches("system:serviceaccount:");
+    place.kubectl(&["delete", "rolebinding", "counted"]);
+    let rights =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/rbac.yaml")).unwrap();
+    let (role, _) = rights.split_once("\n---\n").unwrap();
+    let bind = |role: &str| {
+        place.apply(role);
+        let account = format!("--serviceaccount={account}");
+        place.kubectl(&["delete", "rolebinding", "astern", "--ignore-not-found"]);
+        place.kubectl(&["create", "rolebinding", "astern", "--role=astern", &account]);
+    };
+    let writes = "verbs: [create, update, delete]";
+    assert!(role.contains(writes), "the rights on ConfigMaps stand elsewhere");
+    bind(&role.replace(writes, "verbs: [create]"));
+    let words = [
+        "rollback",
+        "--to",
+        "1.0",
+        "--yes",
+        "--reason",
+        "the release is bad",
+    ];
+    let refused = place.astern_as(&kubeconfig, &words).expect(3);
+    for words in ["AST0218", "may not update configmaps"] {
+        assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);
+    }
+    assert_eq!(data(&place, "configmap/app-config")["MODE"], "storm");
+    bind(role);
+    place.astern_as(&kubeconfig, &words).expect(0);
+    assert_eq!(
+        data(&place, "configmap/app-config"),
+        json!({"MODE": "calm", "LIMIT": "10"})
+    );
 }
