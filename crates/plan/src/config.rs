@@ -8,7 +8,7 @@ use crate::refuse;
 use crate::releases::Through;
 use crate::selector::Selector;
 use crate::steps::Moves;
-use crate::world::{View, World};
+use crate::world::{View, World, asks_for};
 use astern_model::config::{ConfigKind, ConfigName, HeldBy, HeldConfig, LiveConfig, Use};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
@@ -243,8 +243,9 @@ fn how(view: &View<'_>, uses: &[Use], world: &World<'_>, about: bool) -> How {
     }
 }
 
-/// The release that says what ConfigMaps and Secrets held: the one that was named, else the newest that is not bad and holds
-/// every template to which the plan goes back. Before there is a plan, the newest good one is the best guess: whether it holds
+/// The release that says what ConfigMaps and Secrets held: the one that was named, else the newest good one that holds every
+/// template to which the plan goes back, else the newest of which nobody knows. Of two with the same templates, the content of
+/// the one that nobody has proven may be what is wrong. Before there is a plan, the newest good one is the best guess: whether it holds
 /// what is chosen in the end is looked at then.
 pub fn config_release<'a>(
     request: &Request,
@@ -259,8 +260,7 @@ pub fn config_release<'a>(
     };
     let choices = &draft.choices;
     let holds = |release: &&Release| {
-        let good = release.standing.against().is_none();
-        good && choices.iter().all(|choice| {
+        choices.iter().all(|choice| {
             let held = release.workload(&choice.target).map(|held| &held.template);
             choice
                 .good
@@ -268,13 +268,58 @@ pub fn config_release<'a>(
                 .is_some_and(|good| held == Some(&good.revision.template))
         })
     };
-    releases.iter().find(holds).filter(|_| !choices.is_empty())
+    let known = releases.iter().filter(|release| release.standing.is_good());
+    let unknown = releases.iter().filter(|release| {
+        let standing = &release.standing;
+        !standing.is_good() && standing.against().is_none()
+    });
+    let mut candidates = known.chain(unknown).filter(|_| !choices.is_empty());
+    candidates.find(holds)
 }
 
 fn named(request: &Request) -> Option<&ReleaseName> {
     request.to.values().find_map(|selector| match selector {
         Selector::Release(name) => Some(name),
         _ => None,
+    })
+}
+
+/// What a refusal says besides where a workload has the template of a release and reads other content: the template is then not
+/// what went bad.
+pub(crate) fn way_out(request: &Request, world: &World<'_>) -> Option<String> {
+    let seen = &world.inventory.config;
+    let held = seen.held.as_ref().filter(|_| named(request).is_none())?;
+    let differs = |object: &&HeldConfig| {
+        let live = seen.live(&object.name);
+        let name = &object.name;
+        let is_named = || may_go_back(&name.name, &world.platform.restore_secrets);
+        live.is_some_and(|live| live.content != object.content)
+            && (name.kind == ConfigKind::ConfigMap || is_named())
+    };
+    let stands = |view: &&View<'_>| {
+        let released = &view.workload.released;
+        let mut released = released
+            .iter()
+            .filter(|released| released.release == held.release);
+        released.any(|released| asks_for(view.workload, &released.template))
+    };
+    let read: BTreeSet<ConfigName> = world
+        .views
+        .values()
+        .filter(stands)
+        .flat_map(|view| consumers(&view.workload.template, &view.workload.annotations).into_keys())
+        .collect();
+    let differing = held.objects.iter().filter(differs);
+    let names: Vec<String> = differing
+        .filter(|object| read.contains(&object.name))
+        .map(|object| object.name.to_string())
+        .collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "astern rollback --to {release}: {} differs from what release {release} held, whose templates run",
+            names.join(", "),
+            release = held.release
+        )
     })
 }
 
@@ -330,9 +375,7 @@ pub(crate) fn restoring<'a>(
             continue;
         }
         if let Some(why) = left(object, live, world, through)? {
-            restoring
-                .stays
-                .push(format!("{} keeps its content of now: {why}", object.name));
+            restoring.stays.push(format!("{} {why}", object.name));
             continue;
         }
         let (step, change) = write(held, object, live, world);
@@ -380,7 +423,7 @@ fn left(
             Some(_) => format!("differs ({})", keys.join(", ")),
         };
         return Ok(Some(format!(
-            "it {differs}, and a credential may have been rotated; `config: {{restoreSecrets: [{}]}}` in astern.yaml has it \
+            "keeps its content of now: it {differs}, and a credential may have been rotated; `config: {{restoreSecrets: [{}]}}` in astern.yaml has it \
              go back",
             stem(&name.name)
         )));
@@ -398,7 +441,7 @@ fn left(
             .any(|through| through.release.name.name == owner.name)
     }) {
         return Ok(Some(format!(
-            "Helm release {} has it, and brings it back itself where the revision holds another",
+            "is left to Helm release {}, which brings it back where its revision holds another content",
             owner.name
         )));
     }

@@ -64,8 +64,16 @@ pub fn plan(
     now: Timestamp,
 ) -> Result<Plan, Refusal> {
     let world = World::new(inventory, platform);
-    let request = &releases::named(request, &world)?;
-    check_request(request, &world)?;
+    planned(request, &world, history, now).map_err(|mut refusal| {
+        refusal.ways_out.extend(config::way_out(request, &world));
+        refusal
+    })
+}
+
+fn planned(request: &Request, world: &World<'_>, history: &History, now: Timestamp) -> Result<Plan, Refusal> {
+    let platform = world.platform;
+    let request = &releases::named(request, world)?;
+    check_request(request, world)?;
     let members = world.platform_targets();
     let looked_at: BTreeSet<&Target> = members
         .iter()
@@ -73,13 +81,13 @@ pub fn plan(
         .chain(&request.only)
         .chain(request.to.keys())
         .collect();
-    let mut choices = choose_all(request, &world, &looked_at);
-    let assessment = assess_against(&world, &looked_at, choices.values());
-    let scope = find_scope(request, &world, &assessment, &choices, &members);
-    let mut picked = pick(request, &scope, &choices, &world)?;
-    let through = releases::through(request, &world, &mut picked, &mut choices, now)?;
+    let mut choices = choose_all(request, world, &looked_at);
+    let assessment = assess_against(world, &looked_at, choices.values());
+    let scope = find_scope(request, world, &assessment, &choices, &members);
+    let mut picked = pick(request, &scope, &choices, world)?;
+    let through = releases::through(request, world, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
-    let restoring = config::restoring(request, &picked.moves, &world, &through, now)?;
+    let restoring = config::restoring(request, &picked.moves, world, &through, now)?;
     if picked.moves.is_empty() && restoring.is_empty() {
         return Err(nothing_moves(&picked, &scope, &choices, &restoring));
     }
@@ -91,7 +99,7 @@ pub fn plan(
         .collect();
     let decision = decide(&assessment, &chosen, &platform.policy);
     check_decision(request, &decision, &chosen, platform)?;
-    let steps = steps::steps(&picked.moves, &world, history, &through, &restoring)?;
+    let steps = steps::steps(&picked.moves, world, history, &through, &restoring)?;
     let draft = Draft {
         now,
         intent: Intent::RollBack,
@@ -106,7 +114,7 @@ pub fn plan(
     Ok(finish(
         draft,
         &picked.moves,
-        &world,
+        world,
         &picked.left,
         restoring,
         warnings,

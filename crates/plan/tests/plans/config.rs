@@ -391,7 +391,42 @@ fn the_release_that_says_what_was_held_is_the_named_one_or_the_newest_with_every
     check(releases.clone(), Some(&draft), &to_release(&["api"]), Some("r1"));
     check(releases.clone(), None, &request(), None);
     let good = json!({"is": "good", "reason": "it serves", "by": "ci", "at": "2026-11-23T14:00:00Z"});
+    // Of two with the same templates, what the proven one held is not what went wrong.
+    let proven = json!([releases[2], release("r0", chosen.as_str(), good.clone())]);
+    check(proven, Some(&draft), &request(), Some("r0"));
     let guess = json!([releases[0], release("r0", "sha256:any", good)]);
     check(guess, None, &request(), Some("r0"));
     check(json!([releases[0]]), Some(&draft), &request(), None);
+}
+
+#[test]
+fn a_refusal_says_where_content_differs_from_the_release_whose_templates_run() {
+    let app = map("app");
+    let only = released("api").with(|workload| workload.revisions.retain(|revision| revision.number == 2));
+    let failing = only.troubled(2, 3, "14:02:10", crate::support::crash_loop());
+    let of = |live_content: &str| {
+        let inventory = seen(
+            vec![reading(failing_of(&failing), &[&app], 2)],
+            vec![live(&app, live_content)],
+            vec![held(&app, "then")],
+        );
+        go(&request(), &inventory, &platform()).unwrap_err()
+    };
+    let refusal = of("now");
+    assert_eq!(refusal.code, code::NOTHING_GOOD, "{refusal:?}");
+    let words =
+        "astern rollback --to r1: configmap/app differs from what release r1 held, whose templates run";
+    assert!(
+        refusal.ways_out.contains(&words.to_owned()),
+        "{:?}",
+        refusal.ways_out
+    );
+    let same = of("then").ways_out.join("\n");
+    assert!(!same.contains("configmap/app"), "{same}");
+}
+
+fn failing_of(build: &Build) -> Build {
+    Build {
+        workload: build.workload.clone(),
+    }
 }

@@ -287,3 +287,40 @@ fn a_template_that_only_says_more_is_not_taken_for_the_one_that_says_less() {
     let plan = plan(&request(), &inventory, &platform()).unwrap();
     assert!(steps(&plan).contains("from revision 2 to 1"), "{}", steps(&plan));
 }
+
+#[test]
+fn what_the_release_itself_brings_back_of_config_is_left_to_helm() {
+    let mut inventory = shop(
+        vec![owned(crashing("api").released(
+            "r1",
+            "v1.2.3",
+            crate::support::good(),
+            None,
+        ))],
+        vec![
+            revision(2, "deployed", &[("api", "v1.2.4")]),
+            revision(1, "superseded", &[("api", "v1.2.3")]),
+        ],
+    );
+    let kept = json!({"name": "saved-1", "keyedHash": "hmac-sha256:aa", "size": 9});
+    inventory.config = serde_json::from_value(json!({
+        "live": [{"kind": "ConfigMap", "name": "app-config", "uid": "u-1", "content": "now",
+            "owners": inventory.workloads.values().next().unwrap().owners}],
+        "held": {"release": "r1", "objects": [{"kind": "ConfigMap", "name": "app-config", "kept": kept, "content": "then",
+            "keys": [], "changes": []}]},
+    }))
+    .unwrap();
+    let whole = plan(&request(), &inventory, &platform()).unwrap();
+    assert!(whole.config.is_empty());
+    let stays = whole.unchanged.join("\n");
+    assert!(
+        stays.contains("configmap/app-config is left to Helm release shop"),
+        "{stays}"
+    );
+    let beside = Request {
+        outside_helm: true,
+        ..request()
+    };
+    let beside = plan(&beside, &inventory, &platform()).unwrap();
+    assert_eq!(beside.steps[0].id.as_str(), "config:configmap/app-config");
+}
