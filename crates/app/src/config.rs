@@ -8,13 +8,12 @@ use astern_model::config::{
 };
 use astern_model::content::ContentRef;
 use astern_model::diff::Change;
-use astern_model::drift::How;
 use astern_model::id::ContentHash;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::release::{Release, ReleasedConfig};
 use astern_model::template::canonical;
-use astern_plan::{TakenRun, config_drift};
+use astern_plan::{TakenRun, config_changes};
 use astern_port::config::ConfigObject;
 use astern_port::{Failure, FailureClass};
 use futures::future::{join_all, try_join_all};
@@ -181,10 +180,7 @@ async fn side_by_side(
 fn changes(name: &ConfigName, now: Option<&ConfigObject>, then: &Value) -> Vec<Change> {
     let nothing = json!({});
     let from = now.map_or(&nothing, |now| &now.json);
-    let Some(How::Changed { fields }) = config_drift(name, from, then, &[]).map(|drift| drift.how) else {
-        return Vec::new();
-    };
-    let changes = fields.into_iter().map(|field| field.change);
+    let changes = config_changes(name, from, then).into_iter();
     // Whether an object may be changed does not go back, and the type of one that is made anew is no news.
     let goes_back = |change: &Change| change.path != "immutable" && (now.is_some() || change.path != "type");
     changes.filter(goes_back).collect()

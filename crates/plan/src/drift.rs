@@ -10,6 +10,7 @@ use astern_model::release::ReleasedWorkload;
 use astern_model::template::{RESTARTED_AT, Template};
 use astern_model::workload::Workload;
 use serde_json::{Map, Value};
+use similar::{DiffTag, TextDiff};
 use std::collections::BTreeSet;
 
 /// The ways in which a workload differs from what a release holds of it; none where it does not. `then` is the release's
@@ -178,6 +179,55 @@ pub fn config_drift(name: &ConfigName, then: &Value, now: &Value, managed: &[Val
         object: Compared::Config(name.clone()),
         how: How::Changed { fields },
     })
+}
+
+/// What changes in a ConfigMap or Secret, from one whole object to another. A value of several lines, such as a file, is told by
+/// the lines that differ.
+pub fn config_changes(name: &ConfigName, from: &Value, to: &Value) -> Vec<Change> {
+    let Some(How::Changed { fields }) = config_drift(name, from, to, &[]).map(|drift| drift.how) else {
+        return Vec::new();
+    };
+    let changes = fields.into_iter().map(|field| field.change);
+    changes.flat_map(line_by_line).collect()
+}
+
+fn line_by_line(change: Change) -> Vec<Change> {
+    let (Some(Shown::Value(from)), Some(Shown::Value(to))) = (&change.from, &change.to) else {
+        return vec![change];
+    };
+    if !from.trim_end().contains('\n') && !to.trim_end().contains('\n') {
+        return vec![change];
+    }
+    let diff = TextDiff::from_lines(from.as_str(), to.as_str());
+    let (old, new): (Vec<&str>, Vec<&str>) = (from.lines().collect(), to.lines().collect());
+    let differing = diff.ops().iter().filter(|op| op.tag() != DiffTag::Equal);
+    let lines = differing.flat_map(|op| {
+        let (then, now) = (op.old_range(), op.new_range());
+        let first = then.start;
+        let (then, now) = (
+            old.get(then).unwrap_or_default(),
+            new.get(now).unwrap_or_default(),
+        );
+        (0..then.len().max(now.len())).map(move |place| (first + place + 1, then.get(place), now.get(place)))
+    });
+    let told: Vec<Change> = lines
+        .map(|(number, from, to)| Change {
+            path: format!("{} line {number}", change.path),
+            from: from.map(|line| shown_line(line)),
+            to: to.map(|line| shown_line(line)),
+        })
+        .collect();
+    // Nothing but the end of the last line.
+    if told.is_empty() { vec![change] } else { told }
+}
+
+/// A line of a file may say itself that what it holds is not to be shown.
+fn shown_line(line: &str) -> Shown {
+    if says_a_secret(line) {
+        Shown::Masked
+    } else {
+        shown_value(&Value::from(line))
+    }
 }
 
 fn content(kind: ConfigKind, part: &str, key: &str, value: &Value) -> Shown {

@@ -37,7 +37,7 @@ pub use config::config_release;
 pub use consumers::consumers;
 pub use decide::decide;
 pub use diff::diff;
-pub use drift::{config_drift, workload_drift};
+pub use drift::{config_changes, config_drift, workload_drift};
 pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
 pub use judge::{Baseline, verdict};
 pub use planner::{Request, plan};

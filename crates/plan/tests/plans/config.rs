@@ -12,7 +12,7 @@ use astern_model::platform::Platform;
 use astern_model::release::ReleaseName;
 use astern_model::template::Template;
 use astern_model::workload::Strategy;
-use astern_plan::{Request, Selector, code, config_release};
+use astern_plan::{Request, Selector, code, config_changes, config_release};
 use serde_json::{Value, json};
 
 fn name(kind: ConfigKind, name: &str) -> ConfigName {
@@ -429,4 +429,32 @@ fn failing_of(build: &Build) -> Build {
     Build {
         workload: build.workload.clone(),
     }
+}
+
+#[test]
+fn a_file_in_a_config_map_is_told_by_the_lines_that_differ_and_none_that_says_it_is_secret() {
+    let object = |file: &str, mode: &str| json!({"data": {"app.yaml": file, "MODE": mode}});
+    let now = object(
+        "listen: 80\npassword: hunter2\nmode: storm\nnew: 1\nend: 1\n",
+        "storm",
+    );
+    let then = object("listen: 80\npassword: hunter1\nmode: calm\nend: 1\n", "calm");
+    let told = |changes: Vec<astern_model::diff::Change>| {
+        let line = |change: &astern_model::diff::Change| {
+            format!("{}: {:?} {:?}", change.path, change.from, change.to)
+        };
+        changes.iter().map(line).collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(told(config_changes(&map("app"), &now, &then)), @r#"
+    data[MODE]: Some(Value("storm")) Some(Value("calm"))
+    data[app.yaml] line 2: Some(Masked) Some(Masked)
+    data[app.yaml] line 3: Some(Value("mode: storm")) Some(Value("mode: calm"))
+    data[app.yaml] line 4: Some(Value("new: 1")) None
+    "#);
+    // A Secret is never told by its lines.
+    let of_secret = told(config_changes(&secret("keys"), &now, &then));
+    assert!(
+        !of_secret.contains("storm") && !of_secret.contains("line"),
+        "{of_secret}"
+    );
 }
