@@ -253,39 +253,35 @@ impl KubernetesContents {
         way: &Way<'_>,
         claim: &Claim<'_>,
     ) -> Result<Settled<After>, Failure> {
+        let unknown = |message: String| {
+            Settled::Unknown(Failure::new(FailureClass::Unknown, &place.operation, message))
+        };
         for look in 1.. {
-            let Some(now) = self.find(place).await? else {
+            let found = self.find(place).await?;
+            let meant = |now: &Found| way.uid.is_none_or(|uid| uid == &now.uid());
+            let Some(now) = found.filter(meant) else {
                 return Ok(match way.to {
                     None => Settled::Applied(After::Gone),
                     // A write carries the uid and the version of what was there; a creation meets its own key.
                     Some(_) => Settled::NotApplied,
                 });
             };
-            let held = self.hash(&now.0).await?;
-            let same = way.uid.is_none_or(|uid| uid == &now.uid());
-            if same && is_ours(&now, claim.stamp) && way.to == Some(&held) {
+            let (held, ours) = (self.hash(&now.0).await?, is_ours(&now, claim.stamp));
+            if ours && way.to == Some(&held) {
                 return self.written(&now).await.map(Settled::Applied);
             }
-            if !same || way.from != Some(&held) || is_ours(&now, claim.stamp) {
-                if way.from.is_none() && !is_ours(&now, claim.stamp) {
-                    return Ok(Settled::NotApplied);
-                }
-                let message = format!(
+            if !ours && way.from.is_none() {
+                // Somebody else's object of that name keeps ours out.
+                return Ok(Settled::NotApplied);
+            }
+            if ours || way.from != Some(&held) {
+                return Ok(unknown(format!(
                     "it holds {held}, and this step's mark does not account for that, {}; nothing was written by this look",
                     now.writer()
-                );
-                return Ok(Settled::Unknown(Failure::new(
-                    FailureClass::Unknown,
-                    &place.operation,
-                    message,
                 )));
             }
             if let Some(message) = claim.refused(&now) {
-                return Ok(Settled::Unknown(Failure::new(
-                    FailureClass::Unknown,
-                    &place.operation,
-                    message,
-                )));
+                return Ok(unknown(message));
             }
             let version = now.text("resourceVersion").to_owned();
             let moved_on = now.with_annotations(BTreeMap::from([(SETTLED, Some(version))]));
@@ -459,6 +455,8 @@ impl Contents for KubernetesContents {
         let now = self.find(place).await?;
         let (now, held) = match (now, before) {
             (None, Before::Absent) => return Ok(After::Gone),
+            // Somebody has deleted what this run made, and made another one.
+            (Some(now), Before::Absent) if &now.uid() != uid => return Ok(After::Gone),
             (None, Before::Content { .. }) => return Err(place.gone()),
             (Some(now), _) => {
                 let held = self.hash(&now.0).await?;

@@ -202,4 +202,34 @@ mod tests {
         );
         assert!(!format!("{read:?}").contains("aHVudGVyMg"));
     }
+
+    #[test]
+    fn the_object_that_a_secret_is_made_from_is_known_by_its_owner_or_by_the_manager_that_names_it() {
+        let check = |metadata: Value, expected: Option<&str>| {
+            let read = object(ConfigKind::Secret, json!({"metadata": metadata, "data": {}}));
+            assert_eq!(read.source.as_deref(), expected, "{metadata}");
+        };
+        let owner = |kind: &str| json!({"name": "keys", "ownerReferences": [{"kind": kind, "name": "keys", "uid": "u"}]});
+        check(json!({"name": "keys"}), None);
+        check(owner("ExternalSecret"), Some("externalsecret/keys"));
+        check(owner("SealedSecret"), Some("sealedsecret/keys"));
+        check(owner("Deployment"), None);
+        let managed = |manager: &str| json!({"name": "keys", "managedFields": [{"manager": manager}]});
+        check(
+            managed("externalsecrets.external-secrets.io/keys"),
+            Some("externalsecret/keys"),
+        );
+        check(managed("kubectl-create"), None);
+    }
+
+    #[test]
+    fn the_last_writer_of_content_is_not_whoever_labelled_the_object() {
+        let entry = |manager: &str, time: &str, fields: Value| json!({"manager": manager, "operation": "Update", "time": time, "fieldsV1": fields});
+        let read = json!({"metadata": {"managedFields": [
+            entry("kubectl-create", "2026-01-01T00:00:00Z", json!({"f:data": {}})),
+            entry("night-shift", "2026-01-02T00:00:00Z", json!({"f:data": {"f:MODE": {}}})),
+            entry("labeller", "2026-01-03T00:00:00Z", json!({"f:metadata": {"f:labels": {}}})),
+        ]}});
+        assert_eq!(content_manager(&read).unwrap().name, "night-shift");
+    }
 }

@@ -251,9 +251,23 @@ async fn an_object_that_was_made_anew_is_found_again_and_deleted_only_as_it_was_
         settled(port.settle_reverse(&spec, &before, &after, &back).await),
         "applied"
     );
-    // Again is no error: it is gone.
+    // Again is no error: it is gone. Nor is another one of that name, which stays.
     assert_eq!(
         port.reverse(&spec, &before, &after, &back).await.unwrap(),
         After::Gone
     );
+    create(
+        &maps(&place),
+        json!({"metadata": {"name": "app"}, "data": {"MODE": "theirs"}}),
+    )
+    .await;
+    assert_eq!(
+        port.reverse(&spec, &before, &after, &back).await.unwrap(),
+        After::Gone
+    );
+    assert_eq!(
+        settled(port.settle_reverse(&spec, &before, &after, &back).await),
+        "applied"
+    );
+    assert_eq!(mode(&place).await, "theirs");
 }
