@@ -136,6 +136,14 @@ pub(crate) struct Reader<'a> {
     how: How,
 }
 
+impl Reader<'_> {
+    /// Whether its pods read the object with a template that the release does not have, and keep it.
+    fn stays_newer(&self, held: &HeldBy) -> bool {
+        let stays = !matches!(self.how, How::Moves | How::MovesBesideReloader | How::NotByPods);
+        stays && stands_on(held, self.view) == Some(false)
+    }
+}
+
 /// How a reader comes to read what is back.
 enum How {
     /// Its own template goes back as well.
@@ -199,6 +207,13 @@ pub(crate) fn readers<'a>(
 ) -> Vec<Reader<'a>> {
     let read = |(target, view): (&&'a Target, &'a View<'a>)| {
         let moved = moves.get(*target);
+        if moved.is_some_and(|one| one.template.is_none()) {
+            // Only a run has kept its template: it may read any of them.
+            return Some(Reader {
+                view,
+                how: How::Moves,
+            });
+        }
         let template = moved.and_then(|one| one.template);
         let template = template.unwrap_or(&view.workload.template);
         let uses = consumers(template, &view.workload.annotations).remove(object)?;
@@ -296,13 +311,7 @@ pub(crate) fn way_out(request: &Request, world: &World<'_>) -> Option<String> {
         live.is_some_and(|live| live.content != object.content)
             && (name.kind == ConfigKind::ConfigMap || is_named())
     };
-    let stands = |view: &&View<'_>| {
-        let released = &view.workload.released;
-        let mut released = released
-            .iter()
-            .filter(|released| released.release == held.release);
-        released.any(|released| asks_for(view.workload, &released.template))
-    };
+    let stands = |view: &&View<'_>| stands_on(held, view) == Some(true);
     let read: BTreeSet<ConfigName> = world
         .views
         .values()
@@ -321,6 +330,17 @@ pub(crate) fn way_out(request: &Request, world: &World<'_>) -> Option<String> {
             release = held.release
         )
     })
+}
+
+/// Whether a workload has the template that the release has of it; none where the release does not have the workload.
+fn stands_on(held: &HeldBy, view: &View<'_>) -> Option<bool> {
+    let released = &view.workload.released;
+    let mut released = released
+        .iter()
+        .filter(|released| released.release == held.release)
+        .peekable();
+    released.peek()?;
+    Some(released.any(|released| asks_for(view.workload, &released.template)))
 }
 
 /// What goes back of ConfigMaps and Secrets beside these moves.
@@ -376,6 +396,22 @@ pub(crate) fn restoring<'a>(
         }
         if let Some(why) = left(object, live, world, through)? {
             restoring.stays.push(format!("{} {why}", object.name));
+            continue;
+        }
+        if let Some(newer) = readers.iter().find(|reader| reader.stays_newer(held)) {
+            let target = &newer.view.workload.target;
+            let why = format!(
+                "{} keeps its content of now: {target} reads it, stays on {}, and has another template in release {}, so what it \
+                 needs there is not known",
+                object.name,
+                newer.view.workload.version(),
+                held.release
+            );
+            restoring.warnings.push(format!(
+                "{why}; `astern plan --to {}` takes all of them back together",
+                held.release
+            ));
+            restoring.stays.push(why);
             continue;
         }
         let (step, change) = write(held, object, live, world);

@@ -129,7 +129,8 @@ fn numbers(path: &str, from: u32, to: u32) -> Change {
 }
 
 /// The ways in which the content of a ConfigMap or Secret differs from a release's; none where it does not. `then` and
-/// `now` are whole objects. Values of Secrets are masked, and those of ConfigMaps whose key says what they are.
+/// `now` are whole objects. A value of several lines, such as a file, is told by the lines that differ. Values of Secrets are
+/// masked, and of ConfigMaps those whose key says what they are, and lines that say it themselves.
 pub fn config_drift(name: &ConfigName, then: &Value, now: &Value, managed: &[Value]) -> Option<ObjectDrift> {
     let mut fields = Vec::new();
     for part in ["data", "binaryData"] {
@@ -149,15 +150,17 @@ pub fn config_drift(name: &ConfigName, then: &Value, now: &Value, managed: &[Val
             }
             let path = format!("{part}[{key}]");
             let value = |value: Option<&Value>| value.map(|value| content(name.kind, part, key, value));
-            fields.push(FieldDrift {
-                by: owner(managed, &[], &path),
-                change: Change {
-                    from: value(from),
-                    to: value(to),
-                    path,
-                },
+            let by = owner(managed, &[], &path);
+            let change = Change {
+                from: value(from),
+                to: value(to),
+                path,
+            };
+            fields.extend(line_by_line(change).into_iter().map(|change| FieldDrift {
+                by: by.clone(),
+                change,
                 harmless: None,
-            });
+            }));
         }
     }
     for field in ["immutable", "type"] {
@@ -181,24 +184,30 @@ pub fn config_drift(name: &ConfigName, then: &Value, now: &Value, managed: &[Val
     })
 }
 
-/// What changes in a ConfigMap or Secret, from one whole object to another. A value of several lines, such as a file, is told by
-/// the lines that differ.
+/// What changes in a ConfigMap or Secret, from one whole object to another.
 pub fn config_changes(name: &ConfigName, from: &Value, to: &Value) -> Vec<Change> {
     let Some(How::Changed { fields }) = config_drift(name, from, to, &[]).map(|drift| drift.how) else {
         return Vec::new();
     };
-    let changes = fields.into_iter().map(|field| field.change);
-    changes.flat_map(line_by_line).collect()
+    fields.into_iter().map(|field| field.change).collect()
 }
 
 fn line_by_line(change: Change) -> Vec<Change> {
-    let (Some(Shown::Value(from)), Some(Shown::Value(to))) = (&change.from, &change.to) else {
+    let (Some(from), Some(to)) = (text(&change.from), text(&change.to)) else {
         return vec![change];
     };
-    if !from.trim_end().contains('\n') && !to.trim_end().contains('\n') {
+    if !has_lines(from) && !has_lines(to) {
         return vec![change];
     }
-    let diff = TextDiff::from_lines(from.as_str(), to.as_str());
+    if from.lines().chain(to.lines()).any(opens_a_secret) {
+        let masked = |side: &Option<Shown>| side.as_ref().map(|_| Shown::Masked);
+        return vec![Change {
+            from: masked(&change.from),
+            to: masked(&change.to),
+            path: change.path,
+        }];
+    }
+    let diff = TextDiff::from_lines(from, to);
     let (old, new): (Vec<&str>, Vec<&str>) = (from.lines().collect(), to.lines().collect());
     let differing = diff.ops().iter().filter(|op| op.tag() != DiffTag::Equal);
     let lines = differing.flat_map(|op| {
@@ -221,6 +230,27 @@ fn line_by_line(change: Change) -> Vec<Change> {
     if told.is_empty() { vec![change] } else { told }
 }
 
+/// One side of a change as text: empty where it has none, and none where it is not shown.
+fn text(side: &Option<Shown>) -> Option<&str> {
+    match side {
+        None => Some(""),
+        Some(Shown::Value(text)) => Some(text),
+        Some(_) => None,
+    }
+}
+
+fn has_lines(text: &str) -> bool {
+    text.trim_end().contains('\n')
+}
+
+/// Whether what a line says to be secret stands on the lines after it, as in a block of YAML or a key in PEM: where that ends
+/// only its reader knows.
+fn opens_a_secret(line: &str) -> bool {
+    let line = line.trim_end();
+    line.contains("-----BEGIN")
+        || says_a_secret(line) && line.ends_with(['|', '>', ':', '-', '+', '=', '{', '[', '\\'])
+}
+
 /// A line of a file may say itself that what it holds is not to be shown.
 fn shown_line(line: &str) -> Shown {
     if says_a_secret(line) {
@@ -235,6 +265,9 @@ fn content(kind: ConfigKind, part: &str, key: &str, value: &Value) -> Shown {
         ConfigKind::Secret => Shown::Masked,
         ConfigKind::ConfigMap if says_a_secret(key) => Shown::Masked,
         ConfigKind::ConfigMap if part == "binaryData" => Shown::Value("bytes".to_owned()),
-        ConfigKind::ConfigMap => shown_value(value),
+        ConfigKind::ConfigMap => match value.as_str() {
+            Some(line) if !has_lines(line) => shown_line(line),
+            _ => shown_value(value),
+        },
     }
 }

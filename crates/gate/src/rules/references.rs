@@ -3,10 +3,13 @@
 use super::{refuse, some, warn};
 use crate::context::{Context, Write};
 use crate::reference::{Need, Reference, references};
-use astern_model::config::ConfigKind;
+use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::finding::Finding;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Question, ReferenceKind};
+use astern_model::step::config::Spec;
+use astern_model::target::Target;
+use std::collections::BTreeSet;
 
 pub(crate) const CODE: &str = "AST0214";
 
@@ -35,37 +38,81 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             findings.extend(judge(&write, &reference, answer, &context.plan.namespace));
         }
     }
+    findings.extend(starved(context));
     findings
 }
 
-/// What the plan itself says of an object that it writes before the template: a key that is not there now may be by then.
-fn written(context: &Context<'_>, write: &Write<'_>, reference: &Reference) -> Option<Answer> {
+/// Workloads that keep their template, and need a key that the content which the plan puts back does not have: restarted by the
+/// plan or by anybody later, their pods would not start.
+fn starved(context: &Context<'_>) -> Vec<Finding> {
+    let written: BTreeSet<&Target> = context.writes.iter().map(|write| write.target).collect();
+    let mut findings = Vec::new();
+    for (target, workload) in &context.inventory.workloads {
+        if written.contains(target) {
+            continue;
+        }
+        for reference in references(&workload.template) {
+            let step = context
+                .config_ahead()
+                .find(|(_, spec)| is_of(spec.object(), &reference));
+            let Some((_, spec)) = step.filter(|_| reference.need == Need::Must) else {
+                continue;
+            };
+            let Answer::No { why } = holds_keys(spec, &reference) else {
+                continue;
+            };
+            let places: Vec<&String> = reference.places.iter().collect();
+            let message = format!(
+                "{}, which {target} needs ({}) with the template that it keeps, is to go back, and {why}",
+                spec.object(),
+                some(&places)
+            );
+            findings.push(refuse(
+                CODE,
+                Some(target),
+                message,
+                "take it back too (without --only), or name a release with --to whose templates and content belong together",
+            ));
+        }
+    }
+    findings
+}
+
+fn is_of(object: &ConfigName, reference: &Reference) -> bool {
     let kind = match reference.kind {
         ReferenceKind::ConfigMap => ConfigKind::ConfigMap,
         ReferenceKind::Secret => ConfigKind::Secret,
-        _ => return None,
+        _ => return false,
     };
-    let (step, spec) = context.config().find(|(_, spec)| {
-        let object = spec.object();
-        object.kind == kind && object.name == reference.name
-    })?;
-    if !context.order.follows(&write.step.id, &step.id) {
-        return None;
-    }
+    object.kind == kind && object.name == reference.name
+}
+
+/// Whether the content that a step writes has every key that is needed of it.
+fn holds_keys(spec: &Spec, reference: &Reference) -> Answer {
     let lacking: Vec<&String> = reference
         .keys
         .iter()
         .filter(|key| !spec.to().keys.contains(key))
         .collect();
     if lacking.is_empty() {
-        return Some(Answer::Yes);
+        return Answer::Yes;
     }
-    let why = format!(
-        "the content of {} has no key {}",
-        spec.to().origin,
-        some(&lacking)
-    );
-    Some(Answer::No { why })
+    Answer::No {
+        why: format!(
+            "the content of {} has no key {}",
+            spec.to().origin,
+            some(&lacking)
+        ),
+    }
+}
+
+/// What the plan itself says of an object that it writes before the template: a key that is not there now may be by then.
+fn written(context: &Context<'_>, write: &Write<'_>, reference: &Reference) -> Option<Answer> {
+    let (step, spec) = context
+        .config()
+        .find(|(_, spec)| is_of(spec.object(), reference))?;
+    let before = context.order.follows(&write.step.id, &step.id);
+    before.then(|| holds_keys(spec, reference))
 }
 
 fn needed(write: &Write<'_>) -> Vec<Reference> {
@@ -161,6 +208,7 @@ fn singular(kind: ReferenceKind) -> &'static str {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, no, unknown};
+    use astern_model::template::Template;
     use serde_json::json;
 
     fn exists(kind: ReferenceKind, name: &str, keys: &[&str]) -> Question {
@@ -250,5 +298,19 @@ mod tests {
         check(&["MODE"], true, "");
         check(&["OTHER"], true, "the content of release v1.2.3 has no key MODE");
         check(&["MODE"], false, "it has no key MODE");
+    }
+
+    #[test]
+    fn content_that_lacks_what_a_workload_needs_that_keeps_its_template_is_refused() {
+        let mut fixture = Fixture::restarted();
+        assert_eq!(fixture.told(super::check), "");
+        let needs = json!({"containers": [{"name": "api", "image": "registry.test/api:v1.2.4", "env": [{"name": "NEW_FLAG",
+            "valueFrom": {"configMapKeyRef": {"name": "app-config", "key": "NEW_FLAG"}}}]}]});
+        fixture.workload().template = Template::clean(json!({"spec": needs}));
+        assert_eq!(
+            fixture.told(super::check),
+            "configmap/app-config, which deployment/api-gateway needs (env NEW_FLAG of container api) with the template that it \
+             keeps, is to go back, and the content of release v1.2.3 has no key NEW_FLAG"
+        );
     }
 }

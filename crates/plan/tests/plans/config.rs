@@ -276,6 +276,28 @@ fn readers_that_need_no_restart_or_cannot_have_one_are_told_with_the_reason() {
 }
 
 #[test]
+fn content_that_a_workload_on_a_newer_template_reads_and_keeps_stays_with_it() {
+    let app = map("app");
+    // `web` reads the same object, is healthy, and runs a template that r1 does not have.
+    let newer = standing("web", &[&app]).with(|workload| {
+        let first = workload.revisions.iter().find(|revision| revision.number == 1);
+        workload.released[0].template = first.unwrap().hash.clone();
+    });
+    let inventory = seen(
+        vec![reading(crashing("api"), &[&app], 1), newer],
+        vec![live(&app, "now")],
+        vec![held(&app, "then")],
+    );
+    let platform = depending(&[("api", &[]), ("web", &[])]);
+    let plan = go(&to_release(&["api"]), &inventory, &platform).unwrap();
+    assert!(!steps(&plan).contains("config:"), "{}", steps(&plan));
+    let why = "configmap/app keeps its content of now: deployment/web reads it, stays on v1.2.4";
+    assert!(format!("{:?}", plan.unchanged).contains(why), "{plan:#?}");
+    let both = go(&to_release(&["api", "web"]), &inventory, &platform).unwrap();
+    assert!(steps(&both).contains("config:configmap/app"), "{}", steps(&both));
+}
+
+#[test]
 fn a_secret_goes_back_only_where_it_is_named() {
     let keys = secret("keys");
     let mut platform = platform();
@@ -450,6 +472,25 @@ fn a_file_in_a_config_map_is_told_by_the_lines_that_differ_and_none_that_says_it
     data[app.yaml] line 2: Some(Masked) Some(Masked)
     data[app.yaml] line 3: Some(Value("mode: storm")) Some(Value("mode: calm"))
     data[app.yaml] line 4: Some(Value("new: 1")) None
+    "#);
+    // One that says on a line that the next ones are secret is not told at all.
+    let block = object(
+        "user: shop\npassword: |\n  hunter3\n",
+        "DSN: host=db password=hunter4",
+    );
+    let hidden = told(config_changes(&map("app"), &then, &block));
+    insta::assert_snapshot!(hidden, @r#"
+    data[MODE]: Some(Value("calm")) Some(Masked)
+    data[app.yaml]: Some(Masked) Some(Masked)
+    "#);
+    // A file that is new, or that goes, is told by its lines as well.
+    let whole = told(config_changes(&map("app"), &json!({}), &then));
+    insta::assert_snapshot!(whole, @r#"
+    data[MODE]: None Some(Value("calm"))
+    data[app.yaml] line 1: None Some(Value("listen: 80"))
+    data[app.yaml] line 2: None Some(Masked)
+    data[app.yaml] line 3: None Some(Value("mode: calm"))
+    data[app.yaml] line 4: None Some(Value("end: 1"))
     "#);
     // A Secret is never told by its lines.
     let of_secret = told(config_changes(&secret("keys"), &now, &then));
