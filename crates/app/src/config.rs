@@ -37,7 +37,12 @@ pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release
         let now = live.get(&held.name).copied();
         (&held.name, side_by_side(world, held, now).await)
     });
-    let mut seen = ConfigSeen::default();
+    let known: BTreeSet<&ConfigName> = release.config.iter().map(|held| &held.name).collect();
+    let newer = live.keys().filter(|name| !known.contains(*name));
+    let mut seen = ConfigSeen {
+        newer: newer.map(|name| (*name).clone()).collect(),
+        ..ConfigSeen::default()
+    };
     let mut held = Vec::new();
     for (name, compared) in join_all(compared).await {
         match compared {
@@ -45,10 +50,13 @@ pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release
                 seen.live.extend(now);
                 held.push(then);
             }
-            Err(failure) => inventory.unread.push(format!(
-                "what release {} holds of {name} could not be read, so it is left as it is: {failure}",
-                release.name
-            )),
+            Err(failure) => {
+                seen.unreadable.insert(name.clone());
+                inventory.unread.push(format!(
+                    "what release {} holds of {name} could not be read, so it is left as it is: {failure}",
+                    release.name
+                ));
+            }
         }
     }
     seen.held = Some(HeldBy {

@@ -9,6 +9,7 @@ use crate::target::Target;
 use crate::workload::{FieldManager, Owner};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The fields that hold what an object is read for.
@@ -220,6 +221,12 @@ pub struct ConfigSeen {
     /// What the release holds to which the plan goes back, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
+    /// What the release holds and nobody could read there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unreadable: BTreeSet<ConfigName>,
+    /// What is there now and the release does not hold.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub newer: BTreeSet<ConfigName>,
 }
 
 impl ConfigSeen {

@@ -137,6 +137,19 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// What is said where a workload goes back, and reads what came after the release because it is there.
+    fn of_newer(&self, name: &ConfigName, held: &HeldBy) -> Option<String> {
+        let target = &self.view.workload.target;
+        match self.how {
+            How::Moves | How::MovesBesideReloader => Some(format!(
+                "{name} came after release {}, and {target} reads it with the template that it goes back to: it stays, and what it \
+                 says is read again; look at it, and delete it if it came with the bad release",
+                held.release
+            )),
+            _ => None,
+        }
+    }
+
     /// Whether its pods read the object with a template that the release does not have, and keep it.
     fn stays_newer(&self, held: &HeldBy) -> bool {
         let stays = !matches!(self.how, How::Moves | How::MovesBesideReloader | How::NotByPods);
@@ -416,6 +429,17 @@ pub(crate) fn restoring<'a>(
         }
         let (step, change) = write(held, object, live, world);
         restoring.write(step, change, readers, now);
+    }
+    for name in &seen.unreadable {
+        restoring.stays.push(format!(
+            "{name} keeps its content of now: what release {} holds of it could not be read",
+            held.release
+        ));
+    }
+    for name in &seen.newer {
+        for reader in readers(name, moves, world, about) {
+            restoring.warnings.extend(reader.of_newer(name, held));
+        }
     }
     if restoring.stays.is_empty() && restoring.is_empty() {
         restoring.stays.push(match same {

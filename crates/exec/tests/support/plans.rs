@@ -114,6 +114,7 @@ fn config_cases(on_failure: OnFailure) -> Vec<Case> {
                 release: release.clone(),
                 objects: vec![object.clone()],
             }),
+            ..ConfigSeen::default()
         },
         to: names
             .iter()

@@ -103,6 +103,7 @@ fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) 
         config: ConfigSeen {
             live,
             held: Some(HeldBy { release, objects }),
+            ..ConfigSeen::default()
         },
         ..inventory(workloads)
     }
@@ -295,6 +296,28 @@ fn content_that_a_workload_on_a_newer_template_reads_and_keeps_stays_with_it() {
     assert!(format!("{:?}", plan.unchanged).contains(why), "{plan:#?}");
     let both = go(&to_release(&["api", "web"]), &inventory, &platform).unwrap();
     assert!(steps(&both).contains("config:configmap/app"), "{}", steps(&both));
+}
+
+#[test]
+fn what_came_after_the_release_or_cannot_be_read_there_is_said_to_stay() {
+    let (app, late) = (map("app"), map("late"));
+    let mut inventory = seen(
+        vec![reading(crashing("api"), &[&app, &late], 1)],
+        vec![live(&app, "then"), live(&late, "now")],
+        vec![held(&app, "then")],
+    );
+    inventory.config.newer.insert(late);
+    let warning = "configmap/late came after release r1, and deployment/api reads it";
+    let plan = |inventory: &Inventory| go(&to_release(&["api"]), inventory, &platform()).unwrap();
+    let warned = plan(&inventory).warnings.join("\n");
+    assert!(warned.contains(warning), "{warned}");
+    inventory.config.unreadable.insert(map("lost"));
+    let stays = plan(&inventory).unchanged.join("\n");
+    assert!(
+        stays.contains("configmap/lost keeps its content of now"),
+        "{stays}"
+    );
+    assert!(!stays.contains("they hold what they held"), "{stays}");
 }
 
 #[test]
