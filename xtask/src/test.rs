@@ -301,10 +301,13 @@ fn simulation() -> Outcome<Ending> {
 }
 
 fn on_cluster(kind: NodeKind, threads: &str) -> Outcome<Ending> {
-    let concerned = |package: &Value| targets(package).iter().any(|target| target.is_for(kind));
     let mut packages = packages()?;
-    packages.retain(concerned);
-    if packages.is_empty() {
+    packages.retain(|package| targets(package).iter().any(Target::of_cluster));
+    if !packages
+        .iter()
+        .flat_map(targets)
+        .any(|target| target.is_for(kind))
+    {
         return Ok(Ending::CouldNot(format!("no crate has a tests/{kind}.rs")));
     }
     if kind == NodeKind::Real && !cluster::can_have_real_nodes() {
@@ -323,7 +326,8 @@ fn on_cluster(kind: NodeKind, threads: &str) -> Outcome<Ending> {
     outcome
 }
 
-/// Only the packages that have such tests are selected: the binary and the simulation are built with what these are.
+/// Only the packages that have tests of clusters are selected: what these are built with, the binary and the simulation are
+/// too.
 fn tests_on(kind: NodeKind, threads: &str, packages: &[Value], ready: &cluster::Ready) -> Outcome<Ending> {
     if kind == NodeKind::Real {
         cluster::import_platform(&kind.to_string())?;
