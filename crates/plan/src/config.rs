@@ -20,7 +20,7 @@ use astern_model::step::config::{Pin, Spec as ConfigSpec, Wanted};
 use astern_model::step::{Spec, Step};
 use astern_model::target::Target;
 use astern_model::template::{RESTARTED_AT, Template};
-use astern_model::workload::{OwnerKind, Strategy};
+use astern_model::workload::{OwnerKind, Pod, Strategy};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -134,6 +134,8 @@ fn restart<'a>(view: &'a View<'a>, now: Timestamp) -> Restart<'a> {
 pub(crate) struct Reader<'a> {
     view: &'a View<'a>,
     how: How,
+    /// The template to which it goes back.
+    to: Option<TemplateHash>,
 }
 
 impl Reader<'_> {
@@ -148,6 +150,25 @@ impl Reader<'_> {
             )),
             _ => None,
         }
+    }
+
+    /// What is said of pods that stand already with the template that it goes back to: nothing makes them anew, so they go on
+    /// with what they read when they started.
+    fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
+        let written = live.manager.as_ref().and_then(|manager| manager.at);
+        let may_have_read = |pod: &&Pod| {
+            let as_it_was = written.is_some_and(|written| pod.created_at < written && pod.restarts == 0);
+            !pod.terminating && pod.revision.is_some() && pod.revision == self.to && !as_it_was
+        };
+        let count = self.view.workload.pods.iter().filter(may_have_read).count();
+        let target = &self.view.workload.target;
+        (count > 0).then(|| {
+            format!(
+                "{count} of {target}'s pods run what it goes back to already and stay, and may have started with the content of {} \
+                 that is put back now: once the run has restored, `kubectl rollout restart {target}` makes them anew",
+                live.name
+            )
+        })
     }
 
     /// Whether its pods read the object with a template that the release does not have, and keep it.
@@ -185,7 +206,7 @@ impl How {
             }
             Self::Restarts => "is restarted".to_owned(),
             Self::Reloads => "takes it in by itself (`reloads` in astern.yaml)".to_owned(),
-            Self::Reloader => "is restarted by Reloader, which watches it".to_owned(),
+            Self::Reloader => "is left to Reloader, whose annotation it has".to_owned(),
             Self::NotByPods => "needs no restart: no container reads it".to_owned(),
             Self::Outside => "is not part of this plan, and is not restarted".to_owned(),
             Self::Cannot(why) => format!("is not restarted: {why}"),
@@ -220,11 +241,13 @@ pub(crate) fn readers<'a>(
 ) -> Vec<Reader<'a>> {
     let read = |(target, view): (&&'a Target, &'a View<'a>)| {
         let moved = moves.get(*target);
+        let to = moved.map(|one| one.to.template.clone());
         if moved.is_some_and(|one| one.template.is_none()) {
             // Only a run has kept its template: it may read any of them.
             return Some(Reader {
                 view,
                 how: How::Moves,
+                to,
             });
         }
         let template = moved.and_then(|one| one.template);
@@ -235,7 +258,7 @@ pub(crate) fn readers<'a>(
             Some(_) => How::Moves,
             None => how(view, &uses, world, about(target)),
         };
-        Some(Reader { view, how })
+        Some(Reader { view, how, to })
     };
     world.views.iter().filter_map(read).collect()
 }
@@ -427,6 +450,8 @@ pub(crate) fn restoring<'a>(
             restoring.stays.push(why);
             continue;
         }
+        let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
+        restoring.warnings.extend(kept);
         let (step, change) = write(held, object, live, world);
         restoring.write(step, change, readers, now);
     }

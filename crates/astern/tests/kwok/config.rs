@@ -365,7 +365,7 @@ fn who_reloads_by_itself_or_is_restarted_by_reloader_is_not_restarted() {
     let done = roll_back(&place, &["--to", "1.0"]).expect(0);
     for words in [
         "deployment/api takes it in by itself",
-        "deployment/worker is restarted by Reloader",
+        "deployment/worker is left to Reloader",
         "deployment/web is restarted",
     ] {
         assert!(

@@ -1,7 +1,7 @@
 //! What goes back of ConfigMaps and Secrets with a release: which, before whom, and who is restarted for them.
 
 use crate::support::{
-    Build, crashing, depending, deployment, good, inventory, plan, platform, released, request,
+    Build, at, crashing, depending, deployment, good, inventory, plan, platform, released, request,
 };
 use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig};
 use astern_model::content::ContentRef;
@@ -11,7 +11,7 @@ use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::release::ReleaseName;
 use astern_model::template::Template;
-use astern_model::workload::Strategy;
+use astern_model::workload::{FieldManager, Strategy};
 use astern_plan::{Request, Selector, code, config_changes, config_release};
 use serde_json::{Value, json};
 
@@ -262,7 +262,7 @@ fn readers_that_need_no_restart_or_cannot_have_one_are_told_with_the_reason() {
     rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.4
     ");
     insta::assert_snapshot!(told(&plan), @r"
-    configmap/app: deployment/annotated is restarted by Reloader, which watches it
+    configmap/app: deployment/annotated is left to Reloader, whose annotation it has
     configmap/app: deployment/api is restarted
     configmap/app: deployment/deleted-by-hand is not restarted: its strategy is OnDelete
     configmap/app: deployment/outside is not part of this plan, and is not restarted
@@ -296,6 +296,29 @@ fn content_that_a_workload_on_a_newer_template_reads_and_keeps_stays_with_it() {
     assert!(format!("{:?}", plan.unchanged).contains(why), "{plan:#?}");
     let both = go(&to_release(&["api", "web"]), &inventory, &platform).unwrap();
     assert!(steps(&both).contains("config:configmap/app"), "{}", steps(&both));
+}
+
+#[test]
+fn pods_of_the_good_template_that_may_have_started_with_the_bad_content_are_told() {
+    let app = map("app");
+    let stuck = || reading(crashing("api"), &[&app], 1);
+    let warned = |written: &str, build: Build| {
+        let mut now = live(&app, "now");
+        now.manager = Some(FieldManager {
+            name: "helm".to_owned(),
+            operation: "Update".to_owned(),
+            at: Some(at(written)),
+        });
+        let inventory = seen(vec![build], vec![now], vec![held(&app, "then")]);
+        let plan = go(&to_release(&["api"]), &inventory, &platform()).unwrap();
+        plan.warnings
+            .iter()
+            .any(|line| line.contains("2 of deployment/api's pods run what it goes back to already"))
+    };
+    assert!(warned("2026-11-18T10:00:00Z", stuck()));
+    assert!(!warned("14:00:00", stuck()));
+    let restarted = stuck().with(|workload| workload.pods.iter_mut().for_each(|pod| pod.restarts = 1));
+    assert!(warned("14:00:00", restarted));
 }
 
 #[test]
