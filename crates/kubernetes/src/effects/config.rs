@@ -2,6 +2,7 @@
 //! answer may hold values: none is ever in a message or a log.
 
 use super::last_applied::{LAST_APPLIED, with_content_of};
+use super::mask;
 use super::object::set_annotations;
 use super::stamp::{
     Annotated, Claim, EPOCH, MARKS, RUN, SETTLED, epoch_of, found, is_ours, marks, strange, unexpected,
@@ -142,7 +143,8 @@ impl KubernetesContents {
     async fn replace(&self, place: &Place<'_>, object: &Found) -> Result<Found, Failure> {
         let body = object.0.to_string().into_bytes();
         let request = Request::new(place.collection()).replace(&place.object.name, &by_us(), body);
-        let stored = self.send(request, &place.attempt(Verb::Update)).await?;
+        let stored = self.send(request, &place.attempt(Verb::Update)).await;
+        let stored = stored.map_err(|failure| mask::without_values(failure, place.object, &[&object.0]))?;
         stored.map(Found).ok_or_else(|| place.gone())
     }
 
@@ -152,7 +154,8 @@ impl KubernetesContents {
         let request = Request::new(place.collection()).create(&by_us(), body);
         match self.send(request, &place.attempt(Verb::Create)).await {
             Err(failure) if failure.class == FailureClass::Conflict => Ok(None),
-            stored => stored.map(|stored| stored.map(Found)),
+            Err(failure) => Err(mask::without_values(failure, place.object, &[object])),
+            Ok(stored) => Ok(stored.map(Found)),
         }
     }
 
@@ -196,8 +199,11 @@ impl KubernetesContents {
         if let Some(message) = claim.refused(&now) {
             return Err(place.moved(&message));
         }
+        let was = now.0.clone();
         let object = Found(restored(now.0, then)).with_annotations(marks(claim.stamp));
-        let stored = self.replace(place, &object).await?;
+        let stored = self.replace(place, &object).await;
+        let stored =
+            stored.map_err(|failure| mask::without_values(failure, place.object, &[&was, &object.0]))?;
         self.written(&stored).await
     }
 

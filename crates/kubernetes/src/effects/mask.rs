@@ -3,6 +3,7 @@
 //! knows.
 
 use super::access::Access;
+use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::evidence::Trouble;
 use astern_model::failure::Failure;
 use astern_model::mask::{self, Masks};
@@ -29,6 +30,19 @@ pub(crate) async fn masks_of(access: &Access, pod: &Pod, namespace: &str) -> Res
 /// Masks for the values of these Secrets, each with its name.
 pub(crate) fn of_secrets(secrets: &[(&str, &Value)]) -> Masks {
     Masks::of(secrets.iter().copied(), decoded)
+}
+
+/// The same failure without the values of these objects, if they are Secrets: what admission says when it refuses a write may
+/// quote any of it.
+pub(crate) fn without_values(failure: Failure, object: &ConfigName, written: &[&Value]) -> Failure {
+    if object.kind != ConfigKind::Secret {
+        return failure;
+    }
+    let secrets: Vec<(&str, &Value)> = written.iter().map(|one| (object.name.as_str(), *one)).collect();
+    Failure {
+        message: of_secrets(&secrets).apply(&failure.message),
+        ..failure
+    }
 }
 
 /// The names of the Secrets that a pod consumes.
@@ -70,4 +84,32 @@ pub(crate) fn may_quote(trouble: &Trouble) -> bool {
 /// What stands in the place of words that may hold a value, where the Secrets could not be read. `why` names them.
 pub(crate) fn not_shown(why: &str) -> String {
     format!("(not shown, since its Secrets could not be masked: {why})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use astern_model::failure::FailureClass;
+    use serde_json::json;
+
+    #[test]
+    fn what_admission_says_of_a_secret_is_told_without_its_values() {
+        let (now, then) = (
+            json!({"data": {"TOKEN": "aHVudGVyMi1ub3c="}}),
+            json!({"data": {"TOKEN": "aHVudGVyMi10aGVu"}}),
+        );
+        let said = "denied: hunter2-then (aHVudGVyMi10aGVu) is weaker than hunter2-now";
+        let failure = Failure::new(FailureClass::Refused, "write secret/keys", said);
+        let object = |kind| ConfigName {
+            kind,
+            name: "keys".to_owned(),
+        };
+        let told = without_values(failure.clone(), &object(ConfigKind::Secret), &[&now, &then]);
+        assert_eq!(
+            told.message,
+            "denied: [masked:keys/TOKEN] ([masked:keys/TOKEN]) is weaker than [masked:keys/TOKEN]"
+        );
+        let of_map = without_values(failure, &object(ConfigKind::ConfigMap), &[&now, &then]);
+        assert_eq!(of_map.message, said);
+    }
 }

@@ -5,6 +5,7 @@ use super::super::fetch::{Part, get, post, try_delete, try_replace};
 use super::super::workload::texts;
 use super::Around;
 use crate::effects::config::{anew, restored};
+use crate::effects::mask;
 use crate::effects::object::{Object, collection};
 use crate::failure::{Attempt, Verb, is_missing_right};
 use astern_model::config::ConfigName;
@@ -68,20 +69,15 @@ pub(super) async fn config(
     .await;
     match now {
         Ok(now) => {
-            let wanted = restored(now, &then);
-            accepted(
-                try_replace(
-                    around.client,
-                    &path,
-                    &object.name,
-                    &wanted,
-                    &attempt(Verb::Update),
-                )
-                .await,
-            )
+            let wanted = restored(now.clone(), &then);
+            let attempt = attempt(Verb::Update);
+            let tried = try_replace(around.client, &path, &object.name, &wanted, &attempt).await;
+            accepted(tried.map_err(|failure| mask::without_values(failure, object, &[&now, &wanted])))
         }
         Err(failure) if failure.class == FailureClass::Permanent => {
-            accepted(post(around.client, &path, &anew(then), true, &attempt(Verb::Create)).await)
+            let wanted = anew(then);
+            let tried = post(around.client, &path, &wanted, true, &attempt(Verb::Create)).await;
+            accepted(tried.map_err(|failure| mask::without_values(failure, object, &[&wanted])))
         }
         Err(failure) => unknown(failure.message),
     }
