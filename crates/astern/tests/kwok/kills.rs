@@ -183,7 +183,8 @@ impl Stage {
             }
             let locked_by = self.lock_names(&place);
             let named = |told: &&Told| Some(told.id.as_str()) == locked_by.as_deref();
-            let to_resume = runs.iter().find(named).or(runs.first());
+            let begun = || runs.iter().find(|told| told.began());
+            let to_resume = runs.iter().find(named).or_else(begun).or(runs.first());
             told = to_resume.map(|told| told.id.to_string());
         }
         std::thread::sleep(LATE);
@@ -229,7 +230,8 @@ impl Stage {
         }
     }
 
-    /// The run that the lock names, as astern's own refusals tell it.
+    /// The run that the lock names, as astern's own refusals tell it. Once it was freed by hand it names none: then the person
+    /// who freed it goes on with the run that has begun.
     fn lock_names(&self, place: &Place) -> Option<String> {
         let leases: Api<Lease> = Api::namespaced(self.direct.clone(), &place.namespace);
         let lease = self.runtime.block_on(leases.get_opt("astern")).unwrap()?;
