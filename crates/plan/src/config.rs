@@ -99,7 +99,7 @@ impl<'a> Restoring<'a> {
             self.warnings
                 .extend(reader.how.warning(target, &change.object.to_string()));
             match reader.how {
-                How::Moves | How::MovesBesideReloader => {
+                How::Moves | How::MovesBesideReloader | How::MayRead => {
                     self.before.entry(target).or_default().push(step.id.clone())
                 }
                 How::Restarts => {
@@ -173,7 +173,10 @@ impl Reader<'_> {
 
     /// Whether its pods read the object with a template that the release does not have, and keep it.
     fn stays_newer(&self, held: &HeldBy) -> bool {
-        let stays = !matches!(self.how, How::Moves | How::MovesBesideReloader | How::NotByPods);
+        let stays = !matches!(
+            self.how,
+            How::Moves | How::MovesBesideReloader | How::MayRead | How::NotByPods
+        );
         stays && stands_on(held, self.view) == Some(false)
     }
 }
@@ -184,6 +187,8 @@ enum How {
     Moves,
     /// The same, of one that another controller would restart too.
     MovesBesideReloader,
+    /// The same, with a template that only a run has kept: what that reads, nobody here can say.
+    MayRead,
     /// It is restarted.
     Restarts,
     /// Its owners say that it takes changes in by itself.
@@ -204,6 +209,9 @@ impl How {
             Self::Moves | Self::MovesBesideReloader => {
                 "starts with it, since its template goes back too".to_owned()
             }
+            Self::MayRead => {
+                "waits for it, since only a run has kept its template, which may read it".to_owned()
+            }
             Self::Restarts => "is restarted".to_owned(),
             Self::Reloads => "takes it in by itself (`reloads` in astern.yaml)".to_owned(),
             Self::Reloader => "is left to Reloader, whose annotation it has".to_owned(),
@@ -223,7 +231,12 @@ impl How {
                      if Reloader is first; `kubectl annotate` its marks off before, or go on with `astern resume`"
                 ));
             }
-            Self::Moves | Self::Restarts | Self::Reloads | Self::Reloader | Self::NotByPods => return None,
+            Self::Moves
+            | Self::MayRead
+            | Self::Restarts
+            | Self::Reloads
+            | Self::Reloader
+            | Self::NotByPods => return None,
         };
         Some(format!(
             "{target} reads {object} and is not restarted ({why}): its pods go on with what they have read until somebody does"
@@ -243,10 +256,9 @@ pub(crate) fn readers<'a>(
         let moved = moves.get(*target);
         let to = moved.map(|one| one.to.template.clone());
         if moved.is_some_and(|one| one.template.is_none()) {
-            // Only a run has kept its template: it may read any of them.
             return Some(Reader {
                 view,
-                how: How::Moves,
+                how: How::MayRead,
                 to,
             });
         }

@@ -271,3 +271,24 @@ async fn an_object_that_was_made_anew_is_found_again_and_deleted_only_as_it_was_
     );
     assert_eq!(mode(&place).await, "theirs");
 }
+
+#[tokio::test]
+async fn a_takeover_leaves_alone_what_somebody_else_made_under_the_name_of_a_creation() {
+    let Some(place) = Place::fresh("content-theirs").await else {
+        return;
+    };
+    let port = port(&place);
+    let spec = Spec::Create {
+        object: object("app"),
+        namespace: place.namespace.clone(),
+        to: wanted(&place, "app", json!({"MODE": "calm"})).await,
+    };
+    let theirs = json!({"metadata": {"name": "app"}, "data": {"MODE": "theirs"}});
+    create(&maps(&place), theirs).await;
+    let before = maps(&place).get("app").await.unwrap();
+    let run = RunId::from("r1");
+    port.fence(&spec, &Before::Absent, &run, Epoch(1), Epoch(2))
+        .await
+        .unwrap();
+    assert_eq!(maps(&place).get("app").await.unwrap(), before);
+}

@@ -1,13 +1,14 @@
 //! Undoing: the plan that takes a run back.
 
 use crate::support::{Build, at, hash, inventory, platform, released};
+use astern_model::config::{ConfigKind, ConfigName, HeldConfig, LiveConfig};
 use astern_model::content::ContentRef;
 use astern_model::decision::Refusal;
 use astern_model::id::RunId;
 use astern_model::plan::{Intent, Plan};
 use astern_model::step::Spec;
 use astern_model::step::workload::Spec as WorkloadSpec;
-use astern_plan::{History, Taken, TakenRun, code, undo};
+use astern_plan::{History, Taken, TakenConfig, TakenRun, code, undo};
 
 /// What the run of a rollback from v1.2.4 to v1.2.3 recorded.
 fn taken() -> Taken {
@@ -70,6 +71,51 @@ fn a_pruned_revision_is_written_from_what_the_run_kept() {
         panic!("no write")
     };
     assert_eq!((to.name.as_str(), kept), ("template-1", &Some(taken().kept)));
+}
+
+#[test]
+fn a_template_that_only_a_run_has_kept_waits_for_all_content_that_goes_back() {
+    let app = ConfigName {
+        kind: ConfigKind::ConfigMap,
+        name: "unknown-to-the-live-template".to_owned(),
+    };
+    let pruned = rolled_back().with(|workload| workload.revisions.retain(|revision| revision.number == 3));
+    let mut seen = inventory([pruned]);
+    seen.config.live.push(LiveConfig {
+        name: app.clone(),
+        uid: "uid-app".into(),
+        content: "written".into(),
+        immutable: false,
+        secret_type: None,
+        source: None,
+        owners: Vec::new(),
+        manager: None,
+    });
+    let before = HeldConfig {
+        name: app.clone(),
+        kept: taken().kept,
+        content: "bad".into(),
+        keys: Vec::new(),
+        secret_type: None,
+        changes: Vec::new(),
+    };
+    let run = TakenRun {
+        templates: vec![taken()],
+        config: vec![TakenConfig {
+            before: Some(before),
+            object: app,
+            after: "written".into(),
+        }],
+    };
+    let id = RunId::from("r20261123-140800-7f3c");
+    let plan = undo(&id, &run, &seen, &platform(), &History::default(), at("14:12:05")).unwrap();
+    assert!(plan.steps[0].spec.config().is_some(), "{plan:#?}");
+    assert_eq!(plan.steps[1].after, [plan.steps[0].id.clone()]);
+    assert!(
+        plan.config[0].readers[0].1.starts_with("waits for it"),
+        "{:?}",
+        plan.config
+    );
 }
 
 #[test]
