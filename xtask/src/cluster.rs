@@ -7,6 +7,7 @@ mod kubectl;
 mod kwok;
 mod network;
 mod node;
+mod owners;
 mod record;
 
 use std::fmt;
@@ -38,6 +39,7 @@ Options:
   --name NAME        A cluster of its own under this name [the node kind]
   --nodes N          How many nodes, with kwok [3]
   --fast             Raise the client limits of controller manager and scheduler, for measuring
+  --owners           With kwok: the real Argo CD and Flux beside it, and a Git server that they read from [--name owners]
 
 State lies in target/cluster/NAME, or in $ASTERN_CLUSTER_DIR: kubeconfig (admin@example.test), other.kubeconfig
 (second@example.test, another admin), limited.kubeconfig (limited@example.test, no rights), audit.log, logs/.
@@ -47,7 +49,9 @@ With kwok a pod is ready at once, unless its template has
   label      kwok.astern.dev/never-ready          runs, and is never ready
   label      kwok.astern.dev/crash-loop           CrashLoopBackOff, exit code 1, four restarts
   label      kwok.astern.dev/image-missing        ImagePullBackOff
-The labels count with any value, also when put on a pod that runs, or taken off it.";
+The labels count with any value, also when put on a pod that runs, or taken off it.
+
+With --owners a bare repository under git/ is served, for reading and writing, by the address that `up` and `status` tell.";
 
 /// Enough that pods spread and a node can be cordoned, few enough to read.
 const DEFAULT_NODES: u32 = 3;
@@ -88,6 +92,8 @@ pub(crate) struct Wanted {
     pub(crate) name: String,
     pub(crate) nodes: u32,
     pub(crate) fast: bool,
+    /// Argo CD and Flux too.
+    pub(crate) owners: bool,
 }
 
 impl Wanted {
@@ -97,6 +103,16 @@ impl Wanted {
             name: kind.to_string(),
             nodes: DEFAULT_NODES,
             fast: false,
+            owners: false,
+        }
+    }
+
+    /// Fake nodes, and the real Argo CD and Flux.
+    pub(crate) fn with_owners() -> Self {
+        Self {
+            name: String::from(owners::NAME),
+            owners: true,
+            ..Self::new(NodeKind::Kwok)
         }
     }
 }
@@ -104,8 +120,21 @@ impl Wanted {
 /// A cluster that is ready.
 pub(crate) struct Ready {
     pub(crate) kubeconfig: PathBuf,
+    /// The folder of the Git repositories, and where they are served.
+    pub(crate) git: Option<(PathBuf, String)>,
     /// It was running before; whoever asked did not start it and should not end it.
     pub(crate) was_up: bool,
+}
+
+impl Ready {
+    fn of(record: &Record, was_up: bool) -> Self {
+        let git = record.git.clone();
+        Self {
+            kubeconfig: record.kubeconfig(),
+            git: git.map(|address| (record.repositories(), address)),
+            was_up,
+        }
+    }
 }
 
 pub(crate) fn main(mut arguments: Arguments) -> Outcome {
@@ -121,7 +150,14 @@ pub(crate) fn main(mut arguments: Arguments) -> Outcome {
     match command.as_deref() {
         Some("up") => {
             arguments.end()?;
-            println!("KUBECONFIG={}", up(&wanted)?.kubeconfig.display());
+            let ready = up(&wanted)?;
+            println!("KUBECONFIG={}", ready.kubeconfig.display());
+            if let Some((folder, address)) = ready.git {
+                println!(
+                    "ASTERN_TEST_GIT={}\nASTERN_TEST_GIT_URL={address}",
+                    folder.display()
+                );
+            }
             Ok(())
         }
         Some("status") => arguments.end().and_then(|()| status(&wanted.name)),
@@ -163,7 +199,7 @@ pub(crate) fn up(wanted: &Wanted) -> Outcome<Ready> {
         );
         take_down(&old)?;
     }
-    prepare(wanted.kind, &folder)?;
+    prepare(wanted, &folder)?;
     let start = Instant::now();
     eprintln!("cluster {}: starting in {}", wanted.name, folder.display());
     let mut record = Record::create(&folder, wanted)?;
@@ -177,10 +213,7 @@ pub(crate) fn up(wanted: &Wanted) -> Outcome<Ready> {
         wanted.name,
         start.elapsed().as_secs_f64()
     );
-    Ok(Ready {
-        kubeconfig: record.kubeconfig(),
-        was_up: false,
-    })
+    Ok(Ready::of(&record, false))
 }
 
 /// Ends the cluster and removes what it made; its logs stay until the next start.
@@ -241,7 +274,14 @@ fn wanted(arguments: &mut Arguments) -> Outcome<Wanted> {
             .and_then(NodeKind::parse)
             .unwrap_or(NodeKind::Kwok),
     };
-    let mut wanted = Wanted::new(kind);
+    let mut wanted = if arguments.flag("--owners") || name.as_deref() == Some(owners::NAME) {
+        if kind != NodeKind::Kwok {
+            return Err(usage(String::from("--owners goes with --node kwok")));
+        }
+        Wanted::with_owners()
+    } else {
+        Wanted::new(kind)
+    };
     if let Some(name) = name {
         if !name
             .chars()
@@ -277,6 +317,14 @@ fn keep(wanted: &Wanted, record: &Record) -> Outcome<Ready> {
             wanted.name
         )));
     }
+    if wanted.owners && record.git.is_none() {
+        return Err(
+            Failure::new(format!("cluster {} is running without owners", wanted.name)).next(format!(
+                "cargo xtask cluster down --name {0}, or another --name",
+                wanted.name
+            )),
+        );
+    }
     if record.fast != wanted.fast {
         let limits = if record.fast { "raised" } else { "default" };
         eprintln!(
@@ -290,14 +338,11 @@ fn keep(wanted: &Wanted, record: &Record) -> Outcome<Ready> {
         wait_for_nodes(record, &kubectl)?;
     }
     eprintln!("cluster {}: already up", wanted.name);
-    Ok(Ready {
-        kubeconfig: record.kubeconfig(),
-        was_up: true,
-    })
+    Ok(Ready::of(record, true))
 }
 
 /// What must be on the machine before anything starts.
-fn prepare(kind: NodeKind, folder: &Path) -> Outcome {
+fn prepare(wanted: &Wanted, folder: &Path) -> Outcome {
     debian::ensure(&[debian::OPENSSL])?;
     programs::ensure(&[
         programs::ETCD_SERVER,
@@ -306,7 +351,10 @@ fn prepare(kind: NodeKind, folder: &Path) -> Outcome {
         programs::SCHEDULER,
     ])?;
     programs::kubectl()?;
-    match kind {
+    if wanted.owners {
+        owners::prepare()?;
+    }
+    match wanted.kind {
         NodeKind::Kwok => programs::ensure(&[programs::KWOK_CONTROLLER]),
         NodeKind::Real => node::prepare(folder),
     }
@@ -338,7 +386,11 @@ fn bring_up(wanted: &Wanted, record: &mut Record) -> Outcome {
         "kwok"
     };
     wait_for_nodes(record, &kubectl).map_err(|failure| failure.log(&record.log(stands_for_node)))?;
-    wait_for_namespace(&kubectl).map_err(|failure| failure.log(&record.log("kube-controller-manager")))
+    wait_for_namespace(&kubectl).map_err(|failure| failure.log(&record.log("kube-controller-manager")))?;
+    if wanted.owners {
+        owners::start(record, &kubectl, READY_DEADLINE)?;
+    }
+    Ok(())
 }
 
 /// Nodes that are Ready and that pods may go to; the controller manager takes the start-up taints off a little later.
@@ -426,6 +478,12 @@ fn status(name: &str) -> Outcome {
         format!("  {:<24} {alive:<8} pid {}", process.name, process.pid)
     }));
     lines.push(format!("KUBECONFIG={}", record.kubeconfig().display()));
+    if let Some(address) = &record.git {
+        lines.push(format!(
+            "git repositories {}, at {address}",
+            record.repositories().display()
+        ));
+    }
     lines.push(format!("audit log {}", record.audit_log().display()));
     // All at once: whoever reads only the first lines must not break the pipe under the rest.
     println!("{}", lines.join("\n"));

@@ -41,6 +41,14 @@ pub(crate) const MOUNT: Need = Need {
     any_of: &["/usr/bin/mount", "/bin/mount"],
     package: "mount",
 };
+pub(crate) const GIT: Need = Need {
+    any_of: &["/usr/bin/git"],
+    package: "git",
+};
+pub(crate) const REDIS: Need = Need {
+    any_of: &["/usr/bin/redis-server"],
+    package: "redis-server",
+};
 
 /// Installs what is missing; silent when nothing is.
 pub(crate) fn ensure(needs: &[Need]) -> Outcome {

@@ -124,12 +124,17 @@ impl Running {
         name: &str,
         program: &Path,
         arguments: &[String],
+        environment: &[(&str, String)],
         folder: &Path,
         log: &Path,
     ) -> Outcome<Self> {
         let (out, err) = log_files(log)?;
         let mut command = Command::new("setsid");
-        command.arg(program).args(arguments).current_dir(folder);
+        command
+            .arg(program)
+            .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder);
         let line = command_line(&command);
         let child = command
             .stdin(Stdio::null())

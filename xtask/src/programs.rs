@@ -1,13 +1,19 @@
 //! The programs of a Kubernetes and those that astern calls, built once from the Go module proxy into a cache keyed by version. Starts none of them.
 
+mod replacing;
+
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::failure::{Failure, Outcome, doing};
 use crate::{process, workspace};
+
+pub(crate) use replacing::{ARGO_CD, FLUX_HELM, FLUX_KUSTOMIZE, FLUX_SOURCE};
 
 const KUBERNETES: &str = "v1.34.4";
 const ETCD: &str = "v3.6.16";
@@ -49,6 +55,12 @@ const HELMS: [Program; 2] = [
         source: Source::Package("helm.sh/helm/v4/cmd/helm"),
     },
 ];
+/// Git's own server program behind HTTP, the only way to a repository that Argo CD and Flux both take.
+pub(crate) const GIT_SERVER: Program = Program {
+    name: "git-http",
+    version: "v1",
+    source: Source::Standard(include_str!("cluster/owners/git-http.go")),
+};
 const KUBECTL: Program = kubernetes("kubectl");
 
 /// One program, and how it is made.
@@ -67,6 +79,10 @@ enum Source {
     Etcd,
     /// What `go install` takes as it is.
     Package(&'static str),
+    /// A main package of modules whose replace lines are taken over.
+    Replacing(&'static replacing::Modules, replacing::Main),
+    /// A main of our own that needs nothing but Go's standard library.
+    Standard(&'static str),
 }
 
 impl Program {
@@ -74,6 +90,11 @@ impl Program {
         workspace::cache()
             .join("bin")
             .join(format!("{}-{}", self.name, self.version))
+    }
+
+    /// The resource definitions that its module brings, as one manifest; there once the program is.
+    pub(crate) fn definitions(&self) -> PathBuf {
+        self.path().with_added_extension("crds.yaml")
     }
 }
 
@@ -157,7 +178,8 @@ fn build(program: &Program) -> Outcome {
     let folder = workspace::cache().join("src").join(match program.source {
         Source::Kubernetes => format!("kubernetes-{KUBERNETES}"),
         Source::Etcd => format!("etcd-{ETCD}"),
-        Source::Package(_) => format!("{}-{}", program.name, program.version),
+        Source::Package(_) | Source::Standard(_) => format!("{}-{}", program.name, program.version),
+        Source::Replacing(modules, _) => String::from(modules.folder),
     });
     std::fs::create_dir_all(&folder).map_err(doing(format!("create {}", folder.display())))?;
     let log = folder.join(format!("{}.log", program.name));
@@ -172,6 +194,12 @@ fn build(program: &Program) -> Outcome {
             String::from(".")
         }
         Source::Package(path) => format!("{path}@{}", program.version),
+        Source::Replacing(modules, main) => replacing::write(&folder, program, modules, main)?,
+        Source::Standard(main) => {
+            let manifest = format!("module astern.dev/build/{}\n\ngo 1.24\n", program.name);
+            write_files(&folder, &[("go.mod", &manifest), ("main.go", main)])?;
+            String::from(".")
+        }
     };
     let made = folder.join(program.name);
     let mut go = go(&folder);
@@ -179,7 +207,7 @@ fn build(program: &Program) -> Outcome {
         Source::Package(_) => go
             .args(["install", "-ldflags", &linker_flags(program)])
             .env("GOBIN", &folder),
-        Source::Kubernetes | Source::Etcd => go
+        Source::Kubernetes | Source::Etcd | Source::Replacing(..) | Source::Standard(_) => go
             .args(["build", "-ldflags", &linker_flags(program), "-o"])
             .arg(&made),
     };
@@ -222,14 +250,30 @@ fn linker_flags(program: &Program) -> String {
     flags
 }
 
+/// What a command of Go says in JSON.
+fn told_as_json(folder: &Path, words: &[&str]) -> Outcome<Value> {
+    serde_json::from_str(&process::read(go(folder).args(words))?)
+        .map_err(|error| Failure::new(format!("what `go {}` says is no JSON: {error}", words.join(" "))))
+}
+
+fn write_files(folder: &Path, files: &[(&str, &str)]) -> Outcome {
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::write(&path, text).map_err(doing(format!("write {}", path.display())))?;
+    }
+    Ok(())
+}
+
 fn write_kubernetes_module(folder: &Path, log: &Path) -> Outcome {
-    let module = format!("k8s.io/kubernetes@{KUBERNETES}");
-    let told = process::read(go(folder).args(["mod", "download", "-json", &module]))?;
-    let told: serde_json::Value = serde_json::from_str(&told).map_err(|error| {
-        Failure::new(format!(
-            "what `go mod download` says of {module} is no JSON: {error}"
-        ))
-    })?;
+    let told = told_as_json(
+        folder,
+        &[
+            "mod",
+            "download",
+            "-json",
+            &format!("k8s.io/kubernetes@{KUBERNETES}"),
+        ],
+    )?;
     let original = told["GoMod"].as_str().unwrap_or_default();
     let original = std::fs::read_to_string(original).map_err(doing(format!("read {original}")))?;
     let go_line = original
@@ -263,16 +307,11 @@ fn write_etcd_module(folder: &Path, log: &Path) -> Outcome {
 
 /// Writes a module's two files and lets Go complete it; a module written before is kept, because its sums are in it.
 fn write_module(folder: &Path, manifest: &str, file: &str, content: &str, log: &Path) -> Outcome {
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::write(&path, text).map_err(doing(format!("write {}", path.display())))
-    };
     if folder.join("go.sum").exists()
         && std::fs::read_to_string(folder.join(file)).is_ok_and(|old| old == content)
     {
         return Ok(());
     }
-    write("go.mod", manifest)?;
-    write(file, content)?;
+    write_files(folder, &[("go.mod", manifest), (file, content)])?;
     process::run_logged(go(folder).args(["mod", "tidy"]), log)
 }

@@ -29,7 +29,9 @@ rules:
 - level: None
   users:
   - system:apiserver
+  - system:argocd
   - system:coredns
+  - system:flux
   - system:kube-controller-manager
   - system:kube-proxy
   - system:kube-scheduler
@@ -53,28 +55,30 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Ports that nobody listens on, neither on loopback nor on the API server's address.
     pub(crate) fn free(api_address: &str) -> Outcome<Self> {
-        let start = u16::try_from(std::process::id() % u32::from(PORTS_TRIED)).unwrap_or_default();
-        let mut found = Vec::new();
-        // Where the search begins depends on our pid, so that two clusters that start at once do not meet.
-        for step in 0..PORTS_TRIED {
-            let port = FIRST_PORT + (start + step) % PORTS_TRIED;
-            if is_free("127.0.0.1", port) && is_free(api_address, port) {
-                found.push(port);
-            }
-            if let [api, node, metrics, etcd, etcd_peer] = found[..] {
-                return Ok(Self {
-                    api,
-                    node,
-                    metrics,
-                    etcd,
-                    etcd_peer,
-                });
-            }
-        }
-        Err(Failure::new("no free ports between 20000 and 30000").next("ss -ltnp shows who listens there"))
+        let [api, node, metrics, etcd, etcd_peer] = free_ports(api_address)?;
+        Ok(Self {
+            api,
+            node,
+            metrics,
+            etcd,
+            etcd_peer,
+        })
     }
+}
+
+/// Ports that nobody listens on, neither on loopback nor on this address.
+pub(crate) fn free_ports<const COUNT: usize>(address: &str) -> Outcome<[u16; COUNT]> {
+    let start = u16::try_from(std::process::id() % u32::from(PORTS_TRIED)).unwrap_or_default();
+    // Where the search begins depends on our pid, so that two clusters that start at once do not meet.
+    let found: Vec<u16> = (0..PORTS_TRIED)
+        .map(|step| FIRST_PORT + (start + step) % PORTS_TRIED)
+        .filter(|port| is_free("127.0.0.1", *port) && is_free(address, *port))
+        .take(COUNT)
+        .collect();
+    found.try_into().map_err(|_| {
+        Failure::new("no free ports between 20000 and 30000").next("ss -ltnp shows who listens there")
+    })
 }
 
 /// Starts etcd and the API server; the latter waits for the former by itself.

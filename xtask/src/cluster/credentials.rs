@@ -14,7 +14,7 @@ const MASTERS: &str = "system:masters";
 
 /// Who may speak to the API server, in which groups, with which kubeconfig. The parts of the control plane have names
 /// of their own, so that the audit log tells them from a person.
-const USERS: [(&str, &str, &str); 9] = [
+const USERS: [(&str, &str, &str); 11] = [
     ("admin@example.test", MASTERS, "kubeconfig"),
     ("second@example.test", MASTERS, "other.kubeconfig"),
     ("limited@example.test", "", "limited.kubeconfig"),
@@ -32,6 +32,8 @@ const USERS: [(&str, &str, &str); 9] = [
     ),
     ("system:coredns", MASTERS, "coredns.kubeconfig"),
     ("system:kube-proxy", MASTERS, "kube-proxy.kubeconfig"),
+    ("system:argocd", MASTERS, "argocd.kubeconfig"),
+    ("system:flux", MASTERS, "flux.kubeconfig"),
 ];
 
 /// A test cluster lives for hours; a forgotten one should not fail on its certificate.
@@ -161,7 +163,7 @@ fn kubeconfig(record: &Record, authority: &str, user: &str, token: &str) -> Stri
     )
 }
 
-fn random_token() -> Outcome<String> {
+pub(super) fn random_token() -> Outcome<String> {
     let source = Path::new("/dev/urandom");
     let mut bytes = [0; TOKEN_BYTES];
     File::open(source)

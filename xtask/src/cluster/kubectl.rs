@@ -11,6 +11,14 @@ use crate::{process, programs};
 /// Long against a healthy answer (milliseconds), short against a person's patience.
 const REQUEST_TIMEOUT: &str = "--request-timeout=10s";
 
+const APPLY: [&str; 5] = [
+    "apply",
+    "--server-side",
+    "--force-conflicts",
+    "--validate=false",
+    "-f",
+];
+
 pub(crate) struct Kubectl {
     program: PathBuf,
     kubeconfig: PathBuf,
@@ -42,15 +50,11 @@ impl Kubectl {
 
     /// Creates or updates what the manifest says.
     pub(crate) fn apply(&self, manifest: &str) -> Outcome {
-        let words = [
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--validate=false",
-            "-f",
-            "-",
-        ];
-        process::feed(self.command().args(words), manifest).map(drop)
+        process::feed(self.command().args(APPLY).arg("-"), manifest).map(drop)
+    }
+
+    pub(crate) fn apply_file(&self, manifest: &Path) -> Outcome {
+        process::read(self.command().args(APPLY).arg(manifest)).map(drop)
     }
 
     fn command(&self) -> Command {

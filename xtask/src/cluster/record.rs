@@ -19,6 +19,8 @@ pub(crate) struct Record {
     pub(crate) kind: NodeKind,
     pub(crate) fast: bool,
     pub(crate) server: String,
+    /// Where the Git server is, in a cluster with owners.
+    pub(crate) git: Option<String>,
     pub(crate) processes: Vec<Running>,
     /// Commands that take back what was changed on the machine itself, in the order of the changes.
     pub(crate) undo: Vec<Vec<String>>,
@@ -55,6 +57,7 @@ impl Record {
             kind: wanted.kind,
             fast: wanted.fast,
             server: String::new(),
+            git: None,
             processes: Vec::new(),
             undo: Vec::new(),
         };
@@ -88,6 +91,7 @@ impl Record {
             "kind": self.kind.to_string(),
             "fast": self.fast,
             "server": self.server,
+            "git": self.git,
             "processes": self.processes.iter().map(Running::to_json).collect::<Vec<_>>(),
             "undo": self.undo,
         });
@@ -96,10 +100,22 @@ impl Record {
 
     /// Starts a program and records it.
     pub(crate) fn start(&mut self, name: &str, program: &Path, arguments: &[String]) -> Outcome {
+        self.start_with(&[], name, program, arguments)
+    }
+
+    /// The same with variables of its own.
+    pub(crate) fn start_with(
+        &mut self,
+        environment: &[(&str, String)],
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+    ) -> Outcome {
         self.processes.push(Running::start(
             name,
             program,
             arguments,
+            environment,
             &self.folder,
             &self.log(name),
         )?);
@@ -172,6 +188,11 @@ impl Record {
         self.folder.join("kubeconfig")
     }
 
+    /// The bare repositories that the Git server serves.
+    pub(crate) fn repositories(&self) -> PathBuf {
+        self.folder.join("git")
+    }
+
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
@@ -196,6 +217,7 @@ impl Record {
             kind: NodeKind::parse(value.get("kind")?.as_str()?)?,
             fast: value.get("fast")?.as_bool()?,
             server: value.get("server")?.as_str()?.to_owned(),
+            git: value.get("git").and_then(Value::as_str).map(str::to_owned),
             processes: value
                 .get("processes")?
                 .as_array()?

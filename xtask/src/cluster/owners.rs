@@ -1,0 +1,296 @@
+//! The real Argo CD and Flux, and a Git server that they read from, beside a cluster with fake nodes: what they need, and their flags.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::{Kubectl, Record, control_plane, credentials};
+use crate::failure::{Outcome, doing};
+use crate::programs::{self, Program};
+use crate::{debian, process};
+
+/// The cluster that has them unless another name is given: beside definitions that other tests make up, they would not start.
+pub(super) const NAME: &str = "owners";
+
+const LOOPBACK: &str = "127.0.0.1";
+const PROGRAMS: [Program; 5] = [
+    programs::ARGO_CD,
+    programs::FLUX_SOURCE,
+    programs::FLUX_KUSTOMIZE,
+    programs::FLUX_HELM,
+    programs::GIT_SERVER,
+];
+const ARGO_CD_NAMESPACE: &str = "argocd";
+const FLUX_NAMESPACE: &str = "flux-system";
+
+/// What Argo CD's own installation brings beside its programs, but for the key that its sessions are signed with.
+const ARGO_CD_OBJECTS: &str = "\
+apiVersion: v1
+kind: Namespace
+metadata: {name: argocd}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: flux-system}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: argocd-cm, namespace: argocd, labels: {app.kubernetes.io/part-of: argocd}}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: argocd-rbac-cm, namespace: argocd, labels: {app.kubernetes.io/part-of: argocd}}
+---
+apiVersion: argoproj.io/v1alpha1
+kind: AppProject
+metadata: {name: default, namespace: argocd}
+spec:
+  sourceRepos: ['*']
+  destinations: [{namespace: '*', server: '*'}]
+  clusterResourceWhitelist: [{group: '*', kind: '*'}]
+";
+
+/// How often Argo CD looks into Git; its default of three minutes is longer than a test.
+const LOOKS_INTO_GIT: &str = "10";
+
+struct Ports {
+    git: u16,
+    redis: u16,
+    repo_server: u16,
+    repo_server_metrics: u16,
+    controller_metrics: u16,
+    sets_metrics: u16,
+    sets_health: u16,
+    sets_webhook: u16,
+    artifacts: u16,
+    source_health: u16,
+    kustomize_health: u16,
+    helm_health: u16,
+}
+
+impl Ports {
+    fn free() -> Outcome<Self> {
+        let [
+            git,
+            redis,
+            repo_server,
+            repo_server_metrics,
+            controller_metrics,
+            sets_metrics,
+            sets_health,
+            sets_webhook,
+            artifacts,
+            source_health,
+            kustomize_health,
+            helm_health,
+        ] = control_plane::free_ports(LOOPBACK)?;
+        Ok(Self {
+            git,
+            redis,
+            repo_server,
+            repo_server_metrics,
+            controller_metrics,
+            sets_metrics,
+            sets_health,
+            sets_webhook,
+            artifacts,
+            source_health,
+            kustomize_health,
+            helm_health,
+        })
+    }
+}
+
+/// What must be on the machine before anything starts.
+pub(super) fn prepare() -> Outcome {
+    debian::ensure(&[debian::GIT, debian::REDIS])?;
+    programs::ensure(&PROGRAMS)
+}
+
+/// Starts all of them on a cluster whose API is ready, and waits until they are.
+pub(super) fn start(record: &mut Record, kubectl: &Kubectl, deadline: Duration) -> Outcome {
+    for program in PROGRAMS {
+        let definitions = program.definitions();
+        if definitions.exists() {
+            kubectl.apply_file(&definitions)?;
+        }
+    }
+    kubectl.read(&[
+        "wait",
+        "crd",
+        "--all",
+        "--for=condition=Established",
+        "--timeout=60s",
+    ])?;
+    kubectl.apply(ARGO_CD_OBJECTS)?;
+    kubectl.apply(&format!(
+        "apiVersion: v1\nkind: Secret\nmetadata: {{name: argocd-secret, namespace: {ARGO_CD_NAMESPACE}, \
+         labels: {{app.kubernetes.io/part-of: argocd}}}}\nstringData: {{server.secretkey: \"{}\"}}\n",
+        credentials::random_token()?
+    ))?;
+    let ports = Ports::free()?;
+    start_git(record, &ports)?;
+    start_argo_cd(record, &ports)?;
+    start_flux(record, &ports)?;
+    wait_until_ready(record, &ports, deadline)
+}
+
+fn start_git(record: &mut Record, ports: &Ports) -> Outcome {
+    let folder = record.repositories();
+    std::fs::create_dir_all(&folder).map_err(doing(format!("create {}", folder.display())))?;
+    let programs = process::read(Command::new("git").arg("--exec-path"))?;
+    let backend = Path::new(programs.trim()).join("git-http-backend");
+    let address = at(ports.git);
+    let arguments = [
+        address.clone(),
+        backend.display().to_string(),
+        folder.display().to_string(),
+    ];
+    record.start("git-http", &programs::GIT_SERVER.path(), &arguments)?;
+    record.git = Some(format!("http://{address}"));
+    record.write()
+}
+
+fn start_argo_cd(record: &mut Record, ports: &Ports) -> Outcome {
+    let home = private_folder(record, "argocd")?;
+    let (port, folder) = (ports.redis.to_string(), home.display().to_string());
+    let redis = [
+        ["--bind", LOOPBACK],
+        ["--port", &port],
+        ["--dir", &folder],
+        ["--save", ""],
+        ["--appendonly", "no"],
+    ];
+    let redis: Vec<String> = redis
+        .as_flattened()
+        .iter()
+        .map(|word| (*word).to_owned())
+        .collect();
+    record.start("redis-server", Path::new("/usr/bin/redis-server"), &redis)?;
+    let path = std::env::var("PATH").unwrap_or_default();
+    let environment = |record: &Record, part: &str| {
+        [
+            ("ARGOCD_BINARY_NAME", part.to_owned()),
+            ("KUBECONFIG", record.path("argocd.kubeconfig")),
+            // Its own way to be developed with: the cluster that it manages as "in-cluster" is that of KUBECONFIG.
+            ("ARGOCD_FAKE_IN_CLUSTER", String::from("true")),
+            ("ARGOCD_GPG_ENABLED", String::from("false")),
+            ("ARGOCD_TLS_DATA_PATH", home.display().to_string()),
+            ("ARGOCD_SSH_DATA_PATH", home.display().to_string()),
+            ("ARGOCD_PLUGINSOCKFILEPATH", home.display().to_string()),
+            ("ARGOCD_RECONCILIATION_TIMEOUT", format!("{LOOKS_INTO_GIT}s")),
+            ("ARGOCD_RECONCILIATION_JITTER", String::from("0s")),
+            ("HOME", home.display().to_string()),
+            ("TMPDIR", home.display().to_string()),
+            ("PATH", path.clone()),
+        ]
+    };
+    let mut start = |part: &str, flags: &[String]| {
+        let environment = environment(record, part);
+        record.start_with(&environment, part, &programs::ARGO_CD.path(), flags)
+    };
+    let redis = format!("--redis={}", at(ports.redis));
+    start(
+        "argocd-repo-server",
+        &[
+            redis.clone(),
+            String::from("--disable-tls"),
+            format!("--address={LOOPBACK}"),
+            format!("--port={}", ports.repo_server),
+            format!("--metrics-address={LOOPBACK}"),
+            format!("--metrics-port={}", ports.repo_server_metrics),
+        ],
+    )?;
+    start(
+        "argocd-application-controller",
+        &[
+            redis,
+            format!("--repo-server={}", at(ports.repo_server)),
+            String::from("--repo-server-plaintext"),
+            format!("--namespace={ARGO_CD_NAMESPACE}"),
+            format!("--metrics-port={}", ports.controller_metrics),
+            // Healing as often as a test asks for it, not three times as late each time.
+            String::from("--self-heal-backoff-factor=1"),
+        ],
+    )?;
+    start(
+        "argocd-applicationset-controller",
+        &[
+            format!("--argocd-repo-server={}", at(ports.repo_server)),
+            String::from("--repo-server-plaintext"),
+            format!("--namespace={ARGO_CD_NAMESPACE}"),
+            format!("--metrics-addr={}", at(ports.sets_metrics)),
+            format!("--probe-addr={}", at(ports.sets_health)),
+            format!("--webhook-addr={}", at(ports.sets_webhook)),
+        ],
+    )
+}
+
+fn start_flux(record: &mut Record, ports: &Ports) -> Outcome {
+    let home = private_folder(record, "flux")?;
+    let artifacts = private_folder(record, "flux/artifacts")?;
+    let environment = [
+        ("KUBECONFIG", record.path("flux.kubeconfig")),
+        ("RUNTIME_NAMESPACE", String::from(FLUX_NAMESPACE)),
+        ("HOME", home.display().to_string()),
+        ("TMPDIR", home.display().to_string()),
+    ];
+    let mut start = |program: Program, health: u16, more: &[String]| {
+        let common = [
+            format!("--health-addr={}", at(health)),
+            String::from("--metrics-addr=0"),
+            String::from("--enable-leader-election=false"),
+            String::from("--watch-all-namespaces=true"),
+        ];
+        record.start_with(
+            &environment,
+            program.name,
+            &program.path(),
+            &[&common[..], more].concat(),
+        )
+    };
+    let artifacts = [
+        format!("--storage-path={}", artifacts.display()),
+        format!("--storage-addr={}", at(ports.artifacts)),
+        format!("--storage-adv-addr={}", at(ports.artifacts)),
+    ];
+    start(programs::FLUX_SOURCE, ports.source_health, &artifacts)?;
+    start(
+        programs::FLUX_KUSTOMIZE,
+        ports.kustomize_health,
+        &[String::from("--requeue-dependency=2s")],
+    )?;
+    start(programs::FLUX_HELM, ports.helm_health, &[])
+}
+
+/// Each of them listens once it has what it needs; one that ends by itself says why in its log.
+fn wait_until_ready(record: &Record, ports: &Ports, deadline: Duration) -> Outcome {
+    let parts = [
+        ("git-http", ports.git),
+        ("redis-server", ports.redis),
+        ("argocd-repo-server", ports.repo_server),
+        ("argocd-application-controller", ports.controller_metrics),
+        ("argocd-applicationset-controller", ports.sets_health),
+        ("source-controller", ports.artifacts),
+        ("kustomize-controller", ports.kustomize_health),
+        ("helm-controller", ports.helm_health),
+    ];
+    for (name, port) in parts {
+        process::wait_until(name, deadline, || {
+            record.all_alive()?;
+            Ok(std::net::TcpStream::connect((LOOPBACK, port)).is_ok())
+        })
+        .map_err(|failure| failure.log(&record.log(name)))?;
+    }
+    Ok(())
+}
+
+fn private_folder(record: &Record, name: &str) -> Outcome<PathBuf> {
+    let folder = PathBuf::from(record.path(name));
+    std::fs::create_dir_all(&folder).map_err(doing(format!("create {}", folder.display())))?;
+    Ok(folder)
+}
+
+fn at(port: u16) -> String {
+    format!("{LOOPBACK}:{port}")
+}
