@@ -17,7 +17,7 @@ use crate::failure::{Failure, Outcome, doing};
 use crate::{process, programs, sim, tidy, workspace};
 
 /// The lanes in the order in which they run: what is cheap and says most comes first.
-const LANES: [Lane; 7] = [
+const LANES: [Lane; 8] = [
     Lane {
         name: "fmt",
         says: "the code is formatted",
@@ -49,13 +49,18 @@ const LANES: [Lane; 7] = [
     Lane {
         name: "kwok",
         says: "tests/kwok.rs, against a real control plane",
-        work: Work::Cluster(NodeKind::Kwok, "--test-threads=4"),
+        work: Work::Cluster(Ground::Kwok, "--test-threads=4"),
+    },
+    Lane {
+        name: "owners",
+        says: "tests/owners.rs, beside the real Argo CD and Flux",
+        work: Work::Cluster(Ground::Owners, "--test-threads=4"),
     },
     Lane {
         name: "real",
         says: "tests/real.rs, with real containers (root)",
         // Probes and rollouts of one test must not starve those of another on a small machine.
-        work: Work::Cluster(NodeKind::Real, "--test-threads=2"),
+        work: Work::Cluster(Ground::Real, "--test-threads=2"),
     },
 ];
 
@@ -78,8 +83,31 @@ enum Work {
     Unit,
     /// [`SIMULATED_SEEDS`], and the simulation's own tests, which plant defects.
     Simulation,
-    /// The test files named after the node kind, in whichever crate they lie.
-    Cluster(NodeKind, &'static str),
+    /// The test files named after the ground, in whichever crate they lie.
+    Cluster(Ground, &'static str),
+}
+
+/// What the tests of a cluster stand on.
+#[derive(Clone, Copy)]
+enum Ground {
+    Kwok,
+    /// Fake nodes, and whoever writes workloads back.
+    Owners,
+    Real,
+}
+
+impl Ground {
+    const ALL: [Self; 3] = [Self::Kwok, Self::Owners, Self::Real];
+
+    /// Its cluster bears its name, and so do the test files.
+    fn wanted(self) -> Wanted {
+        let wanted = match self {
+            Self::Kwok => Wanted::new(NodeKind::Kwok),
+            Self::Owners => Wanted::with_owners(),
+            Self::Real => Wanted::new(NodeKind::Real),
+        };
+        Wanted { fast: true, ..wanted }
+    }
 }
 
 /// So many tests that fail on a cluster are run once more, alone: more of them have a cause that no repetition takes away.
@@ -243,7 +271,7 @@ fn run(work: &Work) -> Outcome<Ending> {
         Work::Tidy => tidy::check().map(|()| one_passed()),
         Work::Unit => unit(),
         Work::Simulation => simulation(),
-        Work::Cluster(kind, threads) => on_cluster(*kind, threads),
+        Work::Cluster(ground, threads) => on_cluster(&ground.wanted(), threads),
     }
 }
 
@@ -300,46 +328,46 @@ fn simulation() -> Outcome<Ending> {
     Ok(Ending::Ran(counts))
 }
 
-fn on_cluster(kind: NodeKind, threads: &str) -> Outcome<Ending> {
+fn on_cluster(wanted: &Wanted, threads: &str) -> Outcome<Ending> {
     let mut packages = packages()?;
     packages.retain(|package| targets(package).iter().any(Target::of_cluster));
     if !packages
         .iter()
         .flat_map(targets)
-        .any(|target| target.is_for(kind))
+        .any(|target| target.is_for(wanted))
     {
-        return Ok(Ending::CouldNot(format!("no crate has a tests/{kind}.rs")));
+        return Ok(Ending::CouldNot(format!(
+            "no crate has a tests/{}.rs",
+            wanted.name
+        )));
     }
-    if kind == NodeKind::Real && !cluster::can_have_real_nodes() {
+    if wanted.kind == NodeKind::Real && !cluster::can_have_real_nodes() {
         return Ok(Ending::CouldNot(String::from(
             "a node with containers needs root",
         )));
     }
-    let ready = cluster::up(&Wanted {
-        fast: true,
-        ..Wanted::new(kind)
-    })?;
-    let outcome = tests_on(kind, threads, &packages, &ready);
+    let ready = cluster::up(wanted)?;
+    let outcome = tests_on(wanted, threads, &packages, &ready);
     if !ready.was_up {
-        cluster::down(&kind.to_string())?;
+        cluster::down(&wanted.name)?;
     }
     outcome
 }
 
 /// Only the packages that have tests of clusters are selected: what these are built with, the binary and the simulation are
 /// too.
-fn tests_on(kind: NodeKind, threads: &str, packages: &[Value], ready: &cluster::Ready) -> Outcome<Ending> {
-    if kind == NodeKind::Real {
-        cluster::import_platform(&kind.to_string())?;
+fn tests_on(wanted: &Wanted, threads: &str, packages: &[Value], ready: &cluster::Ready) -> Outcome<Ending> {
+    if wanted.kind == NodeKind::Real {
+        cluster::import_platform(&wanted.name)?;
     }
     let Told {
         mut counts, failing, ..
-    } = tests(command_on(kind, packages, ready)?.arg(threads))?;
+    } = tests(command_on(wanted, packages, ready)?.arg(threads))?;
     if failing.is_empty() || failing.len() > REPEATED {
         return Ok(Ending::Ran(counts));
     }
     eprintln!("once more, alone: {}", failing.join(", "));
-    let mut alone = command_on(kind, packages, ready)?;
+    let mut alone = command_on(wanted, packages, ready)?;
     alone.args(["--test-threads=1", "--exact"]).args(&failing);
     let shaky = tests(&mut alone)?.passing;
     if shaky.is_empty() {
@@ -352,14 +380,14 @@ fn tests_on(kind: NodeKind, threads: &str, packages: &[Value], ready: &cluster::
     Ok(Ending::Shaky(counts, shaky))
 }
 
-fn command_on(kind: NodeKind, packages: &[Value], ready: &cluster::Ready) -> Outcome<Command> {
+fn command_on(wanted: &Wanted, packages: &[Value], ready: &cluster::Ready) -> Outcome<Command> {
     let mut command = cargo();
     command
         .env("ASTERN_TEST_KUBECONFIG", &ready.kubeconfig)
-        .env("ASTERN_TEST_NODE", kind.to_string())
+        .env("ASTERN_TEST_NODE", wanted.kind.to_string())
         .env("PATH", programs::path_with_kubectl()?)
         .env("ASTERN_TEST_HELMS", programs::helms()?)
-        .args(["test", "--release", "--no-fail-fast", "--test", &kind.to_string()])
+        .args(["test", "--release", "--no-fail-fast", "--test", &wanted.name])
         .args(
             packages
                 .iter()
@@ -367,6 +395,11 @@ fn command_on(kind: NodeKind, packages: &[Value], ready: &cluster::Ready) -> Out
                 .flat_map(|name| ["--package", name]),
         )
         .arg("--");
+    if let Some((folder, address)) = &ready.git {
+        command
+            .env("ASTERN_TEST_GIT", folder)
+            .env("ASTERN_TEST_GIT_URL", address);
+    }
     Ok(command)
 }
 
@@ -466,12 +499,14 @@ struct Target {
 }
 
 impl Target {
-    fn is_for(&self, kind: NodeKind) -> bool {
-        self.kind == "test" && self.name == kind.to_string()
+    fn is_for(&self, wanted: &Wanted) -> bool {
+        self.kind == "test" && self.name == wanted.name
     }
 
     fn of_cluster(&self) -> bool {
-        self.is_for(NodeKind::Kwok) || self.is_for(NodeKind::Real)
+        Ground::ALL
+            .into_iter()
+            .any(|ground| self.is_for(&ground.wanted()))
     }
 
     fn selector(&self) -> Vec<String> {

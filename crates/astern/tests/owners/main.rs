@@ -1,0 +1,17 @@
+//! astern through its binary, beside the real Argo CD and Flux. `cargo xtask test --lane owners` runs it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test's support code fails the test where it cannot go on"
+)]
+
+#[path = "../kwok/manifest.rs"]
+#[expect(dead_code, reason = "what tests of other lanes need of it too")]
+mod manifest;
+#[path = "../kwok/support.rs"]
+#[expect(dead_code, reason = "what tests of other lanes need of it too")]
+mod support;
+
+mod owner;
+mod repository;
+
+mod ground;

@@ -1,0 +1,79 @@
+//! A bare Git repository that the cluster's Git server serves, and a clone to commit in.
+
+use crate::support::{Place, ended};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) const BRANCH: &str = "main";
+
+pub(crate) struct Repository {
+    bare: PathBuf,
+    clone: PathBuf,
+    pub(crate) url: String,
+}
+
+impl Repository {
+    /// Named after the test's namespace; it goes with the test.
+    pub(crate) fn new(place: &Place) -> Self {
+        let variable = |name: &str| {
+            std::env::var(name)
+                .unwrap_or_else(|_| panic!("run `cargo xtask test --lane owners`, which sets {name}"))
+        };
+        let name = format!("{}.git", place.namespace);
+        let bare = Path::new(&variable("ASTERN_TEST_GIT")).join(&name);
+        let repository = Self {
+            clone: place.file("clone"),
+            url: format!("{}/{name}", variable("ASTERN_TEST_GIT_URL")),
+            bare,
+        };
+        let bare = repository.bare.to_str().unwrap();
+        git(
+            place.folder.path(),
+            &["init", "--quiet", "--bare", "-b", BRANCH, bare],
+        );
+        git(
+            place.folder.path(),
+            &["clone", "--quiet", &repository.url, "clone"],
+        );
+        repository
+    }
+
+    /// Commits these files onto the branch that is followed, and pushes them; the commit's id.
+    pub(crate) fn commit(&self, message: &str, files: &[(&str, &str)]) -> String {
+        for (path, content) in files {
+            let file = self.clone.join(path);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, content).unwrap();
+        }
+        git(&self.clone, &["add", "--all"]);
+        git(&self.clone, &["commit", "--quiet", "-m", message]);
+        git(
+            &self.clone,
+            &["push", "--quiet", "origin", &format!("HEAD:{BRANCH}")],
+        );
+        git(&self.clone, &["rev-parse", "HEAD"]).trim().to_owned()
+    }
+}
+
+impl Drop for Repository {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.bare);
+    }
+}
+
+fn git(folder: &Path, words: &[&str]) -> String {
+    let mut command = Command::new("git");
+    command
+        .args(["-c", "user.name=test", "-c", "user.email=test@example.test"])
+        .args(words)
+        .current_dir(folder)
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null");
+    let output = ended(&mut command);
+    assert!(
+        output.status.success(),
+        "git {words:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
