@@ -10,11 +10,12 @@ use astern_model::content::ContentRef;
 use astern_model::diff::Change;
 use astern_model::id::ContentHash;
 use astern_model::inventory::Inventory;
+use astern_model::owner::OwnerSeen;
 use astern_model::plan::Plan;
 use astern_model::release::{Release, ReleasedConfig};
 use astern_model::template::canonical;
 use astern_plan::{TakenRun, config_changes};
-use astern_port::config::ConfigObject;
+use astern_port::config::{ConfigObject, Owned};
 use astern_port::{Failure, FailureClass};
 use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
@@ -47,7 +48,10 @@ pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release
     for (name, compared) in join_all(compared).await {
         match compared {
             Ok((now, then)) => {
-                seen.live.extend(now);
+                if let Some((now, owners)) = now {
+                    seen.live.push(now);
+                    inventory.see(owners);
+                }
                 held.push(then);
             }
             Err(failure) => {
@@ -125,7 +129,9 @@ pub(crate) async fn of_run(
             before.changes = changes(&one.object, Some(now), &then);
         }
         if let Some(now) = now {
-            inventory.config.live.push(owned(world, now).await?);
+            let (live, owners) = owned(world, now).await?;
+            inventory.config.live.push(live);
+            inventory.see(owners);
         }
         config.push(one);
     }
@@ -146,7 +152,11 @@ pub(crate) async fn standing(world: &World, inventory: &mut Inventory, names: &B
         try_join_all(wanted.map(|object| owned(world, object))).await
     };
     match looked.await {
-        Ok(live) => inventory.config.live = live,
+        Ok(found) => {
+            let (live, owners): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+            inventory.config.live = live;
+            inventory.see(owners.into_iter().flatten());
+        }
         Err(failure) => inventory
             .unread
             .push(format!("ConfigMaps and Secrets could not be read: {failure}")),
@@ -157,22 +167,21 @@ async fn side_by_side(
     world: &World,
     held: &ReleasedConfig,
     now: Option<&ConfigObject>,
-) -> Result<(Option<LiveConfig>, HeldConfig), Failure> {
+) -> Result<(Option<(LiveConfig, Vec<OwnerSeen>)>, HeldConfig), Failure> {
     let unchanged = now.filter(|now| now.uid == held.uid && now.version == held.version);
     let then = match unchanged {
         Some(now) => now.json.clone(),
         None => kept(world, &held.content).await?,
     };
     let content = hash(world, &then).await?;
-    let mut live = match now {
+    let live = match now {
         Some(now) => Some(self::live(world, now).await?),
         None => None,
     };
-    if let (Some(live), Some(now)) = (&mut live, now)
-        && live.content != content
-    {
-        live.owners = world.config.owners(now).await;
-    }
+    let live = match (live, now) {
+        (Some(live), Some(now)) if live.content != content => Some(with_owners(world, live, now).await),
+        (live, _) => live.map(|live| (live, Vec::new())),
+    };
     let held = HeldConfig {
         name: held.name.clone(),
         kept: held.content.clone(),
@@ -195,10 +204,14 @@ fn changes(name: &ConfigName, now: Option<&ConfigObject>, then: &Value) -> Vec<C
 }
 
 /// The same with who else would write it.
-async fn owned(world: &World, object: &ConfigObject) -> Result<LiveConfig, Failure> {
+async fn owned(world: &World, object: &ConfigObject) -> Result<(LiveConfig, Vec<OwnerSeen>), Failure> {
     let live = live(world, object).await?;
-    let owners = world.config.owners(object).await;
-    Ok(LiveConfig { owners, ..live })
+    Ok(with_owners(world, live, object).await)
+}
+
+async fn with_owners(world: &World, live: LiveConfig, object: &ConfigObject) -> (LiveConfig, Vec<OwnerSeen>) {
+    let Owned { owners, seen } = world.config.owners(object).await;
+    (LiveConfig { owners, ..live }, seen)
 }
 
 async fn live(world: &World, object: &ConfigObject) -> Result<LiveConfig, Failure> {

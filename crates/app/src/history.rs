@@ -70,6 +70,7 @@ impl Past {
                     }
                 }
             }
+            Intent::ResumeOwners => {}
             Intent::Undo { run } => {
                 self.rolled_back.retain(|_, by| by != run);
                 self.restored.retain(|_, by| by != run);
@@ -92,7 +93,11 @@ pub async fn look_back(world: &World, namespace: &str) -> Result<Past, Failure> 
         open,
         ..Past::default()
     };
-    for book in &books {
+    // Where owners went on nothing rolled.
+    for book in books
+        .iter()
+        .filter(|book| book.plan.intent != Intent::ResumeOwners)
+    {
         for (target, took) in rollouts(book) {
             past.history.rollouts.entry(target).or_default().push(took);
         }
@@ -318,7 +323,7 @@ fn templates(book: &Book) -> Vec<Taken> {
             let (target, after) = match &step.spec {
                 Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) => (target, &to.template),
                 Spec::Workload(workload::Spec::Restart { target, template, .. }) => (target, template),
-                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) => return None,
+                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => return None,
             };
             let Before::Workload(workload::Before::Template { template, hash, .. }) =
                 left(book.run.status(&step.id))?

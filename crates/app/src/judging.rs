@@ -42,7 +42,7 @@ impl Judge for PlatformJudge {
                 Spec::Workload(workload::Spec::AwaitRollout { target, template, .. }) => {
                     Some((target.clone(), template.clone()))
                 }
-                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) => None,
+                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => None,
             })
             .collect();
         validate(

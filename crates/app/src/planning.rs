@@ -187,7 +187,10 @@ pub async fn roll_back(
         read_releases(world, &mut inventory).await;
     }
     shelf.mark(&mut inventory);
-    let request = request(asked, platform, &mut inventory, &shelf)?;
+    let request = astern_plan::Request {
+        accept_revert: allow.accept_revert.clone(),
+        ..request(asked, platform, &mut inventory, &shelf)?
+    };
     let named = |target: &Target, released: &Released| matches!(request.to.get(target), Some(Selector::Release(name)) if name == &released.release);
     ledger::read_back(world, &mut inventory, named).await;
     let draft = astern_plan::plan(&request, &inventory, platform, &past.history, world.clock.now());
@@ -200,6 +203,45 @@ pub async fn roll_back(
         Acceptor::Yes => Patience::OnceDecided(LOGS_AT_LEAST.max(looked * LOGS_PER_LOOK)),
     };
     examine(world, platform, inventory, &make, allow, evidence, patience).await
+}
+
+/// Plans letting owners go on that runs have paused, and has it checked. `names` are those asked for; empty for all.
+///
+/// # Errors
+/// [`NoPlan`]; nothing was changed.
+pub async fn resume_owners(
+    world: &World,
+    platform: &Platform,
+    names: &[String],
+    allow: &Allowances,
+) -> Result<Prepared, NoPlan> {
+    let (inventory, past) = futures::join!(
+        world.look.inventory(&platform.namespace),
+        history::look_back(world, &platform.namespace)
+    );
+    let inventory = inventory.map_err(NoPlan::Failed)?;
+    let past = past.map_err(NoPlan::Failed)?;
+    right_cluster(platform, &inventory)?;
+    if let Some((run, phase)) = past.open {
+        return Err(NoPlan::RunOpen {
+            run,
+            stands: stands(&phase),
+        });
+    }
+    let make = |inventory: &Inventory, now| {
+        astern_plan::resume_owners(names, inventory, platform, &past.history, now)
+    };
+    let patience = Patience::WhatItTakes;
+    examine(
+        world,
+        platform,
+        inventory,
+        &make,
+        allow,
+        Evidence::Leave,
+        patience,
+    )
+    .await
 }
 
 /// Plans taking a run back, and has it checked. `made_on` is the cluster that the run changed: a store that travels
@@ -235,8 +277,17 @@ pub async fn undo(
     let taken = &config::of_run(world, &mut inventory, taken)
         .await
         .map_err(NoPlan::Failed)?;
-    let make =
-        |inventory: &Inventory, now| astern_plan::undo(run, taken, inventory, platform, &past.history, now);
+    let make = |inventory: &Inventory, now| {
+        astern_plan::undo(
+            run,
+            taken,
+            inventory,
+            platform,
+            &past.history,
+            &allow.accept_revert,
+            now,
+        )
+    };
     let patience = Patience::WhatItTakes;
     examine(world, platform, inventory, &make, allow, Evidence::Save, patience).await
 }
@@ -296,7 +347,7 @@ fn writes(plan: &Plan, of: &Target, wanted: &TemplateHash) -> bool {
         Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) => {
             target == of && &to.template == wanted
         }
-        Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) => false,
+        Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => false,
     })
 }
 
@@ -503,6 +554,7 @@ fn request(
         overrides: asked.overrides.clone(),
         acceptor: asked.acceptor,
         on_failure: asked.on_failure,
+        accept_revert: BTreeSet::new(),
     })
 }
 

@@ -8,6 +8,7 @@ use astern_port::config::{Config, Contents};
 use astern_port::journal::Journal;
 use astern_port::ledger::Ledger;
 use astern_port::lock::Lock;
+use astern_port::owners::Owners;
 use astern_port::releases::Releases;
 use astern_port::sense::Sense;
 use astern_port::vault::Vault;
@@ -33,6 +34,8 @@ pub struct World {
     pub releases: Arc<dyn Releases>,
     /// Effects on what ConfigMaps and Secrets hold.
     pub contents: Arc<dyn Contents>,
+    /// Effects on whoever would write targets back.
+    pub owners: Arc<dyn Owners>,
     /// ConfigMaps and Secrets, read.
     pub config: Arc<dyn Config>,
     /// The releases, beside what they describe.
@@ -52,6 +55,7 @@ impl World {
                 workloads: self.workloads.clone(),
                 releases: self.releases.clone(),
                 contents: self.contents.clone(),
+                owners: self.owners.clone(),
             },
             judge,
             observer,

@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Abort(Resume),
     /// Take a finished run back
     Undo(Undo),
+    /// Say who would write the platform back, and let those go on that a run has paused
+    Owners(Owners),
     /// Check whether service is back, over a soak window
     Validate(Validate),
     /// Write the report of a run
@@ -377,6 +379,35 @@ pub(crate) struct Undo {
     /// Accept that this owner will write it back; may be repeated
     #[arg(long, value_name = "OWNER")]
     pub(crate) accept_revert: Vec<String>,
+    /// How.
+    #[command(flatten)]
+    pub(crate) approve: Approve,
+}
+
+/// `owners`
+#[derive(Args, Debug)]
+pub(crate) struct Owners {
+    /// What to do; without it they are listed.
+    #[command(subcommand)]
+    pub(crate) command: Option<OwnersCommand>,
+}
+
+/// `owners …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum OwnersCommand {
+    /// Let owners go on that a run has paused, once their source says what runs
+    Resume(ResumeOwners),
+}
+
+/// `owners resume`
+#[derive(Args, Debug)]
+pub(crate) struct ResumeOwners {
+    /// Their names; default: all that runs have paused
+    #[arg(value_name = "OWNER")]
+    pub(crate) owners: Vec<String>,
+    /// The source of this owner says what runs, by your word, where the cluster cannot tell; may be repeated
+    #[arg(long, value_name = "OWNER")]
+    pub(crate) source_matches: Vec<String>,
     /// How.
     #[command(flatten)]
     pub(crate) approve: Approve,

@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod drift;
 pub(crate) mod init;
 pub(crate) mod look;
+pub(crate) mod owners;
 pub(crate) mod policy;
 pub(crate) mod rehearse;
 pub(crate) mod releases;
@@ -51,6 +52,7 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Run(arguments) => roll::run(&global, &wired, arguments, &format, console).await,
         Command::Rehearse(arguments) => rehearse::rehearse(&wired, &arguments, &format, console).await,
         Command::Undo(arguments) => roll::undo(&global, &wired, arguments, &format, console).await,
+        Command::Owners(arguments) => owners::owners(&global, &wired, arguments, &format, console).await,
         Command::Runs => look::runs(&wired, &format, console).await,
         Command::Attach(arguments) => tend::attach(&wired, &arguments, &format, console).await,
         Command::Resume(arguments) => tend::resume(&global, &wired, arguments, &format, console).await,
@@ -93,6 +95,9 @@ fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Resul
         }
         Command::Run(run) => roll::approvable(&run.approve, console),
         Command::Undo(undo) => roll::approvable(&undo.approve, console),
+        Command::Owners(args::Owners {
+            command: Some(args::OwnersCommand::Resume(resume)),
+        }) => roll::approvable(&resume.approve, console),
         Command::Releases(arguments) => releases::rightly_typed(arguments),
         Command::Drift(arguments) => drift::named(arguments).map(drop),
         _ => Ok(()),

@@ -6,9 +6,9 @@ use crate::platform;
 use astern_app::World;
 use astern_helm::{Helm, Program};
 use astern_kubernetes::connect::{ConnectOptions, Connection, connect};
-use astern_kubernetes::effects::{KubernetesContents, KubernetesWorkloads};
+use astern_kubernetes::effects::{KubernetesContents, KubernetesOwners, KubernetesWorkloads};
 use astern_kubernetes::lock::LeaseLock;
-use astern_kubernetes::look::{ClusterConfig, ClusterLook};
+use astern_kubernetes::look::{ClusterConfig, ClusterLook, OwnersAt};
 use astern_model::id::RunId;
 use astern_model::platform::Platform;
 use astern_model::record::Holder;
@@ -72,6 +72,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
     let lasting = connection.lasting()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = || connection.client.clone();
+    let owners = owners(global, &connection, &platform).await?;
     let world = World {
         sense: Arc::new(ClusterSense::new(client(), vault.clone(), clock.clone())),
         lock: Arc::new(LeaseLock::new(client(), clock.clone())),
@@ -84,14 +85,13 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
             vault.clone(),
             clock.clone(),
         )),
-        look: Arc::new(ClusterLook::new(
-            connection.clone(),
-            clock.clone(),
-            beside.clone(),
-        )),
+        look: Arc::new(
+            ClusterLook::new(connection.clone(), clock.clone(), beside.clone()).with_owners(owners.clone()),
+        ),
         // Of these nothing is kept in a file: it would leave the cluster.
         contents: Arc::new(KubernetesContents::new(client(), beside.clone())),
-        config: Arc::new(ClusterConfig::new(client())),
+        config: Arc::new(ClusterConfig::new(client()).with_owners(owners.clone())),
+        owners: Arc::new(KubernetesOwners::new(owners, clock.clone())),
         ledger: Arc::new(ledger),
         vault: beside,
         clock,
@@ -104,6 +104,24 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         connection,
         journal_in_file: global.store.is_some(),
     })
+}
+
+/// Where owners' objects lie: Argo CD may be in a hub cluster, which the platform's file names by its context.
+async fn owners(global: &Global, connection: &Connection, platform: &Platform) -> Result<OwnersAt, CliError> {
+    let mut at = OwnersAt::here(connection.client.clone());
+    if let Some(context) = &platform.argocd.context {
+        let options = ConnectOptions {
+            kubeconfig: global.kubeconfig.clone(),
+            context: Some(context.clone()),
+            namespace: None,
+            user: None,
+        };
+        at.argocd = connect(&options).await?.client;
+    }
+    if let Some(namespace) = &platform.argocd.namespace {
+        at.argocd_namespace.clone_from(namespace);
+    }
+    Ok(at)
 }
 
 /// The helm program, told to go where astern goes.

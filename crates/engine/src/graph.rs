@@ -4,7 +4,7 @@ use astern_model::id::StepId;
 use astern_model::plan::Plan;
 use astern_model::policy::OnFailure;
 use astern_model::reversal::Reversal;
-use astern_model::step::{Spec, helm, workload};
+use astern_model::step::{Spec, helm, owner, workload};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
@@ -111,7 +111,8 @@ impl Graph {
 
 fn role(spec: &Spec) -> Role {
     match spec {
-        Spec::Workload(workload::Spec::AwaitRollout { .. }) => Role::Observes,
+        Spec::Workload(workload::Spec::AwaitRollout { .. })
+        | Spec::Owner(owner::Spec::AwaitPaused { .. }) => Role::Observes,
         Spec::Workload(
             workload::Spec::WriteTemplate { .. }
             | workload::Spec::Restart { .. }
@@ -119,6 +120,8 @@ fn role(spec: &Spec) -> Role {
             | workload::Spec::DeletePod { .. },
         )
         | Spec::Helm(helm::Spec::Rollback { .. }) => Role::Restores,
-        Spec::Helm(helm::Spec::Repair { .. }) | Spec::Config(_) => Role::Prepares,
+        Spec::Helm(helm::Spec::Repair { .. })
+        | Spec::Config(_)
+        | Spec::Owner(owner::Spec::Pause { .. } | owner::Spec::Resume { .. }) => Role::Prepares,
     }
 }

@@ -5,10 +5,11 @@ use astern_model::defect::{Defect, planted};
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::Event;
-use astern_model::step::config;
 use astern_model::step::workload::{self, Stamp};
 use astern_model::step::{After, Before, Spec};
+use astern_model::step::{config, owner};
 use astern_port::config::Contents;
+use astern_port::owners::Owners;
 use astern_port::releases::Releases;
 use astern_port::workloads::{Settled, Workloads};
 use astern_port::{Failure, FailureClass};
@@ -23,6 +24,8 @@ pub struct Providers {
     pub releases: Arc<dyn Releases>,
     /// The config layer.
     pub contents: Arc<dyn Contents>,
+    /// The owners' layer.
+    pub owners: Arc<dyn Owners>,
 }
 
 /// Reads what is there before a step, and checks its pins.
@@ -31,6 +34,7 @@ pub(crate) async fn prepare(providers: &Providers, spec: &Spec) -> Result<Before
         Spec::Workload(spec) => providers.workloads.prepare(spec).await.map(Before::Workload),
         Spec::Helm(spec) => providers.releases.prepare(spec).await.map(Before::Helm),
         Spec::Config(spec) => providers.contents.prepare(spec).await.map(Before::Config),
+        Spec::Owner(spec) => providers.owners.prepare(spec).await.map(Before::Owner),
     }
 }
 
@@ -57,6 +61,11 @@ pub(crate) async fn apply(
             .apply(spec, before, stamp)
             .await
             .map(After::Config),
+        (Spec::Owner(spec), Before::Owner(before)) => providers
+            .owners
+            .apply(spec, before, stamp)
+            .await
+            .map(After::Owner),
         _ => Err(another_layer(spec)),
     }
 }
@@ -65,7 +74,7 @@ pub(crate) async fn apply(
 pub(crate) async fn explain(providers: &Providers, spec: &Spec) -> Vec<String> {
     match spec {
         Spec::Workload(spec) => providers.workloads.explain(spec).await,
-        Spec::Helm(_) | Spec::Config(_) => Vec::new(),
+        Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => Vec::new(),
     }
 }
 
@@ -91,6 +100,9 @@ pub(crate) async fn settle(
             providers.contents.settle(spec, before, stamp).await,
             After::Config,
         ),
+        (Spec::Owner(spec), Before::Owner(before)) => {
+            map(providers.owners.settle(spec, before, stamp).await, After::Owner)
+        }
         _ => Settled::Unknown(another_layer(spec)),
     }
 }
@@ -124,6 +136,11 @@ pub(crate) async fn reverse(
             .reverse(spec, before, after, stamp)
             .await
             .map(After::Config),
+        (Spec::Owner(spec), Before::Owner(before), After::Owner(after)) => providers
+            .owners
+            .reverse(spec, before, after, stamp)
+            .await
+            .map(After::Owner),
         _ => Err(another_layer(spec)),
     }
 }
@@ -157,6 +174,10 @@ pub(crate) async fn settle_reverse(
                 .await,
             After::Config,
         ),
+        (Spec::Owner(spec), Before::Owner(before), After::Owner(after)) => map(
+            providers.owners.settle_reverse(spec, before, after, stamp).await,
+            After::Owner,
+        ),
         _ => Settled::Unknown(another_layer(spec)),
     }
 }
@@ -178,6 +199,9 @@ pub(crate) async fn fence(
         (Spec::Helm(_), Before::Helm(_)) => Ok(()),
         (Spec::Config(spec), Before::Config(before)) => {
             providers.contents.fence(spec, before, run, from, to).await
+        }
+        (Spec::Owner(spec), Before::Owner(before)) => {
+            providers.owners.fence(spec, before, run, from, to).await
         }
         _ => Err(another_layer(spec)),
     }
@@ -285,7 +309,9 @@ pub(crate) fn last_write(book: &Book, spec: &Spec) -> Epoch {
     let writes = |after: &After| {
         matches!(
             after,
-            After::Workload(workload::After::Written { .. }) | After::Config(config::After::Written { .. })
+            After::Workload(workload::After::Written { .. })
+                | After::Config(config::After::Written { .. })
+                | After::Owner(owner::After::Written { .. })
         )
     };
     let written = book.records.iter().rev().find_map(|record| match &record.event {
@@ -317,7 +343,8 @@ fn same_object(one: &Spec, other: &Spec) -> bool {
         (Spec::Config(one), Spec::Config(other)) => {
             (one.namespace(), one.object()) == (other.namespace(), other.object())
         }
-        (Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_), _) => false,
+        (Spec::Owner(one), Spec::Owner(other)) => one.owner() == other.owner(),
+        (Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_), _) => false,
     }
 }
 

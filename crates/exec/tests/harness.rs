@@ -628,6 +628,19 @@ async fn an_edit_by_somebody_else_stops_the_run_instead_of_being_overwritten() {
             assert_eq!(rig.twin.writes(), [], "{}: a reader was started", rig.case.name);
             continue;
         }
+        if let Some(spec) = first.owner() {
+            rig.twin.set_owner(spec.owner(), &json!({"prune": true}));
+            let ended = rig.start().await.unwrap();
+            assert!(
+                !matches!(ended.book.run.phase, Phase::Finished(Outcome::Restored)),
+                "{}",
+                rig.case.name
+            );
+            let setting = rig.twin.inventory().owner(spec.owner()).unwrap().setting.clone();
+            assert_eq!(setting, json!({"prune": true}), "{}", rig.case.name);
+            assert_eq!(rig.twin.writes(), [], "{}: something was written", rig.case.name);
+            continue;
+        }
         let spec = first.workload().expect("a step on a workload");
         let edited = Template::clean(json!({"spec": {"containers": [{"name": "x", "image": "x:hotfix"}]}}));
         rig.twin.edit(spec.target(), edited.clone());

@@ -9,6 +9,7 @@ use astern_model::plan::Plan;
 use astern_model::question::Answers;
 use astern_model::step::config::Spec as ConfigSpec;
 use astern_model::step::helm::Carried;
+use astern_model::step::owner::Spec as OwnerSpec;
 use astern_model::step::workload::Spec as WorkloadSpec;
 use astern_model::step::{Spec, Step};
 use astern_model::target::Target;
@@ -77,7 +78,7 @@ impl<'a> Context<'a> {
                         by_target.entry(&carried.target).or_default();
                     }
                 }
-                Spec::Config(_) => {}
+                Spec::Config(_) | Spec::Owner(_) => {}
             }
         }
         Self {
@@ -146,6 +147,12 @@ impl<'a> Context<'a> {
             .filter(|(step, _)| self.progress(&step.id) == Progress::Pending)
     }
 
+    /// The steps on owners, each with what it does.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = (&'a Step, &'a OwnerSpec)> {
+        let steps = self.plan.steps.iter();
+        steps.filter_map(|step| Some((step, step.spec.owner()?)))
+    }
+
     /// The release step that writes a workload's template, and what it says of it.
     pub(crate) fn carried(&self, target: &Target) -> Option<(&'a Step, &'a Carried)> {
         self.plan.steps.iter().find_map(|step| {
@@ -182,7 +189,7 @@ impl<'a> Write<'a> {
             Spec::Workload(WorkloadSpec::WriteTemplate { target, to, kept, .. }) => {
                 vec![Self::new(step, target, to, kept.is_some(), inventory)]
             }
-            Spec::Workload(_) | Spec::Config(_) => Vec::new(),
+            Spec::Workload(_) | Spec::Config(_) | Spec::Owner(_) => Vec::new(),
             Spec::Helm(spec) => {
                 let carried = spec.workloads().iter();
                 carried
@@ -245,10 +252,10 @@ pub(crate) fn target(step: &Step) -> Option<&Target> {
 }
 
 /// The workloads that a step is about.
-fn targets(step: &Step) -> Vec<&Target> {
+pub(crate) fn targets(step: &Step) -> Vec<&Target> {
     match &step.spec {
         Spec::Workload(spec) => vec![spec.target()],
         Spec::Helm(spec) => spec.workloads().iter().map(|one| &one.target).collect(),
-        Spec::Config(_) => Vec::new(),
+        Spec::Config(_) | Spec::Owner(_) => Vec::new(),
     }
 }

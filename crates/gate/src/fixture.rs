@@ -16,11 +16,12 @@ use astern_model::finding::{Allowances, Finding, Severity};
 use astern_model::helm::ReleaseName;
 use astern_model::id::{PlanHash, StepId, Uid};
 use astern_model::inventory::Inventory;
-use astern_model::plan::{ConfigChanges, Plan};
+use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind, Paused};
+use astern_model::plan::{ConfigChanges, Intent, Plan};
 use astern_model::question::{Answer, Answers, Question};
 use astern_model::reversal::Reversal;
 use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
-use astern_model::step::{Spec, config, helm};
+use astern_model::step::{Spec, Step, config, helm, owner as owner_step};
 use astern_model::target::WorkloadKind;
 use astern_model::template::Template;
 use astern_model::workload::{Owner, OwnerKind, OwnerState, Workload};
@@ -152,6 +153,106 @@ impl Fixture {
             template: marked,
         };
         fixture.plan.choices.clear();
+        fixture.finish()
+    }
+
+    /// The same, with the Argo CD application that owns it paused first, and the application above that one before it.
+    pub(crate) fn with_owner() -> Self {
+        let mut fixture = Self::sound();
+        let writes = || OwnerState::WritesBack {
+            because: "automated.selfHeal: true".to_owned(),
+        };
+        let named = |name: &str| OwnerName {
+            kind: PausableKind::Application,
+            namespace: "argocd".to_owned(),
+            name: name.to_owned(),
+        };
+        let by = |name: &str| Owner {
+            name: name.to_owned(),
+            object: Some(named(name)),
+            ..owner(OwnerKind::ArgoCd, writes())
+        };
+        fixture.workload().owners = vec![by("shop")];
+        let seen = |name: &str, parents: Vec<Owner>| OwnerSeen {
+            name: named(name),
+            uid: Uid(format!("uid-{name}")),
+            state: writes(),
+            setting: json!({"selfHeal": true}),
+            parents,
+            paused: None,
+            in_sync: None,
+        };
+        fixture.inventory.owners = vec![seen("root", Vec::new()), seen("shop", vec![by("root")])];
+        let mut steps: Vec<Step> = Vec::new();
+        for name in ["root", "shop"] {
+            let after = steps.last().map(|step| step.id.clone());
+            let (pause, quiet) = (StepId(format!("pause:{name}")), StepId(format!("paused:{name}")));
+            let uid = Uid(format!("uid-{name}"));
+            let pin = owner_step::Pin {
+                uid: uid.clone(),
+                setting: json!({"selfHeal": true}),
+            };
+            let spec = owner_step::Spec::Pause {
+                owner: named(name),
+                pin,
+                namespace: NAMESPACE.to_owned(),
+                guard: SignedDuration::from_hours(24),
+            };
+            let template = fixture.plan.steps[0].clone();
+            steps.push(Step {
+                id: pause.clone(),
+                after: after.into_iter().collect(),
+                spec: Spec::Owner(spec),
+                ..template.clone()
+            });
+            steps.push(Step {
+                id: quiet,
+                after: vec![pause],
+                spec: Spec::Owner(owner_step::Spec::AwaitPaused {
+                    owner: named(name),
+                    uid,
+                }),
+                reversal: Reversal::Nothing,
+                ..template
+            });
+        }
+        let last = steps.last().map(|step| step.id.clone());
+        fixture.plan.steps[0].after.extend(last);
+        fixture.plan.steps.splice(0..0, steps);
+        fixture.finish()
+    }
+
+    /// Application `shop`, which run r1 has paused, goes on.
+    pub(crate) fn resuming() -> Self {
+        let mut fixture = Self::with_owner();
+        let shop = &mut fixture.inventory.owners[1];
+        shop.setting = Value::Null;
+        shop.in_sync = Some(InSync::Yes {
+            revision: "3f2a".to_owned(),
+        });
+        shop.paused = Some(Paused {
+            run: "r1".into(),
+            namespace: NAMESPACE.to_owned(),
+            at: world::at("2026-11-23T14:12:00Z"),
+            due: world::at("2026-11-24T14:12:00Z"),
+            was: json!({"selfHeal": true}),
+        });
+        let spec = owner_step::Spec::Resume {
+            owner: shop.name.clone(),
+            pin: owner_step::Pin {
+                uid: shop.uid.clone(),
+                setting: Value::Null,
+            },
+            paused_by: "r1".into(),
+            to: json!({"selfHeal": true}),
+        };
+        fixture.inventory.owners.remove(0);
+        let mut step = fixture.plan.steps[0].clone();
+        step.spec = Spec::Owner(spec);
+        fixture.plan.steps = vec![step];
+        fixture.plan.intent = Intent::ResumeOwners;
+        fixture.plan.choices.clear();
+        fixture.plan.recovered_when.targets.clear();
         fixture.finish()
     }
 
@@ -481,6 +582,7 @@ pub(crate) fn owner(kind: OwnerKind, state: OwnerState) -> Owner {
         name: "shop".to_owned(),
         known_by: "label shop.test/owner".to_owned(),
         state,
+        object: None,
     }
 }
 

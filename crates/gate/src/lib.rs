@@ -11,6 +11,7 @@ mod context;
 mod course;
 mod demand;
 mod order;
+mod owners;
 mod quantity;
 mod reference;
 mod rules;

@@ -40,6 +40,7 @@ mod pins;
 mod pod;
 mod quota;
 mod references;
+mod resumed;
 mod revision;
 mod rolled_back;
 mod server_side_apply;
@@ -58,7 +59,7 @@ pub(crate) struct Rule {
 }
 
 /// Every rule, in the order of the codes.
-pub(crate) const ALL: [Rule; 35] = [
+pub(crate) const ALL: [Rule; 36] = [
     rule(bytes::CODE, nothing, bytes::check),
     rule(order::CODE, nothing, order::check),
     rule(awaited::CODE, nothing, awaited::check),
@@ -94,6 +95,7 @@ pub(crate) const ALL: [Rule; 35] = [
     rule(unread::CODE, nothing, unread::check),
     rule(config_first::CODE, nothing, config_first::check),
     rule(config_owner::CODE, nothing, config_owner::check),
+    rule(resumed::CODE, nothing, resumed::check),
 ];
 
 /// One line of the list.

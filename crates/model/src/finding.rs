@@ -38,6 +38,8 @@ pub enum Severity {
 pub struct Allowances {
     /// Owners whose writing back is accepted (`--accept-revert OWNER`), by name.
     pub accept_revert: BTreeSet<String>,
+    /// Owners whose source says what runs by somebody's word (`--source-matches OWNER`), where the cluster cannot tell.
+    pub source_matches: BTreeSet<String>,
     /// Image tags that say nothing, because somebody may move them (`policy.mutableTags`).
     pub mutable_tags: BTreeSet<String>,
     /// Paused workloads that may be resumed without asking (`--resume-paused WORKLOAD`), as `NAME` or `KIND/NAME`.
@@ -53,6 +55,7 @@ impl Allowances {
     pub fn of(policy: &Policy) -> Self {
         Self {
             accept_revert: BTreeSet::new(),
+            source_matches: BTreeSet::new(),
             mutable_tags: policy.mutable_tags.iter().cloned().collect(),
             resume_paused: BTreeSet::new(),
             acceptor: Acceptor::default(),

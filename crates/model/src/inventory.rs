@@ -32,6 +32,9 @@ pub struct Inventory {
     /// How ConfigMaps and Secrets stand, once somebody had to look.
     #[serde(default, skip_serializing_if = "crate::config::ConfigSeen::is_empty")]
     pub config: crate::config::ConfigSeen,
+    /// The owners' objects, and those above them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<crate::owner::OwnerSeen>,
     /// Reads that failed, as sentences: what is therefore unknown.
     pub unread: Vec<String>,
 }
@@ -40,6 +43,20 @@ impl Inventory {
     /// The names nearest to `name` among the workloads, best first, for "did you mean".
     pub fn names(&self) -> impl Iterator<Item = &Target> {
         self.workloads.keys()
+    }
+
+    /// Takes in owners' objects that were read later: each stands once.
+    pub fn see(&mut self, owners: impl IntoIterator<Item = crate::owner::OwnerSeen>) {
+        for seen in owners {
+            if self.owner(&seen.name).is_none() {
+                self.owners.push(seen);
+            }
+        }
+    }
+
+    /// An owner's object, if it was read.
+    pub fn owner(&self, name: &crate::owner::OwnerName) -> Option<&crate::owner::OwnerSeen> {
+        self.owners.iter().find(|seen| &seen.name == name)
     }
 }
 

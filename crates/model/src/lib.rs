@@ -13,6 +13,7 @@ pub mod config;
 pub mod helm;
 pub mod image;
 pub mod inventory;
+pub mod owner;
 pub mod platform;
 pub mod release;
 pub mod workload;

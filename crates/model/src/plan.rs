@@ -66,6 +66,8 @@ pub struct Plan {
 pub enum Intent {
     /// Take a release back.
     RollBack,
+    /// Let owners go on that runs have paused.
+    ResumeOwners,
     /// Take a run back.
     Undo {
         /// The run that is taken back.
@@ -144,6 +146,9 @@ pub struct Criteria {
     /// can be moved; a digest cannot.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<(Target, Vec<RunningImage>)>,
+    /// The owners that stay paused, by the workload that they would write back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<(Target, crate::owner::OwnerName)>,
 }
 
 impl Criteria {
@@ -166,6 +171,7 @@ impl Criteria {
             error_lines_per_minute: platform.policy.logs.absolute_per_minute,
             probes,
             images: Vec::new(),
+            owners: Vec::new(),
         }
     }
 }

@@ -27,8 +27,25 @@ pub struct Platform {
     pub rto: SignedDuration,
     /// How long the verdict must hold after the last workload serves. 5 minutes.
     pub soak: SignedDuration,
+    /// For how long an owner that a run has paused may stay so before people are told that it is due. 24 hours.
+    pub guard: SignedDuration,
+    /// Where Argo CD is, where it is not in the platform's own cluster or not in namespace `argocd`.
+    #[serde(default)]
+    pub argocd: ArgoCd,
     /// What its owners allow.
     pub policy: Policy,
+}
+
+/// Where Argo CD's Applications lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArgoCd {
+    /// The kubeconfig's context of the cluster that has them; none for the platform's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// Their namespace where a mark names none; none for `argocd`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
 }
 
 impl Platform {
@@ -36,6 +53,9 @@ impl Platform {
     pub const DEFAULT_RTO: SignedDuration = SignedDuration::from_mins(15);
     /// Long enough to see a crash loop's second restart and a slow leak of readiness.
     pub const DEFAULT_SOAK: SignedDuration = SignedDuration::from_mins(5);
+
+    /// A working day: long enough to merge a revert, short enough that nobody forgets why nothing is deployed.
+    pub const DEFAULT_GUARD: SignedDuration = SignedDuration::from_hours(24);
 
     /// The platform that a bare namespace is.
     pub fn of_namespace(namespace: &str) -> Self {
@@ -47,6 +67,8 @@ impl Platform {
             restore_secrets: BTreeSet::new(),
             rto: Self::DEFAULT_RTO,
             soak: Self::DEFAULT_SOAK,
+            guard: Self::DEFAULT_GUARD,
+            argocd: ArgoCd::default(),
             policy: Policy::default(),
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod helm;
+pub mod owner;
 pub mod workload;
 
 use crate::id::StepId;
@@ -38,6 +39,8 @@ pub enum Spec {
     Helm(helm::Spec),
     /// What a ConfigMap or Secret holds.
     Config(config::Spec),
+    /// Whoever would write targets back.
+    Owner(owner::Spec),
 }
 
 impl Spec {
@@ -45,7 +48,7 @@ impl Spec {
     pub fn workload(&self) -> Option<&workload::Spec> {
         match self {
             Self::Workload(spec) => Some(spec),
-            Self::Helm(_) | Self::Config(_) => None,
+            Self::Helm(_) | Self::Config(_) | Self::Owner(_) => None,
         }
     }
 
@@ -53,7 +56,7 @@ impl Spec {
     pub fn helm(&self) -> Option<&helm::Spec> {
         match self {
             Self::Helm(spec) => Some(spec),
-            Self::Workload(_) | Self::Config(_) => None,
+            Self::Workload(_) | Self::Config(_) | Self::Owner(_) => None,
         }
     }
 
@@ -61,7 +64,15 @@ impl Spec {
     pub fn config(&self) -> Option<&config::Spec> {
         match self {
             Self::Config(spec) => Some(spec),
-            Self::Workload(_) | Self::Helm(_) => None,
+            Self::Workload(_) | Self::Helm(_) | Self::Owner(_) => None,
+        }
+    }
+
+    /// What it does to an owner; none of another layer's step.
+    pub fn owner(&self) -> Option<&owner::Spec> {
+        match self {
+            Self::Owner(spec) => Some(spec),
+            Self::Workload(_) | Self::Helm(_) | Self::Config(_) => None,
         }
     }
 
@@ -71,6 +82,7 @@ impl Spec {
             Self::Workload(spec) => spec.phrase(),
             Self::Helm(spec) => spec.phrase(),
             Self::Config(spec) => spec.phrase(),
+            Self::Owner(spec) => spec.phrase(),
         }
     }
 
@@ -80,6 +92,7 @@ impl Spec {
             Self::Workload(spec) => spec.verbs(),
             Self::Helm(spec) => spec.verbs(),
             Self::Config(spec) => spec.verbs(),
+            Self::Owner(spec) => spec.verbs(),
         }
     }
 
@@ -87,6 +100,7 @@ impl Spec {
     pub fn only_reads(&self) -> bool {
         match self {
             Self::Workload(spec) => spec.only_reads(),
+            Self::Owner(spec) => spec.only_reads(),
             Self::Helm(_) | Self::Config(_) => false,
         }
     }
@@ -102,6 +116,8 @@ pub enum Before {
     Helm(helm::Before),
     /// Of a config step.
     Config(config::Before),
+    /// Of a step on an owner.
+    Owner(owner::Before),
 }
 
 /// What is there after a step's effect.
@@ -114,6 +130,8 @@ pub enum After {
     Helm(helm::After),
     /// Of a config step.
     Config(config::After),
+    /// Of a step on an owner.
+    Owner(owner::After),
 }
 
 /// How long a step will probably take, and on what that rests.

@@ -288,6 +288,9 @@ pub struct Owner {
     pub known_by: String,
     /// What its own object says.
     pub state: OwnerState,
+    /// Its object, where it is of a kind that can be paused: [`crate::inventory::Inventory::owner`] has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<crate::owner::OwnerName>,
 }
 
 /// The programs that write workloads back.

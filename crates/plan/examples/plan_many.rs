@@ -36,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         abandoned: Default::default(),
         only: Vec::new(),
         to: BTreeMap::new(),
+        accept_revert: BTreeSet::new(),
         overrides: BTreeSet::new(),
         acceptor: Acceptor::Yes,
         on_failure: None,
@@ -93,6 +94,7 @@ fn inventory(now: Timestamp) -> Inventory {
         .collect();
     Inventory {
         releases: Vec::new(),
+        owners: Vec::new(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("kube-system".to_owned())),
             context: "bench".to_owned(),

@@ -8,11 +8,12 @@ use astern_model::choice::human;
 use astern_model::evidence::Trouble;
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::inventory::Inventory;
+use astern_model::owner::OwnerName;
 use astern_model::plan::Criteria;
 use astern_model::platform::{Platform, Probe};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::verdict::{CheckResult, Item};
-use astern_model::workload::{Pod, Strategy};
+use astern_model::workload::{OwnerState, Pod, Strategy};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -126,6 +127,16 @@ impl<'a> Case<'a> {
             }
             found.push(("error lines", self.error_lines()));
         }
+        let held: Vec<&OwnerName> = self
+            .criteria
+            .owners
+            .iter()
+            .filter(|(of, _)| of == target)
+            .map(|(_, name)| name)
+            .collect();
+        if !held.is_empty() {
+            found.push(("owners paused", self.owners(&held)));
+        }
         let mut items: Vec<Item> = found
             .into_iter()
             .map(|(check, found)| item(target, check, found))
@@ -136,6 +147,26 @@ impl<'a> Case<'a> {
                 .map(|probe| item(target, &format!("probe {}", probe.name), self.probe(probe))),
         );
         items
+    }
+
+    /// The owners that the plan has paused write nothing still.
+    fn owners(&self, held: &[&OwnerName]) -> Found {
+        let mut told = Vec::new();
+        for name in held {
+            let mut owners = self.view.workload.owners.iter();
+            let Some(owner) = owners.find(|owner| owner.object.as_ref() == Some(name)) else {
+                return unknown(format!("{name} could not be looked at"));
+            };
+            match &owner.state {
+                OwnerState::Passive { because } => told.push(format!("{name}: {because}")),
+                OwnerState::WritesBack { because } => {
+                    return fail(format!("somebody has switched {name} on again: {because}"));
+                }
+                OwnerState::Busy { operation } => return fail(format!("{name}: {operation}")),
+                OwnerState::Unknown { why } => return unknown(format!("{name}: {why}")),
+            }
+        }
+        pass(told.join("; "))
     }
 
     /// The template whose pods must serve.

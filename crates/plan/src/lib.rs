@@ -15,6 +15,7 @@ mod errors;
 mod forecast;
 mod images;
 mod judge;
+mod owners;
 mod ownership;
 mod phrase;
 mod planner;
@@ -40,6 +41,7 @@ pub use diff::diff;
 pub use drift::{config_changes, config_drift, workload_drift};
 pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
 pub use judge::{Baseline, verdict};
+pub use owners::resume_owners;
 pub use planner::{Request, plan};
 pub use prove::{
     KEEP_BAD, KEEP_GOOD, KEEP_NEWEST, Proof, TakenBack, health, may_be_proven, prove, prunable, taken_back,

@@ -8,6 +8,7 @@ use crate::decide::{decide, suspects};
 use crate::diff::diff;
 use crate::forecast::History;
 use crate::images;
+use crate::owners;
 use crate::refuse;
 use crate::releases;
 use crate::remarks;
@@ -22,6 +23,7 @@ use astern_model::content::ContentRef;
 use astern_model::decision::{Decision, Refusal};
 use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
+use astern_model::owner::OwnerName;
 use astern_model::plan::{Criteria, Intent, Plan, ReleaseChanges, TargetChanges};
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure, Say};
@@ -43,6 +45,8 @@ pub struct Request {
     pub outside_helm: bool,
     /// `--abandoned`: Helm releases whose pending operation has no client any more, by somebody's word.
     pub abandoned: BTreeSet<String>,
+    /// `--accept-revert`: owners that are left free, by name.
+    pub accept_revert: BTreeSet<String>,
     /// Rows of the matrix that say "do not" and are overridden (`--override-decision`), by id.
     pub overrides: BTreeSet<String>,
     /// Who will approve.
@@ -87,7 +91,7 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
     let mut picked = pick(request, &scope, &choices, world)?;
     let through = releases::through(request, world, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
-    let restoring = config::restoring(request, &picked.moves, world, &through, now)?;
+    let mut restoring = config::restoring(request, &picked.moves, world, &through, now)?;
     if picked.moves.is_empty() && restoring.is_empty() {
         return Err(nothing_moves(&picked, &scope, &choices, &restoring));
     }
@@ -99,7 +103,8 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         .collect();
     let decision = decide(&assessment, &chosen, &platform.policy);
     check_decision(request, &decision, &chosen, platform)?;
-    let steps = steps::steps(&picked.moves, world, history, &through, &restoring)?;
+    let pausing = owners::pausing(&picked.moves, &mut restoring, world, &request.accept_revert);
+    let steps = steps::steps(&picked.moves, world, history, &through, &restoring, &pausing)?;
     let draft = Draft {
         now,
         intent: Intent::RollBack,
@@ -107,6 +112,7 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         decision,
         choices: chosen,
         releases: releases::changes(&through),
+        held: pausing.held,
         steps,
     };
     let warnings = warnings(request, &scope, &picked, &draft);
@@ -169,6 +175,7 @@ pub(crate) struct Draft {
     pub(crate) decision: Decision,
     pub(crate) choices: Vec<Choice>,
     pub(crate) releases: Vec<ReleaseChanges>,
+    pub(crate) held: Vec<(Target, OwnerName)>,
     pub(crate) steps: Vec<astern_model::step::Step>,
 }
 
@@ -208,7 +215,10 @@ pub(crate) fn finish(
         releases: draft.releases,
         unchanged: remarks::unchanged(moves, &restoring, world, left),
         warnings,
-        recovered_when: criteria(platform, moves, &restoring),
+        recovered_when: Criteria {
+            owners: draft.held,
+            ..criteria(platform, moves, &restoring)
+        },
         config: restoring.changes,
         steps: draft.steps,
         forecast,

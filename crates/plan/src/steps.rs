@@ -3,6 +3,7 @@
 
 use crate::config::{Restart, Restoring};
 use crate::forecast::{self, History};
+use crate::owners::Pausing;
 use crate::refuse;
 use crate::releases::{self, Through};
 use crate::world::{View, World, ordinal};
@@ -50,7 +51,7 @@ impl Move<'_> {
 /// The moves of a plan, by workload.
 pub(crate) type Moves<'a> = BTreeMap<&'a Target, Move<'a>>;
 
-/// All steps, what ConfigMaps and Secrets hold first, each after those it names, in an order that depends on the inputs alone.
+/// All steps, owners paused first, then what ConfigMaps and Secrets hold, each after those it names, in an order that depends on the inputs alone.
 ///
 /// # Errors
 /// A circle in `dependsOn`, and a partition that keeps pods from taking the template.
@@ -60,6 +61,7 @@ pub(crate) fn steps(
     history: &History,
     through: &[Through<'_>],
     restoring: &Restoring<'_>,
+    pausing: &Pausing<'_>,
 ) -> Result<Vec<Step>, Refusal> {
     for step in moves.values() {
         check_partition(step)?;
@@ -70,13 +72,14 @@ pub(crate) fn steps(
         together(one, &mut needs);
     }
     let order = topological(&needs).map_err(|circle| refuse::cycle(&circle))?;
-    let mut steps = restoring.steps.clone();
+    let mut steps: Vec<Step> = pausing.steps.iter().chain(&restoring.steps).cloned().collect();
     let mut begun: BTreeSet<&str> = BTreeSet::new();
     for target in order {
         let Some(needed) = needs.get(target) else {
             continue;
         };
         let mut after = restoring.before(target);
+        after.extend(pausing.before(target));
         after.extend(needed.iter().map(|needed| id("rollout", needed)));
         let Some(one) = moves.get(target) else {
             let restarted = restoring.restarts.get(target);
@@ -91,8 +94,11 @@ pub(crate) fn steps(
             Some(through) => {
                 if begun.insert(&through.release.name.name) {
                     // The release writes all of its workloads at once.
-                    let config = through.targets.iter().flat_map(|target| restoring.before(target));
-                    let after: BTreeSet<StepId> = after.into_iter().chain(config).collect();
+                    let first = through.targets.iter().flat_map(|target| {
+                        let config = restoring.before(target);
+                        config.into_iter().chain(pausing.before(target))
+                    });
+                    let after: BTreeSet<StepId> = after.into_iter().chain(first).collect();
                     steps.extend(of_release(through, moves, after.into_iter().collect()));
                 }
                 steps.extend(following(one, release_id("release", through), history));
@@ -441,6 +447,23 @@ fn delete(one: &Move<'_>, pod: &Pod, why: DeleteWhy, forecast: Forecast) -> Step
         },
         deadline: forecast::deletion_deadline(&one.view.workload.template),
         forecast,
+    }
+}
+
+/// The wait that finds a workload as it is: what runs goes on to serve.
+pub(crate) fn stays(view: &View<'_>, after: &[StepId], history: &History) -> Step {
+    let workload = view.workload;
+    let wait = wait(
+        view,
+        &view.live,
+        &workload.version(),
+        &workload.template,
+        StepId(String::new()),
+        history,
+    );
+    Step {
+        after: after.to_vec(),
+        ..wait
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::assess::assess_against;
 use crate::config::{self, Restoring};
 use crate::forecast::History;
+use crate::owners;
 use crate::planner::{Draft, finish};
 use crate::refuse;
 use crate::remarks;
@@ -13,7 +14,7 @@ use astern_model::choice::RevisionRef;
 use astern_model::config::{ConfigName, HeldConfig};
 use astern_model::content::ContentRef;
 use astern_model::decision::{Decision, Refusal};
-use astern_model::id::{ContentHash, RunId, TemplateHash, Uid};
+use astern_model::id::{ContentHash, RunId, StepId, TemplateHash, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::plan::{ConfigChanges, Intent, Plan};
 use astern_model::platform::Platform;
@@ -72,7 +73,8 @@ impl TakenRun {
 }
 
 /// Plans the undo of `run`: each workload goes back to what it was at before the run. Workloads that are there already
-/// are left out and said.
+/// are left out and said. Owners that the run has paused go on at the end, where their source says what comes back;
+/// `left_free` are owners whose writing back somebody accepts.
 ///
 /// A revision that the cluster no longer remembers is named by the vault's content that keeps it: the name in its
 /// [`RevisionRef`] is then the content's, and its uid is empty.
@@ -86,6 +88,7 @@ pub fn undo(
     inventory: &Inventory,
     platform: &Platform,
     history: &History,
+    left_free: &BTreeSet<String>,
     now: Timestamp,
 ) -> Result<Plan, Refusal> {
     let world = World::new(inventory, platform);
@@ -143,8 +146,13 @@ pub fn undo(
         .chain(moves.keys().copied())
         .collect();
     let assessment = assess_against(&world, &looked_at, &[]);
-    let steps = steps::steps(&moves, &world, history, &[], &restoring)?;
+    let pausing = owners::pausing(&moves, &mut restoring, &world, left_free);
+    let mut steps = steps::steps(&moves, &world, history, &[], &restoring, &pausing)?;
+    let all: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
+    let going_on = owners::going_on(run, &world, &all);
+    steps.extend(going_on.steps);
     warnings.sort();
+    warnings.extend(going_on.warnings);
     warnings.extend(remarks::of_targets(&moves, &assessment, &[]));
     let decision = Decision {
         say: Say::Ask,
@@ -158,6 +166,7 @@ pub fn undo(
         decision,
         choices: Vec::new(),
         releases: Vec::new(),
+        held: pausing.held,
         steps,
     };
     Ok(finish(

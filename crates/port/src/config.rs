@@ -6,6 +6,7 @@ use crate::workloads::Settled;
 use astern_model::config::{ConfigName, keys};
 use astern_model::failure::FailureClass;
 use astern_model::id::{Epoch, RunId, Uid};
+use astern_model::owner::OwnerSeen;
 use astern_model::step::config::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
 use astern_model::workload::{FieldManager, Owner};
@@ -62,7 +63,16 @@ pub trait Config: Send + Sync {
     async fn all(&self, namespace: &str) -> Result<Vec<ConfigObject>, Failure>;
 
     /// Who else would write an object. Asks nothing where it bears no owner's mark.
-    async fn owners(&self, object: &ConfigObject) -> Vec<Owner>;
+    async fn owners(&self, object: &ConfigObject) -> Owned;
+}
+
+/// Who else would write an object.
+#[derive(Clone, Debug, Default)]
+pub struct Owned {
+    /// The owners by the marks on it.
+    pub owners: Vec<Owner>,
+    /// The owners' objects that were read, and those above them.
+    pub seen: Vec<OwnerSeen>,
 }
 
 /// The config layer.

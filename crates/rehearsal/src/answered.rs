@@ -2,8 +2,10 @@
 //! workloads. Owns which questions those are; whatever moves with the run is asked of the copy.
 
 use astern_model::inventory::Inventory;
+use astern_model::owner::OwnerSeen;
 use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
+use astern_model::workload::{Owner, OwnerState, Workload};
 use astern_port::Failure;
 use astern_port::cluster::Look;
 use async_trait::async_trait;
@@ -17,6 +19,34 @@ pub(crate) struct Answered {
     pub(crate) look: Arc<dyn Look>,
     pub(crate) cluster: Cluster,
     pub(crate) answers: Arc<Answers>,
+    /// Who owns what, on the real cluster.
+    pub(crate) owned: Arc<Owned>,
+}
+
+/// The owners of a namespace, as a copy has them: known, and at rest, since their own objects are not copied.
+pub(crate) struct Owned {
+    objects: Vec<OwnerSeen>,
+    workloads: BTreeMap<Target, Vec<Owner>>,
+}
+
+impl Owned {
+    pub(crate) fn by(inventory: &Inventory) -> Self {
+        let at_rest = |owner: &Owner| Owner {
+            state: OwnerState::Passive {
+                because: "on the copy nobody writes".to_owned(),
+            },
+            ..owner.clone()
+        };
+        let of = |workload: &Workload| workload.owners.iter().map(at_rest).collect();
+        Self {
+            objects: inventory.owners.clone(),
+            workloads: inventory
+                .workloads
+                .iter()
+                .map(|(target, workload)| (target.clone(), of(workload)))
+                .collect(),
+        }
+    }
 }
 
 impl Answered {
@@ -45,10 +75,14 @@ impl Look for Answered {
     }
 
     async fn inventory(&self, namespace: &str) -> Result<Inventory, Failure> {
-        let inventory = self.look.inventory(namespace).await?;
+        let mut inventory = self.look.inventory(namespace).await?;
+        for (target, workload) in &mut inventory.workloads {
+            workload.owners = self.owned.workloads.get(target).cloned().unwrap_or_default();
+        }
         Ok(Inventory {
             releases: Vec::new(),
             cluster: self.cluster.clone(),
+            owners: self.owned.objects.clone(),
             ..inventory
         })
     }

@@ -2,7 +2,7 @@
 //! what is run and what is made of it; the copy, the faults and the watching are others'.
 
 use crate::Stage;
-use crate::answered::Answered;
+use crate::answered::{Answered, Owned};
 use crate::copy::{Copy, NotImitated};
 use crate::faults;
 use crate::pods::{PodWatch, Wanted, budgets};
@@ -29,6 +29,7 @@ use astern_model::target::{Target, WorkloadKind};
 use astern_model::verdict::Verdict;
 use astern_port::Failure;
 use astern_port::config::NoContents;
+use astern_port::owners::NoOwners;
 use astern_port::sense::Saved;
 use astern_report::rehearsal::{Pace, Rehearsal};
 use async_trait::async_trait;
@@ -169,6 +170,7 @@ pub(crate) struct Plain {
 pub(crate) struct Scene {
     piece: Piece,
     answers: Arc<Answers>,
+    owned: Arc<Owned>,
     pub(crate) run: RunId,
 }
 
@@ -189,6 +191,7 @@ impl Scene {
         piece.allow.accept_revert.extend(owners);
         Self {
             answers: Arc::new(std::mem::take(&mut piece.answers)),
+            owned: Arc::new(Owned::by(&piece.inventory)),
             piece,
             run: RunId::from(RUN),
         }
@@ -213,10 +216,12 @@ impl Scene {
     pub(crate) fn world(&self, stage: &Stage) -> World {
         let mut world = stage.world();
         world.contents = Arc::new(NoContents);
+        world.owners = Arc::new(NoOwners);
         world.look = Arc::new(Answered {
             look: world.look,
             cluster: self.piece.inventory.cluster.clone(),
             answers: self.answers.clone(),
+            owned: self.owned.clone(),
         });
         world
     }
@@ -373,7 +378,7 @@ impl Scene {
                 Spec::Workload(workload::Spec::AwaitRollout { target, template, .. }) => {
                     *target == pace.target && *template == revision.hash
                 }
-                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) => false,
+                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => false,
             });
             plan.targets().contains(&pace.target) && (awaited || revision.pods > 0)
         };

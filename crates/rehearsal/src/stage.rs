@@ -4,9 +4,9 @@ use crate::clock::TokioClock;
 use astern_app::World;
 use astern_journal::{MemoryJournal, MemoryLedger, MemoryVault};
 use astern_kubernetes::connect::Connection;
-use astern_kubernetes::effects::{KubernetesContents, KubernetesWorkloads};
+use astern_kubernetes::effects::{KubernetesContents, KubernetesOwners, KubernetesWorkloads};
 use astern_kubernetes::lock::LeaseLock;
-use astern_kubernetes::look::{ClusterConfig, ClusterLook};
+use astern_kubernetes::look::{ClusterConfig, ClusterLook, OwnersAt};
 use astern_port::clock::Clock;
 use astern_port::journal::Journal;
 use astern_port::releases::NoReleases;
@@ -87,6 +87,10 @@ pub fn world(
         lock: Arc::new(LeaseLock::new(client.clone(), clock.clone())),
         releases: Arc::new(NoReleases),
         contents: Arc::new(KubernetesContents::new(client.clone(), vault.clone())),
+        owners: Arc::new(KubernetesOwners::new(
+            OwnersAt::here(client.clone()),
+            clock.clone(),
+        )),
         workloads: Arc::new(KubernetesWorkloads::new(client, vault.clone(), clock.clone())),
         look: Arc::new(ClusterLook::new(connection, clock.clone(), vault.clone())),
         clock,

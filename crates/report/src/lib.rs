@@ -29,6 +29,7 @@ pub use show::choice::{
 };
 pub use show::drift::{drift_lines, drift_markdown};
 pub use show::finding::{findings_lines, findings_markdown, findings_text};
+pub use show::owners::{owners_lines, owners_markdown, paused_sentence};
 pub use show::plan::{plan_lines, plan_text, title as plan_title};
 pub use show::plan_markdown::plan_markdown;
 pub use show::rehearsal::rehearsal_lines;

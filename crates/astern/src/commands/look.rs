@@ -41,6 +41,14 @@ pub(crate) async fn status(wired: &Wired, format: &Format, console: &Console) ->
     for unread in &inventory.unread {
         console.warn(unread);
     }
+    let now = wired.world.clock.now();
+    for paused in inventory
+        .owners
+        .iter()
+        .filter_map(|seen| astern_report::paused_sentence(seen, now))
+    {
+        console.warn(&paused);
+    }
     for target in survey::missing(&wired.platform, &inventory) {
         console.warn(&format!(
             "{target} stands in astern.yaml but not in namespace {}",

@@ -86,7 +86,7 @@ pub(crate) async fn rehearse(
 async fn kept(wired: &Wired, plan: &Plan) -> Result<Vec<(ContentRef, Vec<u8>)>, CliError> {
     let references = plan.steps.iter().filter_map(|step| match &step.spec {
         Spec::Workload(workload::Spec::WriteTemplate { kept, .. }) => kept.clone(),
-        Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) => None,
+        Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => None,
     });
     let mut found = Vec::new();
     for reference in references {

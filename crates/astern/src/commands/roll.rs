@@ -156,7 +156,7 @@ pub(crate) async fn undo(
 }
 
 /// The runner; where nobody is asked, it starts and connects while the plan is made.
-fn waiting<'a>(global: &'a Global, approve: &Approve) -> Result<Waiting<'a>, CliError> {
+pub(super) fn waiting<'a>(global: &'a Global, approve: &Approve) -> Result<Waiting<'a>, CliError> {
     if approve.yes && !approve.foreground {
         Waiting::now(global)
     } else {
@@ -173,7 +173,7 @@ fn acceptor(approve: &Approve) -> Acceptor {
 }
 
 /// What the flags of a command that changes something allow.
-fn allowed(wired: &Wired, accept_revert: &[String], approve: &Approve) -> Allowances {
+pub(super) fn allowed(wired: &Wired, accept_revert: &[String], approve: &Approve) -> Allowances {
     Allowances {
         resume_paused: approve.resume_paused.iter().cloned().collect(),
         acceptor: acceptor(approve),
@@ -254,7 +254,7 @@ pub(super) fn refused_as_data(
     })
 }
 
-async fn carry_out(
+pub(super) async fn carry_out(
     runner: Waiting<'_>,
     wired: &Wired,
     prepared: Prepared,

@@ -1,4 +1,5 @@
-//! Who else would write a workload: Argo CD and Flux by their marks and their own objects.
+//! Who else would write a workload: Argo CD and Flux by their marks and their own objects. No controller of theirs runs here:
+//! the lane `owners` has the real ones.
 
 use crate::manifest::{refused, says};
 use crate::support::Place;
@@ -48,7 +49,11 @@ fn owner((group, version, kind): (&str, &str, &str), place: &Place, name: &str, 
 
 /// Its plan passes the gate; everything that it says.
 fn passes(place: &Place, words: &[&str]) -> String {
-    let done = place.astern(&["plan"]).expect(0);
+    passes_with(place, &[], words)
+}
+
+fn passes_with(place: &Place, flags: &[&str], words: &[&str]) -> String {
+    let done = place.astern(&[&["plan"], flags].concat()).expect(0);
     says(&done, words);
     done.out + &done.err
 }
@@ -71,25 +76,26 @@ fn argo_cd_is_known_by_the_label_of_charts_where_it_wrote_the_workload() {
         "--field-manager=argocd-controller",
     ]);
     let automated = |self_heal: bool| json!({ "syncPolicy": { "automated": { "selfHeal": self_heal } } });
-    owner(APPLICATION, &place, "shop", &json!({ "spec": automated(true) }));
-    refuses(
-        &place,
-        &[
-            "AST0227",
-            "written by argocd-controller",
-            "automated.selfHeal: true",
-            "argocd app set shop",
-        ],
-    );
-    let running = json!({ "spec": automated(true), "status": { "operationState": { "phase": "Running" } } });
-    owner(APPLICATION, &place, "shop", &running);
-    refuses(&place, &["AST0219", "a sync is running"]);
-    let done = json!({ "spec": automated(false), "status": { "operationState": { "phase": "Succeeded" } } });
-    owner(APPLICATION, &place, "shop", &done);
+    let pauses = format!("pause Argo CD application {}/shop", place.namespace);
+    for self_heal in [true, false] {
+        owner(
+            APPLICATION,
+            &place,
+            "shop",
+            &json!({ "spec": automated(self_heal) }),
+        );
+        passes(&place, &[&pauses, "1 owner paused", "Stays paused after the run"]);
+    }
+    let running =
+        |spec: Value| json!({ "spec": spec, "status": { "operationState": { "phase": "Running" } } });
+    owner(APPLICATION, &place, "shop", &running(automated(true)));
     passes(
         &place,
-        &["AST0227", "automated without selfHeal", "at its next sync"],
+        &[&pauses, "AST0219", "waits until that has ended before it writes"],
     );
+    place.kubectl(&["delete", "application/shop"]);
+    owner(APPLICATION, &place, "shop", &running(json!({})));
+    refuses(&place, &["AST0219", "a sync is running"]);
     place.kubectl(&["delete", "application/shop"]);
     owner(APPLICATION, &place, "shop", &json!({ "spec": {} }));
     passes(&place, &["syncPolicy.automated is not set", "at its next sync"]);
@@ -120,28 +126,251 @@ fn the_label_of_charts_alone_is_a_hint_that_the_application_must_bear_out() {
     owner(APPLICATION, &place, &name, &listing("another"));
     assert!(!passes(&place, &[]).contains("Argo"));
     owner(APPLICATION, &place, &name, &listing("api"));
+    passes(
+        &place,
+        &[&format!("pause Argo CD application {}/{name}", place.namespace)],
+    );
+}
+
+/// An Application of this name that heals and owns deployment api, and what is above it.
+fn owned_by(place: &Place, name: &str, above: Option<&str>) {
+    let id = format!(
+        "{}_{name}:apps/Deployment:{}/api",
+        place.namespace, place.namespace
+    );
+    place.kubectl(&[
+        "annotate",
+        "deployment/api",
+        &format!("argocd.argoproj.io/tracking-id={id}"),
+    ]);
+    let spec = json!({ "spec": { "syncPolicy": { "automated": { "prune": true, "selfHeal": true } } } });
+    owner(APPLICATION, place, name, &spec);
+    if let Some(above) = above {
+        let id = format!(
+            "{}_{above}:argoproj.io/Application:{}/{name}",
+            place.namespace, place.namespace
+        );
+        let mark = format!("argocd.argoproj.io/tracking-id={id}");
+        place.kubectl(&["annotate", &format!("application/{name}"), &mark]);
+    }
+}
+
+fn automated(place: &Place, name: &str) -> Value {
+    place.get(&format!("application/{name}"))["spec"]["syncPolicy"]["automated"].clone()
+}
+
+#[test]
+fn a_controller_that_does_not_answer_holds_nobody_up_and_what_it_was_set_to_comes_back() {
+    let place = Place::new("argo-down");
+    place.platform("");
+    place.bad_release("api", 1);
+    define(APPLICATION, &place);
+    owned_by(&place, "shop", None);
+    place.roll_back(&[]).expect(0);
+    assert_eq!(place.image("api"), "api:v1");
+    assert_eq!(automated(&place, "shop"), Value::Null);
+    let told = place.astern(&["report", "-o", "markdown"]).expect(0);
+    says(&told, &["its controller did not answer; the run went on"]);
+
+    // What the source says is not told by anybody here: only somebody's word lets it go on.
+    let resume = ["owners", "resume", "--yes", "--reason", "merged", "--foreground"];
+    refused(&place, &["AST0235", "--source-matches shop"], |place| {
+        place.astern(&resume)
+    });
+    let another = [&resume[..], &["nobody"]].concat();
+    refused(&place, &["no run has paused an owner nobody"], |place| {
+        place.astern(&another)
+    });
+    place
+        .astern(&[&resume[..], &["shop", "--source-matches", "shop"]].concat())
+        .expect(0);
+    assert_eq!(
+        automated(&place, "shop"),
+        json!({ "prune": true, "selfHeal": true })
+    );
+    let annotations = place.get("application/shop")["metadata"]["annotations"].clone();
+    assert_eq!(annotations["astern.dev/paused"], Value::Null);
+    assert_eq!(place.image("api"), "api:v1");
+}
+
+#[test]
+fn a_sync_that_does_not_end_ends_the_run_with_everything_as_before() {
+    let place = Place::new("argo-hangs");
+    place.platform("");
+    place.bad_release("api", 1);
+    define(APPLICATION, &place);
+    owned_by(&place, "shop", None);
+    let running = r#"{"status":{"operationState":{"phase":"Running"}}}"#;
+    place.kubectl(&["patch", "application/shop", "--type=merge", "-p", running]);
+    let before = place.standing();
+    let done = place.roll_back(&[]).expect(4);
+    says(
+        &done,
+        &[
+            "a sync, begun before it was paused, has not ended",
+            "argocd app terminate-op shop",
+        ],
+    );
+    assert_eq!(
+        automated(&place, "shop"),
+        json!({ "prune": true, "selfHeal": true })
+    );
+    let annotations = place.get("application/shop")["metadata"]["annotations"].clone();
+    assert_eq!(annotations["astern.dev/paused"], Value::Null);
+    assert_eq!(place.standing(), before);
+}
+
+#[test]
+fn those_above_an_owner_are_paused_before_it_and_one_that_cannot_be_refuses() {
+    let place = Place::new("argo-above");
+    place.platform("");
+    place.bad_release("api", 1);
+    define(APPLICATION, &place);
+    owned_by(&place, "shop", Some("root"));
+    // Above the application stands one that is not there: whether it writes is not known.
     refuses(
         &place,
-        &["AST0227", "the application lists it", "automated.selfHeal: true"],
+        &["AST0227", "and that to Argo CD application root", "was not found"],
+    );
+    passes_with(&place, &["--accept-revert", "root"], &["1 owner paused"]);
+    let spec = json!({ "spec": { "syncPolicy": { "automated": { "selfHeal": true } } } });
+    owner(APPLICATION, &place, "root", &spec);
+    let told = passes(&place, &["2 owners paused"]);
+    let place_of = |name: &str| {
+        told.find(&format!("pause Argo CD application {}/{name}", place.namespace))
+            .unwrap()
+    };
+    assert!(place_of("root") < place_of("shop"), "{told}");
+    // Somebody switches it on while the plan is read: the pin no longer holds.
+    place.astern(&["plan", "-o", "plan.json"]).expect(0);
+    let other = r#"{"spec":{"syncPolicy":{"automated":{"selfHeal":true,"prune":true}}}}"#;
+    place.kubectl(&["patch", "application/root", "--type=merge", "-p", other]);
+    let run = [
+        "run",
+        "plan.json",
+        "--yes",
+        "--reason",
+        "it crashes",
+        "--foreground",
+    ];
+    refused(
+        &place,
+        &["AST0212", "the setting of Argo CD application"],
+        |place| place.astern(&run),
     );
 }
 
 #[test]
-fn flux_is_refused_while_it_reconciles_and_named_while_it_is_suspended() {
+fn a_right_that_pausing_lacks_is_named_with_the_owners_namespace() {
+    let place = Place::new("argo-rights");
+    place.platform("");
+    place.bad_release("api", 1);
+    define(APPLICATION, &place);
+    let elsewhere = Place::new("argo-rights-there");
+    let id = format!(
+        "{}_shop:apps/Deployment:{}/api",
+        elsewhere.namespace, place.namespace
+    );
+    place.kubectl(&[
+        "annotate",
+        "deployment/api",
+        &format!("argocd.argoproj.io/tracking-id={id}"),
+    ]);
+    let spec = json!({ "spec": { "syncPolicy": { "automated": { "selfHeal": true } } } });
+    owner(APPLICATION, &elsewhere, "shop", &spec);
+    let user = "--user=limited@example.test";
+    let looks = [
+        "create",
+        "role",
+        "looks",
+        "--verb=get,list",
+        "--resource=applications.argoproj.io",
+    ];
+    elsewhere.kubectl(&looks);
+    elsewhere.kubectl(&["create", "rolebinding", "looks", "--role=looks", user]);
+    place.kubectl(&["create", "rolebinding", "all", "--clusterrole=admin", user]);
+    let limited = crate::support::kubeconfig().with_file_name("limited.kubeconfig");
+    let done = place.astern_as(&limited, &["plan"]);
+    assert_eq!(done.code, 3, "{done:?}");
+    says(
+        &done,
+        &[
+            "AST0218",
+            "may not patch",
+            "applications.argoproj.io",
+            &elsewhere.namespace,
+        ],
+    );
+}
+
+#[test]
+fn argo_cd_in_a_hub_cluster_is_found_by_its_context() {
+    let place = Place::new("argo-hub");
+    let hub = Place::new("hub");
+    // The same API server under another context: what is asked of which is told by the namespace alone.
+    let file = place.file("kubeconfig");
+    std::fs::copy(crate::support::kubeconfig(), &file).unwrap();
+    let config = |words: &[&str]| {
+        let mut kubectl = std::process::Command::new("kubectl");
+        kubectl.arg("--kubeconfig").arg(&file).arg("config").args(words);
+        let output = crate::support::ended(&mut kubectl);
+        assert!(output.status.success(), "{words:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let cluster = config(&["view", "-o", "jsonpath={.contexts[0].context.cluster}"]);
+    let user = config(&["view", "-o", "jsonpath={.contexts[0].context.user}"]);
+    config(&[
+        "set-context",
+        "hub",
+        &format!("--cluster={cluster}"),
+        &format!("--user={user}"),
+    ]);
+    let owners = |context: &str| {
+        place.platform(&format!(
+            "  owners: {{guard: 2h, argocd: {{context: {context}, namespace: {}}}}}\n",
+            hub.namespace
+        ));
+    };
+    owners("hub");
+    place.bad_release("api", 1);
+    define(APPLICATION, &place);
+    let id = format!("shop:apps/Deployment:{}/api", place.namespace);
+    place.kubectl(&[
+        "annotate",
+        "deployment/api",
+        &format!("argocd.argoproj.io/tracking-id={id}"),
+    ]);
+    let spec = json!({ "spec": { "syncPolicy": { "automated": { "selfHeal": true } } } });
+    owner(APPLICATION, &hub, "shop", &spec);
+    let told = place.astern_as(&file, &["plan"]).expect(0);
+    says(
+        &told,
+        &[
+            &format!("pause Argo CD application {}/shop", hub.namespace),
+            "due within 2h",
+        ],
+    );
+    owners("nowhere");
+    let done = place.astern_as(&file, &["plan"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    says(&done, &["nowhere"]);
+}
+
+#[test]
+fn flux_is_paused_while_it_reconciles_and_named_while_it_is_suspended() {
     let place = Place::new("flux");
     place.platform("");
     place.bad_release("api", 1);
-    let kinds = [
-        (KUSTOMIZATION, "flux suspend kustomization shop"),
-        (HELM_RELEASE, "flux suspend helmrelease shop"),
-    ];
-    for (kind, pause) in kinds {
+    for kind in [KUSTOMIZATION, HELM_RELEASE] {
         define(kind, &place);
         let mark = |label: &str| place.kubectl(&["label", "deployment/api", label]);
         mark(&format!("{}/name=shop", kind.0));
         mark(&format!("{}/namespace={}", kind.0, place.namespace));
         owner(kind, &place, "shop", &json!({ "spec": { "interval": "10m" } }));
-        refuses(&place, &["AST0227", "reconciles every 10m", pause]);
+        passes(
+            &place,
+            &[&format!("pause Flux {} {}/shop", kind.2, place.namespace)],
+        );
         owner(
             kind,
             &place,

@@ -15,3 +15,4 @@ mod owner;
 mod repository;
 
 mod ground;
+mod pausing;

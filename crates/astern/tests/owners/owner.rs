@@ -16,10 +16,15 @@ impl Application {
 
     /// Automated and healing, over one folder of the repository.
     pub(crate) fn new(place: &Place, repository: &Repository, path: &str) -> Self {
+        Self::named(place, &place.namespace, repository, path)
+    }
+
+    /// The same under another name. An application of applications writes them where Argo CD is.
+    pub(crate) fn named(place: &Place, name: &str, repository: &Repository, path: &str) -> Self {
         let application = json!({
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Application",
-            "metadata": { "name": place.namespace, "namespace": Self::NAMESPACE },
+            "metadata": { "name": name, "namespace": Self::NAMESPACE },
             "spec": {
                 "project": "default",
                 "source": { "repoURL": repository.url, "targetRevision": BRANCH, "path": path },
@@ -30,7 +35,26 @@ impl Application {
         let file = place.file("application.json");
         std::fs::write(&file, application.to_string()).unwrap();
         place.kubectl(&["-n", Self::NAMESPACE, "apply", "-f", file.to_str().unwrap()]);
-        Self(place.namespace.clone())
+        Self(name.to_owned())
+    }
+
+    /// One that something else makes.
+    pub(crate) fn existing(name: &str) -> Self {
+        Self(name.to_owned())
+    }
+
+    pub(crate) fn patch(&self, place: &Place, patch: &str) {
+        let words = [
+            "-n",
+            Self::NAMESPACE,
+            "patch",
+            "application",
+            &self.0,
+            "--type=merge",
+            "-p",
+            patch,
+        ];
+        place.kubectl(&words);
     }
 
     pub(crate) fn until_synced(&self, place: &Place, commit: &str) {
@@ -50,13 +74,23 @@ impl Application {
 
 impl Drop for Application {
     fn drop(&mut self) {
+        drop(Gone(["application".to_owned(), self.0.clone()]));
+    }
+}
+
+/// An object beside Argo CD, by resource and name, that goes with the test.
+pub(crate) struct Gone(pub(crate) [String; 2]);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        let [resource, name] = &self.0;
         let _ = Command::new("kubectl")
             .args([
                 "-n",
-                Self::NAMESPACE,
+                Application::NAMESPACE,
                 "delete",
-                "application",
-                &self.0,
+                resource,
+                name,
                 "--wait=false",
             ])
             .env("KUBECONFIG", kubeconfig())

@@ -51,6 +51,11 @@ impl Repository {
             &self.clone,
             &["push", "--quiet", "origin", &format!("HEAD:{BRANCH}")],
         );
+        self.head()
+    }
+
+    /// The newest commit.
+    pub(crate) fn head(&self) -> String {
         git(&self.clone, &["rev-parse", "HEAD"]).trim().to_owned()
     }
 }

@@ -5,13 +5,16 @@ use astern_model::content::ContentRef;
 use astern_model::evidence::{Evidence, Fact, Known, Side, Source, Trouble};
 use astern_model::id::Uid;
 use astern_model::inventory::Inventory;
+use astern_model::owner::{OwnerName, OwnerSeen, PausableKind};
 use astern_model::plan::Plan;
 use astern_model::platform::{Member, Platform};
 use astern_model::policy::{Acceptor, OnFailure};
 use astern_model::release::{ReleaseName, Standing};
 use astern_model::target::{Cluster, ClusterIdentity, Target, WorkloadKind};
 use astern_model::template::Template;
-use astern_model::workload::{Pod, Released, Revision, RevisionKind, Status, Strategy, Workload};
+use astern_model::workload::{
+    Owner, OwnerKind, OwnerState, Pod, Released, Revision, RevisionKind, Status, Strategy, Workload,
+};
 use astern_plan::{History, Request, Selector};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -67,14 +70,57 @@ pub(crate) fn cases(on_failure: OnFailure) -> Vec<Case> {
     let plain = all
         .into_iter()
         .map(|(name, workloads, depends)| case(name, workloads, &depends, Held::default(), on_failure));
-    plain.chain(config_cases(on_failure)).collect()
+    let owned = std::iter::once(owned_case(on_failure));
+    plain.chain(config_cases(on_failure)).chain(owned).collect()
 }
 
-/// What a release holds of ConfigMaps beside what stands; workloads go back to that release.
+/// A Deployment whose application stands below another one: both are paused first.
+fn owned_case(on_failure: OnFailure) -> Case {
+    let named = |name: &str| OwnerName {
+        kind: PausableKind::Application,
+        namespace: "argocd".to_owned(),
+        name: name.to_owned(),
+    };
+    let writes = || OwnerState::WritesBack {
+        because: "it heals".to_owned(),
+    };
+    let by = |name: &str| Owner {
+        kind: OwnerKind::ArgoCd,
+        name: name.to_owned(),
+        known_by: "a label".to_owned(),
+        state: writes(),
+        object: Some(named(name)),
+    };
+    let seen = |name: &str, parents: Vec<Owner>| OwnerSeen {
+        name: named(name),
+        uid: format!("{name}-uid").as_str().into(),
+        state: writes(),
+        setting: json!({"selfHeal": true}),
+        parents,
+        paused: None,
+        in_sync: None,
+    };
+    let mut workload = crashing(WorkloadKind::Deployment, "api");
+    workload.owners = vec![by("shop")];
+    let held = Held {
+        owners: vec![seen("root", Vec::new()), seen("shop", vec![by("root")])],
+        ..Held::default()
+    };
+    case(
+        "a Deployment with two owners",
+        vec![workload],
+        &[],
+        held,
+        on_failure,
+    )
+}
+
+/// What a release holds of ConfigMaps beside what stands; workloads go back to that release. And the owners.
 #[derive(Default)]
 struct Held {
     seen: ConfigSeen,
     to: BTreeMap<Target, Selector>,
+    owners: Vec<OwnerSeen>,
 }
 
 /// Every kind of plan that the config layer has.
@@ -125,6 +171,7 @@ fn config_cases(on_failure: OnFailure) -> Vec<Case> {
                 )
             })
             .collect(),
+        owners: Vec::new(),
     };
     let of_release = |mut workload: Workload, place: usize| {
         let revision = &workload.revisions[place];
@@ -204,6 +251,7 @@ fn case(
         .collect();
     let evidence = workloads.iter().flat_map(evidence).collect();
     let inventory = Inventory {
+        owners: held.owners,
         releases: Vec::new(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem("cluster-uid".into()),
@@ -230,6 +278,7 @@ fn case(
         abandoned: BTreeSet::new(),
         only: Vec::new(),
         to: held.to,
+        accept_revert: BTreeSet::new(),
         overrides: BTreeSet::new(),
         acceptor: Acceptor::Person,
         on_failure: Some(on_failure),

@@ -70,6 +70,7 @@ impl Rig {
                 workloads: Arc::new(self.twin.clone()),
                 releases: Arc::new(NoReleases),
                 contents: Arc::new(self.twin.clone()),
+                owners: Arc::new(self.twin.clone()),
             },
             judge: Arc::new(Contented),
             observer: Arc::new(Unseen),

@@ -1,12 +1,14 @@
 //! The twin: workloads with templates and pods, and ConfigMaps, each with a resource version, behind their ports. It keeps the port's
 //! word (keys, pins, epochs, compare-and-swap) and knows no run, journal or engine.
 
+mod owners;
+
 use astern_model::config::{ConfigName, LiveConfig};
 use astern_model::content::ContentRef;
-use astern_model::drift::Compared;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{ContentHash, EffectKey, Epoch, RunId, TemplateHash, Uid};
 use astern_model::inventory::Inventory;
+use astern_model::owner::OwnerName;
 use astern_model::step::config::{self, Pin as ConfigPin};
 use astern_model::step::workload::{After, Before, Pin, Spec, Stamp};
 use astern_model::target::Target;
@@ -16,6 +18,7 @@ use astern_port::config::Contents;
 use astern_port::workloads::{Settled, Workloads};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
@@ -51,8 +54,8 @@ pub(crate) struct Twin {
 #[derive(Clone)]
 struct State {
     inventory: Inventory,
-    versions: BTreeMap<Compared, u64>,
-    marks: BTreeMap<Compared, Mark>,
+    versions: BTreeMap<Object, u64>,
+    marks: BTreeMap<Object, Mark>,
     kept: BTreeMap<String, Template>,
     faults: BTreeMap<String, Fault>,
     writes: Vec<(EffectKey, Epoch)>,
@@ -60,10 +63,18 @@ struct State {
     barred: bool,
 }
 
+/// What bears a resource version.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Object {
+    Workload(Target),
+    Config(ConfigName),
+    Owner(OwnerName),
+}
+
 /// A write that has not arrived yet: the whole object as it shall be, and the version that it was made from.
 #[derive(Clone)]
 struct Late {
-    object: Compared,
+    object: Object,
     content: Content,
     stamp: Stamp,
     version: u64,
@@ -74,12 +85,14 @@ struct Late {
 enum Content {
     Workload(Box<Workload>),
     Config(Option<Box<LiveConfig>>),
+    Owner(Value),
 }
 
-/// What "as before" means: templates and whether paused, and what ConfigMaps hold.
+/// What "as before" means: templates and whether paused, what ConfigMaps hold, and what owners are set to.
 pub(crate) type Standing = (
     BTreeMap<Target, (TemplateHash, bool)>,
     BTreeMap<ConfigName, ContentHash>,
+    BTreeMap<OwnerName, String>,
 );
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -155,13 +168,19 @@ impl Twin {
             .workloads
             .keys()
             .cloned()
-            .map(Compared::Workload)
+            .map(Object::Workload)
             .chain(
                 inventory
                     .config
                     .live
                     .iter()
-                    .map(|live| Compared::Config(live.name.clone())),
+                    .map(|live| Object::Config(live.name.clone())),
+            )
+            .chain(
+                inventory
+                    .owners
+                    .iter()
+                    .map(|seen| Object::Owner(seen.name.clone())),
             )
             .map(|object| (object, 1))
             .collect();
@@ -197,7 +216,9 @@ impl Twin {
             .iter()
             .map(|(target, workload)| (target.clone(), (workload.template.hash(), workload.paused)))
             .collect();
-        (workloads, config.collect())
+        let owners = state.inventory.owners.iter();
+        let owners = owners.map(|seen| (seen.name.clone(), seen.setting.to_string()));
+        (workloads, config.collect(), owners.collect())
     }
 
     /// Every write that changed something: its key and the epoch it was made in.
@@ -219,7 +240,7 @@ impl Twin {
     pub(crate) fn edit(&self, target: &Target, template: Template) {
         let mut state = self.state.lock().unwrap();
         state.inventory.workloads.get_mut(target).unwrap().template = template;
-        state.touch(&Compared::Workload(target.clone()));
+        state.touch(&Object::Workload(target.clone()));
     }
 
     /// A person edits a ConfigMap.
@@ -228,17 +249,18 @@ impl Twin {
         let live = state.live(name).expect("there is one of that name").clone();
         let content = ContentHash::from(content);
         state.put_config(name, Some(LiveConfig { content, ..live }));
-        state.touch(&Compared::Config(name.clone()));
+        state.touch(&Object::Config(name.clone()));
     }
 
     /// Another run puts every workload back to what it was, and marks it.
     pub(crate) fn put_back_by_another_run(&self, standing: &Inventory) {
         let mut state = self.state.lock().unwrap();
         state.inventory.config = standing.config.clone();
+        state.inventory.owners.clone_from(&standing.owners);
         for (target, workload) in &standing.workloads {
             state.inventory.workloads.insert(target.clone(), workload.clone());
         }
-        let objects: Vec<Compared> = state.versions.keys().cloned().collect();
+        let objects: Vec<Object> = state.versions.keys().cloned().collect();
         for object in objects {
             let mark = state.marks.entry(object.clone()).or_default();
             mark.epoch = Some((RunId::from("r2"), Epoch(2)));
@@ -257,7 +279,7 @@ impl Twin {
     /// Read, check, and write under the version that was read; a harness may stop the process in between.
     async fn write(
         &self,
-        object: &Compared,
+        object: &Object,
         (before, stamp): (&BTreeMap<String, String>, &Stamp),
         check: impl Fn(&State) -> Result<(), Failure>,
         there: impl Fn(&State) -> bool,
@@ -325,7 +347,7 @@ impl Twin {
         change: impl Fn(&mut State),
         name: &str,
     ) -> Result<After, Failure> {
-        let object = Compared::Workload(spec.target().clone());
+        let object = Object::Workload(spec.target().clone());
         let known = annotations(|name| before.annotation(name));
         self.write(&object, (&known, stamp), check, there, change, name)
             .await?;
@@ -335,7 +357,7 @@ impl Twin {
     /// Marks an object as taken over.
     async fn take_over(
         &self,
-        object: &Compared,
+        object: &Object,
         before: &BTreeMap<String, String>,
         run: &RunId,
         (from, to): (Epoch, Epoch),
@@ -402,31 +424,33 @@ impl State {
         }
     }
 
-    fn version(&self, object: &Compared) -> u64 {
+    fn version(&self, object: &Object) -> u64 {
         self.versions.get(object).copied().unwrap_or(0)
     }
 
     /// Somebody writes an object.
-    fn touch(&mut self, object: &Compared) {
+    fn touch(&mut self, object: &Object) {
         *self.versions.entry(object.clone()).or_default() += 1;
     }
 
-    fn content(&self, object: &Compared) -> Content {
+    fn content(&self, object: &Object) -> Content {
         match object {
-            Compared::Workload(target) => {
-                Content::Workload(Box::new(self.inventory.workloads[target].clone()))
-            }
-            Compared::Config(name) => Content::Config(self.live(name).cloned().map(Box::new)),
+            Object::Workload(target) => Content::Workload(Box::new(self.inventory.workloads[target].clone())),
+            Object::Config(name) => Content::Config(self.live(name).cloned().map(Box::new)),
+            Object::Owner(name) => Content::Owner(self.setting(name)),
         }
     }
 
-    fn put(&mut self, object: &Compared, content: Content) {
+    fn put(&mut self, object: &Object, content: Content) {
         match (object, content) {
-            (Compared::Workload(target), Content::Workload(workload)) => {
+            (Object::Workload(target), Content::Workload(workload)) => {
                 self.inventory.workloads.insert(target.clone(), *workload);
             }
-            (Compared::Config(name), Content::Config(live)) => self.put_config(name, live.map(|live| *live)),
-            (Compared::Workload(_) | Compared::Config(_), _) => panic!("another kind of object"),
+            (Object::Config(name), Content::Config(live)) => self.put_config(name, live.map(|live| *live)),
+            (Object::Owner(name), Content::Owner(setting)) => self.put_setting(name, &setting),
+            (Object::Workload(_) | Object::Config(_) | Object::Owner(_), _) => {
+                panic!("another kind of object")
+            }
         }
     }
 
@@ -454,7 +478,7 @@ impl State {
         }
     }
 
-    fn epoch_allows(&self, object: &Compared, stamp: &Stamp) -> Result<(), Failure> {
+    fn epoch_allows(&self, object: &Object, stamp: &Stamp) -> Result<(), Failure> {
         match self.marks.get(object).and_then(|mark| mark.epoch.clone()) {
             Some((run, epoch)) if run == stamp.run && epoch > stamp.epoch => Err(Failure::new(
                 FailureClass::Conflict,
@@ -466,7 +490,7 @@ impl State {
     }
 
     /// The mark as it is recorded with an intent.
-    fn marked(&self, object: &Compared) -> BTreeMap<String, String> {
+    fn marked(&self, object: &Object) -> BTreeMap<String, String> {
         let epoch = self.marks.get(object).and_then(|mark| mark.epoch.as_ref());
         epoch
             .into_iter()
@@ -477,7 +501,7 @@ impl State {
 
     fn known_mark(
         &self,
-        object: &Compared,
+        object: &Object,
         before: &BTreeMap<String, String>,
         run: &RunId,
     ) -> Result<(), Failure> {
@@ -495,11 +519,11 @@ impl State {
         }
     }
 
-    fn ours(&self, object: &Compared, stamp: &Stamp) -> bool {
+    fn ours(&self, object: &Object, stamp: &Stamp) -> bool {
         self.marks.get(object).and_then(|mark| mark.key.as_ref()) == Some(&stamp.key)
     }
 
-    fn mark(&mut self, object: &Compared, stamp: &Stamp) {
+    fn mark(&mut self, object: &Object, stamp: &Stamp) {
         let mark = Mark {
             key: Some(stamp.key.clone()),
             epoch: Some((stamp.run.clone(), stamp.epoch)),
@@ -510,7 +534,7 @@ impl State {
     }
 
     /// What a look answers that did not find the effect: from then on it cannot arrive any more.
-    fn not_applied<A>(&mut self, object: &Compared) -> Settled<A> {
+    fn not_applied<A>(&mut self, object: &Object) -> Settled<A> {
         self.touch(object);
         Settled::NotApplied
     }
@@ -525,7 +549,7 @@ impl State {
         } in std::mem::take(&mut self.on_the_way)
         {
             // A creation is made from no version: nothing but an object of its name keeps it out.
-            let makes = matches!((&object, &content), (Compared::Config(name), Content::Config(Some(_)))
+            let makes = matches!((&object, &content), (Object::Config(name), Content::Config(Some(_)))
                 if version == 0 && self.live(name).is_none());
             if makes || self.version(&object) == version {
                 self.put(&object, content);
@@ -537,7 +561,7 @@ impl State {
     fn written(&self, target: &Target) -> After {
         After::Written {
             template: self.inventory.workloads[target].template.hash(),
-            generation: self.version(&Compared::Workload(target.clone())),
+            generation: self.version(&Object::Workload(target.clone())),
         }
     }
 
@@ -576,14 +600,14 @@ impl Workloads for Twin {
                     template: content,
                     hash,
                     last_applied: None,
-                    annotations: state.marked(&Compared::Workload(target.clone())),
+                    annotations: state.marked(&Object::Workload(target.clone())),
                 })
             }
             Spec::SetPaused { pin, .. } => {
                 state.check_pin(&target, pin)?;
                 Ok(Before::Paused {
                     paused: state.inventory.workloads[&target].paused,
-                    annotations: state.marked(&Compared::Workload(target.clone())),
+                    annotations: state.marked(&Object::Workload(target.clone())),
                 })
             }
             Spec::AwaitRollout { .. } => Ok(Before::Waiting {
@@ -592,7 +616,7 @@ impl Workloads for Twin {
             Spec::DeletePod { pod_uid, .. } => Ok(Before::Pod {
                 uid: pod_uid.clone(),
                 trouble: None,
-                annotations: state.marked(&Compared::Workload(target.clone())),
+                annotations: state.marked(&Object::Workload(target.clone())),
             }),
         }
     }
@@ -696,7 +720,7 @@ impl Workloads for Twin {
         let unseen = spec.only_reads() && self.fault(&spec.phrase()) == Some(Fault::Unseen);
         let mut state = self.state.lock().unwrap();
         let target = spec.target();
-        let object = Compared::Workload(target.clone());
+        let object = Object::Workload(target.clone());
         let ours = state.ours(&object, stamp);
         let workload = &state.inventory.workloads[target];
         let found = match (spec, before) {
@@ -767,7 +791,7 @@ impl Workloads for Twin {
         if let Before::Pod { uid, .. } = before {
             return Settled::Applied(After::Deleted { uid: uid.clone() });
         }
-        let object = Compared::Workload(target.clone());
+        let object = Object::Workload(target.clone());
         let found = if state.ours(&object, stamp) {
             Settled::Applied(state.written(target))
         } else {
@@ -786,7 +810,7 @@ impl Workloads for Twin {
         to: Epoch,
     ) -> Result<(), Failure> {
         let name = format!("fence {}", spec.phrase());
-        let object = Compared::Workload(spec.target().clone());
+        let object = Object::Workload(spec.target().clone());
         let known = annotations(|name| before.annotation(name));
         self.take_over(&object, &known, run, (from, to), &name).await
     }
@@ -823,7 +847,7 @@ impl Contents for Twin {
         Ok(config::Before::Content {
             kept: spec.to().kept.clone(),
             content: pin.content.clone(),
-            annotations: state.marked(&Compared::Config(name.clone())),
+            annotations: state.marked(&Object::Config(name.clone())),
         })
     }
 
@@ -850,7 +874,7 @@ impl Contents for Twin {
             },
         };
         let there = |state: &State| state.live(name).is_some_and(|live| &live.content == wanted);
-        let object = Compared::Config(name.clone());
+        let object = Object::Config(name.clone());
         self.write(
             &object,
             (&known(before), stamp),
@@ -871,7 +895,7 @@ impl Contents for Twin {
     ) -> Settled<config::After> {
         self.points.pass(&format!("settle {}", spec.phrase())).await;
         let mut state = self.state.lock().unwrap();
-        let (name, object) = (spec.object(), Compared::Config(spec.object().clone()));
+        let (name, object) = (spec.object(), Object::Config(spec.object().clone()));
         let as_before = match before {
             config::Before::Content { content, .. } => {
                 state.live(name).is_some_and(|live| &live.content == content)
@@ -914,7 +938,7 @@ impl Contents for Twin {
             state.put_config(name, back);
         };
         let there = |state: &State| state.live(name).map(|live| &live.content) == was;
-        let object = Compared::Config(name.clone());
+        let object = Object::Config(name.clone());
         let phrase = format!("back {}", spec.phrase());
         self.write(
             &object,
@@ -937,7 +961,7 @@ impl Contents for Twin {
     ) -> Settled<config::After> {
         self.points.pass(&format!("settle back {}", spec.phrase())).await;
         let mut state = self.state.lock().unwrap();
-        let object = Compared::Config(spec.object().clone());
+        let object = Object::Config(spec.object().clone());
         let found = if state.ours(&object, stamp) {
             Settled::Applied(held(&state, spec.object()))
         } else {
@@ -955,7 +979,7 @@ impl Contents for Twin {
         from: Epoch,
         to: Epoch,
     ) -> Result<(), Failure> {
-        let object = Compared::Config(spec.object().clone());
+        let object = Object::Config(spec.object().clone());
         let name = format!("fence {}", spec.phrase());
         self.take_over(&object, &known(before), run, (from, to), &name)
             .await

@@ -2,9 +2,10 @@
 //! the normal case and no finding.
 
 use super::{refuse, warn};
-use crate::context::Context;
+use crate::context::{Context, targets};
+use crate::owners::{Hold, hold};
 use astern_model::finding::Finding;
-use astern_model::step::helm;
+use astern_model::step::{Step, helm};
 use astern_model::target::Target;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 
@@ -12,13 +13,16 @@ pub(crate) const CODE: &str = "AST0219";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (target, workload) in context.changed_ahead() {
-        findings.extend(
-            workload
-                .owners
-                .iter()
-                .filter_map(|owner| judge(context, target, owner)),
-        );
+    for step in context.ahead().filter(|step| !step.spec.only_reads()) {
+        for target in targets(step) {
+            let owners = context
+                .inventory
+                .workloads
+                .get(target)
+                .into_iter()
+                .flat_map(|workload| &workload.owners);
+            findings.extend(owners.filter_map(|owner| judge(context, step, target, owner)));
+        }
     }
     findings
 }
@@ -29,21 +33,20 @@ fn repairs(context: &Context<'_>, release: &str) -> bool {
     context.plan.steps.iter().any(mends)
 }
 
-fn judge(context: &Context<'_>, target: &Target, owner: &Owner) -> Option<Finding> {
+fn judge(context: &Context<'_>, step: &Step, target: &Target, owner: &Owner) -> Option<Finding> {
     let OwnerState::Busy { operation } = &owner.state else {
         return None;
     };
     if owner.kind == OwnerKind::Helm && repairs(context, &owner.name) {
         return None;
     }
+    if hold(context, owner, &step.id) == Hold::Held {
+        let message = format!("{}, which owns {target}, is at work: {operation}", who(owner));
+        let hint = "the plan pauses it, and waits until that has ended before it writes";
+        return Some(warn(CODE, Some(target), message, hint));
+    }
     let (name, namespace) = (&owner.name, &context.plan.namespace);
-    let who = match owner.kind {
-        OwnerKind::ArgoCd => format!("Argo CD application {name}"),
-        OwnerKind::Flux => format!("Flux object {name}"),
-        OwnerKind::Helm => format!("Helm release {name}"),
-        OwnerKind::Controller => format!("controller {name}"),
-    };
-    let message = format!("{who}, which owns {target}, is at work: {operation}");
+    let message = format!("{}, which owns {target}, is at work: {operation}", who(owner));
     let hint = match owner.kind {
         OwnerKind::ArgoCd => {
             format!("wait for it, or end it: `argocd app terminate-op {name}`; then plan again")
@@ -65,6 +68,16 @@ fn judge(context: &Context<'_>, target: &Target, owner: &Owner) -> Option<Findin
     } else {
         refuse(CODE, Some(target), message, hint)
     })
+}
+
+fn who(owner: &Owner) -> String {
+    let name = &owner.name;
+    match owner.kind {
+        OwnerKind::ArgoCd => format!("Argo CD application {name}"),
+        OwnerKind::Flux => format!("Flux object {name}"),
+        OwnerKind::Helm => format!("Helm release {name}"),
+        OwnerKind::Controller => format!("controller {name}"),
+    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 
 use super::{refuse, warn};
 use crate::context::Context;
+use crate::owners::{Hold, hold};
 use astern_model::config::LiveConfig;
 use astern_model::finding::Finding;
+use astern_model::step::Step;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 
 pub(crate) const CODE: &str = "AST0234";
@@ -11,11 +13,11 @@ pub(crate) const CODE: &str = "AST0234";
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let live = context
         .config_ahead()
-        .filter_map(|(_, spec)| context.inventory.config.live(spec.object()));
-    live.flat_map(|live| of(context, live)).collect()
+        .filter_map(|(step, spec)| Some((step, context.inventory.config.live(spec.object())?)));
+    live.flat_map(|(step, live)| of(context, step, live)).collect()
 }
 
-fn of(context: &Context<'_>, live: &LiveConfig) -> Vec<Finding> {
+fn of(context: &Context<'_>, step: &Step, live: &LiveConfig) -> Vec<Finding> {
     let object = &live.name;
     let mut findings = Vec::new();
     if live.immutable {
@@ -29,7 +31,15 @@ fn of(context: &Context<'_>, live: &LiveConfig) -> Vec<Finding> {
         let hint = format!("change the source, and let it roll: put the version of then into {source}");
         findings.push(refuse(CODE, None, message, hint));
     }
-    findings.extend(live.owners.iter().filter_map(|owner| by(context, live, owner)));
+    let free = live
+        .owners
+        .iter()
+        .filter_map(|owner| match hold(context, owner, &step.id) {
+            Hold::Held => None,
+            Hold::Free(free) => Some(free),
+            Hold::Quiet => Some(owner),
+        });
+    findings.extend(free.filter_map(|owner| by(context, live, owner)));
     findings
 }
 

@@ -79,7 +79,7 @@ fn written(plan: &Plan, of: &Target) -> Option<RevisionKey> {
         StepSpec::Workload(Spec::WriteTemplate { target, to, .. }) if target == of => {
             Some(RevisionKey::from(to))
         }
-        StepSpec::Workload(_) | StepSpec::Config(_) => None,
+        StepSpec::Workload(_) | StepSpec::Config(_) | StepSpec::Owner(_) => None,
         StepSpec::Helm(spec) => {
             let carried = spec.workloads().iter().find(|one| &one.target == of)?;
             Some(RevisionKey::from(&carried.to))

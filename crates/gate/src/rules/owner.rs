@@ -1,10 +1,13 @@
-//! AST0227: an owner that would write the workload back undoes a rollback within seconds; one that does not do so by
-//! itself undoes it when it is next told to, which is said. Helm, which writes only when somebody upgrades, and
-//! operations under way are other rules' matters.
+//! AST0227: an owner that would write the workload back undoes a rollback within seconds, so the plan stops it first, and
+//! whoever would switch it on again; one that does not write by itself undoes it when it is next told to, which is said.
+//! Helm, which writes only when somebody upgrades, and operations under way are other rules' matters.
 
-use super::{refuse, warn};
-use crate::context::Context;
+use super::{NOT_OURS, refuse, warn};
+use crate::context::{Context, targets};
+use crate::owners::{Hold, concerned, hold};
 use astern_model::finding::Finding;
+use astern_model::step::Step;
+use astern_model::step::owner::Spec as OwnerSpec;
 use astern_model::target::Target;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 
@@ -15,30 +18,60 @@ const HELM_RELEASE_MARK: &str = "helm.toolkit.fluxcd.io";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (target, workload) in context.changed_ahead() {
-        findings.extend(
-            workload
-                .owners
-                .iter()
-                .filter_map(|owner| judge(context, target, owner)),
-        );
+    for step in context.ahead().filter(|step| !step.spec.only_reads()) {
+        for target in targets(step) {
+            let owners = context
+                .inventory
+                .workloads
+                .get(target)
+                .into_iter()
+                .flat_map(|workload| &workload.owners);
+            findings.extend(owners.filter_map(|owner| judge(context, step, target, owner)));
+        }
     }
+    findings.extend(without_reason(context));
     findings
 }
 
-fn judge(context: &Context<'_>, target: &Target, owner: &Owner) -> Option<Finding> {
-    let who = who(owner)?;
-    let (does, because) = match &owner.state {
+/// Pauses of owners that write nothing of the plan's.
+fn without_reason(context: &Context<'_>) -> Vec<Finding> {
+    let concerned = concerned(context);
+    let pauses = context.owners().filter_map(|(step, spec)| match spec {
+        OwnerSpec::Pause { owner, .. } => Some((step, owner)),
+        OwnerSpec::AwaitPaused { .. } | OwnerSpec::Resume { .. } => None,
+    });
+    pauses
+        .filter(|(_, owner)| !concerned.contains(owner))
+        .map(|(step, owner)| {
+            let message = format!(
+                "step {} pauses {owner}, which writes nothing that the plan changes",
+                step.id
+            );
+            refuse(CODE, None, message, NOT_OURS)
+        })
+        .collect()
+}
+
+fn judge(context: &Context<'_>, step: &Step, target: &Target, owner: &Owner) -> Option<Finding> {
+    let accepted = context.allow.accept_revert.contains(&owner.name);
+    let (who, belongs) = match hold(context, owner, &step.id) {
+        Hold::Held => return None,
+        Hold::Free(free) if free == owner => (owner, String::new()),
+        Hold::Free(above) => (above, above_it(owner, above)),
+        Hold::Quiet => (owner, String::new()),
+    };
+    let name = who_is(who)?;
+    let (does, because) = match &who.state {
         OwnerState::WritesBack { because } => ("writes it back", because),
         OwnerState::Unknown { why } => ("may write it back and cannot be paused", why),
-        OwnerState::Passive { because } => return Some(later(target, owner, &who, because)),
+        OwnerState::Passive { because } => return Some(later(target, who, &name, because)),
         OwnerState::Busy { .. } => return None,
     };
     let message = format!(
-        "{target} belongs to {who} ({}), which {does}: {because}",
-        owner.known_by
+        "{target} belongs to {belongs}{name} ({}), which {does}: {because}",
+        who.known_by
     );
-    Some(if context.allow.accept_revert.contains(&owner.name) {
+    Some(if accepted {
         warn(
             CODE,
             Some(target),
@@ -46,8 +79,16 @@ fn judge(context: &Context<'_>, target: &Target, owner: &Owner) -> Option<Findin
             "accepted beforehand: revert in Git as well, or the rollback will not last",
         )
     } else {
-        refuse(CODE, Some(target), message, ways_out(owner))
+        refuse(CODE, Some(target), message, ways_out(who))
     })
+}
+
+/// `Argo CD application shop, and that to `.
+fn above_it(owner: &Owner, above: &Owner) -> String {
+    match who_is(owner) {
+        Some(below) if owner != above => format!("{below}, and that to "),
+        _ => String::new(),
+    }
 }
 
 /// What an owner will do that does not write by itself now.
@@ -65,10 +106,16 @@ fn later(target: &Target, owner: &Owner, who: &str, because: &str) -> Finding {
     warn(CODE, Some(target), message, hint)
 }
 
-fn who(owner: &Owner) -> Option<String> {
+fn who_is(owner: &Owner) -> Option<String> {
     let name = &owner.name;
     match owner.kind {
-        OwnerKind::ArgoCd => Some(format!("Argo CD application {name}")),
+        OwnerKind::ArgoCd => {
+            let kind = owner
+                .object
+                .as_ref()
+                .map_or("Argo CD application", |object| object.kind.noun());
+            Some(format!("{kind} {name}"))
+        }
         OwnerKind::Flux if is_helm_release(owner) => Some(format!("Flux HelmRelease {name}")),
         OwnerKind::Flux => Some(format!("Flux Kustomization {name}")),
         OwnerKind::Controller => Some(format!("controller {name}")),
@@ -162,6 +209,55 @@ mod tests {
         assert_eq!(
             found(OwnerKind::Helm, passive("it writes at the next upgrade"), false),
             ""
+        );
+    }
+
+    #[test]
+    fn an_owner_that_the_plan_stops_first_with_those_above_it_is_no_obstacle() {
+        let check = |change: &dyn Fn(&mut Fixture), expected: &str| {
+            let mut fixture = Fixture::with_owner();
+            change(&mut fixture);
+            assert_eq!(fixture.told(super::check), expected);
+        };
+        check(&|_| (), "");
+        let free = "deployment/api-gateway belongs to Argo CD application shop (label shop.test/owner), which writes it \
+                    back: automated.selfHeal: true";
+        // Written before the owner has seen that it is paused.
+        check(&|f| f.plan.steps[4].after = vec!["pause:shop".into()], free);
+        check(
+            &|f| {
+                f.plan.steps.drain(2..4);
+                f.plan.steps[2].after = vec!["paused:root".into()];
+            },
+            free,
+        );
+        let switched_on = "deployment/api-gateway belongs to Argo CD application shop, and that to Argo CD application root \
+                           (label shop.test/owner), which writes it back: automated.selfHeal: true";
+        check(&|f| f.plan.steps[2].after.clear(), switched_on);
+        check(
+            &|f| {
+                f.plan.steps.drain(0..2);
+                f.plan.steps[0].after.clear();
+            },
+            switched_on,
+        );
+        check(
+            &|f| {
+                f.plan.steps.drain(0..2);
+                f.plan.steps[0].after.clear();
+                f.allow.accept_revert.insert("root".to_owned());
+            },
+            "",
+        );
+    }
+
+    #[test]
+    fn nobody_is_paused_who_writes_nothing_of_the_plans() {
+        let mut fixture = Fixture::with_owner();
+        fixture.inventory.owners[1].parents.clear();
+        assert_eq!(
+            fixture.told(super::check),
+            "step pause:root pauses Argo CD application argocd/root, which writes nothing that the plan changes"
         );
     }
 }

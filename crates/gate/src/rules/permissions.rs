@@ -11,17 +11,19 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(crate) const CODE: &str = "AST0218";
 
 /// The lock: without it no run starts.
-const LOCK: Right = Right {
+const LOCK: Right<'static> = Right {
     group: "coordination.k8s.io",
     resource: "leases",
     need: Need::Must,
+    elsewhere: None,
 };
 const LOCK_VERBS: [&str; 3] = ["create", "get", "update"];
 /// The journal and the vault, where they lie in the cluster; with `--store FILE` they do not.
-const JOURNAL: Right = Right {
+const JOURNAL: Right<'static> = Right {
     group: "",
     resource: "secrets",
     need: Need::Journal,
+    elsewhere: None,
 };
 /// A batch is a Secret that is made; those of a run that is over become one, and the others go; whoever watches a run
 /// watches them.
@@ -29,10 +31,18 @@ const JOURNAL_VERBS: [&str; 5] = ["create", "delete", "get", "list", "watch"];
 
 /// A resource that something is done to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
+struct Right<'a> {
     group: &'static str,
     resource: &'static str,
     need: Need,
+    /// The namespace, where it is not the plan's own: an owner's.
+    elsewhere: Option<&'a str>,
+}
+
+impl<'a> Right<'a> {
+    fn namespace(self, plan: &'a Plan) -> &'a str {
+        self.elsewhere.unwrap_or(&plan.namespace)
+    }
 }
 
 /// For what a right is needed.
@@ -46,23 +56,16 @@ enum Need {
 
 pub(crate) fn ask(plan: &Plan, _: &[Write<'_>]) -> Vec<Question> {
     let rights = rights(plan.steps.iter());
-    let asked = |(right, verbs): (Right, BTreeSet<&'static str>)| {
-        verbs
-            .into_iter()
-            .map(move |verb| (right, verb))
-            .collect::<Vec<_>>()
-    };
-    rights
+    let each = rights
         .into_iter()
-        .flat_map(asked)
-        .map(|(right, verb)| question(plan, right, verb))
-        .collect()
+        .flat_map(|(right, verbs)| verbs.into_iter().map(move |verb| (right, verb)));
+    each.map(|(right, verb)| question(plan, right, verb)).collect()
 }
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let in_file = context.allow.journal_in_file;
-    let needed = |right: &Right| !(in_file && right.need == Need::Journal);
+    let needed = |right: &Right<'_>| !(in_file && right.need == Need::Journal);
     for (right, verbs) in rights(context.ahead())
         .into_iter()
         .filter(|(right, _)| needed(right))
@@ -87,13 +90,18 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 }
 
 /// What the steps and the run itself need, by resource.
-fn rights<'a>(steps: impl Iterator<Item = &'a Step>) -> BTreeMap<Right, BTreeSet<&'static str>> {
-    let mut rights: BTreeMap<Right, BTreeSet<&'static str>> = BTreeMap::new();
-    for verb in steps.flat_map(|step| step.spec.verbs()) {
+fn rights<'a>(steps: impl Iterator<Item = &'a Step>) -> BTreeMap<Right<'a>, BTreeSet<&'static str>> {
+    let mut rights: BTreeMap<Right<'_>, BTreeSet<&'static str>> = BTreeMap::new();
+    let verbs = steps.flat_map(|step| {
+        let elsewhere = step.spec.owner().map(|spec| spec.owner().namespace.as_str());
+        step.spec.verbs().into_iter().map(move |verb| (elsewhere, verb))
+    });
+    for (elsewhere, verb) in verbs {
         let right = Right {
             group: verb.group,
             resource: verb.resource,
             need: Need::Must,
+            elsewhere,
         };
         rights.entry(right).or_default().insert(verb.verb);
     }
@@ -102,16 +110,16 @@ fn rights<'a>(steps: impl Iterator<Item = &'a Step>) -> BTreeMap<Right, BTreeSet
     rights
 }
 
-fn question(plan: &Plan, right: Right, verb: &str) -> Question {
+fn question(plan: &Plan, right: Right<'_>, verb: &str) -> Question {
     Question::MayI {
         verb: verb.to_owned(),
         group: right.group.to_owned(),
         resource: right.resource.to_owned(),
-        namespace: plan.namespace.clone(),
+        namespace: right.namespace(plan).to_owned(),
     }
 }
 
-fn denied(context: &Context<'_>, right: Right, verbs: &[&str]) -> Option<Finding> {
+fn denied(context: &Context<'_>, right: Right<'_>, verbs: &[&str]) -> Option<Finding> {
     if verbs.is_empty() {
         return None;
     }
@@ -120,7 +128,7 @@ fn denied(context: &Context<'_>, right: Right, verbs: &[&str]) -> Option<Finding
         context.inventory.cluster.user,
         verbs.join(", "),
         full(right),
-        context.plan.namespace
+        right.namespace(context.plan)
     );
     let rule = rule(context, right, verbs);
     Some(match right.need {
@@ -133,11 +141,11 @@ fn denied(context: &Context<'_>, right: Right, verbs: &[&str]) -> Option<Finding
     })
 }
 
-fn untold(context: &Context<'_>, right: Right, verbs: &[&str], why: &str) -> Option<Finding> {
+fn untold(context: &Context<'_>, right: Right<'_>, verbs: &[&str], why: &str) -> Option<Finding> {
     if verbs.is_empty() {
         return None;
     }
-    let (user, namespace) = (&context.inventory.cluster.user, &context.plan.namespace);
+    let (user, namespace) = (&context.inventory.cluster.user, right.namespace(context.plan));
     let message = format!(
         "whether user {user} may {} {} in namespace {namespace} could not be found out: {why}",
         verbs.join(", "),
@@ -152,7 +160,7 @@ fn untold(context: &Context<'_>, right: Right, verbs: &[&str], why: &str) -> Opt
 }
 
 /// `deployments.apps`, as kubectl names it.
-fn full(right: Right) -> String {
+fn full(right: Right<'_>) -> String {
     if right.group.is_empty() {
         right.resource.to_owned()
     } else {
@@ -161,7 +169,7 @@ fn full(right: Right) -> String {
 }
 
 /// The RBAC rule that is missing, as it stands in a Role.
-fn rule(context: &Context<'_>, right: Right, verbs: &[&str]) -> String {
+fn rule(context: &Context<'_>, right: Right<'_>, verbs: &[&str]) -> String {
     let quoted = verbs
         .iter()
         .map(|verb| format!("\"{verb}\""))
@@ -169,7 +177,10 @@ fn rule(context: &Context<'_>, right: Right, verbs: &[&str]) -> String {
         .join(", ");
     format!(
         "add to a Role in namespace {} that is bound to {}: {{apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{quoted}]}}",
-        context.plan.namespace, context.inventory.cluster.user, right.group, right.resource
+        right.namespace(context.plan),
+        context.inventory.cluster.user,
+        right.group,
+        right.resource
     )
 }
 

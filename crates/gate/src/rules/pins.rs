@@ -9,6 +9,7 @@ use astern_model::choice::clock;
 use astern_model::finding::Finding;
 use astern_model::id::TemplateHash;
 use astern_model::step::config::Spec as ConfigSpec;
+use astern_model::step::owner::Spec as OwnerSpec;
 use astern_model::target::Target;
 use astern_model::workload::{FieldManager, Strategy, Workload};
 
@@ -36,7 +37,35 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             .config_ahead()
             .filter_map(|(_, spec)| of_config(context, spec)),
     );
+    let pending = context
+        .owners()
+        .filter(|(step, _)| context.progress(&step.id) == Progress::Pending);
+    findings.extend(pending.filter_map(|(_, spec)| of_owner(context, spec)));
     findings
+}
+
+/// An owner is set to what the plan was made on.
+fn of_owner(context: &Context<'_>, spec: &OwnerSpec) -> Option<Finding> {
+    let (OwnerSpec::Pause { owner, pin, .. } | OwnerSpec::Resume { owner, pin, .. }) = spec else {
+        return None;
+    };
+    let message = match context.inventory.owner(owner) {
+        None => format!("{owner} does not exist any more, or could not be read"),
+        Some(seen) if seen.uid != pin.uid => {
+            format!(
+                "{owner} was made anew: its uid went from {} to {}",
+                pin.uid, seen.uid
+            )
+        }
+        Some(seen) if seen.setting != pin.setting => format!(
+            "the setting of {owner} went from {} to {}",
+            owner.kind.describe(&pin.setting),
+            owner.kind.describe(&seen.setting)
+        ),
+        Some(_) => return None,
+    };
+    let hint = format!("somebody changed it meanwhile: find out who, then {PLAN_AGAIN}");
+    Some(refuse(CODE, None, message, hint))
 }
 
 /// A ConfigMap or Secret holds what the plan was made on. An object that is to be made is not there yet.

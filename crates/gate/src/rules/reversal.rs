@@ -5,6 +5,7 @@ use crate::context::{Context, target};
 use astern_model::finding::Finding;
 use astern_model::reversal::Reversal;
 use astern_model::step::Step;
+use astern_model::step::owner::Spec as OwnerSpec;
 use astern_model::step::workload::Spec;
 
 pub(crate) const CODE: &str = "AST0205";
@@ -26,6 +27,16 @@ fn untrue(step: &Step) -> Option<&'static str> {
     if step.spec.config().is_some() {
         let silent = matches!(step.reversal, Reversal::Nothing);
         return silent.then_some("writes, and claims that there is nothing to take back");
+    }
+    if let Some(spec) = step.spec.owner() {
+        return match (spec, &step.reversal) {
+            (OwnerSpec::AwaitPaused { .. }, Reversal::Nothing)
+            | (OwnerSpec::Pause { .. } | OwnerSpec::Resume { .. }, Reversal::Exact) => None,
+            (OwnerSpec::AwaitPaused { .. }, _) => Some("only waits, and claims a reversal"),
+            (OwnerSpec::Pause { .. } | OwnerSpec::Resume { .. }, _) => {
+                Some("changes an owner's setting, and does not say that it is put back")
+            }
+        };
     }
     let Some(spec) = step.spec.workload() else {
         let claims_less = matches!(step.reversal, Reversal::Exact | Reversal::Nothing);

@@ -15,6 +15,7 @@ mod fence;
 pub(crate) mod last_applied;
 pub(crate) mod mask;
 pub(crate) mod object;
+mod owner;
 mod pin;
 pub(crate) mod pod;
 pub(crate) mod revision;
@@ -29,6 +30,7 @@ mod watch;
 mod write_template;
 
 pub use config::KubernetesContents;
+pub use owner::KubernetesOwners;
 
 use access::Access;
 use astern_model::failure::{Failure, FailureClass};

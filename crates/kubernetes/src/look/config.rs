@@ -2,15 +2,14 @@
 //! server's own; logs no content.
 
 use super::fetch::{Collection, Listed, Part, list};
-use super::owners;
+use super::owners::{self, OwnersAt};
 use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::failure::Failure;
 use astern_model::id::Uid;
-use astern_model::workload::{FieldManager, Owner};
-use astern_port::config::{Config, ConfigObject};
+use astern_model::workload::FieldManager;
+use astern_port::config::{Config, ConfigObject, Owned};
 use async_trait::async_trait;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// Types of Secrets that hold no configuration of a platform: ours, Helm's records, and tokens that controllers make.
 const NOT_CONFIG: [&str; 7] = [
@@ -49,12 +48,23 @@ const EXTERNAL_SECRETS: &str = "externalsecrets.external-secrets.io/";
 /// ConfigMaps and Secrets through the Kubernetes API.
 pub struct ClusterConfig {
     client: kube::Client,
+    owners: OwnersAt,
 }
 
 impl ClusterConfig {
     /// Reads through this client. Sends nothing yet.
     pub fn new(client: kube::Client) -> Self {
-        Self { client }
+        Self {
+            owners: OwnersAt::here(client.clone()),
+            client,
+        }
+    }
+
+    /// Owners' objects lie elsewhere.
+    #[must_use]
+    pub fn with_owners(mut self, owners: OwnersAt) -> Self {
+        self.owners = owners;
+        self
     }
 }
 
@@ -78,16 +88,14 @@ impl Config for ClusterConfig {
         Ok(all(maps).into_iter().chain(all(secrets)).collect())
     }
 
-    async fn owners(&self, object: &ConfigObject) -> Vec<Owner> {
+    async fn owners(&self, object: &ConfigObject) -> Owned {
         let namespace = object.json.pointer("/metadata/namespace").and_then(Value::as_str);
         let marks = owners::sure_marks(&object.json, namespace.unwrap_or_default());
-        let mut found = Vec::new();
-        for marked in marks {
-            let word = owners::ask(&self.client, &marked.mark).await;
-            let words = BTreeMap::from([(marked.mark.clone(), word)]);
-            found.push(owners::owned(&marked, &words));
+        let words = owners::ask(&self.owners, marks.iter().map(|marked| &marked.mark)).await;
+        Owned {
+            owners: marks.iter().map(|marked| owners::owned(marked, &words)).collect(),
+            seen: owners::seen(&words),
         }
-        found
     }
 }
 

@@ -2,7 +2,7 @@
 //! `assemble` is a function of what was read and the time.
 
 use super::facts::facts;
-use super::owners::{Mark, Marked, Word, marks, owner};
+use super::owners::{self, Mark, Marked, Word, marks, owner};
 use super::pods::{doubtful_node, is_finished, pod};
 use super::revisions::{Kept, Remembered, count, revision_of};
 use super::round::Round;
@@ -43,7 +43,7 @@ pub(super) fn second(round: &Round, namespace: &str, now: Timestamp) -> Second {
     let all = round
         .workloads
         .iter()
-        .flat_map(|object| marks(object, namespace))
+        .flat_map(|object| marks(object.json(), namespace))
         .filter(|marked| !matches!(marked.mark, Mark::Controller { .. }));
     let (hints, owners): (Vec<Marked>, Vec<Marked>) = all.partition(|marked| marked.hint);
     let marks = |all: Vec<Marked>| all.into_iter().map(|marked| marked.mark);
@@ -81,7 +81,7 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         count(&mut revisions, &pods);
         let mut read = workload(object, namespace, Remembered { revisions, pods });
         read.autoscaler = autoscaler(&target, &round.autoscalers);
-        read.owners = owners(&marks(object, namespace), &told.owners, &target);
+        read.owners = owners_of(&marks(object.json(), namespace), &told.owners, &target);
         evidence.extend(facts(&read, &warnings, now));
         workloads.insert(target, read);
     }
@@ -94,12 +94,13 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         evidence,
         quotas: quotas(&round.quotas),
         config: astern_model::config::ConfigSeen::default(),
+        owners: owners::seen(&told.owners),
         cordoned_nodes: sorted(round.cordoned.clone()),
         unread: round.unread.iter().chain(&told.unread).cloned().collect(),
     }
 }
 
-fn owners(
+fn owners_of(
     marks: &[Marked],
     words: &BTreeMap<Mark, Word>,
     target: &Target,

@@ -27,6 +27,8 @@ mod workload;
 pub use config::ClusterConfig;
 pub(crate) use config::{content_manager, without_servers_own};
 pub use dump::{Dump, Unread, dump};
+pub use owners::OwnersAt;
+pub(crate) use owners::paths as owner_paths;
 
 use crate::connect::Connection;
 use crate::effects::object::Object;
@@ -40,7 +42,6 @@ use astern_port::cluster::Look;
 use astern_port::vault::Vault;
 use async_trait::async_trait;
 use fetch::Part;
-use futures::StreamExt as _;
 use inventory::{Second, Told};
 use jiff::SignedDuration;
 use owners::{Mark, Word};
@@ -60,6 +61,7 @@ const IN_FLIGHT: usize = 24;
 /// before it, and a watch goes on from that moment without a gap.
 pub struct ClusterLook {
     connection: Connection,
+    owners: OwnersAt,
     clock: Arc<dyn Clock>,
     vault: Arc<dyn Vault>,
     seen: Mutex<BTreeMap<String, Arc<Seen>>>,
@@ -79,11 +81,19 @@ impl ClusterLook {
     /// `vault`. Sends nothing yet.
     pub fn new(connection: Connection, clock: Arc<dyn Clock>, vault: Arc<dyn Vault>) -> Self {
         Self {
+            owners: OwnersAt::here(connection.client.clone()),
             connection,
             clock,
             vault,
             seen: Mutex::default(),
         }
+    }
+
+    /// Owners' objects lie elsewhere.
+    #[must_use]
+    pub fn with_owners(mut self, owners: OwnersAt) -> Self {
+        self.owners = owners;
+        self
     }
 
     fn seen(&self, namespace: &str) -> Arc<Seen> {
@@ -152,16 +162,9 @@ impl ClusterLook {
 
     /// What the owners' objects say, those of hints among them where Argo CD is there at all.
     async fn owners(&self, second: &Second) -> BTreeMap<Mark, Word> {
-        let client = &self.connection.client;
-        let hints = !second.hints.is_empty() && owners::argo_is_served(client).await;
+        let hints = !second.hints.is_empty() && owners::argo_is_served(&self.owners).await;
         let asked = second.owners.iter().chain(second.hints.iter().filter(|_| hints));
-        let words: Vec<_> = asked
-            .map(|mark| async move { (mark.clone(), owners::ask(client, mark).await) })
-            .collect();
-        futures::stream::iter(words)
-            .buffer_unordered(IN_FLIGHT)
-            .collect()
-            .await
+        owners::ask(&self.owners, asked).await
     }
 
     async fn take_inventory(&self, namespace: &str) -> Result<Inventory, Failure> {
@@ -204,6 +207,7 @@ impl Look for ClusterLook {
         let seen = self.seen(&inventory.namespace);
         let around = answer::Around {
             client: &self.connection.client,
+            owners: &self.owners,
             clock: &self.clock,
             vault: &*self.vault,
             inventory,

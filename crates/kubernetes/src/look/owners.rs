@@ -1,39 +1,96 @@
-//! Who else would write a workload: the marks that owners leave on it, and what their own objects say about whether
-//! they write now. Owns the reading of Argo CD, Flux and Helm objects; pauses nobody.
+//! Who else would write an object: what the marks on it lead to, read from the owners' own objects and from those above
+//! them. Owns the requests; what a mark is, and what an object says, have files of their own. Pauses nobody.
+
+mod marks;
+mod state;
+
+pub(super) use marks::{Marked, marks, sure_marks};
 
 use super::fetch::{Collection, Part, get, list};
 use super::workload::texts;
-use crate::effects::object::Object;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::target::{Target, WorkloadKind};
+use astern_model::id::Uid;
+use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind, Paused};
+use astern_model::target::Target;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
+use futures::StreamExt as _;
 use kube::Client;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-const ARGO_LABEL: &str = "argocd.argoproj.io/instance";
-const ARGO_TRACKING: &str = "argocd.argoproj.io/tracking-id";
-/// By this label Argo CD 2 knows what is its own unless it is told otherwise; charts set it as well.
-const INSTANCE: &str = "app.kubernetes.io/instance";
-/// The field managers of Argo CD's components begin so.
-const ARGO_MANAGER: &str = "argocd";
-const ARGO_GROUP: &str = "/apis/argoproj.io/v1alpha1";
-/// Where Argo CD keeps its Applications where the mark names no namespace.
+const ARGO_GROUP: &str = "argoproj.io";
+/// Where Argo CD keeps its Applications where a mark names no namespace.
 const ARGO_NAMESPACE: &str = "argocd";
-const ARGO_SKIP: &str = "argocd.argoproj.io/skip-reconcile";
 const FLUX_KUSTOMIZE: &str = "kustomize.toolkit.fluxcd.io";
 const FLUX_HELM: &str = "helm.toolkit.fluxcd.io";
-const HELM_RELEASE: &str = "meta.helm.sh/release-name";
-const HELM_NAMESPACE: &str = "meta.helm.sh/release-namespace";
-const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The field manager of the controller of Kustomizations.
+const FLUX_MANAGER: &str = "kustomize-controller";
+/// So many owners above an owner are followed: applications of applications are seldom deeper than three.
+const LEVELS: usize = 8;
+/// Owners' objects that are read at once.
+const IN_FLIGHT: usize = 24;
+
+/// Where owners' objects lie.
+#[derive(Clone)]
+pub struct OwnersAt {
+    /// The cluster of the workloads.
+    pub here: Client,
+    /// The cluster of Argo CD's Applications, which may be a hub.
+    pub argocd: Client,
+    /// The namespace of Argo CD's Applications where a mark names none.
+    pub argocd_namespace: String,
+}
+
+impl OwnersAt {
+    /// All of them in the workloads' own cluster.
+    pub fn here(client: Client) -> Self {
+        Self {
+            argocd: client.clone(),
+            here: client,
+            argocd_namespace: ARGO_NAMESPACE.to_owned(),
+        }
+    }
+
+    /// The cluster of an owner of this kind.
+    pub(crate) fn client(&self, kind: PausableKind) -> &Client {
+        match kind {
+            PausableKind::Application | PausableKind::ApplicationSet => &self.argocd,
+            PausableKind::Kustomization | PausableKind::HelmRelease => &self.here,
+        }
+    }
+
+    /// The cluster in which rights on this API group count, where it is not the workloads' own for certain.
+    pub(super) fn of_group(&self, group: &str) -> Option<&Client> {
+        (group == ARGO_GROUP).then_some(&self.argocd)
+    }
+}
+
+/// The API paths of an owner's kind in a namespace, the version that is preferred first.
+pub(crate) fn paths(kind: PausableKind, namespace: &str) -> Vec<String> {
+    let versions: &[&str] = match kind {
+        PausableKind::Application | PausableKind::ApplicationSet => &["v1alpha1"],
+        PausableKind::Kustomization => &["v1", "v1beta2"],
+        PausableKind::HelmRelease => &["v2", "v2beta2"],
+    };
+    let path = |version: &&str| {
+        format!(
+            "/apis/{}/{version}/namespaces/{namespace}/{}",
+            kind.group(),
+            kind.plural()
+        )
+    };
+    versions.iter().map(path).collect()
+}
 
 /// An owner by its own object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Mark {
     /// An Argo CD Application.
     Application { namespace: String, name: String },
+    /// An Argo CD ApplicationSet.
+    ApplicationSet { namespace: String, name: String },
     /// A Flux Kustomization.
     Kustomization { namespace: String, name: String },
     /// A Flux HelmRelease.
@@ -48,6 +105,9 @@ impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Application { namespace, name } => write!(f, "application/{name} in namespace {namespace}"),
+            Self::ApplicationSet { namespace, name } => {
+                write!(f, "applicationset/{name} in namespace {namespace}")
+            }
             Self::Kustomization { namespace, name } => {
                 write!(f, "kustomization/{name} in namespace {namespace}")
             }
@@ -58,21 +118,21 @@ impl fmt::Display for Mark {
     }
 }
 
-/// A mark and where it was found.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Marked {
-    /// The owner's object.
-    pub(super) mark: Mark,
-    /// The label or annotation by which it is known.
-    pub(super) known_by: String,
-    /// Whether the workload itself tells its owner to leave it alone.
-    pub(super) left_alone: bool,
-    /// Whether others set the same mark, so that it counts only where the owner's object names the workload.
-    pub(super) hint: bool,
+impl Mark {
+    /// The kind, namespace and name of an owner that can be paused.
+    fn pausable(&self) -> Option<(PausableKind, &str, &str)> {
+        match self {
+            Self::Application { namespace, name } => Some((PausableKind::Application, namespace, name)),
+            Self::ApplicationSet { namespace, name } => Some((PausableKind::ApplicationSet, namespace, name)),
+            Self::Kustomization { namespace, name } => Some((PausableKind::Kustomization, namespace, name)),
+            Self::HelmRelease { namespace, name } => Some((PausableKind::HelmRelease, namespace, name)),
+            Self::Release { .. } | Self::Controller { .. } => None,
+        }
+    }
 }
 
 /// What an owner's own object says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Word {
     /// It was read.
     Said {
@@ -80,6 +140,8 @@ pub(super) enum Word {
         state: OwnerState,
         /// The workloads that it names as its own. Only Argo CD's Applications do.
         names: BTreeSet<Target>,
+        /// The object itself, of an owner that can be paused.
+        object: Option<Box<Read>>,
     },
     /// There is no such object.
     Absent,
@@ -87,68 +149,24 @@ pub(super) enum Word {
     Unread(String),
 }
 
-/// The marks on a workload.
-pub(super) fn marks(object: &Object, namespace: &str) -> Vec<Marked> {
-    let labels = texts(object.json().pointer("/metadata/labels"));
-    let annotations = texts(object.json().pointer("/metadata/annotations"));
-    let mut found = sure_marks(object.json(), namespace);
-    if argo(&labels, &annotations).is_none() {
-        found.splice(0..0, instance(object, &labels, &annotations));
-    }
-    found
+/// An owner's object, as far as pausing it goes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Read {
+    name: OwnerName,
+    uid: Uid,
+    setting: Value,
+    above: Vec<Marked>,
+    paused: Option<Paused>,
+    in_sync: Option<InSync>,
 }
 
-/// The marks that nobody but an owner sets, on an object of any kind.
-pub(super) fn sure_marks(object: &Value, namespace: &str) -> Vec<Marked> {
-    let labels = texts(object.pointer("/metadata/labels"));
-    let annotations = texts(object.pointer("/metadata/annotations"));
-    let mut found: Vec<Marked> = Vec::new();
-    found.extend(argo(&labels, &annotations));
-    let disabled = format!("{FLUX_KUSTOMIZE}/reconcile");
-    let left_alone = annotations
-        .get(&disabled)
-        .is_some_and(|value| value == "disabled");
-    for (group, kustomize) in [(FLUX_KUSTOMIZE, true), (FLUX_HELM, false)] {
-        let Some(name) = labels.get(&format!("{group}/name")).cloned() else {
-            continue;
-        };
-        let namespace = labels
-            .get(&format!("{group}/namespace"))
-            .map_or(namespace, String::as_str)
-            .to_owned();
-        let (mark, left_alone) = match kustomize {
-            true => (Mark::Kustomization { namespace, name }, left_alone),
-            false => (Mark::HelmRelease { namespace, name }, false),
-        };
-        found.push(Marked {
-            mark,
-            known_by: format!("label {group}/name"),
-            left_alone,
-            hint: false,
-        });
+impl Word {
+    fn object(&self) -> Option<&Read> {
+        match self {
+            Self::Said { object, .. } => object.as_deref(),
+            Self::Absent | Self::Unread(_) => None,
+        }
     }
-    let by_flux = found
-        .iter()
-        .any(|marked| matches!(marked.mark, Mark::HelmRelease { .. }));
-    let by_helm = labels.get(MANAGED_BY).is_some_and(|manager| manager == "Helm");
-    if let Some(name) = annotations.get(HELM_RELEASE).filter(|_| by_helm && !by_flux) {
-        let namespace = annotations
-            .get(HELM_NAMESPACE)
-            .map_or(namespace, String::as_str)
-            .to_owned();
-        let mark = Mark::Release {
-            namespace,
-            name: name.clone(),
-        };
-        found.push(Marked {
-            mark,
-            known_by: format!("annotation {HELM_RELEASE}"),
-            left_alone: false,
-            hint: false,
-        });
-    }
-    found.extend(controller(object));
-    found
 }
 
 /// The owner that a mark and its object's word make; none where the mark is a hint that its object does not bear out.
@@ -161,7 +179,9 @@ pub(super) fn owner(marked: &Marked, words: &BTreeMap<Mark, Word>, target: &Targ
 /// The same for a mark that is no hint.
 pub(super) fn owned(marked: &Marked, words: &BTreeMap<Mark, Word>) -> Owner {
     let (kind, name) = match &marked.mark {
-        Mark::Application { name, .. } => (OwnerKind::ArgoCd, name.clone()),
+        Mark::Application { name, .. } | Mark::ApplicationSet { name, .. } => {
+            (OwnerKind::ArgoCd, name.clone())
+        }
         Mark::Kustomization { name, .. } | Mark::HelmRelease { name, .. } => (OwnerKind::Flux, name.clone()),
         Mark::Release { name, .. } => (OwnerKind::Helm, name.clone()),
         mark @ Mark::Controller { .. } => (OwnerKind::Controller, mark.to_string()),
@@ -178,8 +198,8 @@ pub(super) fn owned(marked: &Marked, words: &BTreeMap<Mark, Word>) -> Owner {
                 ..
             }),
         ) => busy.clone(),
-        _ if marked.left_alone => OwnerState::Passive {
-            because: format!("annotation {FLUX_KUSTOMIZE}/reconcile: disabled"),
+        _ if let Some(because) = &marked.left_alone => OwnerState::Passive {
+            because: because.clone(),
         },
         (_, Some(Word::Said { state, .. })) => state.clone(),
         (mark, Some(Word::Absent)) => OwnerState::Unknown {
@@ -195,49 +215,93 @@ pub(super) fn owned(marked: &Marked, words: &BTreeMap<Mark, Word>) -> Owner {
         name,
         known_by: marked.known_by.clone(),
         state,
+        object: word.and_then(|word| Some(word.object()?.name.clone())),
     }
 }
 
+/// The owners' objects that were read, with those above them, in order.
+pub(super) fn seen(words: &BTreeMap<Mark, Word>) -> Vec<OwnerSeen> {
+    let read = |word: &Word| {
+        let (Word::Said { state, .. }, Some(object)) = (word, word.object()) else {
+            return None;
+        };
+        Some(OwnerSeen {
+            name: object.name.clone(),
+            uid: object.uid.clone(),
+            state: state.clone(),
+            setting: object.setting.clone(),
+            parents: object.above.iter().map(|marked| owned(marked, words)).collect(),
+            paused: object.paused.clone(),
+            in_sync: object.in_sync.clone(),
+        })
+    };
+    let mut all: Vec<OwnerSeen> = words.values().filter_map(read).collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all.dedup_by(|a, b| a.name == b.name);
+    all
+}
+
 /// Whether the cluster knows Argo CD's Applications at all. Where it does not, a hint at one is none.
-pub(super) async fn argo_is_served(client: &Client) -> bool {
+pub(super) async fn argo_is_served(owners: &OwnersAt) -> bool {
     let attempt = Attempt::new(Verb::Get, "apis", "look for Argo CD's API".to_owned());
-    let found = get::<Value>(client, "/apis/argoproj.io", "v1alpha1", Part::Whole, &attempt).await;
+    let found = get::<Value>(
+        &owners.argocd,
+        "/apis/argoproj.io",
+        "v1alpha1",
+        Part::Whole,
+        &attempt,
+    )
+    .await;
     !matches!(found, Err(failure) if failure.class == FailureClass::Permanent)
 }
 
-/// What an owner's own object says. One request; two where an older Flux is asked for in its older version, or where
-/// an Application does not lie where Argo CD mostly is.
-pub(super) async fn ask(client: &Client, mark: &Mark) -> Word {
-    let said = |state| Word::Said {
-        state,
-        names: BTreeSet::new(),
-    };
-    let read = match mark {
-        Mark::Application { namespace, name } => {
-            find_application(client, namespace, name)
+/// What these owners' objects say, and those above them, level by level.
+pub(super) async fn ask(owners: &OwnersAt, marks: impl IntoIterator<Item = &Mark>) -> BTreeMap<Mark, Word> {
+    let mut words: BTreeMap<Mark, Word> = BTreeMap::new();
+    let mut next: BTreeSet<Mark> = marks.into_iter().cloned().collect();
+    for _ in 0..LEVELS {
+        let asked: Vec<_> = std::mem::take(&mut next)
+            .into_iter()
+            .map(|mark| async move {
+                let word = ask_one(owners, &mark).await;
+                (mark, word)
+            })
+            .collect();
+        let told: Vec<(Mark, Word)> = futures::stream::iter(asked)
+            .buffer_unordered(IN_FLIGHT)
+            .collect()
+            .await;
+        let above = told
+            .iter()
+            .filter_map(|(_, word)| word.object())
+            .flat_map(|object| &object.above);
+        next = above.map(|marked| marked.mark.clone()).collect();
+        words.extend(told);
+        next.retain(|mark| !words.contains_key(mark));
+        if next.is_empty() {
+            break;
+        }
+    }
+    words
+}
+
+/// One owner's. One request; two where an older Flux is asked for in its older version, or where an Application does not
+/// lie where Argo CD mostly is.
+async fn ask_one(owners: &OwnersAt, mark: &Mark) -> Word {
+    let read = match (mark, mark.pausable()) {
+        (_, Some((kind, namespace, name))) => find(owners, kind, namespace, name)
+            .await
+            .map(|object| said(kind, &object)),
+        (Mark::Release { namespace, name }, None) => {
+            release(&owners.here, namespace, name)
                 .await
-                .map(|object| Word::Said {
-                    state: application(&object),
-                    names: resources(&object),
+                .map(|state| Word::Said {
+                    state,
+                    names: BTreeSet::new(),
+                    object: None,
                 })
         }
-        Mark::Kustomization { namespace, name } => {
-            let paths = ["v1", "v1beta2"].map(|version| {
-                format!("/apis/{FLUX_KUSTOMIZE}/{version}/namespaces/{namespace}/kustomizations")
-            });
-            custom(client, &paths, "kustomizations", name)
-                .await
-                .map(|object| said(flux(&object)))
-        }
-        Mark::HelmRelease { namespace, name } => {
-            let paths = ["v2", "v2beta2"]
-                .map(|version| format!("/apis/{FLUX_HELM}/{version}/namespaces/{namespace}/helmreleases"));
-            custom(client, &paths, "helmreleases", name)
-                .await
-                .map(|object| said(flux(&object)))
-        }
-        Mark::Release { namespace, name } => release(client, namespace, name).await.map(said),
-        Mark::Controller { .. } => return Word::Unread("its kind is not known".to_owned()),
+        (_, None) => return Word::Unread("its kind is not known".to_owned()),
     };
     read.unwrap_or_else(|failure| match failure.class {
         FailureClass::Permanent => Word::Absent,
@@ -245,110 +309,100 @@ pub(super) async fn ask(client: &Client, mark: &Mark) -> Word {
     })
 }
 
-/// An Application by its name: in the namespace that the mark names or that Argo CD mostly has, else anywhere.
-async fn find_application(client: &Client, namespace: &str, name: &str) -> Result<Value, Failure> {
-    let path = format!("{ARGO_GROUP}/namespaces/{namespace}/applications");
-    let absent = match custom(client, &[path], "applications", name).await {
-        Err(failure) if failure.class == FailureClass::Permanent && namespace == ARGO_NAMESPACE => failure,
+/// What an owner that can be paused says.
+fn said(kind: PausableKind, object: &Value) -> Word {
+    let text = |pointer: &str| {
+        object
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (state, names, in_sync) = match kind {
+        PausableKind::Application => (
+            state::application(object),
+            state::resources(object),
+            state::in_sync(object),
+        ),
+        PausableKind::ApplicationSet => (state::application_set(object), BTreeSet::new(), None),
+        PausableKind::Kustomization | PausableKind::HelmRelease => {
+            (state::flux(object), BTreeSet::new(), None)
+        }
+    };
+    let name = OwnerName {
+        kind,
+        namespace: text("/metadata/namespace"),
+        name: text("/metadata/name"),
+    };
+    let read = Read {
+        above: above(&name, object),
+        uid: Uid(text("/metadata/uid")),
+        setting: kind.setting_of(object),
+        paused: Paused::on(object),
+        in_sync,
+        name,
+    };
+    Word::Said {
+        state,
+        names,
+        object: Some(Box::new(read)),
+    }
+}
+
+/// Who writes an owner's object. An application that manages itself is none above itself; a hint is nobody.
+fn above(name: &OwnerName, object: &Value) -> Vec<Marked> {
+    let itself = |mark: &Mark| mark.pausable() == Some((name.kind, &name.namespace, &name.name));
+    let mut found = marks(object, &name.namespace);
+    found.retain(|marked| !marked.hint && !itself(&marked.mark));
+    for marked in &mut found {
+        let by_flux = matches!(marked.mark, Mark::Kustomization { .. });
+        if by_flux && !writes_field(object, FLUX_MANAGER, name.kind.setting()) {
+            let field = name.kind.setting().join(".");
+            marked.left_alone.get_or_insert(format!(
+                "its source does not say what {field} of {} is",
+                name.name
+            ));
+        }
+    }
+    found
+}
+
+/// Whether a field manager has set a field, or one below it.
+fn writes_field(object: &Value, manager: &str, path: &[&str]) -> bool {
+    let entries = object
+        .pointer("/metadata/managedFields")
+        .and_then(Value::as_array);
+    let of_manager = |entry: &&Value| entry.get("manager").and_then(Value::as_str) == Some(manager);
+    let sets = |entry: &Value| {
+        let fields = path
+            .iter()
+            .try_fold(entry.get("fieldsV1")?, |at, field| at.get(format!("f:{field}")));
+        fields.map(drop)
+    };
+    entries
+        .into_iter()
+        .flatten()
+        .filter(of_manager)
+        .any(|entry| sets(entry).is_some())
+}
+
+/// An owner's object: an Application in the namespace that the mark names or that Argo CD mostly has, else anywhere.
+async fn find(owners: &OwnersAt, kind: PausableKind, namespace: &str, name: &str) -> Result<Value, Failure> {
+    let by_default = kind == PausableKind::Application && namespace == ARGO_NAMESPACE;
+    let namespace = if by_default {
+        &owners.argocd_namespace
+    } else {
+        namespace
+    };
+    let client = owners.client(kind);
+    let absent = match custom(client, &paths(kind, namespace), kind.plural(), name).await {
+        Err(failure) if failure.class == FailureClass::Permanent && by_default => failure,
         found => return found,
     };
     let everywhere = Collection::cluster("apis/argoproj.io/v1alpha1", "applications")
         .fields(format!("metadata.name={name}"));
     let found = list(client, &everywhere, Part::Whole, |object: Value| object).await?;
     found.items.into_iter().next().ok_or(absent)
-}
-
-/// The workloads that an Application names as its own. Source: Argo CD's `ApplicationStatus.resources`.
-fn resources(object: &Value) -> BTreeSet<Target> {
-    let listed = object.pointer("/status/resources").and_then(Value::as_array);
-    let target = |resource: &Value| {
-        let text = |name: &str| resource.get(name).and_then(Value::as_str);
-        let kind = text("kind").filter(|_| text("group") == Some("apps"))?;
-        Some(Target {
-            kind: WorkloadKind::parse(kind)?,
-            namespace: text("namespace")?.to_owned(),
-            name: text("name")?.to_owned(),
-        })
-    };
-    listed.into_iter().flatten().filter_map(target).collect()
-}
-
-fn argo(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Option<Marked> {
-    let tracked = annotations
-        .get(ARGO_TRACKING)
-        .and_then(|id| id.split(':').next())
-        .filter(|name| !name.is_empty());
-    tracked
-        .map(|name| at_application(name, format!("annotation {ARGO_TRACKING}")))
-        .or_else(|| {
-            labels
-                .get(ARGO_LABEL)
-                .map(|name| at_application(name, format!("label {ARGO_LABEL}")))
-        })
-}
-
-/// Argo CD by the label that it shares with charts: certain where it wrote the workload, else a hint. What Helm itself
-/// has installed bears Helm's annotation, which Argo CD never sets.
-fn instance(
-    object: &Object,
-    labels: &BTreeMap<String, String>,
-    annotations: &BTreeMap<String, String>,
-) -> Option<Marked> {
-    let name = labels.get(INSTANCE).filter(|name| !name.is_empty())?;
-    let wrote = object
-        .managed_fields()
-        .iter()
-        .filter_map(|entry| entry.get("manager")?.as_str())
-        .find(|manager| manager.starts_with(ARGO_MANAGER));
-    match wrote {
-        Some(manager) => Some(at_application(
-            name,
-            format!("label {INSTANCE}, written by {manager}"),
-        )),
-        None if annotations.contains_key(HELM_RELEASE) => None,
-        None => Some(Marked {
-            hint: true,
-            ..at_application(name, format!("label {INSTANCE}, and the application lists it"))
-        }),
-    }
-}
-
-/// Applications outside Argo CD's own namespace are named `NAMESPACE_NAME`.
-fn at_application(qualified: &str, known_by: String) -> Marked {
-    let (namespace, name) = qualified.split_once('_').unwrap_or((ARGO_NAMESPACE, qualified));
-    Marked {
-        mark: Mark::Application {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        },
-        known_by,
-        left_alone: false,
-        hint: false,
-    }
-}
-
-fn controller(object: &Value) -> Option<Marked> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
-    let owner = owners
-        .iter()
-        .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
-    let text = |name: &str| {
-        owner
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let mark = Mark::Controller {
-        kind: text("kind"),
-        name: text("name"),
-    };
-    Some(Marked {
-        mark,
-        known_by: "ownerReferences".to_owned(),
-        left_alone: false,
-        hint: false,
-    })
 }
 
 async fn custom(client: &Client, paths: &[String], resource: &str, name: &str) -> Result<Value, Failure> {
@@ -364,62 +418,6 @@ async fn custom(client: &Client, paths: &[String], resource: &str, name: &str) -
     Err(last)
 }
 
-/// Source: <https://argo-cd.readthedocs.io/en/stable/user-guide/auto_sync/>.
-fn application(object: &Value) -> OwnerState {
-    let phase = object
-        .pointer("/status/operationState/phase")
-        .and_then(Value::as_str);
-    if matches!(phase, Some("Running" | "Terminating"))
-        || object
-            .get("operation")
-            .is_some_and(|operation| !operation.is_null())
-    {
-        return OwnerState::Busy {
-            operation: "a sync is running".to_owned(),
-        };
-    }
-    let skips = object
-        .pointer("/metadata/annotations")
-        .and_then(|all| all.get(ARGO_SKIP))
-        .and_then(Value::as_str);
-    let automated = object
-        .pointer("/spec/syncPolicy/automated")
-        .filter(|automated| !automated.is_null());
-    let flag = |name: &str| {
-        automated
-            .and_then(|automated| automated.get(name))
-            .and_then(Value::as_bool)
-    };
-    let passive = |because: &str| OwnerState::Passive {
-        because: because.to_owned(),
-    };
-    match automated {
-        _ if skips == Some("true") => passive("annotation argocd.argoproj.io/skip-reconcile: true"),
-        None => passive("syncPolicy.automated is not set"),
-        Some(_) if flag("enabled") == Some(false) => passive("automated.enabled: false"),
-        Some(_) if flag("selfHeal") == Some(true) => OwnerState::WritesBack {
-            because: "automated.selfHeal: true".to_owned(),
-        },
-        Some(_) => passive("automated without selfHeal"),
-    }
-}
-
-/// Source: <https://fluxcd.io/flux/components/kustomize/kustomizations/#suspend>.
-fn flux(object: &Value) -> OwnerState {
-    if object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true) {
-        return OwnerState::Passive {
-            because: "spec.suspend: true".to_owned(),
-        };
-    }
-    let interval = object
-        .pointer("/spec/interval")
-        .and_then(Value::as_str)
-        .unwrap_or("its interval");
-    OwnerState::WritesBack {
-        because: format!("spec.suspend is not true, and it reconciles every {interval}"),
-    }
-}
-
 /// Helm keeps each revision of a release in a Secret; its labels tell the state, so no payload is read. Source:
 /// `helm/pkg/storage/driver/secrets.go`.
 async fn release(client: &Client, namespace: &str, name: &str) -> Result<OwnerState, Failure> {
@@ -429,27 +427,7 @@ async fn release(client: &Client, namespace: &str, name: &str) -> Result<OwnerSt
         texts(secret.pointer("/metadata/labels"))
     })
     .await?;
-    Ok(newest_release(&found.items))
-}
-
-fn newest_release(labels: &[BTreeMap<String, String>]) -> OwnerState {
-    let version =
-        |labels: &&BTreeMap<String, String>| labels.get("version").and_then(|text| text.parse::<u64>().ok());
-    match labels
-        .iter()
-        .max_by_key(version)
-        .and_then(|labels| labels.get("status"))
-    {
-        Some(status) if status.starts_with("pending") || status == "uninstalling" => OwnerState::Busy {
-            operation: format!("the newest revision is {status}"),
-        },
-        Some(_) => OwnerState::Passive {
-            because: "it writes at the next upgrade".to_owned(),
-        },
-        None => OwnerState::Unknown {
-            why: "no Secret of the release was found".to_owned(),
-        },
-    }
+    Ok(state::newest_release(&found.items))
 }
 
 #[cfg(test)]
@@ -457,47 +435,6 @@ mod tests {
     use super::*;
     use astern_model::target::WorkloadKind;
     use serde_json::json;
-
-    #[test]
-    fn owners_are_known_by_their_own_marks_only() {
-        let check = |metadata: Value, expected: &[&str]| {
-            let object = Object::new(WorkloadKind::Deployment, json!({"metadata": metadata}));
-            let found: Vec<String> = marks(&object, "shop")
-                .iter()
-                .map(|marked| format!("{:?}", marked.mark))
-                .collect();
-            assert_eq!(found, expected, "{metadata}");
-        };
-        check(
-            json!({"annotations": {ARGO_TRACKING: "team_shop:apps/Deployment:shop/api"}}),
-            &[r#"Application { namespace: "team", name: "shop" }"#],
-        );
-        check(
-            json!({"labels": {ARGO_LABEL: "shop"}}),
-            &[r#"Application { namespace: "argocd", name: "shop" }"#],
-        );
-        check(
-            json!({"labels": {MANAGED_BY: "Helm"}, "annotations": {HELM_RELEASE: "shop"}}),
-            &[r#"Release { namespace: "shop", name: "shop" }"#],
-        );
-        // A HelmRelease of Flux leaves Helm's marks as well; Flux is the one that writes.
-        check(
-            json!({
-                "labels": {MANAGED_BY: "Helm", "helm.toolkit.fluxcd.io/name": "api", "helm.toolkit.fluxcd.io/namespace": "flux"},
-                "annotations": {HELM_RELEASE: "shop"},
-            }),
-            &[r#"HelmRelease { namespace: "flux", name: "api" }"#],
-        );
-        check(
-            json!({"ownerReferences": [{"kind": "Widget", "name": "w", "controller": true}]}),
-            &[r#"Controller { kind: "Widget", name: "w" }"#],
-        );
-    }
-
-    fn marked(metadata: &Value) -> Option<Marked> {
-        let object = Object::new(WorkloadKind::Deployment, json!({"metadata": metadata}));
-        marks(&object, "shop").into_iter().next()
-    }
 
     fn deployment(name: &str) -> Target {
         Target {
@@ -508,23 +445,9 @@ mod tests {
     }
 
     #[test]
-    fn the_label_that_charts_set_too_is_argo_cds_mark_where_argo_cd_wrote_the_workload() {
-        let labels = json!({INSTANCE: "shop"});
-        let wrote = |manager: &str| json!({"labels": labels, "managedFields": [{"manager": manager}]});
-        let found = marked(&wrote("argocd-controller")).unwrap();
-        assert!(!found.hint);
-        assert_eq!(
-            found.known_by,
-            "label app.kubernetes.io/instance, written by argocd-controller"
-        );
-        assert!(marked(&wrote("kubectl")).unwrap().hint);
-        let by_helm = json!({"labels": labels, "annotations": {HELM_RELEASE: "shop"}});
-        assert_eq!(marked(&by_helm), None);
-    }
-
-    #[test]
     fn a_hint_at_an_application_counts_only_where_the_application_lists_the_workload() {
-        let hint = marked(&json!({"labels": {INSTANCE: "shop"}})).unwrap();
+        let labelled = json!({"metadata": {"labels": {"app.kubernetes.io/instance": "shop"}}});
+        let hint = marks(&labelled, "shop").into_iter().next().unwrap();
         let object = json!({
             "spec": {"syncPolicy": {"automated": {"selfHeal": true}}},
             "status": {"resources": [
@@ -532,10 +455,7 @@ mod tests {
                 {"kind": "Service", "namespace": "shop", "name": "web"},
             ]},
         });
-        let said = Word::Said {
-            state: application(&object),
-            names: resources(&object),
-        };
+        let said = said(PausableKind::Application, &object);
         let owner_of = |name: &str, word: &Word| {
             let words = BTreeMap::from([(hint.mark.clone(), word.clone())]);
             owner(&hint, &words, &deployment(name)).map(|owner| owner.name)
@@ -547,50 +467,58 @@ mod tests {
     }
 
     #[test]
-    fn an_application_writes_back_only_with_self_heal() {
-        let check =
-            |object: Value, expected: &str| assert_eq!(format!("{:?}", application(&object)), expected);
-        check(
-            json!({"spec": {"syncPolicy": {"automated": {"selfHeal": true}}}}),
-            r#"WritesBack { because: "automated.selfHeal: true" }"#,
-        );
-        check(
-            json!({"spec": {"syncPolicy": {"automated": {}}}}),
-            r#"Passive { because: "automated without selfHeal" }"#,
-        );
-        check(
-            json!({"spec": {"syncPolicy": {"automated": {"selfHeal": true, "enabled": false}}}}),
-            r#"Passive { because: "automated.enabled: false" }"#,
-        );
-        check(
-            json!({"spec": {}}),
-            r#"Passive { because: "syncPolicy.automated is not set" }"#,
-        );
-        check(
-            json!({"spec": {}, "operation": {"sync": {}}}),
-            r#"Busy { operation: "a sync is running" }"#,
-        );
-    }
-
-    #[test]
-    fn helms_newest_revision_tells_whether_it_is_busy() {
-        let labels = |version: &str, status: &str| {
-            BTreeMap::from([
-                ("version".to_owned(), version.to_owned()),
-                ("status".to_owned(), status.to_owned()),
-            ])
+    fn above_an_owner_stands_whoever_writes_its_setting() {
+        let check = |kind: PausableKind, object: Value, expected: &[(&str, bool)]| {
+            let name = OwnerName {
+                kind,
+                namespace: "argocd".to_owned(),
+                name: "shop".to_owned(),
+            };
+            let found: Vec<(String, bool)> = above(&name, &object)
+                .into_iter()
+                .map(|marked| (marked.mark.to_string(), marked.left_alone.is_none()))
+                .collect();
+            let expected: Vec<(String, bool)> = expected
+                .iter()
+                .map(|(mark, writes)| ((*mark).to_owned(), *writes))
+                .collect();
+            assert_eq!(found, expected);
         };
-        let busy = newest_release(&[labels("10", "pending-upgrade"), labels("9", "deployed")]);
-        assert_eq!(
-            busy,
-            OwnerState::Busy {
-                operation: "the newest revision is pending-upgrade".to_owned()
-            }
+        let tracked = |by: &str| json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": format!("{by}:argoproj.io/Application:argocd/shop")}}});
+        check(
+            PausableKind::Application,
+            tracked("root"),
+            &[("application/root in namespace argocd", true)],
         );
-        assert!(matches!(
-            newest_release(&[labels("9", "failed")]),
-            OwnerState::Passive { .. }
-        ));
-        assert!(matches!(newest_release(&[]), OwnerState::Unknown { .. }));
+        check(PausableKind::Application, tracked("shop"), &[]);
+        let of_set = json!({"metadata": {"ownerReferences": [
+            {"apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet", "name": "all", "controller": true}]}});
+        check(
+            PausableKind::Application,
+            of_set,
+            &[("applicationset/all in namespace argocd", true)],
+        );
+        let by_flux = |fields: Value| {
+            json!({"metadata": {
+                "labels": {"kustomize.toolkit.fluxcd.io/name": "apps", "kustomize.toolkit.fluxcd.io/namespace": "flux"},
+                "managedFields": [{"manager": "kustomize-controller", "fieldsV1": {"f:spec": fields}}],
+            }})
+        };
+        let apps = "kustomization/apps in namespace flux";
+        check(
+            PausableKind::Kustomization,
+            by_flux(json!({"f:path": {}})),
+            &[(apps, false)],
+        );
+        check(
+            PausableKind::Kustomization,
+            by_flux(json!({"f:suspend": {}})),
+            &[(apps, true)],
+        );
+        check(
+            PausableKind::Application,
+            by_flux(json!({"f:syncPolicy": {"f:automated": {"f:selfHeal": {}}}})),
+            &[(apps, true)],
+        );
     }
 }

@@ -24,6 +24,7 @@ fn owned(build: Build) -> Build {
             state: OwnerState::Passive {
                 because: "it writes at the next upgrade".to_owned(),
             },
+            object: None,
         });
     })
 }

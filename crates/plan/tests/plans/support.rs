@@ -318,6 +318,7 @@ pub(crate) fn not_ready() -> Trouble {
 pub(crate) fn inventory(workloads: impl IntoIterator<Item = Build>) -> Inventory {
     Inventory {
         releases: Vec::new(),
+        owners: Vec::new(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("uid-kube-system".to_owned())),
             context: "prod".to_owned(),
@@ -409,6 +410,7 @@ pub(crate) fn request() -> Request {
         abandoned: Default::default(),
         only: Vec::new(),
         to: BTreeMap::new(),
+        accept_revert: BTreeSet::new(),
         overrides: BTreeSet::new(),
         acceptor: Acceptor::Person,
         on_failure: None,

@@ -9,6 +9,7 @@ use astern_model::plan::{Intent, Plan};
 use astern_model::step::Spec;
 use astern_model::step::workload::Spec as WorkloadSpec;
 use astern_plan::{History, Taken, TakenConfig, TakenRun, code, undo};
+use std::collections::BTreeSet;
 
 /// What the run of a rollback from v1.2.4 to v1.2.3 recorded.
 fn taken() -> Taken {
@@ -42,6 +43,7 @@ fn undone(build: Build) -> Result<Plan, Refusal> {
         &inventory([build]),
         &platform(),
         &History::default(),
+        &BTreeSet::new(),
         at("14:12:05"),
     )
 }
@@ -108,7 +110,16 @@ fn a_template_that_only_a_run_has_kept_waits_for_all_content_that_goes_back() {
         }],
     };
     let id = RunId::from("r20261123-140800-7f3c");
-    let plan = undo(&id, &run, &seen, &platform(), &History::default(), at("14:12:05")).unwrap();
+    let plan = undo(
+        &id,
+        &run,
+        &seen,
+        &platform(),
+        &History::default(),
+        &BTreeSet::new(),
+        at("14:12:05"),
+    )
+    .unwrap();
     assert!(plan.steps[0].spec.config().is_some(), "{plan:#?}");
     assert_eq!(plan.steps[1].after, [plan.steps[0].id.clone()]);
     assert!(

@@ -7,6 +7,7 @@ pub mod drift;
 pub mod finding;
 mod helm;
 mod likewise;
+pub mod owners;
 pub mod plan;
 pub mod plan_markdown;
 pub mod rehearsal;

@@ -4,6 +4,7 @@
 
 use super::finding::findings_about;
 use super::likewise::grouped;
+use super::owners::stays_paused;
 use crate::line::{Line, LineKind, joined, part, parts};
 use crate::word;
 use astern_model::choice::{KnownGood, clock, human};
@@ -13,7 +14,7 @@ use astern_model::finding::{Finding, Severity};
 use astern_model::id::{PlanHash, StepId};
 use astern_model::plan::{Intent, Plan, TargetChanges};
 use astern_model::reversal::Reversal;
-use astern_model::step::{Basis, Spec, Step, workload};
+use astern_model::step::{Basis, Spec, Step, owner, workload};
 use std::collections::BTreeMap;
 
 /// Changed places that are listed for one workload; the rest is counted. Markdown, HTML and JSON list all.
@@ -43,6 +44,7 @@ pub fn plan_lines(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Vec<Lin
             "What changes in ConfigMaps and Secrets",
             super::config::config_lines(&plan.config),
         ),
+        part(STAYS_PAUSED, sentences(plan, &stays_paused(plan))),
         part("It does not change", sentences(plan, &plan.unchanged)),
         part(
             format!(
@@ -96,6 +98,7 @@ fn place(plan: &Plan) -> Vec<Line> {
 pub fn title(plan: &Plan) -> String {
     match &plan.intent {
         Intent::RollBack => format!("Roll back {}", plan.platform),
+        Intent::ResumeOwners => format!("Let the owners of {} go on", plan.platform),
         Intent::Undo { run } => format!("Undo run {run} of {}", plan.platform),
     }
 }
@@ -115,6 +118,7 @@ fn counts(plan: &Plan, findings: &[Finding]) -> Vec<Line> {
     lines
 }
 
+pub(super) const STAYS_PAUSED: &str = "Stays paused after the run";
 pub(super) const NO_LOSS: &str = "every step can be taken back";
 
 /// Each step that cannot be taken back, and what is then lost.
@@ -130,7 +134,7 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
     let steps_like = |wanted: fn(&workload::Spec) -> bool| {
         let of = |step: &&Step| match &step.spec {
             Spec::Workload(spec) => wanted(spec),
-            Spec::Helm(_) | Spec::Config(_) => false,
+            Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => false,
         };
         plan.steps.iter().filter(of).count() as u64
     };
@@ -146,7 +150,21 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
         .iter()
         .filter(|step| step.spec.helm().is_some_and(|spec| !spec.workloads().is_empty()));
     let config = plan.steps.iter().filter(|step| step.spec.config().is_some());
+    let owners_like = |wanted: fn(&owner::Spec) -> bool| {
+        let of = plan.steps.iter().filter_map(|step| step.spec.owner());
+        of.filter(|spec| wanted(spec)).count() as u64
+    };
     let optional = [
+        (
+            owners_like(|spec| matches!(spec, owner::Spec::Pause { .. })),
+            "owner",
+            " paused",
+        ),
+        (
+            owners_like(|spec| matches!(spec, owner::Spec::Resume { .. })),
+            "owner",
+            " let go on",
+        ),
         (config.count() as u64, "ConfigMap or Secret", " put back"),
         (releases.count() as u64, "Helm release", " rolled back"),
         (

@@ -2,7 +2,8 @@
 
 use super::choice::choices_markdown;
 use super::finding::findings_markdown;
-use super::plan::{NO_LOSS, count_line, forecast_sentence, losses, step_detail, title};
+use super::owners::stays_paused;
+use super::plan::{NO_LOSS, STAYS_PAUSED, count_line, forecast_sentence, losses, step_detail, title};
 use crate::line::LineKind;
 use crate::table::Table;
 use crate::visible::{code, prose};
@@ -28,6 +29,7 @@ pub fn plan_markdown(plan: &Plan, findings: &[Finding], hash: &PlanHash) -> Stri
     }
     section(&mut text, "Decision", &decision(plan));
     section(&mut text, "Steps", &steps(plan));
+    section(&mut text, STAYS_PAUSED, &items(&stays_paused(plan)));
     section(&mut text, "It does not change", &items(&plan.unchanged));
     let recovered = format!(
         "It counts as recovered when this holds for {}",

@@ -171,7 +171,7 @@ fn written_back(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Option<Timesta
                 .filter(|doing| doing.state == Some(StepState::Done))?;
             doing.ended.map(|moment| moment.at)
         }
-        Spec::Helm(_) | Spec::Config(_) => None,
+        Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => None,
     })
 }
 

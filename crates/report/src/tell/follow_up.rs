@@ -6,13 +6,13 @@ use crate::report::{Cited, Ending, FollowUp, PLAN, Standing, Stands};
 use crate::story::StepState;
 use crate::word;
 use astern_model::approval::Approval;
-use astern_model::choice::Because;
+use astern_model::choice::{Because, clock};
 use astern_model::diff::Shown;
 use astern_model::evidence::{Fact, Side};
 use astern_model::id::{RunId, Seq};
 use astern_model::plan::{Intent, Plan};
 use astern_model::reversal::Reversal;
-use astern_model::step::Step;
+use astern_model::step::{Step, owner};
 use astern_model::target::Target;
 use astern_model::verdict::CheckResult;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ pub(super) fn follow_ups(run: &RunId, plan: &Plan, fold: &Fold<'_>, standings: &
         decide(run, fold),
         settle(standings),
         validate(fold, standings),
+        paused(plan, fold),
         deploys(plan, standings),
         applies(plan, fold),
         believed(plan, standings),
@@ -112,6 +113,29 @@ fn validate(fold: &Fold<'_>, standings: &[Standing]) -> Vec<FollowUp> {
         )
     })
     .collect()
+}
+
+/// Owners that stay paused: until somebody lets them go on, nothing is deployed through them.
+fn paused(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
+    let stays = |step: &Step| {
+        let Some(owner::Spec::Pause { owner, guard, .. }) = step.spec.owner() else {
+            return None;
+        };
+        let doing = fold
+            .step(&step.id)
+            .filter(|doing| doing.state == Some(StepState::Done))?;
+        let since = doing.last?;
+        let due = since.at.checked_add(*guard).unwrap_or(since.at);
+        let what = format!(
+            "Let {owner} go on: this run has paused it at {}, and it is due by {}. Put the good version into its source first; \
+             then astern owners resume {}.",
+            clock(since.at),
+            clock(due),
+            owner.name
+        );
+        Some(follow_up(since.seq, what))
+    };
+    plan.steps.iter().filter_map(stays).collect()
 }
 
 /// The cluster was changed, its sources were not: the next deploy from them brings the suspect back.

@@ -6,7 +6,7 @@ use astern_model::failure::Failure;
 use astern_model::id::{PlanHash, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Outcome, Record, Request};
-use astern_model::step::{After, helm, workload};
+use astern_model::step::{After, helm, owner, workload};
 use astern_model::verdict::{CheckResult, Verdict};
 
 /// The plan's own line, then one for each record.
@@ -125,7 +125,13 @@ fn seen(after: &After) -> String {
         After::Workload(workload::After::Kept { .. }) => " (it serves by now, and was left)".to_owned(),
         After::Workload(workload::After::Written { .. } | workload::After::Deleted { .. }) => String::new(),
         After::Helm(helm::After::RolledBack { revision }) => format!(" (it is revision {revision} now)"),
-        After::Helm(helm::After::Written { .. }) | After::Config(_) => String::new(),
+        After::Owner(owner::After::Quiet { known_by }) => match known_by {
+            Some(known_by) => format!(" ({known_by})"),
+            None => " (its controller did not answer; the run went on)".to_owned(),
+        },
+        After::Helm(helm::After::Written { .. })
+        | After::Config(_)
+        | After::Owner(owner::After::Written { .. }) => String::new(),
     }
 }
 

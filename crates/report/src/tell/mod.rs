@@ -63,12 +63,13 @@ fn title(plan: &Plan, ending: &Ending) -> String {
     let what = match &plan.intent {
         Intent::Undo { run } => format!("run {run}"),
         Intent::RollBack => suspects(plan),
+        Intent::ResumeOwners => return owners_title(plan, ending),
     };
     let did = match (ending, &plan.intent) {
         (Ending::Restored, Intent::RollBack) => {
             return format!("{}: {what} taken back{}", plan.platform, back_to(plan));
         }
-        (Ending::Restored, Intent::Undo { .. }) => "undone",
+        (Ending::Restored, Intent::Undo { .. } | Intent::ResumeOwners) => "undone",
         (Ending::UnderWay, _) => "is being taken back",
         (Ending::Held { .. }, _) => "partly taken back, and held",
         (Ending::Unwinding { .. }, _) => "the attempt to take it back is being unwound",
@@ -77,6 +78,25 @@ fn title(plan: &Plan, ending: &Ending) -> String {
         (Ending::Superseded { .. }, _) => "the run was superseded",
     };
     format!("{}: {what} {did}", plan.platform)
+}
+
+/// Of a run that lets owners go on.
+fn owners_title(plan: &Plan, ending: &Ending) -> String {
+    let names: Vec<String> = plan
+        .steps
+        .iter()
+        .filter_map(|step| Some(step.spec.owner()?.owner().to_string()))
+        .collect();
+    let how = match ending {
+        Ending::Restored => "go on",
+        Ending::UnderWay => "are being let go on",
+        Ending::Held { .. } => "are partly let go on, and the run is held",
+        Ending::Unwinding { .. } => "were to go on, and are being paused again",
+        Ending::Unwound { .. } => "stay paused: the run was unwound",
+        Ending::Stuck { .. } => "are partly let go on, and the run is stuck",
+        Ending::Superseded { .. } => "were to go on: the run was superseded",
+    };
+    format!("{}: {} {how}", plan.platform, word::list(&names))
 }
 
 /// ` to v1.2.3`, where all go to the same version.
@@ -117,7 +137,7 @@ fn of_config_alone(plan: &Plan) -> Option<&ConfigChanges> {
     let goes_back = |step: &Step| match &step.spec {
         Spec::Workload(spec) => matches!(spec, workload::Spec::WriteTemplate { .. }),
         Spec::Helm(_) => true,
-        Spec::Config(_) => false,
+        Spec::Config(_) | Spec::Owner(_) => false,
     };
     plan.config.first().filter(|_| !plan.steps.iter().any(goes_back))
 }
@@ -230,6 +250,11 @@ pub(crate) fn criteria(plan: &Plan) -> Vec<String> {
             word::list(&seen),
             if seen.len() == 1 { "its good" } else { "their good" }
         ));
+    }
+    let owners: BTreeSet<String> = wanted.owners.iter().map(|(_, owner)| owner.to_string()).collect();
+    if !owners.is_empty() {
+        let owners: Vec<String> = owners.into_iter().collect();
+        criteria.push(format!("nobody has switched {} on again", word::list(&owners)));
     }
     criteria.extend(
         wanted

@@ -85,7 +85,7 @@ fn written<'a>(plan: &'a Plan, target: &Target) -> Option<(&'a StepId, &'a str)>
             let change = plan.changes.iter().find(|change| &change.target == target)?;
             Some((&step.id, change.to_version.as_str()))
         }
-        Spec::Workload(_) | Spec::Config(_) => None,
+        Spec::Workload(_) | Spec::Config(_) | Spec::Owner(_) => None,
         Spec::Helm(spec) => {
             let carried = spec.workloads().iter().find(|one| &one.target == target)?;
             Some((&step.id, carried.to.version.as_str()))

@@ -64,6 +64,8 @@ pub(crate) struct Spec {
     pub(crate) workloads: Option<Vec<Workload>>,
     /// What goes back of ConfigMaps and Secrets with a release. ConfigMaps do unless said otherwise.
     pub(crate) config: Option<Config>,
+    /// Whoever would write the platform back: Argo CD, Flux.
+    pub(crate) owners: Option<Owners>,
     /// How long service may be away: every plan's forecast is held against it.
     pub(crate) rto: Option<Rto>,
     /// What counts as recovered.
@@ -79,6 +81,28 @@ pub(crate) struct Cluster {
     /// The UID of its namespace `kube-system`.
     #[schemars(length(min = 1))]
     pub(crate) uid: At<String>,
+}
+
+/// Whoever would write the platform back.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Owners {
+    /// For how long an owner that a run has paused may stay so before it is told as overdue; `24h` unless said otherwise.
+    pub(crate) guard: Option<At<String>>,
+    /// Where Argo CD's Applications lie.
+    pub(crate) argocd: Option<ArgoCd>,
+}
+
+/// Where Argo CD's Applications lie.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ArgoCd {
+    /// The kubeconfig's context of the cluster that has them, where it is not the platform's own: a hub.
+    #[schemars(length(min = 1))]
+    pub(crate) context: Option<At<String>>,
+    /// Their namespace; `argocd` unless said otherwise.
+    #[schemars(length(min = 1, max = 63))]
+    pub(crate) namespace: Option<At<String>>,
 }
 
 /// One workload.

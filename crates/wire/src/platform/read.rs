@@ -7,7 +7,7 @@ use crate::platform::error::{Code, Problem};
 use crate::platform::file::{self, At, PlatformFile};
 use crate::platform::probe;
 use astern_model::id::Uid;
-use astern_model::platform::{Member, Platform};
+use astern_model::platform::{ArgoCd, Member, Platform};
 use astern_model::policy::{LogPolicy, Policy, Row};
 use astern_model::target::{Target, WorkloadKind};
 use jiff::SignedDuration;
@@ -54,6 +54,7 @@ pub(crate) fn platform(file: &PlatformFile) -> Result<Platform, Vec<Problem>> {
     check_name(&mut problems, &spec.namespace, "a namespace", LABEL_LENGTH);
     let rto = spec.rto.as_ref().map(|rto| &rto.application);
     let soak = spec.validation.as_ref().map(|validation| &validation.soak);
+    let guard = spec.owners.as_ref().and_then(|owners| owners.guard.as_ref());
     let platform = Platform {
         name: file.metadata.name.value.clone(),
         namespace: spec.namespace.value.clone(),
@@ -69,6 +70,8 @@ pub(crate) fn platform(file: &PlatformFile) -> Result<Platform, Vec<Problem>> {
         restore_secrets: restore_secrets(&mut problems, spec.config.as_ref()),
         rto: span(&mut problems, rto, Platform::DEFAULT_RTO),
         soak: span(&mut problems, soak, Platform::DEFAULT_SOAK),
+        guard: span(&mut problems, guard, Platform::DEFAULT_GUARD),
+        argocd: argocd(&mut problems, spec.owners.as_ref()),
         policy: spec
             .policy
             .as_ref()
@@ -92,6 +95,29 @@ fn uid(problems: &mut Problems, uid: &At<String>) -> Uid {
         );
     }
     Uid(uid.value.clone())
+}
+
+fn argocd(problems: &mut Problems, owners: Option<&file::Owners>) -> ArgoCd {
+    let Some(argocd) = owners.and_then(|owners| owners.argocd.as_ref()) else {
+        return ArgoCd::default();
+    };
+    if let Some(namespace) = &argocd.namespace {
+        check_name(problems, namespace, "a namespace", LABEL_LENGTH);
+    }
+    if let Some(context) = argocd.context.as_ref().filter(|context| context.value.is_empty()) {
+        let hint = Some("kubectl config get-contexts   lists them".to_owned());
+        problems.add(
+            Code::WrongValue,
+            context,
+            "this is not the name of a context",
+            hint,
+        );
+    }
+    let text = |at: &Option<At<String>>| at.as_ref().map(|at| at.value.clone());
+    ArgoCd {
+        context: text(&argocd.context),
+        namespace: text(&argocd.namespace),
+    }
 }
 
 fn restore_secrets(problems: &mut Problems, config: Option<&file::Config>) -> BTreeSet<String> {

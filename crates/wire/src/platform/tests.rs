@@ -532,6 +532,12 @@ fn a_written_file_is_commented_and_reads_back() {
       # everybody out.
       # config: {restoreSecrets: [NAME]}
 
+      # Whoever would write a rollback away (Argo CD, Flux) is paused before it, and is told as overdue
+      # after so long.
+      owners:
+        guard: 24h
+        # argocd: {context: hub, namespace: argocd} where Argo CD is in another cluster or namespace
+
       # How long service may be away: every plan's forecast is held against it.
       rto: {application: 15m}
 

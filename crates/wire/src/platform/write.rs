@@ -39,6 +39,8 @@ pub fn write_platform(platform: &Platform, notes: &BTreeMap<Target, Vec<String>>
     page.gap();
     config(&mut page, platform);
     page.gap();
+    owners(&mut page, platform);
+    page.gap();
     page.comment(
         2,
         "How long service may be away: every plan's forecast is held against it.",
@@ -93,6 +95,32 @@ impl Page {
             line.push_str(word);
         }
         self.line(indent, &line);
+    }
+}
+
+fn owners(page: &mut Page, platform: &Platform) {
+    page.comment(
+        2,
+        "Whoever would write a rollback away (Argo CD, Flux) is paused before it, and is told as overdue after so long.",
+    );
+    page.line(2, "owners:");
+    page.line(4, &format!("guard: {}", duration::text(platform.guard)));
+    let argocd = &platform.argocd;
+    let lines = [("context", &argocd.context), ("namespace", &argocd.namespace)];
+    let lines: Vec<String> = lines
+        .into_iter()
+        .filter_map(|(key, value)| Some(format!("{key}: {}", scalar(value.as_ref()?))))
+        .collect();
+    if lines.is_empty() {
+        page.comment(
+            4,
+            "argocd: {context: hub, namespace: argocd}   where Argo CD is in another cluster or namespace",
+        );
+        return;
+    }
+    page.line(4, "argocd:");
+    for line in lines {
+        page.line(6, &line);
     }
 }
 

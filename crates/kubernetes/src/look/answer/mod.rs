@@ -7,7 +7,7 @@ mod exists;
 
 use super::nodes::{self, Listed, NodeImages};
 use super::placement::Placement;
-use super::{IN_FLIGHT, Seen};
+use super::{IN_FLIGHT, OwnersAt, Seen};
 use access::Rights;
 use astern_model::failure::Failure;
 use astern_model::inventory::Inventory;
@@ -25,6 +25,8 @@ use tokio::sync::OnceCell;
 pub(super) struct Around<'a> {
     /// The way to the API server.
     pub(super) client: &'a Client,
+    /// Where owners' objects lie.
+    pub(super) owners: &'a OwnersAt,
     /// What time it is.
     pub(super) clock: &'a Arc<dyn Clock>,
     /// Where lies what was kept of ConfigMaps and Secrets.
@@ -102,10 +104,11 @@ async fn answer(around: &Around<'_>, shared: &Shared, question: &Question) -> An
                 resource,
                 namespace,
             };
-            if shared.allow(around.client, &wish).await {
+            let elsewhere = around.owners.of_group(group);
+            if elsewhere.is_none() && shared.allow(around.client, &wish).await {
                 return Answer::Yes;
             }
-            access::may_i(around.client, &wish).await
+            access::may_i(elsewhere.unwrap_or(around.client), &wish).await
         }
         Question::Exists {
             kind,

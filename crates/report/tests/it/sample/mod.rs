@@ -138,6 +138,7 @@ fn criteria() -> Criteria {
         bearer: Some(SecretRef::Env("API_TOKEN".to_owned())),
     };
     Criteria {
+        owners: Vec::new(),
         targets: SERVICES.map(target).to_vec(),
         soak: SignedDuration::from_mins(5),
         error_lines_per_minute: 10.0,

@@ -4,7 +4,7 @@ use super::{EXAMPLE, notes};
 use crate::platform::{parse_platform, write_platform};
 use astern_model::id::Uid;
 use astern_model::platform::{
-    HeaderExpectation, JsonExpectation, Member, Platform, Probe, ProbeTarget, SecretRef,
+    ArgoCd, HeaderExpectation, JsonExpectation, Member, Platform, Probe, ProbeTarget, SecretRef,
 };
 use astern_model::policy::{Acceptor, OnFailure, Policy, Row, Say, When};
 use astern_model::target::{Target, WorkloadKind};
@@ -188,8 +188,12 @@ fn policy() -> impl Strategy<Value = Policy> {
 fn platforms() -> impl Strategy<Value = Platform> {
     let uid = prop::option::of("[!-~]{1,36}".prop_map(Uid));
     let secrets = prop::collection::btree_set("[a-z]{1,9}", 0..3);
-    (name(), uid, members(), span(), span(), policy(), secrets).prop_map(
-        |(name, cluster_uid, members, rto, soak, policy, restore_secrets)| Platform {
+    let context = prop::option::of("[!-~]{1,20}");
+    let argocd = (context, prop::option::of("[a-z]{1,9}"));
+    let argocd = argocd.prop_map(|(context, namespace)| ArgoCd { context, namespace });
+    let owners = (span(), argocd);
+    (name(), uid, members(), span(), span(), policy(), secrets, owners).prop_map(
+        |(name, cluster_uid, members, rto, soak, policy, restore_secrets, (guard, argocd))| Platform {
             name,
             restore_secrets,
             namespace: "shop".to_owned(),
@@ -197,6 +201,8 @@ fn platforms() -> impl Strategy<Value = Platform> {
             members,
             rto,
             soak,
+            guard,
+            argocd,
             policy,
         },
     )

@@ -1,0 +1,125 @@
+//! AST0235: an owner is let go on only once its source says what runs, and only by the run that paused it.
+
+use super::{NOT_OURS, refuse, warn};
+use crate::context::{Context, Progress};
+use astern_model::finding::Finding;
+use astern_model::id::RunId;
+use astern_model::owner::{InSync, OwnerName, OwnerSeen};
+use astern_model::plan::Intent;
+use astern_model::step::owner::Spec;
+
+pub(crate) const CODE: &str = "AST0235";
+
+pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
+    let pending = context
+        .owners()
+        .filter(|(step, _)| context.progress(&step.id) == Progress::Pending);
+    let resumed = pending.filter_map(|(_, spec)| match spec {
+        Spec::Resume { owner, paused_by, .. } => Some((owner, paused_by)),
+        Spec::Pause { .. } | Spec::AwaitPaused { .. } => None,
+    });
+    let judged = resumed.flat_map(|(owner, by)| {
+        let seen = context.inventory.owner(owner);
+        [
+            seen.and_then(|seen| anothers(seen, by)),
+            seen.and_then(|seen| source(context, owner, seen)),
+        ]
+    });
+    judged.flatten().collect()
+}
+
+fn anothers(seen: &OwnerSeen, by: &RunId) -> Option<Finding> {
+    let name = &seen.name;
+    let message = match &seen.paused {
+        Some(paused) if &paused.run == by => return None,
+        Some(paused) => format!("{name} was paused by run {}, not by run {by}", paused.run),
+        None => format!("{name} does not say any more that run {by} has paused it"),
+    };
+    Some(refuse(CODE, None, message, NOT_OURS))
+}
+
+/// After an undo the version that the owner's source says is what runs.
+fn source(context: &Context<'_>, owner: &OwnerName, seen: &OwnerSeen) -> Option<Finding> {
+    if matches!(context.plan.intent, Intent::Undo { .. }) {
+        return None;
+    }
+    let accepted = context.allow.source_matches.contains(&owner.name);
+    let (what, hint) = match &seen.in_sync {
+        Some(InSync::Yes { .. }) => return None,
+        Some(InSync::No { says }) => (
+            format!("the source of {owner} is not what runs: {says}; resumed, it writes its source again"),
+            "merge the revert first, and wait until the owner has seen it; then once more".to_owned(),
+        ),
+        None => (
+            format!("whether the source of {owner} is what runs cannot be seen in the cluster"),
+            format!(
+                "look at its source; if that says what runs, say so: `--source-matches {}`",
+                owner.name
+            ),
+        ),
+    };
+    Some(match (&seen.in_sync, accepted) {
+        (None, true) => warn(CODE, None, what, "said beforehand: its source is what runs"),
+        (Some(_) | None, _) => refuse(CODE, None, what, hint),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture::Fixture;
+    use astern_model::owner::InSync;
+    use astern_model::plan::Intent;
+
+    fn check(change: &dyn Fn(&mut Fixture), expected: &str) {
+        let mut fixture = Fixture::resuming();
+        change(&mut fixture);
+        assert_eq!(fixture.told(super::check), expected);
+    }
+
+    #[test]
+    fn an_owner_goes_on_only_once_its_source_says_what_runs() {
+        check(&|_| (), "");
+        let differs = |f: &mut Fixture| {
+            f.inventory.owners[0].in_sync = Some(InSync::No {
+                says: "OutOfSync at 3f2a".to_owned(),
+            });
+        };
+        let refused = "the source of Argo CD application argocd/shop is not what runs: OutOfSync at 3f2a; resumed, it writes \
+                       its source again";
+        check(&differs, refused);
+        check(
+            &|f| {
+                differs(f);
+                f.allow.source_matches.insert("shop".to_owned());
+            },
+            refused,
+        );
+        check(
+            &|f| {
+                differs(f);
+                f.plan.intent = Intent::Undo { run: "r1".into() };
+            },
+            "",
+        );
+        check(
+            &|f| f.inventory.owners[0].in_sync = None,
+            "whether the source of Argo CD application argocd/shop is what runs cannot be seen in the cluster",
+        );
+    }
+
+    #[test]
+    fn an_owner_that_another_run_has_paused_stays_paused() {
+        check(
+            &|f| {
+                if let Some(paused) = &mut f.inventory.owners[0].paused {
+                    paused.run = "r9".into();
+                }
+            },
+            "Argo CD application argocd/shop was paused by run r9, not by run r1",
+        );
+        check(
+            &|f| f.inventory.owners[0].paused = None,
+            "Argo CD application argocd/shop does not say any more that run r1 has paused it",
+        );
+    }
+}
