@@ -45,6 +45,7 @@ pub fn discover(inventory: &Inventory) -> Discovered {
         .values()
         .map(|workload| Member {
             reloads: false,
+            stops: false,
             target: workload.target.clone(),
             depends_on: edges
                 .remove(&workload.target)

@@ -75,6 +75,8 @@ pub struct Asked {
     pub outside_helm: bool,
     /// Helm releases whose pending operation has no client any more, by somebody's word.
     pub abandoned: BTreeSet<String>,
+    /// Whether everything that is written is stopped before.
+    pub stop: bool,
     /// The release of the ledger onto which all its members go.
     pub release: Option<ReleaseName>,
     /// Rows of the matrix that are overridden.
@@ -94,6 +96,7 @@ impl Asked {
             releases: BTreeMap::new(),
             outside_helm: false,
             abandoned: BTreeSet::new(),
+            stop: false,
             release: None,
             overrides: BTreeSet::new(),
             acceptor,
@@ -187,6 +190,9 @@ pub async fn roll_back(
         read_releases(world, &mut inventory).await;
     }
     shelf.mark(&mut inventory);
+    if asked.stop || stops(platform) {
+        read_starters(world, &mut inventory).await;
+    }
     let request = astern_plan::Request {
         accept_revert: allow.accept_revert.clone(),
         ..request(asked, platform, &mut inventory, &shelf)?
@@ -274,6 +280,9 @@ pub async fn undo(
             stands: stands(&phase),
         });
     }
+    if stops(platform) {
+        read_starters(world, &mut inventory).await;
+    }
     let taken = &config::of_run(world, &mut inventory, taken)
         .await
         .map_err(NoPlan::Failed)?;
@@ -324,6 +333,7 @@ pub async fn check(
     let written = |target: &Target, released: &Released| writes(&plan, target, &released.template);
     ledger::read_back(world, &mut inventory, written).await;
     config::written_by(world, &mut inventory, &plan).await;
+    paused_by(world, &mut inventory, &plan).await;
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
     let (answers, saved) = futures::join!(
@@ -459,6 +469,33 @@ async fn read_releases(world: &World, inventory: &mut Inventory) {
     }
 }
 
+/// Whether a rollback stops anything of the platform.
+fn stops(platform: &Platform) -> bool {
+    platform.members.iter().any(|member| member.stops)
+}
+
+/// What starts pods beside the workloads' own controllers.
+async fn read_starters(world: &World, inventory: &mut Inventory) {
+    match world.look.starters(&inventory.namespace).await {
+        Ok(starters) => inventory.see(starters),
+        Err(failure) => inventory.unread.push(format!(
+            "CronJobs and ScaledObjects could not be read, and are not paused: {}",
+            failure.message
+        )),
+    }
+}
+
+/// The same, where a plan pauses any of it.
+pub(crate) async fn paused_by(world: &World, inventory: &mut Inventory, plan: &Plan) {
+    let mut owners = plan
+        .steps
+        .iter()
+        .filter_map(|step| Some(step.spec.owner()?.owner()));
+    if owners.any(|owner| owner.kind.only_starts()) {
+        read_starters(world, inventory).await;
+    }
+}
+
 /// Nothing is asked where nothing is open.
 async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {
     if open.is_empty() {
@@ -555,6 +592,7 @@ fn request(
         acceptor: asked.acceptor,
         on_failure: asked.on_failure,
         accept_revert: BTreeSet::new(),
+        stop: asked.stop,
     })
 }
 

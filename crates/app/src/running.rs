@@ -4,6 +4,7 @@ use crate::config;
 use crate::history;
 use crate::judging::PlatformJudge;
 use crate::ledger;
+use crate::planning;
 use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
@@ -351,6 +352,7 @@ async fn admit(
         .await
         .map_err(RunError::Look)?;
     config::written_by(world, &mut inventory, &book.plan).await;
+    planning::paused_by(world, &mut inventory, &book.plan).await;
     let questions = astern_gate::questions(&book.plan, &inventory);
     let answers = world.look.answer(&inventory, &questions).await;
     let approval = book

@@ -260,6 +260,10 @@ pub(crate) struct Choose {
     /// The pending operation of this Helm release has no client any more; may be repeated
     #[arg(long, value_name = "RELEASE")]
     pub(crate) abandoned: Vec<String>,
+    /// Stop every workload before it is written, and start it with the same count afterwards: for versions that must not run
+    /// beside each other. CronJobs and KEDA pause meanwhile
+    #[arg(long)]
+    pub(crate) stop: bool,
     /// Go on although this row of the matrix says no; may be repeated
     #[arg(long, value_name = "ROW")]
     pub(crate) override_decision: Vec<String>,

@@ -5,8 +5,9 @@ use astern_model::plan::Plan;
 use astern_model::policy::OnFailure;
 use astern_model::reversal::Reversal;
 use astern_model::step::{Spec, helm, owner, workload};
+use astern_model::target::Target;
 use jiff::SignedDuration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The steps of one plan by id, and what a failure leads to.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +65,7 @@ impl Graph {
 
     /// The graph of a plan.
     pub fn of(plan: &Plan) -> Self {
+        let stopped = stopped(plan);
         let nodes = plan
             .steps
             .iter()
@@ -72,7 +74,7 @@ impl Graph {
                 after: step.after.clone(),
                 reversal: step.reversal.clone(),
                 deadline: step.deadline,
-                role: role(&step.spec),
+                role: role(&step.spec, &stopped),
                 leads: step.spec.config().is_some(),
             })
             .collect();
@@ -109,9 +111,25 @@ impl Graph {
     }
 }
 
-fn role(spec: &Spec) -> Role {
+/// The workloads that a plan stops before it writes them.
+fn stopped(plan: &Plan) -> BTreeSet<&Target> {
+    let stops = plan.steps.iter().filter_map(|step| match step.spec.workload()? {
+        workload::Spec::Scale { target, to: 0, .. } => Some(target),
+        _ => None,
+    });
+    stops.collect()
+}
+
+fn role(spec: &Spec, stopped: &BTreeSet<&Target>) -> Role {
     match spec {
-        Spec::Workload(workload::Spec::AwaitRollout { .. })
+        // What was stopped is restored by starting it; until then nothing of it serves, and all of it can go back.
+        Spec::Workload(workload::Spec::Scale { to, .. }) if *to > 0 => Role::Restores,
+        Spec::Workload(
+            workload::Spec::WriteTemplate { target, .. }
+            | workload::Spec::Restart { target, .. }
+            | workload::Spec::SetPaused { target, .. },
+        ) if stopped.contains(target) => Role::Prepares,
+        Spec::Workload(workload::Spec::AwaitRollout { .. } | workload::Spec::AwaitGone { .. })
         | Spec::Owner(owner::Spec::AwaitPaused { .. }) => Role::Observes,
         Spec::Workload(
             workload::Spec::WriteTemplate { .. }
@@ -121,6 +139,7 @@ fn role(spec: &Spec) -> Role {
         )
         | Spec::Helm(helm::Spec::Rollback { .. }) => Role::Restores,
         Spec::Helm(helm::Spec::Repair { .. })
+        | Spec::Workload(workload::Spec::Scale { .. })
         | Spec::Config(_)
         | Spec::Owner(owner::Spec::Pause { .. } | owner::Spec::Resume { .. }) => Role::Prepares,
     }

@@ -36,7 +36,10 @@ impl<'a> Course<'a> {
                 Spec::WriteTemplate { to, .. } => set(&mut course.templates, &to.template, sure),
                 Spec::Restart { template, .. } => set(&mut course.templates, template, sure),
                 Spec::SetPaused { paused, .. } => set(&mut course.paused, *paused, sure),
-                Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => {}
+                Spec::AwaitRollout { .. }
+                | Spec::AwaitGone { .. }
+                | Spec::Scale { .. }
+                | Spec::DeletePod { .. } => {}
             }
         }
         Some(course)
@@ -62,16 +65,20 @@ impl<'a> Course<'a> {
     fn before(steps: &[&'a Step]) -> Option<Self> {
         let first = spec(steps.first()?);
         let template = match first {
-            Spec::WriteTemplate { pin, .. } | Spec::Restart { pin, .. } | Spec::SetPaused { pin, .. } => {
-                &pin.template
-            }
-            Spec::AwaitRollout { template, .. } | Spec::DeletePod { template, .. } => template,
+            Spec::WriteTemplate { pin, .. }
+            | Spec::Restart { pin, .. }
+            | Spec::SetPaused { pin, .. }
+            | Spec::Scale { pin, .. } => &pin.template,
+            Spec::AwaitRollout { template, .. }
+            | Spec::AwaitGone { template, .. }
+            | Spec::DeletePod { template, .. } => template,
         };
         let pin = steps.iter().find_map(|step| match spec(step) {
-            Spec::WriteTemplate { pin, .. } | Spec::Restart { pin, .. } | Spec::SetPaused { pin, .. } => {
-                Some(pin)
-            }
-            Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => None,
+            Spec::WriteTemplate { pin, .. }
+            | Spec::Restart { pin, .. }
+            | Spec::SetPaused { pin, .. }
+            | Spec::Scale { pin, .. } => Some(pin),
+            Spec::AwaitRollout { .. } | Spec::AwaitGone { .. } | Spec::DeletePod { .. } => None,
         });
         Some(Self {
             uid: first.uid(),

@@ -181,6 +181,7 @@ impl Fixture {
             parents,
             paused: None,
             in_sync: None,
+            scales: None,
         };
         fixture.inventory.owners = vec![seen("root", Vec::new()), seen("shop", vec![by("root")])];
         let mut steps: Vec<Step> = Vec::new();
@@ -222,6 +223,41 @@ impl Fixture {
         fixture.finish()
     }
 
+    /// The same as [`Self::sound`], stopped first and started with three pods afterwards: stop, gone, template, start, rollout.
+    pub(crate) fn stopped() -> Self {
+        let mut fixture = Self::sound();
+        fixture.workload().desired = 3;
+        let target = fixture.workload().target.clone();
+        let (pin, to) = (fixture.pin(0).clone(), fixture.to(0).template.clone());
+        let named = |what: &str| StepId(format!("{what}:{target}"));
+        let scale = |pin: Pin, from: u32, to: u32| WorkloadSpec::Scale {
+            target: target.clone(),
+            pin,
+            from: Some(from),
+            to,
+        };
+        let gone = WorkloadSpec::AwaitGone {
+            target: target.clone(),
+            uid: pin.uid.clone(),
+            template: pin.template.clone(),
+        };
+        let started = Pin {
+            template: to,
+            ..pin.clone()
+        };
+        let write = fixture.plan.steps[0].id.clone();
+        fixture.plan.steps[0].after = vec![named("gone")];
+        fixture.plan.steps[1].after = vec![named("start")];
+        let first = [
+            step(named("stop"), Vec::new(), Reversal::Exact, scale(pin, 3, 0)),
+            step(named("gone"), vec![named("stop")], Reversal::Nothing, gone),
+        ];
+        fixture.plan.steps.splice(0..0, first);
+        let start = step(named("start"), vec![write], Reversal::Exact, scale(started, 0, 3));
+        fixture.plan.steps.insert(3, start);
+        fixture.finish()
+    }
+
     /// Application `shop`, which run r1 has paused, goes on.
     pub(crate) fn resuming() -> Self {
         let mut fixture = Self::with_owner();
@@ -243,7 +279,7 @@ impl Fixture {
                 uid: shop.uid.clone(),
                 setting: Value::Null,
             },
-            paused_by: "r1".into(),
+            paused_by: Some("r1".into()),
             to: json!({"selfHeal": true}),
         };
         fixture.inventory.owners.remove(0);
@@ -509,7 +545,8 @@ impl Fixture {
         match self.spec(place) {
             WorkloadSpec::WriteTemplate { pin, .. }
             | WorkloadSpec::Restart { pin, .. }
-            | WorkloadSpec::SetPaused { pin, .. } => pin,
+            | WorkloadSpec::SetPaused { pin, .. }
+            | WorkloadSpec::Scale { pin, .. } => pin,
             other => panic!("{other:?} has no pin"),
         }
     }
@@ -525,8 +562,11 @@ impl Fixture {
         match self.spec(place) {
             WorkloadSpec::WriteTemplate { pin, .. }
             | WorkloadSpec::Restart { pin, .. }
-            | WorkloadSpec::SetPaused { pin, .. } => &mut pin.uid,
-            WorkloadSpec::AwaitRollout { uid, .. } | WorkloadSpec::DeletePod { uid, .. } => uid,
+            | WorkloadSpec::SetPaused { pin, .. }
+            | WorkloadSpec::Scale { pin, .. } => &mut pin.uid,
+            WorkloadSpec::AwaitRollout { uid, .. }
+            | WorkloadSpec::AwaitGone { uid, .. }
+            | WorkloadSpec::DeletePod { uid, .. } => uid,
         }
     }
 
@@ -562,6 +602,8 @@ impl Fixture {
                 | WorkloadSpec::Restart { target, .. }
                 | WorkloadSpec::AwaitRollout { target, .. }
                 | WorkloadSpec::SetPaused { target, .. }
+                | WorkloadSpec::Scale { target, .. }
+                | WorkloadSpec::AwaitGone { target, .. }
                 | WorkloadSpec::DeletePod { target, .. } => *target = world::target(kind, name),
             }
         }

@@ -44,6 +44,7 @@ mod resumed;
 mod revision;
 mod rolled_back;
 mod server_side_apply;
+mod stopped;
 mod tag;
 mod unread;
 
@@ -59,7 +60,7 @@ pub(crate) struct Rule {
 }
 
 /// Every rule, in the order of the codes.
-pub(crate) const ALL: [Rule; 36] = [
+pub(crate) const ALL: [Rule; 37] = [
     rule(bytes::CODE, nothing, bytes::check),
     rule(order::CODE, nothing, order::check),
     rule(awaited::CODE, nothing, awaited::check),
@@ -96,6 +97,7 @@ pub(crate) const ALL: [Rule; 36] = [
     rule(config_first::CODE, nothing, config_first::check),
     rule(config_owner::CODE, nothing, config_owner::check),
     rule(resumed::CODE, nothing, resumed::check),
+    rule(stopped::CODE, nothing, stopped::check),
 ];
 
 /// One line of the list.

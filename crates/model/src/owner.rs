@@ -1,6 +1,7 @@
 //! Owners by their own objects: which one it is, what it is set to, who in turn writes that back, and the mark of a pause.
 
 use crate::id::{RunId, Uid};
+use crate::target::Target;
 use crate::workload::{Owner, OwnerState};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,10 @@ pub enum PausableKind {
     Kustomization,
     /// A Flux HelmRelease: `spec.suspend`.
     HelmRelease,
+    /// A ScaledObject of KEDA: annotation `autoscaling.keda.sh/paused-replicas`, which also holds the count.
+    ScaledObject,
+    /// A CronJob: `spec.suspend`.
+    CronJob,
 }
 
 impl PausableKind {
@@ -29,6 +34,8 @@ impl PausableKind {
             Self::ApplicationSet => "Argo CD application set",
             Self::Kustomization => "Flux Kustomization",
             Self::HelmRelease => "Flux HelmRelease",
+            Self::ScaledObject => "KEDA ScaledObject",
+            Self::CronJob => "CronJob",
         }
     }
 
@@ -38,6 +45,8 @@ impl PausableKind {
             Self::Application | Self::ApplicationSet => "argoproj.io",
             Self::Kustomization => "kustomize.toolkit.fluxcd.io",
             Self::HelmRelease => "helm.toolkit.fluxcd.io",
+            Self::ScaledObject => "keda.sh",
+            Self::CronJob => "batch",
         }
     }
 
@@ -48,6 +57,8 @@ impl PausableKind {
             Self::ApplicationSet => "applicationsets",
             Self::Kustomization => "kustomizations",
             Self::HelmRelease => "helmreleases",
+            Self::ScaledObject => "scaledobjects",
+            Self::CronJob => "cronjobs",
         }
     }
 
@@ -56,7 +67,8 @@ impl PausableKind {
         match self {
             Self::Application => &["spec", "syncPolicy", "automated"],
             Self::ApplicationSet => &["spec", "syncPolicy", "applicationsSync"],
-            Self::Kustomization | Self::HelmRelease => &["spec", "suspend"],
+            Self::Kustomization | Self::HelmRelease | Self::CronJob => &["spec", "suspend"],
+            Self::ScaledObject => &["metadata", "annotations", "autoscaling.keda.sh/paused-replicas"],
         }
     }
 
@@ -64,13 +76,21 @@ impl PausableKind {
     ///
     /// Source: <https://argo-cd.readthedocs.io/en/stable/user-guide/auto_sync/>,
     /// <https://argo-cd.readthedocs.io/en/stable/operator-manual/applicationset/Controlling-Resource-Modification/>,
-    /// <https://fluxcd.io/flux/components/kustomize/kustomizations/#suspend>.
+    /// <https://fluxcd.io/flux/components/kustomize/kustomizations/#suspend>,
+    /// <https://keda.sh/docs/latest/reference/scaledobject-spec/#pausing-autoscaling>.
     pub fn paused(self) -> Value {
         match self {
             Self::Application => Value::Null,
             Self::ApplicationSet => json!("create-only"),
-            Self::Kustomization | Self::HelmRelease => json!(true),
+            Self::Kustomization | Self::HelmRelease | Self::CronJob => json!(true),
+            Self::ScaledObject => json!("0"),
         }
+    }
+
+    /// Whether it only makes work or pods, and changes no template: it is stopped with what it would start, and goes on in
+    /// the same run.
+    pub fn only_starts(self) -> bool {
+        matches!(self, Self::ScaledObject | Self::CronJob)
     }
 
     /// What its setting is in an object; null where the field is not there.
@@ -130,6 +150,9 @@ pub struct OwnerSeen {
     /// Whether what it follows is what runs, by its own word; none where it does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_sync: Option<InSync>,
+    /// The workload that a ScaledObject scales.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scales: Option<Target>,
 }
 
 impl OwnerSeen {

@@ -90,6 +90,10 @@ pub struct Member {
     /// Whether it takes in what changes in its ConfigMaps and Secrets by itself, so that it need not be restarted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub reloads: bool,
+    /// Whether it is stopped before a rollback writes anything of it, and started again afterwards: two versions of it must
+    /// not run beside each other.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stops: bool,
     /// How its service is asked whether it works.
     pub probes: Vec<Probe>,
 }

@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         only: Vec::new(),
         to: BTreeMap::new(),
         accept_revert: BTreeSet::new(),
+        stop: false,
         overrides: BTreeSet::new(),
         acceptor: Acceptor::Yes,
         on_failure: None,
@@ -78,6 +79,7 @@ fn platform() -> Platform {
     let wave = WORKLOADS / WAVES;
     let members = (0..WORKLOADS).map(|number| Member {
         reloads: false,
+        stops: false,
         target: target(number),
         depends_on: number.checked_sub(wave).map(target).into_iter().collect(),
         probes: Vec::new(),

@@ -28,6 +28,7 @@ mod scope;
 mod selector;
 mod signals;
 mod steps;
+mod stopping;
 mod timeline;
 mod undo;
 mod world;

@@ -134,7 +134,12 @@ fn writes(owner: &Owner, seen: &OwnerSeen) -> bool {
     }
 }
 
-fn pause(seen: &OwnerSeen, after: Vec<StepId>, namespace: &str, guard: SignedDuration) -> [Step; 2] {
+pub(crate) fn pause(
+    seen: &OwnerSeen,
+    after: Vec<StepId>,
+    namespace: &str,
+    guard: SignedDuration,
+) -> [Step; 2] {
     let owner = &seen.name;
     let id = |what: &str| {
         StepId(format!(
@@ -251,7 +256,7 @@ fn resume(seen: &OwnerSeen, paused: &Paused, after: Vec<StepId>) -> Step {
         spec: Spec::Owner(OwnerSpec::Resume {
             owner: owner.clone(),
             pin: pin(seen),
-            paused_by: paused.run.clone(),
+            paused_by: Some(paused.run.clone()),
             to: paused.was.clone(),
         }),
         reversal: Reversal::Exact,

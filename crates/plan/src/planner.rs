@@ -15,6 +15,7 @@ use crate::remarks;
 use crate::scope::{Scope, Sighting, scope};
 use crate::selector::Selector;
 use crate::steps::{self, Move, Moves};
+use crate::stopping::{begun_anew, stopping};
 use crate::timeline;
 use crate::world::{View, World, essence};
 use astern_model::assessment::Assessment;
@@ -45,6 +46,8 @@ pub struct Request {
     pub outside_helm: bool,
     /// `--abandoned`: Helm releases whose pending operation has no client any more, by somebody's word.
     pub abandoned: BTreeSet<String>,
+    /// `--stop`: everything that is written is stopped before, and started again afterwards.
+    pub stop: bool,
     /// `--accept-revert`: owners that are left free, by name.
     pub accept_revert: BTreeSet<String>,
     /// Rows of the matrix that say "do not" and are overridden (`--override-decision`), by id.
@@ -103,8 +106,15 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         .collect();
     let decision = decide(&assessment, &chosen, &platform.policy);
     check_decision(request, &decision, &chosen, platform)?;
-    let pausing = owners::pausing(&picked.moves, &mut restoring, world, &request.accept_revert);
-    let steps = steps::steps(&picked.moves, world, history, &through, &restoring, &pausing)?;
+    let before = steps::Before {
+        pausing: owners::pausing(&picked.moves, &mut restoring, world, &request.accept_revert),
+        stopping: stopping(
+            request.stop,
+            &begun_anew(&picked.moves, restoring.restarts.keys().copied()),
+            world,
+        ),
+    };
+    let steps = steps::steps(&picked.moves, world, history, &through, &restoring, &before)?;
     let draft = Draft {
         now,
         intent: Intent::RollBack,
@@ -112,10 +122,11 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         decision,
         choices: chosen,
         releases: releases::changes(&through),
-        held: pausing.held,
+        held: before.pausing.held,
         steps,
     };
-    let warnings = warnings(request, &scope, &picked, &draft);
+    let mut warnings = warnings(request, &scope, &picked, &draft);
+    warnings.extend(before.stopping.warnings);
     let on_failure = request.on_failure.unwrap_or(platform.policy.on_failure);
     Ok(finish(
         draft,

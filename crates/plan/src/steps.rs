@@ -6,6 +6,7 @@ use crate::forecast::{self, History};
 use crate::owners::Pausing;
 use crate::refuse;
 use crate::releases::{self, Through};
+use crate::stopping::Stopping;
 use crate::world::{View, World, ordinal};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
@@ -61,7 +62,7 @@ pub(crate) fn steps(
     history: &History,
     through: &[Through<'_>],
     restoring: &Restoring<'_>,
-    pausing: &Pausing<'_>,
+    before: &Before<'_>,
 ) -> Result<Vec<Step>, Refusal> {
     for step in moves.values() {
         check_partition(step)?;
@@ -72,7 +73,13 @@ pub(crate) fn steps(
         together(one, &mut needs);
     }
     let order = topological(&needs).map_err(|circle| refuse::cycle(&circle))?;
-    let mut steps: Vec<Step> = pausing.steps.iter().chain(&restoring.steps).cloned().collect();
+    let Before { pausing, stopping } = before;
+    let first = pausing
+        .steps
+        .iter()
+        .chain(&stopping.steps)
+        .chain(&restoring.steps);
+    let mut steps: Vec<Step> = first.cloned().collect();
     let mut begun: BTreeSet<&str> = BTreeSet::new();
     for target in order {
         let Some(needed) = needs.get(target) else {
@@ -80,13 +87,14 @@ pub(crate) fn steps(
         };
         let mut after = restoring.before(target);
         after.extend(pausing.before(target));
+        after.extend(stopping.before(target));
         after.extend(needed.iter().map(|needed| id("rollout", needed)));
         let Some(one) = moves.get(target) else {
             let restarted = restoring.restarts.get(target);
             steps.extend(
                 restarted
                     .into_iter()
-                    .flat_map(|one| of_restart(one, &after, history)),
+                    .flat_map(|one| of_restart(one, &after, stopping, history)),
             );
             continue;
         };
@@ -96,17 +104,26 @@ pub(crate) fn steps(
                     // The release writes all of its workloads at once.
                     let first = through.targets.iter().flat_map(|target| {
                         let config = restoring.before(target);
-                        config.into_iter().chain(pausing.before(target))
+                        let first = config.into_iter().chain(pausing.before(target));
+                        first.chain(stopping.before(target))
                     });
                     let after: BTreeSet<StepId> = after.into_iter().chain(first).collect();
                     steps.extend(of_release(through, moves, after.into_iter().collect()));
                 }
-                steps.extend(following(one, release_id("release", through), history));
+                steps.extend(following(one, release_id("release", through), stopping, history));
             }
-            None => steps.extend(of_target(one, after, history)),
+            None => steps.extend(of_target(one, after, stopping, history)),
         }
     }
+    let all: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
+    steps.extend(stopping.end(&all));
     Ok(steps)
+}
+
+/// What comes before anything is written.
+pub(crate) struct Before<'a> {
+    pub(crate) pausing: Pausing<'a>,
+    pub(crate) stopping: Stopping<'a>,
 }
 
 /// The workloads of a release are written at one moment: what one of them must wait for, all do.
@@ -293,20 +310,20 @@ fn check_partition(one: &Move<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn id(what: &str, target: &Target) -> StepId {
+pub(crate) fn id(what: &str, target: &Target) -> StepId {
     StepId(format!("{what}:{target}"))
 }
 
-fn of_target(one: &Move<'_>, after: Vec<StepId>, history: &History) -> Vec<Step> {
+fn of_target(one: &Move<'_>, after: Vec<StepId>, stopping: &Stopping<'_>, history: &History) -> Vec<Step> {
     let write = write(one, after);
     let last = write.id.clone();
     std::iter::once(write)
-        .chain(following(one, last, history))
+        .chain(following(one, last, stopping, history))
         .collect()
 }
 
 /// A restart and its wait.
-fn of_restart(one: &Restart<'_>, after: &[StepId], history: &History) -> Vec<Step> {
+fn of_restart(one: &Restart<'_>, after: &[StepId], stopping: &Stopping<'_>, history: &History) -> Vec<Step> {
     let workload = one.view.workload;
     let restart = Step {
         id: id("restart", &workload.target),
@@ -322,22 +339,24 @@ fn of_restart(one: &Restart<'_>, after: &[StepId], history: &History) -> Vec<Ste
         forecast: forecast::request(),
     };
     let version = workload.version();
-    let wait = wait(
-        one.view,
-        &one.hash,
-        &version,
-        &one.template,
-        restart.id.clone(),
-        history,
-    );
-    vec![restart, wait]
+    let start = stopping.start(one.view, &one.hash, restart.id.clone());
+    let last = start.last().unwrap_or(&restart).id.clone();
+    let wait = wait(one.view, &one.hash, &version, &one.template, last, history);
+    std::iter::once(restart).chain(start).chain([wait]).collect()
 }
 
 /// What follows the write of a template: what lets it reach the pods, and the wait.
-fn following(one: &Move<'_>, mut last: StepId, history: &History) -> Vec<Step> {
+fn following(one: &Move<'_>, mut last: StepId, stopping: &Stopping<'_>, history: &History) -> Vec<Step> {
     let mut steps = Vec::new();
     let resume = one.view.workload.paused.then(|| resume(one, last.clone()));
-    for step in resume.into_iter().chain(deletions(one)) {
+    // Of what was stopped no pod is left that could stand in the way.
+    let freed = if stopping.stops(one.target()) {
+        let last = resume.as_ref().map_or(&last, |step| &step.id);
+        stopping.start(one.view, &one.to.template, last.clone())
+    } else {
+        deletions(one)
+    };
+    for step in resume.into_iter().chain(freed) {
         let step = Step {
             after: vec![last],
             ..step
@@ -357,7 +376,7 @@ fn following(one: &Move<'_>, mut last: StepId, history: &History) -> Vec<Step> {
     steps
 }
 
-fn pin(view: &View<'_>, template: &TemplateHash) -> Pin {
+pub(crate) fn pin(view: &View<'_>, template: &TemplateHash) -> Pin {
     Pin {
         uid: view.workload.uid.clone(),
         template: template.clone(),

@@ -9,6 +9,7 @@ use crate::planner::{Draft, finish};
 use crate::refuse;
 use crate::remarks;
 use crate::steps::{self, Move, Moves};
+use crate::stopping::{begun_anew, stopping};
 use crate::world::{View, World, reference};
 use astern_model::choice::RevisionRef;
 use astern_model::config::{ConfigName, HeldConfig};
@@ -146,13 +147,21 @@ pub fn undo(
         .chain(moves.keys().copied())
         .collect();
     let assessment = assess_against(&world, &looked_at, &[]);
-    let pausing = owners::pausing(&moves, &mut restoring, &world, left_free);
-    let mut steps = steps::steps(&moves, &world, history, &[], &restoring, &pausing)?;
+    let before = steps::Before {
+        pausing: owners::pausing(&moves, &mut restoring, &world, left_free),
+        stopping: stopping(
+            false,
+            &begun_anew(&moves, restoring.restarts.keys().copied()),
+            &world,
+        ),
+    };
+    let mut steps = steps::steps(&moves, &world, history, &[], &restoring, &before)?;
     let all: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
     let going_on = owners::going_on(run, &world, &all);
     steps.extend(going_on.steps);
     warnings.sort();
     warnings.extend(going_on.warnings);
+    warnings.extend(before.stopping.warnings);
     warnings.extend(remarks::of_targets(&moves, &assessment, &[]));
     let decision = Decision {
         say: Say::Ask,
@@ -166,7 +175,7 @@ pub fn undo(
         decision,
         choices: Vec::new(),
         releases: Vec::new(),
-        held: pausing.held,
+        held: before.pausing.held,
         steps,
     };
     Ok(finish(

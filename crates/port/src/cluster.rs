@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use astern_model::inventory::Inventory;
+use astern_model::owner::OwnerSeen;
 use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
 use async_trait::async_trait;
@@ -27,6 +28,9 @@ pub trait Look: Send + Sync {
     /// `metadata.managedFields` of these workloads: who owns which field, and since when. Metadata alone, by one request a
     /// kind; a workload that is gone is left out.
     async fn managed(&self, targets: &[Target]) -> Result<BTreeMap<Target, Vec<Value>>, Failure>;
+
+    /// What starts pods in a namespace beside its workloads' own controllers, CronJobs and ScaledObjects, with those above them.
+    async fn starters(&self, namespace: &str) -> Result<Vec<OwnerSeen>, Failure>;
 
     /// Ends when something about `targets` or their pods changed, or after `within`. Watches; never polls.
     async fn changed(&self, targets: &[Target], within: jiff::SignedDuration) -> Result<(), Failure>;

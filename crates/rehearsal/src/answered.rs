@@ -109,6 +109,10 @@ impl Look for Answered {
         self.look.managed(targets).await
     }
 
+    async fn starters(&self, _: &str) -> Result<Vec<OwnerSeen>, Failure> {
+        Ok(self.owned.objects.clone())
+    }
+
     async fn changed(&self, targets: &[Target], within: SignedDuration) -> Result<(), Failure> {
         self.look.changed(targets, within).await
     }

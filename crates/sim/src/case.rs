@@ -187,6 +187,7 @@ fn staged(id: CaseId, slow: bool) -> Case {
     };
     let of = |(kind, name, needs): &(WorkloadKind, &str, &[&str])| Member {
         reloads: false,
+        stops: false,
         target: target(*kind, name),
         depends_on: needs
             .iter()

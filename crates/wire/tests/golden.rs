@@ -15,7 +15,7 @@ use astern_model::platform::{
 use astern_model::policy::{Acceptor, LogPolicy, OnFailure, Policy, Row, Say, When};
 use astern_model::record::{Event, Outcome, Record};
 use astern_model::release::{Release, Standing};
-use astern_model::step::{config, workload};
+use astern_model::step::{config, owner, workload};
 use astern_model::target::{Target, WorkloadKind};
 use astern_wire::envelope::{self, Document};
 use astern_wire::platform::{parse_platform, write_platform};
@@ -142,19 +142,28 @@ fn every_step_every_event_and_every_standing_has_a_golden_file() {
         |of: BTreeSet<String>, too: BTreeSet<String>| of.union(&too).cloned().collect::<BTreeSet<String>>();
     assert_eq!(
         found("plan", Some("steps"), "/spec/do"),
-        both(variants::<workload::Spec>("do"), variants::<config::Spec>("do"))
+        both(
+            both(variants::<workload::Spec>("do"), variants::<config::Spec>("do")),
+            variants::<owner::Spec>("do")
+        )
     );
     assert_eq!(found("record", None, "/event/event"), variants::<Event>("event"));
     assert_eq!(
         found("record", None, "/event/before/of"),
         both(
-            variants::<workload::Before>("of"),
-            variants::<config::Before>("of")
+            both(
+                variants::<workload::Before>("of"),
+                variants::<config::Before>("of")
+            ),
+            variants::<owner::Before>("of")
         )
     );
     assert_eq!(
         found("record", None, "/event/after/of"),
-        both(variants::<workload::After>("of"), variants::<config::After>("of"))
+        both(
+            both(variants::<workload::After>("of"), variants::<config::After>("of")),
+            variants::<owner::After>("of")
+        )
     );
     assert_eq!(
         found("record", None, "/event/outcome/kind"),
@@ -221,6 +230,7 @@ fn golden_members() -> Vec<Member> {
     let up = |name: &str, bearer| to_url(name, "http://127.0.0.1:8080/", bearer);
     let member = |kind, name: &str, depends_on: Vec<Target>, probes| Member {
         reloads: false,
+        stops: false,
         target: target(kind, name),
         depends_on,
         probes,

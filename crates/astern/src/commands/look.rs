@@ -241,6 +241,7 @@ pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliErr
         releases,
         outside_helm: choose.outside_helm,
         abandoned: choose.abandoned.iter().cloned().collect(),
+        stop: choose.stop,
         release,
         overrides: choose.override_decision.iter().cloned().collect(),
         acceptor,

@@ -21,3 +21,4 @@ mod obstacles;
 mod owners;
 mod proof;
 mod rehearsal;
+mod stopping;

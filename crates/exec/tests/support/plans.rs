@@ -70,8 +70,46 @@ pub(crate) fn cases(on_failure: OnFailure) -> Vec<Case> {
     let plain = all
         .into_iter()
         .map(|(name, workloads, depends)| case(name, workloads, &depends, Held::default(), on_failure));
-    let owned = std::iter::once(owned_case(on_failure));
-    plain.chain(config_cases(on_failure)).chain(owned).collect()
+    let others = [owned_case(on_failure), stopped_case(on_failure)];
+    plain.chain(config_cases(on_failure)).chain(others).collect()
+}
+
+/// Two Deployments that are stopped before either is written, and a CronJob that pauses meanwhile.
+fn stopped_case(on_failure: OnFailure) -> Case {
+    let count = |name: &str, desired: u32| {
+        let mut workload = crashing(WorkloadKind::Deployment, name);
+        workload.desired = desired;
+        workload
+    };
+    let jobs = OwnerSeen {
+        name: OwnerName {
+            kind: PausableKind::CronJob,
+            namespace: NAMESPACE.to_owned(),
+            name: "nightly".to_owned(),
+        },
+        uid: "nightly-uid".into(),
+        state: OwnerState::WritesBack {
+            because: "schedule 0 1 * * *".to_owned(),
+        },
+        setting: json!(false),
+        parents: Vec::new(),
+        paused: None,
+        in_sync: None,
+        scales: None,
+    };
+    let held = Held {
+        owners: vec![jobs],
+        stop: true,
+        ..Held::default()
+    };
+    let workloads = vec![count("api", 3), count("web", 2)];
+    case(
+        "two Deployments that are stopped",
+        workloads,
+        &[("web", "api")],
+        held,
+        on_failure,
+    )
 }
 
 /// A Deployment whose application stands below another one: both are paused first.
@@ -99,6 +137,7 @@ fn owned_case(on_failure: OnFailure) -> Case {
         parents,
         paused: None,
         in_sync: None,
+        scales: None,
     };
     let mut workload = crashing(WorkloadKind::Deployment, "api");
     workload.owners = vec![by("shop")];
@@ -121,6 +160,7 @@ struct Held {
     seen: ConfigSeen,
     to: BTreeMap<Target, Selector>,
     owners: Vec<OwnerSeen>,
+    stop: bool,
 }
 
 /// Every kind of plan that the config layer has.
@@ -172,6 +212,7 @@ fn config_cases(on_failure: OnFailure) -> Vec<Case> {
             })
             .collect(),
         owners: Vec::new(),
+        stop: false,
     };
     let of_release = |mut workload: Workload, place: usize| {
         let revision = &workload.revisions[place];
@@ -240,6 +281,7 @@ fn case(
         .iter()
         .map(|workload| Member {
             reloads: false,
+            stops: false,
             target: workload.target.clone(),
             depends_on: depends
                 .iter()
@@ -279,6 +321,7 @@ fn case(
         only: Vec::new(),
         to: held.to,
         accept_revert: BTreeSet::new(),
+        stop: held.stop,
         overrides: BTreeSet::new(),
         acceptor: Acceptor::Person,
         on_failure: Some(on_failure),

@@ -88,9 +88,9 @@ enum Content {
     Owner(Value),
 }
 
-/// What "as before" means: templates and whether paused, what ConfigMaps hold, and what owners are set to.
+/// What "as before" means: templates, whether paused and the count, what ConfigMaps hold, and what owners are set to.
 pub(crate) type Standing = (
-    BTreeMap<Target, (TemplateHash, bool)>,
+    BTreeMap<Target, (TemplateHash, bool, u32)>,
     BTreeMap<ConfigName, ContentHash>,
     BTreeMap<OwnerName, String>,
 );
@@ -214,7 +214,10 @@ impl Twin {
             .inventory
             .workloads
             .iter()
-            .map(|(target, workload)| (target.clone(), (workload.template.hash(), workload.paused)))
+            .map(|(target, workload)| {
+                let stands = (workload.template.hash(), workload.paused, workload.desired);
+                (target.clone(), stands)
+            })
             .collect();
         let owners = state.inventory.owners.iter();
         let owners = owners.map(|seen| (seen.name.clone(), seen.setting.to_string()));
@@ -396,6 +399,15 @@ fn annotations<'a>(of: impl Fn(&str) -> Option<&'a str>) -> BTreeMap<String, Str
         .collect()
 }
 
+fn waited(spec: &Spec) -> After {
+    match spec {
+        Spec::AwaitGone { .. } => After::Gone {
+            took: SignedDuration::from_secs(1),
+        },
+        _ => serving(),
+    }
+}
+
 fn serving() -> After {
     After::Serving {
         ready: 1,
@@ -421,6 +433,23 @@ impl State {
                 "check the pins",
                 format!("{target} has moved"),
             ))
+        }
+    }
+
+    fn check_count(&self, target: &Target, from: Option<u32>) -> Result<(), Failure> {
+        let count = self.inventory.workloads[target].desired;
+        if from.is_none_or(|from| from == count) {
+            return Ok(());
+        }
+        let message = format!("{target} asks for {count}");
+        Err(Failure::new(FailureClass::Conflict, "check the pins", message))
+    }
+
+    fn set_count(&mut self, target: &Target, count: u32) {
+        let workload = self.inventory.workloads.get_mut(target).unwrap();
+        workload.desired = count;
+        if count == 0 {
+            workload.pods.clear();
         }
     }
 
@@ -610,7 +639,15 @@ impl Workloads for Twin {
                     annotations: state.marked(&Object::Workload(target.clone())),
                 })
             }
-            Spec::AwaitRollout { .. } => Ok(Before::Waiting {
+            Spec::Scale { pin, from, .. } => {
+                state.check_pin(&target, pin)?;
+                state.check_count(&target, *from)?;
+                Ok(Before::Count {
+                    replicas: state.inventory.workloads[&target].desired,
+                    annotations: state.marked(&Object::Workload(target.clone())),
+                })
+            }
+            Spec::AwaitRollout { .. } | Spec::AwaitGone { .. } => Ok(Before::Waiting {
                 since: Timestamp::UNIX_EPOCH,
             }),
             Spec::DeletePod { pod_uid, .. } => Ok(Before::Pod {
@@ -674,7 +711,17 @@ impl Workloads for Twin {
                 )
                 .await
             }
-            Spec::AwaitRollout { .. } => {
+            Spec::Scale { pin, from, to, .. } => {
+                let change = |state: &mut State| state.set_count(&target, *to);
+                let there = |state: &State| state.inventory.workloads[&target].desired == *to;
+                let check = |state: &State| {
+                    state.check_pin(&target, pin)?;
+                    state.check_count(&target, *from)
+                };
+                self.write_workload(spec, (before, stamp), check, there, change, &name)
+                    .await
+            }
+            Spec::AwaitRollout { .. } | Spec::AwaitGone { .. } => {
                 self.points.pass(&format!("await {name}")).await;
                 match self.fault(&name) {
                     Some(Fault::Permanent) => {
@@ -687,7 +734,7 @@ impl Workloads for Twin {
                     Some(_) => return Err(Failure::new(TRANSIENT, name, "injected")),
                     None => {}
                 }
-                Ok(serving())
+                Ok(waited(spec))
             }
             Spec::DeletePod { pod, pod_uid, .. } => {
                 let gone = |state: &State| {
@@ -724,10 +771,10 @@ impl Workloads for Twin {
         let ours = state.ours(&object, stamp);
         let workload = &state.inventory.workloads[target];
         let found = match (spec, before) {
-            (Spec::AwaitRollout { .. }, _) if unseen => {
+            (Spec::AwaitRollout { .. } | Spec::AwaitGone { .. }, _) if unseen => {
                 Settled::Unknown(Failure::new(TRANSIENT, "look", "away"))
             }
-            (Spec::AwaitRollout { .. }, _) => Settled::Applied(serving()),
+            (Spec::AwaitRollout { .. } | Spec::AwaitGone { .. }, _) => Settled::Applied(waited(spec)),
             (Spec::DeletePod { pod_uid, .. }, _) => {
                 if workload.pods.iter().any(|pod| &pod.uid == pod_uid) {
                     state.not_applied(&object)
@@ -739,6 +786,9 @@ impl Workloads for Twin {
             (Spec::WriteTemplate { .. } | Spec::Restart { .. }, Before::Template { hash, .. })
                 if &workload.template.hash() == hash =>
             {
+                state.not_applied(&object)
+            }
+            (Spec::Scale { .. }, Before::Count { replicas, .. }) if workload.desired == *replicas => {
                 state.not_applied(&object)
             }
             (Spec::SetPaused { .. }, Before::Paused { paused, .. }) if workload.paused == *paused => {
@@ -776,6 +826,12 @@ impl Workloads for Twin {
                 let change =
                     |state: &mut State| state.inventory.workloads.get_mut(&target).unwrap().paused = *paused;
                 let there = |state: &State| state.inventory.workloads[&target].paused == *paused;
+                self.write_workload(spec, (before, stamp), |_| Ok(()), there, change, &name)
+                    .await
+            }
+            Before::Count { replicas, .. } => {
+                let change = |state: &mut State| state.set_count(&target, *replicas);
+                let there = |state: &State| state.inventory.workloads[&target].desired == *replicas;
                 self.write_workload(spec, (before, stamp), |_| Ok(()), there, change, &name)
                     .await
             }

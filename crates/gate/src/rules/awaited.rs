@@ -19,6 +19,8 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             Spec::WriteTemplate { .. }
             | Spec::Restart { .. }
             | Spec::SetPaused { .. }
+            | Spec::Scale { .. }
+            | Spec::AwaitGone { .. }
             | Spec::DeletePod { .. } => false,
         })
     };

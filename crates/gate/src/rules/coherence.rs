@@ -84,10 +84,13 @@ fn states(target: &Target, steps: &[&Step]) -> Vec<String> {
     for step in steps {
         let spec = spec(step);
         let (expects, pin) = match spec {
-            Spec::WriteTemplate { pin, .. } | Spec::Restart { pin, .. } | Spec::SetPaused { pin, .. } => {
-                (&pin.template, Some(pin))
-            }
-            Spec::AwaitRollout { template, .. } | Spec::DeletePod { template, .. } => (template, None),
+            Spec::WriteTemplate { pin, .. }
+            | Spec::Restart { pin, .. }
+            | Spec::SetPaused { pin, .. }
+            | Spec::Scale { pin, .. } => (&pin.template, Some(pin)),
+            Spec::AwaitRollout { template, .. }
+            | Spec::AwaitGone { template, .. }
+            | Spec::DeletePod { template, .. } => (template, None),
         };
         if template.is_some_and(|template| template != expects) {
             wrong.push(format!(
@@ -116,7 +119,10 @@ fn states(target: &Target, steps: &[&Step]) -> Vec<String> {
             Spec::WriteTemplate { to, .. } => template = Some(&to.template),
             Spec::Restart { template: marked, .. } => template = Some(marked),
             Spec::SetPaused { paused: set, .. } => paused = Some(*set),
-            Spec::AwaitRollout { .. } | Spec::DeletePod { .. } => {}
+            Spec::AwaitRollout { .. }
+            | Spec::AwaitGone { .. }
+            | Spec::Scale { .. }
+            | Spec::DeletePod { .. } => {}
         }
         wrong.extend(fits(target.kind, spec).map(|what| format!("step {} {what}", step.id)));
     }
@@ -129,6 +135,15 @@ fn fits(kind: WorkloadKind, spec: &Spec) -> Option<&'static str> {
         (Spec::SetPaused { .. }, WorkloadKind::StatefulSet | WorkloadKind::DaemonSet) => {
             Some("pauses or resumes what is no Deployment")
         }
+        (Spec::Scale { .. } | Spec::AwaitGone { .. }, WorkloadKind::DaemonSet) => {
+            Some("stops or starts what has no count")
+        }
+        (
+            Spec::Scale {
+                from: Some(from), to, ..
+            },
+            _,
+        ) if from == to => Some("sets the count that is already there"),
         (Spec::SetPaused { pin, paused, .. }, _) if pin.paused == *paused => {
             Some("sets the pause that is already there")
         }
@@ -157,8 +172,10 @@ fn hashes(spec: &Spec) -> Vec<&TemplateHash> {
     match spec {
         Spec::WriteTemplate { pin, to, .. } => vec![&pin.template, &to.template],
         Spec::Restart { pin, template, .. } => vec![&pin.template, template],
-        Spec::SetPaused { pin, .. } => vec![&pin.template],
-        Spec::AwaitRollout { template, .. } | Spec::DeletePod { template, .. } => vec![template],
+        Spec::SetPaused { pin, .. } | Spec::Scale { pin, .. } => vec![&pin.template],
+        Spec::AwaitRollout { template, .. }
+        | Spec::AwaitGone { template, .. }
+        | Spec::DeletePod { template, .. } => vec![template],
     }
 }
 

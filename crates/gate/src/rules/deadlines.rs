@@ -36,9 +36,13 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 
 fn of_step(step: &Step) -> Option<Finding> {
     let longest = match step.spec.workload() {
-        Some(Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. }) => LONGEST_WRITE,
+        Some(
+            Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. } | Spec::Scale { .. },
+        ) => LONGEST_WRITE,
         // A release's hooks may take as long as they are given.
-        Some(Spec::AwaitRollout { .. } | Spec::DeletePod { .. }) | None => LONGEST_WAIT,
+        Some(Spec::AwaitRollout { .. } | Spec::AwaitGone { .. } | Spec::DeletePod { .. }) | None => {
+            LONGEST_WAIT
+        }
     };
     if step.deadline.is_positive() && step.deadline <= longest {
         return None;

@@ -69,7 +69,10 @@ fn other(plan: &Plan, step: &Step) -> Option<Question> {
             pod: pod.clone(),
             uid: pod_uid.clone(),
         }),
-        Spec::WriteTemplate { .. } | Spec::AwaitRollout { .. } => None,
+        Spec::WriteTemplate { .. }
+        | Spec::AwaitRollout { .. }
+        | Spec::Scale { .. }
+        | Spec::AwaitGone { .. } => None,
     }
 }
 
@@ -96,7 +99,10 @@ fn deed(step: &Step) -> String {
         Spec::SetPaused { target, .. } => format!("the resuming of {target}"),
         Spec::DeletePod { pod, target, .. } => format!("the deletion of pod/{pod} of {target}"),
         Spec::Restart { target, .. } => format!("the restart of {target}"),
-        Spec::WriteTemplate { target, .. } | Spec::AwaitRollout { target, .. } => target.to_string(),
+        Spec::WriteTemplate { target, .. }
+        | Spec::AwaitRollout { target, .. }
+        | Spec::Scale { target, .. }
+        | Spec::AwaitGone { target, .. } => target.to_string(),
     }
 }
 

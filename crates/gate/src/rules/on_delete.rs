@@ -94,6 +94,8 @@ fn deletion(step: &Step) -> Option<(&Uid, &Step)> {
         Spec::WriteTemplate { .. }
         | Spec::Restart { .. }
         | Spec::AwaitRollout { .. }
+        | Spec::AwaitGone { .. }
+        | Spec::Scale { .. }
         | Spec::SetPaused { .. } => None,
     }
 }

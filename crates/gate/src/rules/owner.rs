@@ -37,6 +37,8 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 fn without_reason(context: &Context<'_>) -> Vec<Finding> {
     let concerned = concerned(context);
     let pauses = context.owners().filter_map(|(step, spec)| match spec {
+        // What only starts pods is another rule's matter: it is stopped with what it would start.
+        OwnerSpec::Pause { owner, .. } if owner.kind.only_starts() => None,
         OwnerSpec::Pause { owner, .. } => Some((step, owner)),
         OwnerSpec::AwaitPaused { .. } | OwnerSpec::Resume { .. } => None,
     });

@@ -8,6 +8,7 @@ use crate::course::Course;
 use astern_model::choice::clock;
 use astern_model::finding::Finding;
 use astern_model::id::TemplateHash;
+use astern_model::step::Step;
 use astern_model::step::config::Spec as ConfigSpec;
 use astern_model::step::owner::Spec as OwnerSpec;
 use astern_model::target::Target;
@@ -49,6 +50,14 @@ fn of_owner(context: &Context<'_>, spec: &OwnerSpec) -> Option<Finding> {
     let (OwnerSpec::Pause { owner, pin, .. } | OwnerSpec::Resume { owner, pin, .. }) = spec else {
         return None;
     };
+    // What the run itself pauses is still as it was before.
+    let pauses = |(step, other): (&Step, &OwnerSpec)| {
+        matches!(other, OwnerSpec::Pause { owner: named, .. } if named == owner)
+            && context.progress(&step.id) != Progress::Done
+    };
+    if matches!(spec, OwnerSpec::Resume { .. }) && context.owners().any(pauses) {
+        return None;
+    }
     let message = match context.inventory.owner(owner) {
         None => format!("{owner} does not exist any more, or could not be read"),
         Some(seen) if seen.uid != pin.uid => {

@@ -15,7 +15,13 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
         .owners()
         .filter(|(step, _)| context.progress(&step.id) == Progress::Pending);
     let resumed = pending.filter_map(|(_, spec)| match spec {
-        Spec::Resume { owner, paused_by, .. } => Some((owner, paused_by)),
+        Spec::Resume {
+            owner,
+            paused_by: Some(run),
+            ..
+        } => Some((owner, run)),
+        // What this run has paused itself is [`super::stopped`]'s matter.
+        Spec::Resume { paused_by: None, .. } => None,
         Spec::Pause { .. } | Spec::AwaitPaused { .. } => None,
     });
     let judged = resumed.flat_map(|(owner, by)| {

@@ -43,18 +43,20 @@ fn untrue(step: &Step) -> Option<&'static str> {
         return claims_less.then_some("makes a revision of a release, and claims that it leaves no trace");
     };
     match (spec, &step.reversal) {
-        (Spec::AwaitRollout { .. }, Reversal::Nothing) => None,
-        (Spec::AwaitRollout { .. }, _) => Some("only waits, and claims a reversal"),
+        (Spec::AwaitRollout { .. } | Spec::AwaitGone { .. }, Reversal::Nothing) => None,
+        (Spec::AwaitRollout { .. } | Spec::AwaitGone { .. }, _) => Some("only waits, and claims a reversal"),
         (Spec::DeletePod { .. }, Reversal::Exact | Reversal::Nothing) => {
             Some("deletes a pod, and claims that nothing of it is lost")
         }
-        (Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. }, Reversal::Nothing) => {
-            Some("writes, and claims that there is nothing to take back")
-        }
+        (
+            Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. } | Spec::Scale { .. },
+            Reversal::Nothing,
+        ) => Some("writes, and claims that there is nothing to take back"),
         (
             Spec::WriteTemplate { .. }
             | Spec::Restart { .. }
             | Spec::SetPaused { .. }
+            | Spec::Scale { .. }
             | Spec::DeletePod { .. },
             _,
         ) => None,

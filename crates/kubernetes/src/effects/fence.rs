@@ -40,8 +40,10 @@ pub(crate) async fn stamp(
         ))
     };
     let pod = match spec {
-        Spec::AwaitRollout { .. } => return Ok(()),
-        Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. } => None,
+        Spec::AwaitRollout { .. } | Spec::AwaitGone { .. } => return Ok(()),
+        Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. } | Spec::Scale { .. } => {
+            None
+        }
         Spec::DeletePod { pod, pod_uid, .. } => Some((pod, pod_uid)),
     };
     let Some(now) = access.find(target, &operation).await? else {

@@ -7,6 +7,7 @@
 //! an equal write of somebody else.
 
 mod access;
+mod await_gone;
 mod await_rollout;
 pub(crate) mod config;
 mod delete_pod;
@@ -20,6 +21,7 @@ mod pin;
 pub(crate) mod pod;
 pub(crate) mod revision;
 mod rollout;
+mod scale;
 mod set_paused;
 mod shared;
 mod stamp;
@@ -106,9 +108,12 @@ impl Workloads for KubernetesWorkloads {
             Spec::WriteTemplate { target, pin, .. } | Spec::Restart { target, pin, .. } => {
                 write_template::prepare(&self.access, &*self.vault, target, pin, &spec.phrase()).await
             }
-            Spec::AwaitRollout { .. } => Ok(Before::Waiting {
+            Spec::AwaitRollout { .. } | Spec::AwaitGone { .. } => Ok(Before::Waiting {
                 since: self.access.now(),
             }),
+            Spec::Scale {
+                target, pin, from, ..
+            } => scale::prepare(&self.access, target, pin, *from, &spec.phrase()).await,
             Spec::SetPaused { target, pin, .. } => {
                 set_paused::prepare(&self.access, target, pin, &spec.phrase()).await
             }
@@ -196,6 +201,18 @@ impl Workloads for KubernetesWorkloads {
                 set_paused::apply(&self.access, target, pin, *paused, claim, operation).await
             }
             (
+                Spec::Scale {
+                    target,
+                    pin,
+                    from,
+                    to,
+                },
+                Before::Count { .. },
+            ) => scale::apply(&self.access, target, pin, (*from, *to), claim, operation).await,
+            (Spec::AwaitGone { target, uid, .. }, Before::Waiting { since }) => {
+                await_gone::apply(&self.access, target, uid, *since, operation).await
+            }
+            (
                 Spec::DeletePod {
                     target,
                     uid,
@@ -219,7 +236,11 @@ impl Workloads for KubernetesWorkloads {
             }
             (
                 _,
-                Before::Template { .. } | Before::Waiting { .. } | Before::Paused { .. } | Before::Pod { .. },
+                Before::Template { .. }
+                | Before::Waiting { .. }
+                | Before::Paused { .. }
+                | Before::Count { .. }
+                | Before::Pod { .. },
             ) => Err(mismatch(operation)),
         }
     }
@@ -263,6 +284,24 @@ impl Workloads for KubernetesWorkloads {
                 };
                 set_paused::settle(&self.access, target, &effect, claim, &look_for(&spec.phrase())).await
             }
+            (
+                Spec::Scale {
+                    target,
+                    pin,
+                    from,
+                    to,
+                },
+                Before::Count { .. },
+            ) => {
+                let effect = scale::Effect {
+                    uid: &pin.uid,
+                    former: *from,
+                    wanted: *to,
+                };
+                scale::settle(&self.access, target, &effect, claim, &look_for(&spec.phrase())).await
+            }
+            // Whoever goes on looks again from the start.
+            (Spec::AwaitGone { .. }, Before::Waiting { .. }) => Settled::NotApplied,
             (
                 Spec::DeletePod {
                     target, pod, pod_uid, ..
@@ -321,15 +360,35 @@ impl Workloads for KubernetesWorkloads {
                 };
                 set_paused::reverse(&self.access, target, &effect, claim, &operation).await
             }
+            (
+                Spec::Scale {
+                    target,
+                    pin,
+                    from,
+                    to,
+                },
+                Before::Count { replicas, .. },
+            ) => {
+                let effect = scale::Effect {
+                    uid: &pin.uid,
+                    former: from.map(|_| *to),
+                    wanted: *replicas,
+                };
+                scale::reverse(&self.access, target, &effect, claim, &operation).await
+            }
             // The controller has made another pod in its place; there is nothing to put back.
             (Spec::DeletePod { .. }, _) => Ok(after.clone()),
-            (Spec::AwaitRollout { .. }, _) => {
+            (Spec::AwaitRollout { .. } | Spec::AwaitGone { .. }, _) => {
                 let message = "a wait changes nothing, so there is nothing to take back";
                 Err(Failure::new(FailureClass::Permanent, operation, message))
             }
-            (Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. }, _) => {
-                Err(mismatch(&operation))
-            }
+            (
+                Spec::WriteTemplate { .. }
+                | Spec::Restart { .. }
+                | Spec::SetPaused { .. }
+                | Spec::Scale { .. },
+                _,
+            ) => Err(mismatch(&operation)),
         }
     }
 
@@ -362,31 +421,53 @@ impl Workloads for KubernetesWorkloads {
                 };
                 set_paused::settle(&self.access, target, &effect, claim, &operation).await
             }
-            (Spec::DeletePod { .. }, _) => Settled::Applied(after.clone()),
-            (Spec::AwaitRollout { .. }, _) => Settled::NotApplied,
-            (Spec::WriteTemplate { .. } | Spec::Restart { .. } | Spec::SetPaused { .. }, _) => {
-                Settled::Unknown(mismatch(&operation))
+            (
+                Spec::Scale {
+                    target,
+                    pin,
+                    from,
+                    to,
+                },
+                Before::Count { replicas, .. },
+            ) => {
+                let effect = scale::Effect {
+                    uid: &pin.uid,
+                    former: from.map(|_| *to),
+                    wanted: *replicas,
+                };
+                scale::settle(&self.access, target, &effect, claim, &operation).await
             }
+            (Spec::DeletePod { .. }, _) => Settled::Applied(after.clone()),
+            (Spec::AwaitRollout { .. } | Spec::AwaitGone { .. }, _) => Settled::NotApplied,
+            (
+                Spec::WriteTemplate { .. }
+                | Spec::Restart { .. }
+                | Spec::SetPaused { .. }
+                | Spec::Scale { .. },
+                _,
+            ) => Settled::Unknown(mismatch(&operation)),
         }
     }
 
     async fn explain(&self, spec: &Spec) -> Vec<String> {
-        let Spec::AwaitRollout {
-            target,
-            uid,
-            template,
-            ..
-        } = spec
-        else {
-            return Vec::new();
-        };
-        let wait = await_rollout::Wait {
-            target,
-            uid,
-            template,
-            operation: &spec.phrase(),
-        };
-        await_rollout::explain(&self.access, &self.seen, &wait).await
+        match spec {
+            Spec::AwaitRollout {
+                target,
+                uid,
+                template,
+                ..
+            } => {
+                let wait = await_rollout::Wait {
+                    target,
+                    uid,
+                    template,
+                    operation: &spec.phrase(),
+                };
+                await_rollout::explain(&self.access, &self.seen, &wait).await
+            }
+            Spec::AwaitGone { target, .. } => await_gone::explain(&self.access, target, &spec.phrase()).await,
+            _ => Vec::new(),
+        }
     }
 
     async fn fence(
@@ -407,8 +488,9 @@ fn wanted(spec: &Spec) -> &TemplateHash {
         Spec::WriteTemplate { to, .. } => &to.template,
         Spec::Restart { template, .. }
         | Spec::AwaitRollout { template, .. }
+        | Spec::AwaitGone { template, .. }
         | Spec::DeletePod { template, .. } => template,
-        Spec::SetPaused { pin, .. } => &pin.template,
+        Spec::SetPaused { pin, .. } | Spec::Scale { pin, .. } => &pin.template,
     }
 }
 
@@ -416,7 +498,9 @@ fn wanted(spec: &Spec) -> &TemplateHash {
 fn left<'a>(after: &'a After, spec: &'a Spec) -> &'a TemplateHash {
     match after {
         After::Written { template, .. } => template,
-        After::Serving { .. } | After::Deleted { .. } | After::Kept { .. } => wanted(spec),
+        After::Serving { .. } | After::Gone { .. } | After::Deleted { .. } | After::Kept { .. } => {
+            wanted(spec)
+        }
     }
 }
 

@@ -122,6 +122,19 @@ impl Object {
         self
     }
 
+    /// The pods it asks for; 1 where it says nothing, as the API server has it.
+    pub(crate) fn replicas(&self) -> u32 {
+        let count = self.json().pointer("/spec/replicas").and_then(Value::as_u64);
+        count.map_or(1, |count| u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// The same object with another count.
+    #[must_use]
+    pub(crate) fn with_replicas(mut self, count: u32) -> Self {
+        self.spec_mut().insert("replicas".to_owned(), json!(count));
+        self
+    }
+
     /// The same object with these annotations set, or removed where there is no value.
     #[must_use]
     pub(crate) fn with_annotations(mut self, values: BTreeMap<&str, Option<String>>) -> Self {

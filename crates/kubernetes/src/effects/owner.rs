@@ -22,7 +22,7 @@ use kube::core::GroupVersionKind;
 use kube::core::params::GetParams;
 use kube::core::request::Request;
 use kube::runtime::watcher;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,7 +143,7 @@ impl KubernetesOwners {
         place: &Place<'_>,
         pin: &Pin,
         to: &Value,
-        own: BTreeMap<&'static str, Option<String>>,
+        (by, own): (PausedBy<'_>, BTreeMap<&'static str, Option<String>>),
         claim: &Claim<'_>,
     ) -> Result<After, Failure> {
         let now = self.find(place).await?.ok_or_else(|| place.gone())?;
@@ -151,7 +151,10 @@ impl KubernetesOwners {
         if now.uid() == pin.uid && is_ours(&now, claim.stamp) && &setting == to {
             return Ok(After::Written { setting });
         }
-        if let Some(message) = broken(place.owner.kind, pin, &now).or_else(|| claim.refused(&now)) {
+        let refused = broken(place.owner.kind, pin, &now)
+            .or_else(|| anothers(by, claim.stamp, &now))
+            .or_else(|| claim.refused(&now));
+        if let Some(message) = refused {
             return Err(place.moved(&message));
         }
         let mut annotations = marks(claim.stamp);
@@ -310,6 +313,8 @@ fn look(place: &Place<'_>, uid: &Uid, json: &Value) -> Result<Sight, Failure> {
     ) || json
         .get("operation")
         .is_some_and(|operation| !operation.is_null());
+    let scaled = || holds(json, "Paused");
+    let jobs = json.pointer("/status/active").and_then(Value::as_array);
     let annotation = |name: &str| json.get("metadata")?.get("annotations")?.get(name);
     let unanswered = refresh(kind).is_some_and(|(name, _)| annotation(name).is_some());
     Ok(match kind {
@@ -317,7 +322,17 @@ fn look(place: &Place<'_>, uid: &Uid, json: &Value) -> Result<Sight, Failure> {
         PausableKind::Kustomization | PausableKind::HelmRelease if reconciles(json) => Sight::AtWork {
             with: "a reconciliation",
         },
+        PausableKind::CronJob if jobs.is_some_and(|jobs| !jobs.is_empty()) => {
+            Sight::AtWork { with: "a job of it" }
+        }
+        PausableKind::ScaledObject if !scaled() => Sight::Unanswered,
         _ if unanswered => Sight::Unanswered,
+        PausableKind::CronJob => Sight::Quiet {
+            known_by: "it is suspended, and no job of it is running",
+        },
+        PausableKind::ScaledObject => Sight::Quiet {
+            known_by: "KEDA says that it is paused",
+        },
         PausableKind::Application => Sight::Quiet {
             known_by: "it has compared once more since, and no sync is running",
         },
@@ -328,6 +343,16 @@ fn look(place: &Place<'_>, uid: &Uid, json: &Value) -> Result<Sight, Failure> {
             known_by: "it is suspended, and no reconciliation is under way",
         },
     })
+}
+
+/// Whether a condition is `True`.
+fn holds(json: &Value, kind: &str) -> bool {
+    let conditions = json.pointer("/status/conditions").and_then(Value::as_array);
+    let holds = |condition: &Value| {
+        let text = |field: &str| condition.get(field).and_then(Value::as_str);
+        text("type") == Some(kind) && text("status") == Some("True")
+    };
+    conditions.into_iter().flatten().any(holds)
 }
 
 /// Whether a Flux controller is writing. It says so while it works on an object, and, once it has written, what it only
@@ -347,7 +372,10 @@ fn refresh(kind: PausableKind) -> Option<(&'static str, &'static str)> {
     match kind {
         PausableKind::Application => Some((ARGO_REFRESH, "normal")),
         PausableKind::ApplicationSet => Some((SET_REFRESH, "true")),
-        PausableKind::Kustomization | PausableKind::HelmRelease => None,
+        PausableKind::Kustomization
+        | PausableKind::HelmRelease
+        | PausableKind::ScaledObject
+        | PausableKind::CronJob => None,
     }
 }
 
@@ -362,13 +390,14 @@ fn patch(
         "uid": now.text("uid"), "resourceVersion": now.text("resourceVersion"), "annotations": annotations,
     }});
     if let Some(setting) = setting {
-        let inward = kind.setting().iter().rev();
-        let nested = inward.fold(setting.clone(), |inner, field| {
-            Value::Object(Map::from_iter([((*field).to_owned(), inner)]))
-        });
-        if let (Some(patch), Value::Object(nested)) = (patch.as_object_mut(), nested) {
-            patch.extend(nested);
+        let [outer @ .., last] = kind.setting() else {
+            return patch;
+        };
+        let mut at = &mut patch;
+        for field in outer {
+            at = &mut at[*field];
         }
+        at[*last] = setting.clone();
     }
     patch
 }
@@ -414,6 +443,9 @@ impl Place<'_> {
                     kind.plural()
                 )
             }
+            PausableKind::ScaledObject | PausableKind::CronJob => {
+                format!("see what runs (kubectl get jobs,pods -n {namespace})")
+            }
         };
         let message = format!(
             "{} is still at work: {with}, begun before it was paused, has not ended and could write the rollback away; {next}, then \
@@ -447,6 +479,31 @@ fn broken(kind: PausableKind, pin: &Pin, now: &Found) -> Option<String> {
             kind.describe(&setting)
         )
     })
+}
+
+/// Whose pause it is that a step takes off.
+#[derive(Clone, Copy)]
+enum PausedBy<'a> {
+    /// It takes none off, or its own.
+    Anybody,
+    /// The run's that takes it off.
+    Us,
+    /// An earlier run's.
+    Run(&'a RunId),
+}
+
+/// Why somebody else's pause stays.
+fn anothers(by: PausedBy<'_>, stamp: &Stamp, now: &Found) -> Option<String> {
+    let by = match by {
+        PausedBy::Anybody => return None,
+        PausedBy::Us => &stamp.run,
+        PausedBy::Run(run) => run,
+    };
+    match Paused::on(&now.json) {
+        Some(paused) if &paused.run == by => None,
+        Some(paused) => Some(format!("it was paused by run {}, not by run {by}", paused.run)),
+        None => Some(format!("it does not say any more that run {by} has paused it")),
+    }
 }
 
 fn take_back(spec: &Spec) -> String {
@@ -485,7 +542,14 @@ impl Owners for KubernetesOwners {
         match written(spec) {
             None => self.quiet(place, spec.uid()).await,
             Some((pin, to)) => {
-                let own = self.pausing(spec, stamp);
+                let by = match spec {
+                    Spec::Resume {
+                        paused_by: Some(run), ..
+                    } => PausedBy::Run(run),
+                    Spec::Resume { paused_by: None, .. } => PausedBy::Us,
+                    Spec::Pause { .. } | Spec::AwaitPaused { .. } => PausedBy::Anybody,
+                };
+                let own = (by, self.pausing(spec, stamp));
                 self.set(place, pin, &to, own, &Claim { stamp, before }).await
             }
         }
@@ -521,6 +585,7 @@ impl Owners for KubernetesOwners {
             setting: setting.clone(),
         };
         let own = BTreeMap::from([(PAUSED, before.annotation(PAUSED).map(str::to_owned))]);
+        let own = (PausedBy::Anybody, own);
         self.set(place, &left, was, own, &Claim { stamp, before }).await
     }
 

@@ -35,6 +35,7 @@ use crate::effects::object::Object;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::inventory::Inventory;
+use astern_model::owner::OwnerSeen;
 use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
 use astern_port::clock::Clock;
@@ -218,6 +219,12 @@ impl Look for ClusterLook {
 
     async fn managed(&self, targets: &[Target]) -> Result<BTreeMap<Target, Vec<Value>>, Failure> {
         managed::read(&self.connection.client, targets)
+            .await
+            .map_err(|failure| self.told(failure))
+    }
+
+    async fn starters(&self, namespace: &str) -> Result<Vec<OwnerSeen>, Failure> {
+        owners::starters(&self.owners, namespace)
             .await
             .map_err(|failure| self.told(failure))
     }

@@ -57,7 +57,10 @@ impl OwnersAt {
     pub(crate) fn client(&self, kind: PausableKind) -> &Client {
         match kind {
             PausableKind::Application | PausableKind::ApplicationSet => &self.argocd,
-            PausableKind::Kustomization | PausableKind::HelmRelease => &self.here,
+            PausableKind::Kustomization
+            | PausableKind::HelmRelease
+            | PausableKind::ScaledObject
+            | PausableKind::CronJob => &self.here,
         }
     }
 
@@ -73,6 +76,8 @@ pub(crate) fn paths(kind: PausableKind, namespace: &str) -> Vec<String> {
         PausableKind::Application | PausableKind::ApplicationSet => &["v1alpha1"],
         PausableKind::Kustomization => &["v1", "v1beta2"],
         PausableKind::HelmRelease => &["v2", "v2beta2"],
+        PausableKind::ScaledObject => &["v1alpha1"],
+        PausableKind::CronJob => &["v1"],
     };
     let path = |version: &&str| {
         format!(
@@ -158,6 +163,7 @@ pub(super) struct Read {
     above: Vec<Marked>,
     paused: Option<Paused>,
     in_sync: Option<InSync>,
+    scales: Option<Target>,
 }
 
 impl Word {
@@ -233,6 +239,7 @@ pub(super) fn seen(words: &BTreeMap<Mark, Word>) -> Vec<OwnerSeen> {
             parents: object.above.iter().map(|marked| owned(marked, words)).collect(),
             paused: object.paused.clone(),
             in_sync: object.in_sync.clone(),
+            scales: object.scales.clone(),
         })
     };
     let mut all: Vec<OwnerSeen> = words.values().filter_map(read).collect();
@@ -328,6 +335,9 @@ fn said(kind: PausableKind, object: &Value) -> Word {
         PausableKind::Kustomization | PausableKind::HelmRelease => {
             (state::flux(object), BTreeSet::new(), None)
         }
+        PausableKind::ScaledObject | PausableKind::CronJob => {
+            (state::starter(kind, object), BTreeSet::new(), None)
+        }
     };
     let name = OwnerName {
         kind,
@@ -340,6 +350,7 @@ fn said(kind: PausableKind, object: &Value) -> Word {
         setting: kind.setting_of(object),
         paused: Paused::on(object),
         in_sync,
+        scales: state::scales(kind, object),
         name,
     };
     Word::Said {
@@ -347,6 +358,54 @@ fn said(kind: PausableKind, object: &Value) -> Word {
         names,
         object: Some(Box::new(read)),
     }
+}
+
+/// What starts pods in a namespace beside its workloads' own controllers: CronJobs, and KEDA's ScaledObjects where there are
+/// any; with those above them.
+///
+/// # Errors
+/// They may not be listed.
+pub(super) async fn starters(owners: &OwnersAt, namespace: &str) -> Result<Vec<OwnerSeen>, Failure> {
+    let jobs = Collection::namespaced("apis/batch/v1", namespace, "cronjobs");
+    let scaled = Collection::namespaced("apis/keda.sh/v1alpha1", namespace, "scaledobjects");
+    let whole = |object: Value| object;
+    let (jobs, scaled) = futures::join!(
+        list(&owners.here, &jobs, Part::Whole, whole),
+        list(&owners.here, &scaled, Part::Whole, whole)
+    );
+    let scaled = match scaled {
+        Ok(listed) => listed.items,
+        // Without KEDA there is no such resource.
+        Err(failure) if failure.class == FailureClass::Permanent => Vec::new(),
+        Err(failure) => return Err(failure),
+    };
+    let jobs = jobs?
+        .items
+        .into_iter()
+        .map(|object| (PausableKind::CronJob, object));
+    let scaled = scaled
+        .into_iter()
+        .map(|object| (PausableKind::ScaledObject, object));
+    let found: Vec<Word> = jobs
+        .chain(scaled)
+        .map(|(kind, object)| said(kind, &object))
+        .collect();
+    let above = found
+        .iter()
+        .filter_map(Word::object)
+        .flat_map(|object| &object.above);
+    let mut words = ask(owners, above.map(|marked| &marked.mark)).await;
+    words.extend(found.into_iter().filter_map(|word| {
+        let OwnerName {
+            kind,
+            namespace,
+            name,
+        } = word.object()?.name.clone();
+        let kind = kind.noun().to_owned();
+        let name = format!("{namespace}/{name}");
+        Some((Mark::Controller { kind, name }, word))
+    }));
+    Ok(seen(&words))
 }
 
 /// Who writes an owner's object. An application that manages itself is none above itself; a hint is nobody.

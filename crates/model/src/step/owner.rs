@@ -47,8 +47,9 @@ pub enum Spec {
         owner: OwnerName,
         /// What must hold.
         pin: Pin,
-        /// The run that paused it.
-        paused_by: RunId,
+        /// The run that paused it; none where it is this one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        paused_by: Option<RunId>,
         /// What it is set to. Null takes the field away.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         to: Value,

@@ -72,6 +72,27 @@ pub enum Spec {
         /// What to set.
         paused: bool,
     },
+    /// Set how many pods a Deployment or StatefulSet asks for: none while nothing may serve, and the count of before again.
+    Scale {
+        /// The workload.
+        target: Target,
+        /// What must hold just before; its template the one then live.
+        pin: Pin,
+        /// The count that must be there just before. None where an autoscaler may have moved it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u32>,
+        /// The count that is set.
+        to: u32,
+    },
+    /// Watch until no pod of a workload that asks for none is there any more.
+    AwaitGone {
+        /// The workload.
+        target: Target,
+        /// Its uid.
+        uid: Uid,
+        /// Its template then.
+        template: TemplateHash,
+    },
     /// Delete one pod that stands in the way, so that its controller makes it anew from the template.
     DeletePod {
         /// The workload.
@@ -110,6 +131,8 @@ impl Spec {
             | Self::Restart { target, .. }
             | Self::AwaitRollout { target, .. }
             | Self::SetPaused { target, .. }
+            | Self::Scale { target, .. }
+            | Self::AwaitGone { target, .. }
             | Self::DeletePod { target, .. } => target,
         }
     }
@@ -117,16 +140,17 @@ impl Spec {
     /// The workload's uid.
     pub fn uid(&self) -> &Uid {
         match self {
-            Self::WriteTemplate { pin, .. } | Self::Restart { pin, .. } | Self::SetPaused { pin, .. } => {
-                &pin.uid
-            }
-            Self::AwaitRollout { uid, .. } | Self::DeletePod { uid, .. } => uid,
+            Self::WriteTemplate { pin, .. }
+            | Self::Restart { pin, .. }
+            | Self::SetPaused { pin, .. }
+            | Self::Scale { pin, .. } => &pin.uid,
+            Self::AwaitRollout { uid, .. } | Self::AwaitGone { uid, .. } | Self::DeletePod { uid, .. } => uid,
         }
     }
 
     /// Whether it only looks.
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::AwaitRollout { .. })
+        matches!(self, Self::AwaitRollout { .. } | Self::AwaitGone { .. })
     }
 
     /// An imperative phrase.
@@ -145,6 +169,9 @@ impl Spec {
                 paused: false,
                 ..
             } => format!("resume {target}"),
+            Self::Scale { target, to: 0, .. } => format!("stop {target}: scale it to 0"),
+            Self::Scale { target, to, .. } => format!("start {target}: scale it to {to}"),
+            Self::AwaitGone { target, .. } => format!("wait until the pods of {target} are gone"),
             Self::DeletePod {
                 pod,
                 why: DeleteWhy::Stuck { trouble },
@@ -186,7 +213,16 @@ impl Spec {
         };
         match self {
             Self::WriteTemplate { .. } => vec![apps("get", kind), apps("update", kind), revisions],
-            Self::Restart { .. } | Self::SetPaused { .. } => vec![apps("get", kind), apps("update", kind)],
+            Self::Restart { .. } | Self::SetPaused { .. } | Self::Scale { .. } => {
+                vec![apps("get", kind), apps("update", kind)]
+            }
+            Self::AwaitGone { .. } => vec![
+                apps("get", kind),
+                apps("list", kind),
+                apps("watch", kind),
+                core("watch", "pods"),
+                core("list", "pods"),
+            ],
             Self::AwaitRollout { .. } => vec![
                 apps("get", kind),
                 apps("list", kind),
@@ -252,6 +288,14 @@ pub enum Before {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         annotations: BTreeMap<String, String>,
     },
+    /// Before its count was set.
+    Count {
+        /// The pods it asked for.
+        replicas: u32,
+        /// astern's own annotations of the workload, as they were.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        annotations: BTreeMap<String, String>,
+    },
     /// Before a pod was deleted.
     Pod {
         /// Its uid.
@@ -271,6 +315,7 @@ impl Before {
         match self {
             Self::Template { annotations, .. }
             | Self::Paused { annotations, .. }
+            | Self::Count { annotations, .. }
             | Self::Pod { annotations, .. } => annotations.get(name).map(String::as_str),
             Self::Waiting { .. } => None,
         }
@@ -296,6 +341,11 @@ pub enum After {
         desired: u32,
         /// The images that really run: reference → digest.
         digests: BTreeMap<String, String>,
+        /// How long the wait took.
+        took: SignedDuration,
+    },
+    /// After its pods were gone.
+    Gone {
         /// How long the wait took.
         took: SignedDuration,
     },

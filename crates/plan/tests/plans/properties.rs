@@ -76,6 +76,7 @@ fn world(pasts: &[Past]) -> (Inventory, Platform) {
     // Depending only on workloads of lower numbers, so that there is no circle.
     let members = pasts.iter().enumerate().map(|(index, past)| Member {
         reloads: false,
+        stops: false,
         target: deployment(&format!("w{index}")),
         depends_on: past
             .depends_on

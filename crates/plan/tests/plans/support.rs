@@ -382,6 +382,7 @@ pub(crate) fn platform() -> Platform {
 pub(crate) fn depending(members: &[(&str, &[&str])]) -> Platform {
     let members = members.iter().map(|(name, on)| Member {
         reloads: false,
+        stops: false,
         target: deployment(name),
         depends_on: on.iter().map(|name| deployment(name)).collect(),
         probes: Vec::new(),
@@ -411,6 +412,7 @@ pub(crate) fn request() -> Request {
         only: Vec::new(),
         to: BTreeMap::new(),
         accept_revert: BTreeSet::new(),
+        stop: false,
         overrides: BTreeSet::new(),
         acceptor: Acceptor::Person,
         on_failure: None,

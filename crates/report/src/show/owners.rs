@@ -27,6 +27,8 @@ pub fn owners_markdown(owners: &[OwnerSeen], now: Timestamp) -> String {
 /// What stays paused after the run of a plan, and what that means until it goes on; empty where nobody is paused.
 pub(crate) fn stays_paused(plan: &Plan) -> Vec<String> {
     let paused = plan.steps.iter().filter_map(|step| match step.spec.owner()? {
+        // What only starts pods goes on in the same run.
+        owner::Spec::Pause { owner, .. } if owner.kind.only_starts() => None,
         owner::Spec::Pause {
             owner, pin, guard, ..
         } => Some(format!(
@@ -140,6 +142,7 @@ mod tests {
                 }
             },
             setting,
+            scales: None,
             parents: Vec::new(),
             paused: paused.then(|| Paused {
                 run: "r1".into(),

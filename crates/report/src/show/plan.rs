@@ -178,6 +178,11 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
             " restarted",
         ),
         (
+            steps_like(|spec| matches!(spec, workload::Spec::Scale { to: 0, .. })),
+            "workload",
+            " stopped and started again",
+        ),
+        (
             steps_like(|spec| matches!(spec, workload::Spec::SetPaused { .. })),
             "pause or resume",
             "",

@@ -121,6 +121,15 @@ fn paused(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
         let Some(owner::Spec::Pause { owner, guard, .. }) = step.spec.owner() else {
             return None;
         };
+        let goes_on = |later: &Step| matches!(later.spec.owner(), Some(owner::Spec::Resume { owner: named, .. }) if named == owner);
+        let mut went_on = plan.steps.iter().filter(|later| goes_on(later));
+        let is_done = |step: &Step| {
+            fold.step(&step.id)
+                .is_some_and(|doing| doing.state == Some(StepState::Done))
+        };
+        if went_on.any(is_done) {
+            return None;
+        }
         let doing = fold
             .step(&step.id)
             .filter(|doing| doing.state == Some(StepState::Done))?;

@@ -2,6 +2,7 @@
 
 use crate::report::{JournalLine, PLAN, Tone};
 use crate::word;
+use astern_model::choice::human;
 use astern_model::failure::Failure;
 use astern_model::id::{PlanHash, StepId};
 use astern_model::plan::Plan;
@@ -122,6 +123,7 @@ fn seen(after: &After) -> String {
         After::Workload(workload::After::Serving { ready, desired, .. }) => {
             format!(" ({ready} of {desired} ready)")
         }
+        After::Workload(workload::After::Gone { took }) => format!(" (after {})", human(*took)),
         After::Workload(workload::After::Kept { .. }) => " (it serves by now, and was left)".to_owned(),
         After::Workload(workload::After::Written { .. } | workload::After::Deleted { .. }) => String::new(),
         After::Helm(helm::After::RolledBack { revision }) => format!(" (it is revision {revision} now)"),

@@ -238,7 +238,13 @@ impl Known {
                 expect("its pause", paused(change.before).to_string(), set.to_string());
                 expect("its new template", is.to_string(), was.to_string());
             }
-            (Spec::AwaitRollout { .. } | Spec::DeletePod { .. }, _) => {
+            (
+                Spec::AwaitRollout { .. }
+                | Spec::AwaitGone { .. }
+                | Spec::Scale { .. }
+                | Spec::DeletePod { .. },
+                _,
+            ) => {
                 wrong.push("such a step does not write the workload".to_owned());
             }
         }

@@ -120,6 +120,9 @@ pub(crate) struct Workload {
     /// Whether it takes in what changes in its ConfigMaps and Secrets by itself; `false` unless said otherwise. It is then
     /// not restarted for them.
     pub(crate) reloads: Option<bool>,
+    /// Whether it is stopped before a rollback writes anything of it, and started again with the same count afterwards; `false`
+    /// unless said otherwise. For a service of which two versions must not run beside each other.
+    pub(crate) stops: Option<bool>,
     /// How its service is asked whether it works.
     pub(crate) probes: Option<Vec<Probe>>,
 }

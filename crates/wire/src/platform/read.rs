@@ -235,6 +235,7 @@ fn members(problems: &mut Problems, namespace: &str, workloads: &[file::Workload
             let found = dependencies(problems, &target, workload, &names);
             let member = Member {
                 reloads: workload.reloads.unwrap_or(false),
+                stops: workload.stops.unwrap_or(false),
                 target: target.clone(),
                 depends_on: found.iter().map(|edge| edge.to.clone()).collect(),
                 probes: probe::probes(

@@ -484,9 +484,11 @@ fn a_written_file_is_commented_and_reads_back() {
       # What is rolled back together. `kind` is Deployment unless said otherwise. `dependsOn` names what
       # a workload calls: it is taken back after these, and what does not depend on each other goes at
       # the same time. `reloads: true` says of a workload that it takes in changed ConfigMaps and
-      # Secrets without a restart. `probes` are asked before a rollback counts as done: `path` and
-      # `port` of the workload's Service, or a `url`. A token is only ever named, and needs a `url`:
-      # bearer: {secret: NAME, key: KEY}, {env: NAME} or {file: PATH}.
+      # Secrets without a restart, `stops: true` that two versions of it must not run beside each other:
+      # it is stopped first, and started with the same count afterwards. `probes` are asked before a
+      # rollback counts as done: `path` and `port` of the workload's Service, or a `url`. A token is
+      # only ever named, and needs a `url`: bearer: {secret: NAME, key: KEY}, {env: NAME} or {file:
+      # PATH}.
       workloads:
         # depends on x: env X_URL of deployment/api-gateway - evil: true
         - name: api-gateway

@@ -158,7 +158,8 @@ fn members(page: &mut Page, platform: &Platform, notes: &BTreeMap<Target, Vec<St
         2,
         "What is rolled back together. `kind` is Deployment unless said otherwise. `dependsOn` names what a workload \
          calls: it is taken back after these, and what does not depend on each other goes at the same time. `reloads: true` \
-         says of a workload that it takes in changed ConfigMaps and Secrets without a restart. `probes` \
+         says of a workload that it takes in changed ConfigMaps and Secrets without a restart, `stops: true` that two versions \
+         of it must not run beside each other: it is stopped first, and started with the same count afterwards. `probes` \
          are asked before a rollback counts as done: `path` and `port` of the workload's Service, or a `url`. A token \
          is only ever named, and needs a `url`: bearer: {secret: NAME, key: KEY}, {env: NAME} or {file: PATH}.",
     );
@@ -209,6 +210,9 @@ fn member(page: &mut Page, platform: &Platform, member: &Member) {
     }
     if member.reloads {
         page.line(6, "reloads: true");
+    }
+    if member.stops {
+        page.line(6, "stops: true");
     }
     if !member.probes.is_empty() {
         page.line(6, "probes:");

@@ -14,6 +14,8 @@ const READY_AFTER: &str = r#".metadata.annotations["kwok.astern.dev/ready-after"
 const NEVER_READY: &str = r#".metadata.labels["kwok.astern.dev/never-ready"]"#;
 const CRASH_LOOP: &str = r#".metadata.labels["kwok.astern.dev/crash-loop"]"#;
 const IMAGE_MISSING: &str = r#".metadata.labels["kwok.astern.dev/image-missing"]"#;
+/// A deleted pod stays on its way out until this is taken off it.
+const STAYS: &str = r#".metadata.labels["kwok.astern.dev/stays"]"#;
 
 const DELETED: &str = ".metadata.deletionTimestamp";
 const PHASE: &str = ".status.phase";
@@ -55,7 +57,7 @@ fn pod_gone() -> Value {
     stage(
         "Pod",
         "pod-gone",
-        &[exists(DELETED)],
+        &[exists(DELETED), missing(STAYS)],
         json!({ "finalizers": { "empty": true }, "delete": true }),
     )
 }

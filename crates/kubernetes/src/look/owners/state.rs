@@ -1,7 +1,7 @@
 //! What owners' own objects say: whether they write now, what is theirs, and whether their source is what runs. Reads
 //! objects; asks nobody.
 
-use astern_model::owner::{InSync, Paused};
+use astern_model::owner::{InSync, PausableKind, Paused};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::workload::OwnerState;
 use serde_json::Value;
@@ -77,6 +77,39 @@ pub(super) fn application_set(object: &Value) -> OwnerState {
             because: "it makes the application, and writes its settings again".to_owned(),
         },
     }
+}
+
+/// What makes jobs by the clock, or pods by load.
+pub(super) fn starter(kind: PausableKind, object: &Value) -> OwnerState {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+    if kind.setting_of(object) == kind.paused() {
+        let paused = Paused::on(object);
+        return paused.map_or_else(
+            || passive(&kind.describe(&kind.paused())),
+            |paused| by_run(&paused),
+        );
+    }
+    let because = match kind {
+        PausableKind::CronJob => format!("schedule {}", text("/spec/schedule").unwrap_or("unknown")),
+        _ => "it scales by load, from zero as well".to_owned(),
+    };
+    OwnerState::WritesBack { because }
+}
+
+/// The workload that a ScaledObject scales. Source: KEDA's `ScaleTarget`, whose kind is Deployment unless it says otherwise.
+pub(super) fn scales(kind: PausableKind, object: &Value) -> Option<Target> {
+    let reference = object
+        .pointer("/spec/scaleTargetRef")
+        .filter(|_| kind == PausableKind::ScaledObject)?;
+    let of = reference
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or("Deployment");
+    Some(Target {
+        kind: WorkloadKind::parse(of)?,
+        namespace: object.pointer("/metadata/namespace")?.as_str()?.to_owned(),
+        name: reference.get("name")?.as_str()?.to_owned(),
+    })
 }
 
 fn passive(because: &str) -> OwnerState {

@@ -115,6 +115,7 @@ fn members() -> impl Strategy<Value = Vec<Member>> {
                 target,
                 depends_on: picked.into_iter().collect(),
                 reloads: probes.len() > 1,
+                stops: probes.len() == 1,
                 probes,
             });
         }
