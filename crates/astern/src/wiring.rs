@@ -89,7 +89,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
             ClusterLook::new(connection.clone(), clock.clone(), beside.clone()).with_owners(owners.clone()),
         ),
         // Of these nothing is kept in a file: it would leave the cluster.
-        contents: Arc::new(KubernetesContents::new(client(), beside.clone())),
+        contents: Arc::new(KubernetesContents::new(client(), beside.clone(), clock.clone())),
         config: Arc::new(ClusterConfig::new(client()).with_owners(owners.clone())),
         owners: Arc::new(KubernetesOwners::new(owners, clock.clone())),
         ledger: Arc::new(ledger),

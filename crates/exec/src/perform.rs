@@ -13,6 +13,7 @@ use astern_port::owners::Owners;
 use astern_port::releases::Releases;
 use astern_port::workloads::{Settled, Workloads};
 use astern_port::{Failure, FailureClass};
+use jiff::Timestamp;
 use std::sync::Arc;
 
 /// The providers, one a layer.
@@ -225,7 +226,14 @@ fn map<A, B>(settled: Settled<A>, wrap: impl FnOnce(A) -> B) -> Settled<B> {
 }
 
 /// The stamp of a step's effect.
-pub(crate) fn stamp(run: &RunId, step: &StepId, direction: Direction, epoch: Epoch, reason: &str) -> Stamp {
+pub(crate) fn stamp(
+    run: &RunId,
+    step: &StepId,
+    direction: Direction,
+    epoch: Epoch,
+    reason: &str,
+    open_since: Timestamp,
+) -> Stamp {
     let direction = if planted(Defect::ReuseKey) {
         Direction::Forward
     } else {
@@ -236,6 +244,7 @@ pub(crate) fn stamp(run: &RunId, step: &StepId, direction: Direction, epoch: Epo
         epoch,
         run: run.clone(),
         reason: reason.to_owned(),
+        open_since,
     }
 }
 

@@ -86,7 +86,11 @@ pub fn world(
         ledger: Arc::new(MemoryLedger::default()),
         lock: Arc::new(LeaseLock::new(client.clone(), clock.clone())),
         releases: Arc::new(NoReleases),
-        contents: Arc::new(KubernetesContents::new(client.clone(), vault.clone())),
+        contents: Arc::new(KubernetesContents::new(
+            client.clone(),
+            vault.clone(),
+            clock.clone(),
+        )),
         owners: Arc::new(KubernetesOwners::new(
             OwnersAt::here(client.clone()),
             clock.clone(),

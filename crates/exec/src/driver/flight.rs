@@ -23,13 +23,7 @@ impl Driver {
             Status::Failed(failing) => failing.before.clone(),
             _ => None,
         };
-        let stamp = perform::stamp(
-            &self.book.id,
-            &step,
-            Direction::Forward,
-            self.epoch,
-            self.reason(),
-        );
+        let stamp = self.stamp(&step, Direction::Forward);
         self.fly(step.clone(), async move {
             let mut result = perform::prepare(&providers, &spec).await;
             if planted(Defect::SkipIntent)
@@ -51,13 +45,7 @@ impl Driver {
         let Some(before) = self.before(&step) else { return };
         let (providers, clock) = (self.ports.providers.clone(), self.ports.clock.clone());
         let spec = perform::spec(&self.book.plan, &step);
-        let stamp = perform::stamp(
-            &self.book.id,
-            &step,
-            Direction::Forward,
-            self.epoch,
-            self.reason(),
-        );
+        let stamp = self.stamp(&step, Direction::Forward);
         let only_reads = spec.only_reads();
         self.fly(step.clone(), async move {
             let left = until.duration_since(clock.now());
@@ -77,13 +65,7 @@ impl Driver {
         let Some(before) = self.before(&step) else { return };
         let providers = self.ports.providers.clone();
         let spec = perform::spec(&self.book.plan, &step);
-        let stamp = perform::stamp(
-            &self.book.id,
-            &step,
-            Direction::Forward,
-            self.epoch,
-            self.reason(),
-        );
+        let stamp = self.stamp(&step, Direction::Forward);
         self.fly(step.clone(), async move {
             let result: Settled<After> = perform::settle(&providers, &spec, &before, &stamp).await;
             perform::settled(step, result)
@@ -96,7 +78,7 @@ impl Driver {
         };
         let (providers, clock) = (self.ports.providers.clone(), self.ports.clock.clone());
         let spec = perform::spec(&self.book.plan, &step);
-        let stamp = perform::stamp(&self.book.id, &step, Direction::Back, self.epoch, self.reason());
+        let stamp = self.stamp(&step, Direction::Back);
         self.fly(step.clone(), async move {
             let left = until.duration_since(clock.now());
             let result = tokio::select! {
@@ -114,7 +96,7 @@ impl Driver {
         };
         let providers = self.ports.providers.clone();
         let spec = perform::spec(&self.book.plan, &step);
-        let stamp = perform::stamp(&self.book.id, &step, Direction::Back, self.epoch, self.reason());
+        let stamp = self.stamp(&step, Direction::Back);
         self.fly(step.clone(), async move {
             let result = perform::settle_reverse(&providers, &spec, &receipt, &stamp).await;
             perform::settled_reverse(step, result)
@@ -155,8 +137,19 @@ impl Driver {
         perform::receipt(&self.book, step, self.before(step)?)
     }
 
-    fn reason(&self) -> &str {
-        &self.approved.approval().reason
+    fn stamp(&self, step: &StepId, direction: Direction) -> Stamp {
+        let open_since = match self.book.run.status(step) {
+            Status::Intended(attempt)
+            | Status::Unsettled(attempt, _)
+            | Status::Reversing(attempt)
+            | Status::ReverseUnsettled(attempt, _)
+            | Status::ReverseFailed(attempt, _) => attempt.unknown_since.unwrap_or(attempt.at),
+            Status::Pending | Status::Failed(_) | Status::Done { .. } | Status::Reversed => {
+                self.ports.clock.now()
+            }
+        };
+        let reason = &self.approved.approval().reason;
+        perform::stamp(&self.book.id, step, direction, self.epoch, reason, open_since)
     }
 }
 

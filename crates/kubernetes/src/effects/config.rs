@@ -8,6 +8,7 @@ use super::stamp::{
     Annotated, Claim, EPOCH, MARKS, RUN, SETTLED, epoch_of, found, is_ours, marks, strange, unexpected,
 };
 use super::{FIELD_MANAGER, fence::LOOKS, look_for, mismatch};
+use crate::connect::READ_TIMEOUT;
 use crate::failure::{Attempt, Verb};
 use crate::look::content_manager;
 use astern_model::config::{ConfigName, content, with_content};
@@ -17,10 +18,12 @@ use astern_model::id::{ContentHash, Epoch, RunId, Uid};
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
 use astern_model::template::canonical;
+use astern_port::clock::Clock;
 use astern_port::config::Contents;
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::params::{GetParams, PostParams};
 use kube::core::request::Request;
@@ -32,7 +35,16 @@ use std::sync::Arc;
 pub struct KubernetesContents {
     client: kube::Client,
     vault: Arc<dyn Vault>,
+    clock: Arc<dyn Clock>,
 }
+
+/// How long an API server works on a request at most: its `--request-timeout`, as it is by default. Source:
+/// <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>.
+const REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_mins(1);
+/// So long after its intent a creation may still arrive: its sender gives it up after the client's patience, and an API server
+/// that has it by then goes on working on it.
+pub const ON_ITS_WAY: SignedDuration =
+    SignedDuration::from_secs(READ_TIMEOUT.as_secs().cast_signed() + REQUEST_TIMEOUT.as_secs());
 
 /// One object by its path.
 struct Place<'a> {
@@ -100,8 +112,17 @@ pub(crate) fn anew(mut then: Value) -> Value {
 
 impl KubernetesContents {
     /// The objects behind this client.
-    pub fn new(client: kube::Client, vault: Arc<dyn Vault>) -> Self {
-        Self { client, vault }
+    pub fn new(client: kube::Client, vault: Arc<dyn Vault>, clock: Arc<dyn Clock>) -> Self {
+        Self { client, vault, clock }
+    }
+
+    /// Until when a creation of this stamp may still arrive; none once it cannot.
+    fn on_its_way(&self, stamp: &Stamp) -> Option<Timestamp> {
+        let until = stamp
+            .open_since
+            .saturating_add(ON_ITS_WAY)
+            .unwrap_or(Timestamp::MAX);
+        (self.clock.now() < until).then_some(until)
     }
 
     async fn hash(&self, object: &Value) -> Result<ContentHash, Failure> {
@@ -266,10 +287,14 @@ impl KubernetesContents {
             let found = self.find(place).await?;
             let meant = |now: &Found| way.uid.is_none_or(|uid| uid == &now.uid());
             let Some(now) = found.filter(meant) else {
-                return Ok(match way.to {
-                    None => Settled::Applied(After::Gone),
-                    // A write carries the uid and the version of what was there; a creation meets its own key.
-                    Some(_) => Settled::NotApplied,
+                return Ok(match (way.to, self.on_its_way(claim.stamp)) {
+                    (None, _) => Settled::Applied(After::Gone),
+                    // There is no version by which a creation could be refused that arrives late.
+                    (Some(_), Some(until)) if way.uid.is_none() => unknown(format!(
+                        "it is not there, and the request that makes it may still arrive until {until:.0}"
+                    )),
+                    // A write carries the uid and the version of what was there.
+                    (Some(_), _) => Settled::NotApplied,
                 });
             };
             let (held, ours) = (self.hash(&now.0).await?, is_ours(&now, claim.stamp));

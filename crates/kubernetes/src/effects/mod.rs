@@ -31,7 +31,7 @@ mod together;
 mod watch;
 mod write_template;
 
-pub use config::KubernetesContents;
+pub use config::{KubernetesContents, ON_ITS_WAY};
 pub use owner::KubernetesOwners;
 
 use access::Access;

@@ -1,7 +1,8 @@
 //! What the config port promises and only a real API server can hold.
 
+use super::system_clock::SystemClock;
 use super::{Kept, Place, create, refused};
-use astern_kubernetes::effects::KubernetesContents;
+use astern_kubernetes::effects::{KubernetesContents, ON_ITS_WAY};
 use astern_model::config::{ConfigKind, ConfigName, content};
 use astern_model::failure::FailureClass;
 use astern_model::id::{ContentHash, Direction, EffectKey, Epoch, RunId, StepId, Uid};
@@ -11,19 +12,22 @@ use astern_model::template::canonical;
 use astern_port::config::Contents;
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn maps(place: &Place) -> Api<ConfigMap> {
     Api::namespaced(place.client.clone(), &place.namespace)
 }
 
 fn port(place: &Place) -> KubernetesContents {
-    KubernetesContents::new(place.client.clone(), place.vault.clone())
+    KubernetesContents::new(place.client.clone(), place.vault.clone(), Arc::new(SystemClock))
 }
 
+/// Of an attempt that ended so long ago that nothing of it can be on its way.
 fn stamp(step: &str, direction: Direction, epoch: u64) -> Stamp {
     let run = RunId::from("r1");
     Stamp {
@@ -31,6 +35,7 @@ fn stamp(step: &str, direction: Direction, epoch: u64) -> Stamp {
         epoch: Epoch(epoch),
         run,
         reason: "a test".to_owned(),
+        open_since: Timestamp::now() - ON_ITS_WAY,
     }
 }
 
@@ -270,6 +275,36 @@ async fn an_object_that_was_made_anew_is_found_again_and_deleted_only_as_it_was_
         "applied"
     );
     assert_eq!(mode(&place).await, "theirs");
+}
+
+#[tokio::test]
+async fn a_creation_that_is_not_there_is_not_called_absent_while_its_request_may_still_arrive() {
+    let Some(place) = Place::fresh("content-on-its-way").await else {
+        return;
+    };
+    let port = port(&place);
+    let spec = Spec::Create {
+        object: object("app"),
+        namespace: place.namespace.clone(),
+        to: wanted(&place, "app", json!({"MODE": "calm"})).await,
+    };
+    let before = port.prepare(&spec).await.unwrap();
+    let long_ago = stamp("config:app", Direction::Forward, 1);
+    let just_now = Stamp {
+        open_since: Timestamp::now(),
+        ..long_ago.clone()
+    };
+    let Settled::Unknown(failure) = port.settle(&spec, &before, &just_now).await else {
+        panic!("a request that is on its way was called absent");
+    };
+    assert!(failure.message.contains("may still arrive until"), "{failure:?}");
+    assert_eq!(
+        settled(port.settle(&spec, &before, &long_ago).await),
+        "not applied"
+    );
+    // It arrives after all, and is found.
+    port.apply(&spec, &before, &just_now).await.unwrap();
+    assert_eq!(settled(port.settle(&spec, &before, &just_now).await), "applied");
 }
 
 #[tokio::test]

@@ -373,4 +373,6 @@ pub struct Stamp {
     pub run: crate::id::RunId,
     /// For `kubernetes.io/change-cause`: run and reason.
     pub reason: String,
+    /// Since when its outcome is open, by the holder's clock: since its newest intent, or since that attempt ended unanswered.
+    pub open_since: jiff::Timestamp,
 }
