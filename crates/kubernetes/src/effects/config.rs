@@ -235,6 +235,17 @@ impl KubernetesContents {
         })
     }
 
+    /// What this stamp's effect has left. A predecessor's creation may arrive after the takeover, which found nothing to mark
+    /// then: it is marked now, so that the next holder does not take it for somebody else's.
+    async fn taken_over(&self, place: &Place<'_>, now: Found, stamp: &Stamp) -> Result<After, Failure> {
+        if epoch_of(&now, &stamp.run).is_none_or(|epoch| epoch >= stamp.epoch) {
+            return self.written(&now).await;
+        }
+        let epoch = BTreeMap::from([(EPOCH, Some(stamp.epoch.to_string()))]);
+        let stored = self.replace(place, &now.with_annotations(epoch)).await?;
+        self.written(&stored).await
+    }
+
     async fn restore(
         &self,
         place: &Place<'_>,
@@ -265,7 +276,7 @@ impl KubernetesContents {
         }
         let now = self.find(place).await?.ok_or_else(|| place.gone())?;
         if is_ours(&now, claim.stamp) && self.hash(&now.0).await? == to.content {
-            return self.written(&now).await;
+            return self.taken_over(place, now, claim.stamp).await;
         }
         Err(place.moved(&format!(
             "somebody else has made it since the plan was, {}",
@@ -299,7 +310,10 @@ impl KubernetesContents {
             };
             let (held, ours) = (self.hash(&now.0).await?, is_ours(&now, claim.stamp));
             if ours && way.to == Some(&held) {
-                return self.written(&now).await.map(Settled::Applied);
+                return self
+                    .taken_over(place, now, claim.stamp)
+                    .await
+                    .map(Settled::Applied);
             }
             if !ours && way.from.is_none() {
                 // Somebody else's object of that name keeps ours out.

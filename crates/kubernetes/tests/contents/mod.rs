@@ -308,6 +308,34 @@ async fn a_creation_that_is_not_there_is_not_called_absent_while_its_request_may
 }
 
 #[tokio::test]
+async fn a_creation_that_arrives_after_its_sender_was_replaced_is_known_as_this_runs_ever_after() {
+    let Some(place) = Place::fresh("content-predecessor").await else {
+        return;
+    };
+    let port = port(&place);
+    let spec = Spec::Create {
+        object: object("app"),
+        namespace: place.namespace.clone(),
+        to: wanted(&place, "app", json!({"MODE": "calm"})).await,
+    };
+    let before = port.prepare(&spec).await.unwrap();
+    let stamp = |epoch| stamp("config:app", Direction::Forward, epoch);
+    let run = stamp(1).run;
+    // The takeover under epoch 4 finds nothing to mark; then the request of epoch 1 arrives.
+    port.fence(&spec, &before, &run, Epoch(0), Epoch(4))
+        .await
+        .unwrap();
+    port.apply(&spec, &before, &stamp(1)).await.unwrap();
+    assert_eq!(settled(port.settle(&spec, &before, &stamp(4)).await), "applied");
+    // The journal has it under epoch 4 now, and so has the object when the next one takes over.
+    port.fence(&spec, &before, &run, Epoch(4), Epoch(7))
+        .await
+        .unwrap();
+    let now = maps(&place).get("app").await.unwrap();
+    assert_eq!(now.annotations()["astern.dev/epoch"], "7");
+}
+
+#[tokio::test]
 async fn a_takeover_leaves_alone_what_somebody_else_made_under_the_name_of_a_creation() {
     let Some(place) = Place::fresh("content-theirs").await else {
         return;
