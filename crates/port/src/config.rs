@@ -4,7 +4,6 @@
 use crate::Failure;
 use crate::workloads::Settled;
 use astern_model::config::{ConfigName, keys};
-use astern_model::failure::FailureClass;
 use astern_model::id::{Epoch, RunId, Uid};
 use astern_model::owner::OwnerSeen;
 use astern_model::step::config::{After, Before, Spec};
@@ -124,44 +123,4 @@ pub trait Contents: Send + Sync {
         from: Epoch,
         to: Epoch,
     ) -> Result<(), Failure>;
-}
-
-/// Where the content of Secrets must not come: on copies of a namespace. It refuses every effect.
-#[derive(Clone, Copy, Debug)]
-pub struct NoContents;
-
-impl NoContents {
-    fn refuse(spec: &Spec) -> Failure {
-        let message =
-            "on a copy of a namespace ConfigMaps and Secrets hold nothing that a run could be tried with";
-        Failure::new(FailureClass::Refused, spec.phrase(), message)
-            .hint("the dry run of `astern plan` has tried the write itself; what follows it can be rehearsed alone: `--only`")
-    }
-}
-
-#[async_trait]
-impl Contents for NoContents {
-    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
-        Err(Self::refuse(spec))
-    }
-
-    async fn apply(&self, spec: &Spec, _: &Before, _: &Stamp) -> Result<After, Failure> {
-        Err(Self::refuse(spec))
-    }
-
-    async fn settle(&self, _: &Spec, _: &Before, _: &Stamp) -> Settled<After> {
-        Settled::NotApplied
-    }
-
-    async fn reverse(&self, spec: &Spec, _: &Before, _: &After, _: &Stamp) -> Result<After, Failure> {
-        Err(Self::refuse(spec))
-    }
-
-    async fn settle_reverse(&self, _: &Spec, _: &Before, _: &After, _: &Stamp) -> Settled<After> {
-        Settled::NotApplied
-    }
-
-    async fn fence(&self, _: &Spec, _: &Before, _: &RunId, _: Epoch, _: Epoch) -> Result<(), Failure> {
-        Ok(())
-    }
 }

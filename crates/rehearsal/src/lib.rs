@@ -9,6 +9,7 @@
 
 mod answered;
 mod clock;
+mod contents;
 mod copy;
 mod faults;
 mod jobs;
@@ -20,6 +21,7 @@ mod stage;
 mod standing;
 
 pub use clock::TokioClock;
+pub use contents::Kept;
 pub use copy::{Copy, NotImitated, copy};
 pub use pace::{Paces, paces};
 pub use rehearse::{NotRolled, Piece, RehearsalError, on_paused_time, rehearse};

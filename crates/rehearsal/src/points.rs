@@ -5,7 +5,9 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, Seq, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Record};
+use astern_model::step::config;
 use astern_model::step::workload::{After, Before, Spec, Stamp};
+use astern_port::config::Contents;
 use astern_port::journal::{AppendError, Author, Entry, Journal};
 use astern_port::workloads::{Settled, Workloads};
 use astern_wire::envelope;
@@ -150,41 +152,44 @@ fn about(event: &Event) -> (Option<StepId>, &'static str) {
     }
 }
 
-/// Workloads of which one step cannot be carried out.
-pub(crate) struct Failing {
-    pub(crate) workloads: Arc<dyn Workloads>,
-    pub(crate) key: EffectKey,
+/// A layer of which one step cannot be carried out.
+pub(crate) struct Failing<L: ?Sized> {
+    layer: Arc<L>,
+    key: EffectKey,
 }
 
-impl Failing {
+impl<L: ?Sized> Failing<L> {
     /// Of this run, that step fails.
-    pub(crate) fn at(workloads: Arc<dyn Workloads>, run: &RunId, step: &StepId) -> Self {
+    pub(crate) fn at(layer: Arc<L>, run: &RunId, step: &StepId) -> Self {
         Self {
-            workloads,
+            layer,
             key: EffectKey::of(run, step, Direction::Forward),
         }
+    }
+
+    /// Why this effect fails, if it is the one.
+    fn fails(&self, stamp: &Stamp, phrase: String) -> Result<(), Failure> {
+        if stamp.key != self.key {
+            return Ok(());
+        }
+        let message = "the rehearsal made it fail";
+        Err(Failure::new(FailureClass::Permanent, phrase, message))
     }
 }
 
 #[async_trait]
-impl Workloads for Failing {
+impl Workloads for Failing<dyn Workloads> {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
-        self.workloads.prepare(spec).await
+        self.layer.prepare(spec).await
     }
 
     async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
-        if stamp.key == self.key {
-            return Err(Failure::new(
-                FailureClass::Permanent,
-                spec.phrase(),
-                "the rehearsal made it fail",
-            ));
-        }
-        self.workloads.apply(spec, before, stamp).await
+        self.fails(stamp, spec.phrase())?;
+        self.layer.apply(spec, before, stamp).await
     }
 
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
-        self.workloads.settle(spec, before, stamp).await
+        self.layer.settle(spec, before, stamp).await
     }
 
     async fn reverse(
@@ -194,7 +199,7 @@ impl Workloads for Failing {
         after: &After,
         stamp: &Stamp,
     ) -> Result<After, Failure> {
-        self.workloads.reverse(spec, before, after, stamp).await
+        self.layer.reverse(spec, before, after, stamp).await
     }
 
     async fn settle_reverse(
@@ -204,11 +209,11 @@ impl Workloads for Failing {
         after: &After,
         stamp: &Stamp,
     ) -> Settled<After> {
-        self.workloads.settle_reverse(spec, before, after, stamp).await
+        self.layer.settle_reverse(spec, before, after, stamp).await
     }
 
     async fn explain(&self, spec: &Spec) -> Vec<String> {
-        self.workloads.explain(spec).await
+        self.layer.explain(spec).await
     }
 
     async fn fence(
@@ -219,7 +224,64 @@ impl Workloads for Failing {
         from: Epoch,
         to: Epoch,
     ) -> Result<(), Failure> {
-        self.workloads.fence(spec, before, run, from, to).await
+        self.layer.fence(spec, before, run, from, to).await
+    }
+}
+
+#[async_trait]
+impl Contents for Failing<dyn Contents> {
+    async fn prepare(&self, spec: &config::Spec) -> Result<config::Before, Failure> {
+        self.layer.prepare(spec).await
+    }
+
+    async fn apply(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        stamp: &Stamp,
+    ) -> Result<config::After, Failure> {
+        self.fails(stamp, spec.phrase())?;
+        self.layer.apply(spec, before, stamp).await
+    }
+
+    async fn settle(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        stamp: &Stamp,
+    ) -> Settled<config::After> {
+        self.layer.settle(spec, before, stamp).await
+    }
+
+    async fn reverse(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        after: &config::After,
+        stamp: &Stamp,
+    ) -> Result<config::After, Failure> {
+        self.layer.reverse(spec, before, after, stamp).await
+    }
+
+    async fn settle_reverse(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        after: &config::After,
+        stamp: &Stamp,
+    ) -> Settled<config::After> {
+        self.layer.settle_reverse(spec, before, after, stamp).await
+    }
+
+    async fn fence(
+        &self,
+        spec: &config::Spec,
+        before: &config::Before,
+        run: &RunId,
+        from: Epoch,
+        to: Epoch,
+    ) -> Result<(), Failure> {
+        self.layer.fence(spec, before, run, from, to).await
     }
 }
 

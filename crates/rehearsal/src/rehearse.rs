@@ -3,6 +3,7 @@
 
 use crate::Stage;
 use crate::answered::{Answered, Owned};
+use crate::contents::Kept;
 use crate::copy::{Copy, NotImitated};
 use crate::faults;
 use crate::pods::{PodWatch, Wanted, budgets};
@@ -14,9 +15,7 @@ use astern_app::running::{self, RunError, Unobserved};
 use astern_exec::book::Book;
 use astern_exec::driver::{Ended, Judge, Ports};
 use astern_gate::CheckedPlan;
-use astern_journal::MemoryVault;
 use astern_model::approval::{Approval, How};
-use astern_model::content::ContentRef;
 use astern_model::finding::Allowances;
 use astern_model::id::RunId;
 use astern_model::inventory::Inventory;
@@ -28,7 +27,6 @@ use astern_model::step::{Spec, workload};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::verdict::Verdict;
 use astern_port::Failure;
-use astern_port::config::NoContents;
 use astern_port::owners::NoOwners;
 use astern_port::sense::Saved;
 use astern_report::rehearsal::{Pace, Rehearsal};
@@ -60,8 +58,8 @@ pub struct Piece {
     pub platform: Platform,
     /// What was settled beforehand.
     pub allow: Allowances,
-    /// The templates that the plan takes from the vault where the cluster keeps them no more.
-    pub kept: Vec<(ContentRef, Vec<u8>)>,
+    /// What the plan takes from the vault: templates that the cluster keeps no more, and what ConfigMaps and Secrets held.
+    pub kept: Kept,
 }
 
 /// Why there is no rehearsal. Nothing was written anywhere but in memory.
@@ -203,11 +201,7 @@ impl Scene {
 
     pub(crate) fn take(&self) -> Take {
         let copy = &self.piece.copy;
-        let vault = MemoryVault::default();
-        for (reference, bytes) in &self.piece.kept {
-            vault.hold(reference.clone(), bytes.clone());
-        }
-        let stage = Stage::new(copy.cluster.clone(), copy.made_of.at, vault);
+        let stage = Stage::new(copy.cluster.clone(), copy.made_of.at, self.piece.kept.vault());
         let world = self.world(&stage);
         Take { stage, world }
     }
@@ -215,7 +209,6 @@ impl Scene {
     /// What another process sees of a stage.
     pub(crate) fn world(&self, stage: &Stage) -> World {
         let mut world = stage.world();
-        world.contents = Arc::new(NoContents);
         world.owners = Arc::new(NoOwners);
         world.look = Arc::new(Answered {
             look: world.look,
@@ -226,10 +219,16 @@ impl Scene {
         world
     }
 
-    /// How the workloads of a take stand now.
+    /// How the workloads of a take stand now, and what the plan writes beside them.
     pub(crate) async fn standing(&self, take: &Take) -> Result<Standing, RehearsalError> {
-        let inventory = take.world.look.inventory(&self.plan().namespace).await;
-        Ok(standing(&inventory.map_err(RehearsalError::Look)?))
+        let namespace = &self.plan().namespace;
+        let inventory = take.world.look.inventory(namespace).await;
+        let config = take.world.config.all(namespace).await;
+        Ok(standing(
+            self.plan(),
+            &inventory.map_err(RehearsalError::Look)?,
+            &config.map_err(RehearsalError::Look)?,
+        ))
     }
 
     /// Carries the plan out in `world`.

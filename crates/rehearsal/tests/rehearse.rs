@@ -5,30 +5,33 @@
 )]
 
 use astern_app::history;
+use astern_app::ledger::{Recording, record};
 use astern_app::planning::{self, Asked, Evidence, Name};
 use astern_app::running::{self, Rest, Runner, Unobserved};
 use astern_exec::book::Book;
-use astern_journal::MemoryVault;
+use astern_journal::{MemoryLedger, MemoryVault};
 use astern_kubernetes::connect::Connection;
 use astern_kubernetes::look;
 use astern_model::approval::{Approval, How};
+use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::finding::Allowances;
 use astern_model::id::RunId;
 use astern_model::platform::Platform;
 use astern_model::policy::Acceptor;
 use astern_model::record::Holder;
+use astern_model::release::{Reason, ReleaseName};
 use astern_plan::Selector;
 use astern_port::clock::Clock;
 use astern_port::sense::Saved;
-use astern_port::vault::Vault;
-use astern_rehearsal::{Copy, NotImitated, Piece, SERVER, Stage, on_paused_time};
+use astern_rehearsal::{Copy, Kept, NotImitated, Piece, SERVER, Stage, on_paused_time};
 use astern_report::Rehearsal;
 use astern_report::rehearsal::KnownFrom;
 use astern_report::report::Ending;
 use astern_sandbox::{Access, Cluster, Rule, Scenario};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::ReplicaSet;
-use kube::api::{Api, DeleteParams, ListParams};
+use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -182,7 +185,7 @@ async fn piece_of(
         answers: prepared.answers,
         platform,
         allow,
-        kept: Vec::new(),
+        kept: Kept::default(),
     }
 }
 
@@ -193,11 +196,8 @@ async fn piece_of_undo(stage: &Stage, run: &Book, platform: Platform) -> Piece {
     let taken = history::taken(run);
     let prepared = planning::undo(&stage.world(), &platform, &run.id, cluster, &taken, &allow).await;
     let prepared = prepared.unwrap();
-    let mut kept = Vec::new();
-    for taken in taken.templates {
-        let bytes = stage.vault.get(&taken.kept).await.unwrap();
-        kept.push((taken.kept, bytes));
-    }
+    let kept = Kept::read(&stage.vault, &stage.vault, prepared.checked.plan(), &[]).await;
+    let kept = kept.unwrap();
     let client = kube::Client::new(stage.service.clone(), "shop");
     let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
     let read = look::dump(&connection, "shop").await.unwrap();
@@ -576,7 +576,7 @@ async fn taking_a_run_back_is_rehearsed_from_the_template_that_it_kept_where_the
     assert_eq!(rehearsal.ending, Ending::Restored);
 
     let lost = Piece {
-        kept: Vec::new(),
+        kept: Kept::default(),
         ..piece
     };
     let without = rehearsed(lost).await;
@@ -585,4 +585,192 @@ async fn taking_a_run_back_is_rehearsed_from_the_template_that_it_kept_where_the
         "{:?}",
         without.ending
     );
+}
+
+/// `web` and `worker` read ConfigMaps and a Secret; the release of two minutes ago changed and pruned them, and its `web` crashes.
+const CONFIGURED: &str = r#"
+says: v2 crashes, and what its ConfigMaps held is gone
+nodes: [node-1]
+behaviours:
+  rules:
+    - when: {image: "web:v2"}
+      behaviour: {crash: {after: 1s, code: 1}, ready: never}
+history:
+  - ago: 48h
+    objects:
+      - {apiVersion: v1, kind: Namespace, metadata: {name: shop}}
+      - {apiVersion: v1, kind: ConfigMap, metadata: {name: app, namespace: shop, labels: {team: shop}}, data: {MODE: calm}}
+      - {apiVersion: v1, kind: ConfigMap, metadata: {name: flags, namespace: shop}, data: {BETA: "off"}}
+      - {apiVersion: v1, kind: Secret, metadata: {name: token, namespace: shop}, data: {TOKEN: c2FpbGluZy1jYWxt}}
+      - apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: web, namespace: shop}
+        spec:
+          replicas: 1
+          selector: {matchLabels: {app: web}}
+          template:
+            metadata: {labels: {app: web}}
+            spec:
+              containers:
+                - name: web
+                  image: "web:v1"
+                  envFrom: [{configMapRef: {name: app}}, {configMapRef: {name: flags}}, {secretRef: {name: token}}]
+      - apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: worker, namespace: shop}
+        spec:
+          replicas: 1
+          selector: {matchLabels: {app: worker}}
+          template:
+            metadata: {labels: {app: worker}}
+            spec: {containers: [{name: worker, image: "worker:v1", envFrom: [{configMapRef: {name: app}}]}]}
+"#;
+
+/// The plan of a rollback that puts content back, and its copy. Whoever copies can read the contents, or not.
+async fn piece_with_config() -> Piece {
+    let stage = Stage::new(staged_from(CONFIGURED, "1", &[]), now(), MemoryVault::default());
+    let mut world = stage.world();
+    world.ledger = Arc::new(MemoryLedger::default());
+    let mut platform = Platform::of_namespace("shop");
+    platform.soak = SignedDuration::from_secs(10);
+    platform.restore_secrets.insert("token".to_owned());
+    let recording = Recording {
+        name: ReleaseName::parse("v1").unwrap(),
+        commit: None,
+        by: None,
+        good: Reason::new("it has served for two days"),
+    };
+    record(&world, &platform, &recording).await.unwrap();
+    let client = kube::Client::new(stage.service.clone(), "shop");
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "shop");
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), "shop");
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "shop");
+    let patch = |with: Value| Patch::Strategic(with);
+    let parameters = PatchParams::default();
+    let storm = patch(json!({"data": {"MODE": "storm"}}));
+    maps.patch("app", &parameters, &storm).await.unwrap();
+    maps.delete("flags", &DeleteParams::default()).await.unwrap();
+    let token = patch(json!({"data": {"TOKEN": "c2FpbGluZy1zdG9ybQ=="}}));
+    secrets.patch("token", &parameters, &token).await.unwrap();
+    let bad = json!([{"name": "web", "image": "web:v2"}]);
+    let bad = patch(json!({"spec": {"template": {"spec": {"containers": bad}}}}));
+    deployments.patch("web", &parameters, &bad).await.unwrap();
+    stage.clock.sleep(SignedDuration::from_mins(2)).await;
+
+    let asked = Asked::everything(Acceptor::Person);
+    let allow = Allowances::of(&platform.policy);
+    let prepared = planning::roll_back(&world, &platform, &asked, &allow, Evidence::Leave).await;
+    let prepared = prepared.unwrap();
+    let plan = prepared.checked.plan();
+    let written = plan.steps.iter().filter_map(|step| step.spec.config());
+    let written = written.map(|spec| spec.object().clone()).collect();
+    let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
+    let mut read = look::dump(&connection, "shop").await.unwrap();
+    let config = look::contents(&connection, "shop", &written).await.unwrap();
+    let kept = Kept::read(&stage.vault, &stage.vault, plan, &config)
+        .await
+        .unwrap();
+    read.objects.extend(config);
+    let at = Clock::now(&stage.clock);
+    let copy = astern_rehearsal::copy(read, "shop", &prepared.inventory.cluster, at).unwrap();
+    Piece {
+        copy,
+        kept,
+        checked: prepared.checked,
+        inventory: prepared.inventory,
+        answers: prepared.answers,
+        platform,
+        allow,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_is_put_back_on_the_copy_before_whoever_reads_it_and_no_value_is_told() {
+    let rehearsal = rehearsed(piece_with_config().await).await;
+    assert_eq!(rehearsal.ending, Ending::Restored);
+    let steps: Vec<String> = rehearsal.steps.iter().map(|step| step.id.to_string()).collect();
+    let place = |id: &str| {
+        steps
+            .iter()
+            .position(|step| step == id)
+            .unwrap_or_else(|| panic!("{id}: {steps:?}"))
+    };
+    for (content, reader) in [
+        ("config:configmap/app", "template:deployment/web"),
+        ("config:configmap/flags", "template:deployment/web"),
+        ("config:secret/token", "template:deployment/web"),
+        ("config:configmap/app", "restart:deployment/worker"),
+    ] {
+        assert!(place(content) < place(reader), "{steps:?}");
+    }
+    let told = serde_json::to_string(&rehearsal).unwrap();
+    let told = told + &astern_report::rehearsal_markdown(&rehearsal);
+    for value in ["c2FpbGluZy", "sailing", "calm", "storm"] {
+        assert!(!told.contains(value), "{value} is told");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_is_as_before_after_every_fault_that_takes_the_run_back() {
+    let rehearsal = on_paused_time(piece_with_config().await, true).await.unwrap();
+    let faults = rehearsal.faults.unwrap();
+    assert!(
+        faults
+            .failures
+            .iter()
+            .any(|failed| failed.step.as_str() == "config:configmap/flags")
+    );
+    for failed in &faults.failures {
+        assert!(
+            failed.unwinds(),
+            "{}: {:?} {:?}",
+            failed.step,
+            failed.ending,
+            failed.differs
+        );
+    }
+    assert!(faults.crashes.len() > 20, "{}", faults.crashes.len());
+    for crash in &faults.crashes {
+        assert!(
+            crash.recovers(),
+            "{} {:?}: {:?} {:?}",
+            crash.at,
+            crash.steps,
+            crash.ending,
+            crash.differs
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn content_that_the_vault_has_lost_stops_the_rehearsal_where_it_would_stop_the_run() {
+    let lost = Piece {
+        kept: Kept::default(),
+        ..piece_with_config().await
+    };
+    let rehearsal = rehearsed(lost).await;
+    let Ending::Unwound { why } = &rehearsal.ending else {
+        panic!("{:?}", rehearsal.ending)
+    };
+    assert!(why.contains("config"), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_for_a_copy_shows_no_content_when_it_is_logged() {
+    let piece = piece_with_config().await;
+    let names = [ConfigName {
+        kind: ConfigKind::Secret,
+        name: "token".to_owned(),
+    }]
+    .into();
+    let stage = Stage::new(piece.copy.cluster.clone(), now(), MemoryVault::default());
+    let client = kube::Client::new(stage.service.clone(), "shop");
+    let connection = Connection::through(client, "sandbox", http::Uri::from_static(SERVER));
+    let objects = look::contents(&connection, "shop", &names).await.unwrap();
+    assert_eq!(objects[0]["data"]["TOKEN"], "c2FpbGluZy1zdG9ybQ==");
+    let dump = look::Dump {
+        objects,
+        unread: Vec::new(),
+    };
+    assert!(!format!("{dump:?}").contains("TOKEN"), "{dump:?}");
 }

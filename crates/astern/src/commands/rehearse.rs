@@ -10,15 +10,13 @@ use crate::output::{self, Format};
 use crate::wiring::Wired;
 use astern_app::planning::{self, Evidence};
 use astern_kubernetes::look;
-use astern_model::content::ContentRef;
-use astern_model::plan::Plan;
+use astern_model::config::ConfigName;
 use astern_model::policy::Acceptor;
-use astern_model::step::{Spec, workload};
-use astern_port::FailureClass;
-use astern_rehearsal::Piece;
+use astern_rehearsal::{Kept, Piece};
 use astern_report::Rehearsal;
 use astern_report::rehearsal::{Crash, FailedStep};
 use astern_report::report::Ending;
+use std::collections::BTreeSet;
 
 pub(crate) async fn rehearse(
     wired: &Wired,
@@ -31,7 +29,9 @@ pub(crate) async fn rehearse(
     let allow = allowances(wired, &arguments.accept_revert);
     let namespace = plan.namespace.clone();
     // Side by side, so that the gate and the copy see the same moment.
-    let (prepared, read) = futures::join!(
+    let written = plan.steps.iter().filter_map(|step| step.spec.config());
+    let written: BTreeSet<ConfigName> = written.map(|spec| spec.object().clone()).collect();
+    let (prepared, read, config) = futures::join!(
         planning::check(
             &wired.world,
             &wired.platform,
@@ -40,16 +40,25 @@ pub(crate) async fn rehearse(
             &allow,
             Evidence::Leave
         ),
-        look::dump(&wired.connection, &namespace)
+        look::dump(&wired.connection, &namespace),
+        look::contents(&wired.connection, &namespace, &written)
     );
     let prepared = refused_as_data(prepared, format, console)?;
     let now = wired.world.clock.now();
+    let (mut read, config) = (read?, config?);
+    let kept = Kept::read(
+        &*wired.vault,
+        &*wired.world.vault,
+        prepared.checked.plan(),
+        &config,
+    )
+    .await?;
+    read.objects.extend(config);
     let copy =
-        astern_rehearsal::copy(read?, &namespace, &prepared.inventory.cluster, now).map_err(|error| {
+        astern_rehearsal::copy(read, &namespace, &prepared.inventory.cluster, now).map_err(|error| {
             CliError::input("the namespace cannot be copied; nothing was changed").cause(error.to_string())
         })?;
     let hash = prepared.checked.hash().clone();
-    let kept = kept(wired, prepared.checked.plan()).await?;
     let piece = Piece {
         kept,
         copy,
@@ -79,24 +88,6 @@ pub(crate) async fn rehearse(
         ));
     }
     Ok(exit)
-}
-
-/// The templates that the vault keeps for the plan. One that is lost there may still be in the cluster, and then it is
-/// not missed.
-async fn kept(wired: &Wired, plan: &Plan) -> Result<Vec<(ContentRef, Vec<u8>)>, CliError> {
-    let references = plan.steps.iter().filter_map(|step| match &step.spec {
-        Spec::Workload(workload::Spec::WriteTemplate { kept, .. }) => kept.clone(),
-        Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => None,
-    });
-    let mut found = Vec::new();
-    for reference in references {
-        match wired.vault.get(&reference).await {
-            Ok(bytes) => found.push((reference, bytes)),
-            Err(failure) if failure.class == FailureClass::Permanent => {}
-            Err(failure) => return Err(failure.into()),
-        }
-    }
-    Ok(found)
 }
 
 /// What it means for a script: what the run's own exit code would have been; with faults also whether all of them ended as

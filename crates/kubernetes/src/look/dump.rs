@@ -1,20 +1,36 @@
 //! A namespace as it stands, object by object, for a copy of it: what its controllers, quotas and scheduler go by. Only
-//! lists. Owns which kinds those are; content of ConfigMaps and Secrets is not among them, and pods of other namespaces are
-//! kept as the room that they take.
+//! lists. Owns which kinds those are; pods of other namespaces are kept as the room that they take, and of ConfigMaps and Secrets
+//! only those are read that somebody names.
 
 use super::fetch::{Collection, Part, list};
 use super::unmanaged::Unmanaged;
 use crate::connect::Connection;
+use crate::failure::{Attempt, Verb};
+use astern_model::config::ConfigName;
 use astern_model::failure::Failure;
+use kube::core::Request;
+use kube::core::params::GetParams;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fmt;
 
-/// A namespace's objects, with what of its cluster decides where pods go.
-#[derive(Clone, Debug, Default)]
+/// A namespace's objects, with what of its cluster decides where pods go. Its `Debug` shows none of them: Secrets may be among
+/// them.
+#[derive(Clone, Default)]
 pub struct Dump {
     /// Each with `apiVersion` and `kind`.
     pub objects: Vec<Value>,
     /// What could not be read.
     pub unread: Vec<Unread>,
+}
+
+impl fmt::Debug for Dump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dump")
+            .field("objects", &self.objects.len())
+            .field("unread", &self.unread)
+            .finish()
+    }
 }
 
 /// A resource that could not be read.
@@ -179,6 +195,41 @@ pub async fn dump(connection: &Connection, namespace: &str) -> Result<Dump, Fail
         Err(unread) => dump.unread.push(unread),
     }
     Ok(dump)
+}
+
+/// ConfigMaps and Secrets by name, whole; those that are not there are left out.
+///
+/// # Errors
+/// When one cannot be read.
+pub async fn contents(
+    connection: &Connection,
+    namespace: &str,
+    names: &BTreeSet<ConfigName>,
+) -> Result<Vec<Value>, Failure> {
+    let read = names.iter().map(|name| content(connection, namespace, name));
+    let found = futures::future::try_join_all(read).await?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+/// The client's own reading of an answer would write what it cannot read into the log.
+async fn content(
+    connection: &Connection,
+    namespace: &str,
+    name: &ConfigName,
+) -> Result<Option<Value>, Failure> {
+    let plural = name.kind.plural();
+    let attempt = Attempt::new(Verb::Get, plural, format!("read {name}"));
+    let request = Request::new(format!("/api/v1/namespaces/{namespace}/{plural}"));
+    let request = request
+        .get(&name.name, &GetParams::default())
+        .map_err(|error| attempt.failed(&kube::Error::BuildRequest(error)))?;
+    match connection.client.request_text(request).await {
+        Ok(text) => serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|_| attempt.unreadable()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(attempt.failed(&error)),
+    }
 }
 
 /// A list's items do not say what they are.

@@ -26,7 +26,7 @@ mod workload;
 
 pub use config::ClusterConfig;
 pub(crate) use config::{content_manager, without_servers_own};
-pub use dump::{Dump, Unread, dump};
+pub use dump::{Dump, Unread, contents, dump};
 pub use owners::OwnersAt;
 pub(crate) use owners::paths as owner_paths;
 
