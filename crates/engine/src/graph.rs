@@ -1,5 +1,6 @@
 //! What the engine sees of a plan: a graph of steps without their meaning.
 
+use astern_model::defect::{Defect, planted};
 use astern_model::id::StepId;
 use astern_model::plan::Plan;
 use astern_model::policy::OnFailure;
@@ -92,7 +93,8 @@ impl Graph {
         let mut dependents = vec![Vec::new(); self.nodes.len()];
         for (place, node) in self.nodes.iter().enumerate() {
             for before in node.after.iter().filter_map(|id| self.places.get(id)) {
-                if self.nodes[*before].leads && !node.leads {
+                let turned = self.nodes[*before].leads && !node.leads;
+                if turned && !planted(Defect::ReadersFirstOnTheWayBack) {
                     dependents[place].push(*before);
                 } else {
                     dependents[*before].push(place);

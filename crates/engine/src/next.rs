@@ -234,9 +234,10 @@ impl View<'_> {
         if planted(Defect::IgnoreOrder) {
             return true;
         }
+        let leads = |id| planted(Defect::ReadersFirst) && self.graph.node(id).is_some_and(|node| node.leads);
         node.after
             .iter()
-            .all(|id| matches!(self.run.status(id), Status::Done { .. }))
+            .all(|id| matches!(self.run.status(id), Status::Done { .. }) || leads(id))
     }
 
     fn conclude(&self) -> Option<Command> {

@@ -69,6 +69,20 @@ defects! {
     ReadStale,
     /// An effect that may be there counts as not there, without a look.
     SettleBlindly,
+    /// What a ConfigMap or Secret holds is written over, whatever it is.
+    IgnoreContentPins,
+    /// Writing content drops the object's labels.
+    DropContentLabels,
+    /// Whoever reads an object starts before its content is back.
+    ReadersFirst,
+    /// The same on the way back.
+    ReadersFirstOnTheWayBack,
+    /// An object that was made is left behind when its making is taken back.
+    LeaveMade,
+    /// An object counts as not made while the request that makes it may still arrive.
+    CallAbsent,
+    /// A failure tells what an object holds.
+    TellContent,
 }
 
 /// Whether defects can be planted in this build.

@@ -1,6 +1,8 @@
 //! The platforms that are simulated: each has run well for two days, and a bad release of it went out minutes ago. Owns
 //! what they are made of; staged once a thread and cloned for every run.
 
+pub(crate) mod configured;
+
 use astern_model::platform::{Member, Platform};
 use astern_model::policy::OnFailure;
 use astern_model::target::{Target, WorkloadKind};
@@ -13,6 +15,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use configured::Recorded;
 
 /// Where all of it lives.
 pub(crate) const NAMESPACE: &str = "shop";
@@ -36,16 +40,19 @@ pub enum CaseId {
     Paused,
     /// A StatefulSet that replaces pods only when they are deleted.
     OnDelete,
+    /// Four services that read ConfigMaps and a Secret, which the release changed and pruned; one of them is of no new version.
+    Configured,
 }
 
 impl CaseId {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Services,
         Self::Ordered,
         Self::Daemon,
         Self::Paused,
         Self::OnDelete,
+        Self::Configured,
     ];
 }
 
@@ -60,6 +67,8 @@ pub(crate) struct Case {
     /// How pods behave while the release is bad, and once that is mended as it seems.
     pub(crate) bad: Behaviours,
     pub(crate) mended: Behaviours,
+    /// The release that a ledger holds; none where nobody recorded one.
+    pub(crate) recorded: Option<Recorded>,
 }
 
 /// When every simulated run begins.
@@ -67,7 +76,7 @@ pub(crate) fn begin() -> Timestamp {
     Timestamp::from_second(1_767_268_800).unwrap_or_default()
 }
 
-/// The case, from this thread's shelf. `slow`: pods of the good version need some time to become ready.
+/// The case, from this thread's shelf; it must be asked for outside of a runtime. `slow`: pods of the good version need some time to become ready.
 pub(crate) fn case(id: CaseId, slow: bool) -> Rc<Case> {
     thread_local! {
         static SHELF: RefCell<BTreeMap<(CaseId, bool), Rc<Case>>> = RefCell::default();
@@ -100,6 +109,9 @@ fn staged(id: CaseId, slow: bool) -> Case {
     for (kind, name, _) in &members {
         objects.push(workload(*kind, name, id));
     }
+    if id == CaseId::Configured {
+        objects.extend(configured::first());
+    }
     // Nobody releases these, and nobody may touch them.
     objects.push(workload(WorkloadKind::Deployment, "bystander", CaseId::Services));
     objects.push(json!({
@@ -127,10 +139,18 @@ fn staged(id: CaseId, slow: bool) -> Case {
         object: named(*kind, name),
         with: json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": format!("{name}:v2")}]}}}}),
     };
-    history.push(Moment {
-        patch: members.iter().map(patch).collect(),
+    let mut release = Moment {
+        patch: members
+            .iter()
+            .filter(|(_, name, _)| *name != "worker")
+            .map(patch)
+            .collect(),
         ..past(SignedDuration::from_mins(5))
-    });
+    };
+    if id == CaseId::Configured {
+        configured::released(&mut release);
+    }
+    history.push(release);
     if id == CaseId::Paused {
         history.push(Moment {
             patch: vec![Patched {
@@ -167,17 +187,21 @@ fn staged(id: CaseId, slow: bool) -> Case {
         ..Behaviour::default()
     };
     let bad = behaviours(&members, slow, &crash);
-    let scenario = Scenario {
-        says: String::new(),
-        base: None,
-        nodes: Vec::new(),
-        traffic: Vec::new(),
-        behaviours: bad.clone(),
-        history,
+    let stage = |now, history| {
+        let scenario = Scenario {
+            says: String::new(),
+            base: None,
+            nodes: Vec::new(),
+            traffic: Vec::new(),
+            behaviours: bad.clone(),
+            history,
+        };
+        scenario
+            .stage(1, now, &|file| Err(format!("{file} is no file of this case")))
+            .unwrap_or_else(|error| panic!("BUG: case {id:?} cannot be staged: {error}"))
     };
-    let mut cluster = scenario
-        .stage(1, begin(), &|file| Err(format!("{file} is no file of this case")))
-        .unwrap_or_else(|error| panic!("BUG: case {id:?} cannot be staged: {error}"));
+    let good = history[..1].to_vec();
+    let mut cluster = stage(begin(), history);
     // As after two days: what happened before the run can be watched no more, and no run copies it.
     cluster.compact(cluster.version());
     let target = |kind, name: &str| Target {
@@ -200,12 +224,21 @@ fn staged(id: CaseId, slow: bool) -> Case {
         .map(|(kind, name, _)| target(*kind, name))
         .collect();
     workloads.push(target(WorkloadKind::Deployment, "bystander"));
-    let platform = Platform {
+    let mut platform = Platform {
         members: members.iter().map(of).collect(),
         soak: SOAK,
         ..Platform::of_namespace(NAMESPACE)
     };
-    let at_first = at_first(&cluster, &workloads);
+    let recorded = (id == CaseId::Configured).then(|| {
+        platform.restore_secrets.insert("token".to_owned());
+        // The same cluster, an hour before.
+        let good = good.into_iter().map(|moment| Moment {
+            ago: moment.ago - configured::RECORDED,
+            ..moment
+        });
+        configured::recorded(stage(begin() - configured::RECORDED, good.collect()), &platform)
+    });
+    let at_first = at_first(&cluster, &workloads, recorded.as_ref());
     Case {
         cluster,
         platform,
@@ -213,11 +246,21 @@ fn staged(id: CaseId, slow: bool) -> Case {
         at_first,
         bad,
         mended: behaviours(&members, slow, &mended),
+        recorded,
     }
 }
 
-fn at_first(cluster: &Cluster, workloads: &[Target]) -> BTreeMap<String, Arc<Value>> {
+fn at_first(
+    cluster: &Cluster,
+    workloads: &[Target],
+    recorded: Option<&Recorded>,
+) -> BTreeMap<String, Arc<Value>> {
     let mut paths: Vec<String> = workloads.iter().map(crate::oracle::path_of).collect();
+    paths.extend(
+        recorded
+            .into_iter()
+            .flat_map(|recorded| recorded.then.keys().cloned()),
+    );
     paths.push(format!("/api/v1/namespaces/{NAMESPACE}/configmaps/settings"));
     let read = |path: String| {
         let object = cluster.stored(&path).unwrap_or_default();
@@ -240,6 +283,12 @@ fn members(id: CaseId) -> Vec<(WorkloadKind, &'static str, &'static [&'static st
         CaseId::Daemon => vec![(DaemonSet, "agent", &[]), (Deployment, "web", &[])],
         CaseId::Paused => vec![(Deployment, "web", &[]), (Deployment, "api", &[])],
         CaseId::OnDelete => vec![(StatefulSet, "store", &[]), (Deployment, "web", &[])],
+        CaseId::Configured => vec![
+            (Deployment, "engine", &[]),
+            (Deployment, "gateway", &["engine"]),
+            (Deployment, "reports", &[]),
+            (Deployment, "worker", &[]),
+        ],
     }
 }
 
@@ -289,6 +338,9 @@ fn workload(kind: WorkloadKind, name: &str, id: CaseId) -> Value {
             }
         }
         WorkloadKind::DaemonSet => {}
+    }
+    if id == CaseId::Configured {
+        return configured::reading(object);
     }
     object
 }

@@ -77,6 +77,24 @@ pub enum Fault {
         /// How often it writes before it is stopped.
         times: u32,
     },
+    /// A person changes a ConfigMap or Secret.
+    Content {
+        /// When.
+        at: SignedDuration,
+        /// Which of the case's, by its place.
+        object: usize,
+        /// What is done to it.
+        what: ContentEdit,
+    },
+    /// An owner has a ConfigMap or Secret as the bad release left it as often as somebody changes that.
+    Writer {
+        /// Which of the case's.
+        object: usize,
+        /// How often it looks.
+        every: SignedDuration,
+        /// How often it writes before it is stopped.
+        times: u32,
+    },
     /// Somebody else acts on the same platform.
     Operator {
         /// When.
@@ -209,6 +227,19 @@ pub enum Edit {
     Delete,
 }
 
+/// A change of a ConfigMap or Secret by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentEdit {
+    /// `kubectl annotate`.
+    Annotate,
+    /// `kubectl label`.
+    Label,
+    /// `kubectl edit`: it holds something third; where it is gone, it is made with that.
+    Edit,
+    /// It is deleted.
+    Delete,
+}
+
 /// What a second operator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Second {
@@ -256,6 +287,8 @@ impl Fault {
             Self::Compacted { .. } => "history compacted",
             Self::Edit { .. } => "edited by hand",
             Self::Owner { .. } => "owner reverts",
+            Self::Content { .. } => "content edited by hand",
+            Self::Writer { .. } => "owner writes content back",
             Self::Operator { .. } => "second operator",
             Self::Ask { .. } => "pause or abort",
         }
@@ -289,6 +322,11 @@ impl fmt::Display for Fault {
             } => write!(
                 f,
                 "an owner of workload {workload} looks every {every:#} and reverts {times} times"
+            ),
+            Self::Content { at, object, what } => write!(f, "after {at:#}, object {object}: {what:?}"),
+            Self::Writer { object, every, times } => write!(
+                f,
+                "an owner of object {object} looks every {every:#} and writes {times} times"
             ),
             Self::Operator { at, what } => write!(f, "after {at:#}, a second operator: {what:?}"),
             Self::Ask { at, abort } => {

@@ -26,6 +26,7 @@ pub use tally::Tally;
 #[cfg(feature = "planted")]
 pub use astern_model::defect::Defect;
 
+use crate::case::Case;
 use crate::fault::Fault;
 use crate::seed::Drawn;
 use crate::theatre::Theatre;
@@ -87,12 +88,15 @@ pub fn play(seed: u64, without: &BTreeSet<usize>, told: bool) -> Played {
 
 /// Plays what was drawn.
 pub fn play_drawn(seed: u64, drawn: &Drawn, told: bool) -> Played {
+    let case = case::case(drawn.case, drawn.slow);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap_or_else(|error| panic!("BUG: a runtime without I/O cannot fail to start: {error}"));
-    let played = catch_unwind(AssertUnwindSafe(|| runtime.block_on(whole(seed, drawn, told))));
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        runtime.block_on(whole(seed, drawn, &case, told))
+    }));
     played.unwrap_or_else(|panic| Played::broken_off(seed, &*panic))
 }
 
@@ -136,10 +140,9 @@ pub fn violations_with(defect: Defect, seed: u64) -> Vec<String> {
     played.violations
 }
 
-async fn whole(seed: u64, drawn: &Drawn, told: bool) -> Played {
-    let case = case::case(drawn.case, drawn.slow);
+async fn whole(seed: u64, drawn: &Drawn, case: &Case, told: bool) -> Played {
     let trace = Arc::new(Trace::new(drawn.faults.clone(), told));
-    let theatre = Theatre::new(&case, seed, trace.clone());
+    let theatre = Theatre::new(case, seed, trace.clone()).await;
     let platform = case.platform(drawn.on_failure);
     let mut acting = JoinSet::new();
     let going = theatre.service.clone();

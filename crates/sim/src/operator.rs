@@ -12,6 +12,7 @@ use astern_app::running::{self, RunError, Runner, Unobserved, Wish};
 use astern_engine::Phase;
 use astern_exec::Book;
 use astern_exec::driver::{Ended, ExecError};
+use astern_gate::Rejected;
 use astern_model::approval::{Approval, How};
 use astern_model::finding::Allowances;
 use astern_model::id::{RunId, Seq};
@@ -116,7 +117,9 @@ impl OnCall {
             if self.theatre.oracle.runs().len() > runs.len() {
                 break;
             }
-            if let Came::NoPlan(no @ (NoPlan::Refused(_) | NoPlan::Rejected(_) | NoPlan::Unknown(_))) = came {
+            if let Came::NoPlan(no) = came
+                && is_final(&no)
+            {
                 return Some(Err(no));
             }
         }
@@ -167,9 +170,7 @@ impl OnCall {
                     last = told(&came);
                     self.theatre.trace.say(|| format!("on call: begins: {last}"));
                     match came {
-                        Came::NoPlan(NoPlan::Refused(_) | NoPlan::Rejected(_) | NoPlan::Unknown(_)) => {
-                            return Rest::Refused(last);
-                        }
+                        Came::NoPlan(no) if is_final(&no) => return Rest::Refused(last),
                         Came::Rested(ended) if matches!(ended.book.run.phase, Phase::Held { .. }) => {
                             held += 1
                         }
@@ -414,6 +415,23 @@ fn newest(theatre: &Theatre) -> Option<RunId> {
     theatre.disk.disk().runs().into_iter().next()
 }
 
+/// Whether it would be the same answer a moment later. It would not where the plan itself says that it left something out because
+/// that could not be read just now.
+fn is_final(no: &NoPlan) -> bool {
+    let left_out = |warning: &String| warning.contains("ConfigMaps and Secrets could not be read");
+    match no {
+        NoPlan::Refused(_) | NoPlan::Unknown(_) => true,
+        NoPlan::Rejected(rejected) => !rejected.plan.warnings.iter().any(left_out),
+        _ => false,
+    }
+}
+
+fn refusals(rejected: &Rejected) -> String {
+    let refusals = rejected.refusals();
+    let told = refusals.map(|finding| format!("{} {}", finding.code, finding.message));
+    told.collect::<Vec<_>>().join("; ")
+}
+
 fn told(came: &Came) -> String {
     match came {
         Came::Killed => "killed".to_owned(),
@@ -421,13 +439,10 @@ fn told(came: &Came) -> String {
             Phase::Held { why, .. } => format!("held: {why}"),
             phase => format!("{phase:?}"),
         },
+        Came::NoPlan(NoPlan::Rejected(rejected)) => format!("no plan: {}", refusals(rejected)),
         Came::NoPlan(no) => format!("no plan: {no:?}").chars().take(600).collect(),
         Came::Stopped(RunError::Rejected { rejected, .. }) => {
-            let refusals: Vec<String> = rejected
-                .refusals()
-                .map(|finding| format!("{} {}", finding.code, finding.message))
-                .collect();
-            format!("not admitted: {}", refusals.join("; "))
+            format!("not admitted: {}", refusals(rejected))
         }
         Came::Stopped(error) => {
             let mut told = error.to_string();

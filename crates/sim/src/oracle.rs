@@ -8,6 +8,7 @@
 //! happened is so, and what a predecessor left open was fenced before. At each read: no older state than the newest
 //! will do. At the end: see [`Oracle::conclude`].
 
+mod contents;
 mod end;
 mod known;
 mod object;
@@ -15,6 +16,7 @@ mod reads;
 mod records;
 mod writes;
 
+use crate::case::Case;
 use crate::journal::SimDisk;
 use crate::trace::Trace;
 use astern_model::id::{EffectKey, RunId, Seq};
@@ -28,6 +30,7 @@ use known::Known;
 use object::text;
 use records::told;
 use serde_json::Value;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,6 +52,8 @@ pub(crate) struct Oracle {
     trace: Arc<Trace>,
     /// The objects that are asked for, by path, before anything happened.
     at_first: BTreeMap<String, Arc<Value>>,
+    /// The ConfigMaps and Secrets among them as they were while the release ran that a ledger holds.
+    then: BTreeMap<String, Arc<Value>>,
     state: Mutex<State>,
 }
 
@@ -61,7 +66,7 @@ struct State {
     writes: Vec<String>,
     acknowledged: Vec<(RunId, u64, Vec<u8>)>,
     effects: BTreeMap<EffectKey, u32>,
-    /// Workloads that somebody else has changed, and pods of theirs.
+    /// Workloads, ConfigMaps and Secrets that somebody else has changed, and workloads whose pods they have.
     strange: BTreeSet<String>,
     interfered: bool,
     violations: Vec<String>,
@@ -80,12 +85,9 @@ struct Change<'a> {
 }
 
 impl Oracle {
-    pub(crate) fn new(
-        service: Service,
-        disk: SimDisk,
-        trace: Arc<Trace>,
-        at_first: BTreeMap<String, Arc<Value>>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(service: Service, disk: SimDisk, trace: Arc<Trace>, case: &Case) -> Arc<Self> {
+        let at_first = case.at_first.clone();
+        let recorded = case.recorded.as_ref();
         let behind = service.with(|cluster, _| cluster.clone());
         let state = State {
             found: at_first.clone(),
@@ -97,6 +99,7 @@ impl Oracle {
             disk,
             trace,
             at_first,
+            then: recorded.map(|recorded| recorded.then.clone()).unwrap_or_default(),
             state: Mutex::new(state),
         })
     }
@@ -111,19 +114,15 @@ impl Oracle {
                 .service
                 .with(|cluster, now| whole(cluster.handle(now, request)));
         }
+        let path = object_path(request);
         let (before, response, after, version) = self.service.with(|cluster, now| {
-            let before = stored(cluster, &request.path);
+            let before = stored(cluster, &path);
             let response = whole(cluster.handle(now, request));
-            (
-                before,
-                response,
-                stored(cluster, &request.path),
-                cluster.version(),
-            )
+            (before, response, stored(cluster, &path), cluster.version())
         });
         if response.code < 300 {
             let change = Change {
-                path: &request.path,
+                path: &path,
                 before: &before,
                 after: &after,
                 version,
@@ -243,7 +242,7 @@ impl Oracle {
             Who::Somebody => {
                 let mut state = self.state();
                 state.interfered = true;
-                state.strange.extend(workloads_of(change));
+                state.strange.extend(concerned(change));
                 Vec::new()
             }
             Who::Process(process) => self.judge(process, &request.method, change),
@@ -274,6 +273,15 @@ pub(crate) fn is_dry_run(request: &Request) -> bool {
         || request.method == Method::DELETE && request.body.windows(word.len()).any(|part| part == word)
 }
 
+/// The path of the object that a request is about: a creation names it in its body.
+fn object_path(request: &Request) -> Cow<'_, str> {
+    if request.method != Method::POST || !contents::is_collection(&request.path) {
+        return Cow::Borrowed(&request.path);
+    }
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    Cow::Owned(format!("{}/{}", request.path, text(&body, "/metadata/name")))
+}
+
 fn whole(answer: Answer) -> Response {
     match answer {
         Answer::Whole(response) => response,
@@ -285,8 +293,11 @@ fn stored(cluster: &Cluster, path: &str) -> Arc<Value> {
     cluster.stored(path).unwrap_or_default()
 }
 
-/// The paths of the workloads that a change may concern; a pod tells its workload's name only.
-fn workloads_of(change: &Change<'_>) -> Vec<String> {
+/// The paths of the objects that are asked for and that a change may concern; a pod tells its workload's name only.
+fn concerned(change: &Change<'_>) -> Vec<String> {
+    if contents::is_content(change.path) {
+        return vec![change.path.to_owned()];
+    }
     if let Some((head, _)) = change.path.split_once("/pods/") {
         let name = text(change.before, "/metadata/labels/app");
         let namespace = head.trim_start_matches("/api/v1/");

@@ -1,7 +1,7 @@
 //! From a seed to what happens: which platform, and which faults when. All randomness of a run is drawn here.
 
 use crate::case::CaseId;
-use crate::fault::{Class, Edit, Fate, Fault, Loss, Phase, Point, Second, Trouble};
+use crate::fault::{Class, ContentEdit, Edit, Fate, Fault, Loss, Phase, Point, Second, Trouble};
 use astern_model::policy::OnFailure;
 use fastrand::Rng;
 use jiff::SignedDuration;
@@ -63,12 +63,46 @@ pub fn drawn(seed: u64) -> Drawn {
     while faults.len() < count {
         draw(&mut random, &mut faults);
     }
+    let (case, others) = configured(seed).unwrap_or((case, Vec::new()));
+    faults.extend(others);
     Drawn {
         case,
         slow,
         on_failure,
         faults,
         undone: undone(seed),
+    }
+}
+
+/// One in six is of the platform whose ConfigMaps changed, with what happens to those. Drawn apart, so that what the others play
+/// does not hang on it.
+fn configured(seed: u64) -> Option<(CaseId, Vec<Fault>)> {
+    let mut random = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xC0F1_63AB);
+    if random.u8(0..6) != 0 {
+        return None;
+    }
+    let count = [0, 0, 0, 1, 1, 2][random.usize(0..6)];
+    let faults = (0..count).map(|_| content(&mut random));
+    Some((CaseId::Configured, faults.collect()))
+}
+
+fn content(random: &mut Rng) -> Fault {
+    if random.u8(0..4) == 0 {
+        return Fault::Writer {
+            object: random.usize(0..3),
+            every: seconds(random, 1..6),
+            times: random.u32(1..4),
+        };
+    }
+    Fault::Content {
+        at: moment(random),
+        object: random.usize(0..4),
+        what: match random.u8(0..8) {
+            0 => ContentEdit::Annotate,
+            1 => ContentEdit::Label,
+            2 | 3 => ContentEdit::Delete,
+            _ => ContentEdit::Edit,
+        },
     }
 }
 

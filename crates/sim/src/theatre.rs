@@ -1,15 +1,16 @@
 //! One simulated cluster with everybody in it: makes processes, and plays what is no process. Owns who is there; judges
 //! nothing.
 
-use crate::case::{Case, NAMESPACE};
-use crate::fault::{Edit, Fault};
+use crate::case::configured::{OBJECTS, Object};
+use crate::case::{Case, NAMESPACE, configured};
+use crate::fault::{ContentEdit, Edit, Fault};
 use crate::journal::SimDisk;
 use crate::life::{Life, sleep};
 use crate::network::{Reach, Way};
 use crate::oracle::{Oracle, Who, path_of};
 use crate::trace::Trace;
 use astern_app::World;
-use astern_journal::MemoryVault;
+use astern_journal::{MemoryLedger, MemoryVault};
 use astern_model::record::Holder;
 use astern_model::target::Target;
 use astern_port::clock::Clock;
@@ -22,9 +23,6 @@ use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
 
-/// The key of every simulated vault: the same contents have the same names in each replay.
-const VAULT_KEY: [u8; 32] = [7; 32];
-
 /// The cluster and everybody's way to it.
 pub(crate) struct Theatre {
     pub(crate) service: Service,
@@ -36,6 +34,8 @@ pub(crate) struct Theatre {
     bad: Behaviours,
     mended: Behaviours,
     vault: MemoryVault,
+    /// None where nobody recorded a release: each process finds an empty one.
+    ledger: Option<MemoryLedger>,
     reach: Arc<Reach>,
     began: Instant,
     seed: u64,
@@ -51,16 +51,16 @@ pub(crate) struct Process {
 
 impl Theatre {
     /// A cluster that begins as the case has it. Must be made inside a runtime.
-    pub(crate) fn new(case: &Case, seed: u64, trace: Arc<Trace>) -> Arc<Self> {
+    pub(crate) async fn new(case: &Case, seed: u64, trace: Arc<Trace>) -> Arc<Self> {
         let clock = TokioClock::starting(crate::case::begin());
         let service = Service::new(case.cluster.clone(), Arc::new(clock));
         let disk = SimDisk::default();
-        let oracle = Oracle::new(
-            service.clone(),
-            disk.clone(),
-            trace.clone(),
-            case.at_first.clone(),
-        );
+        let oracle = Oracle::new(service.clone(), disk.clone(), trace.clone(), case);
+        let vault = configured::vault();
+        let ledger = match &case.recorded {
+            Some(recorded) => Some(recorded.ledger(&vault).await),
+            None => None,
+        };
         Arc::new(Self {
             service,
             clock,
@@ -70,7 +70,8 @@ impl Theatre {
             workloads: case.workloads.clone(),
             bad: case.bad.clone(),
             mended: case.mended.clone(),
-            vault: MemoryVault::with_key(VAULT_KEY),
+            vault,
+            ledger,
             reach: Arc::default(),
             began: Instant::now(),
             seed,
@@ -99,13 +100,17 @@ impl Theatre {
         let journal = self
             .disk
             .of_process(life.clone(), self.trace.clone(), self.oracle.clone());
+        let mut world = world(
+            kube::Client::new(way, NAMESPACE),
+            clock,
+            journal,
+            Arc::new(self.vault.clone()),
+        );
+        if let Some(ledger) = &self.ledger {
+            world.ledger = Arc::new(ledger.clone());
+        }
         Process {
-            world: world(
-                kube::Client::new(way, NAMESPACE),
-                clock,
-                journal,
-                Arc::new(self.vault.clone()),
-            ),
+            world,
             holder: Holder {
                 id: format!("process-{number}"),
                 user: "anna".to_owned(),
@@ -161,6 +166,15 @@ impl Theatre {
                 every,
                 times,
             } => self.own(place, workload, every, times).await,
+            Fault::Content { at, object, what } => {
+                self.until(at).await;
+                self.trace.met(place);
+                self.edit_content(&OBJECTS[object % OBJECTS.len()], what);
+            }
+            Fault::Writer { object, every, times } => {
+                self.own_content(place, &OBJECTS[object % OBJECTS.len()], every, times)
+                    .await;
+            }
             _ => {}
         }
     }
@@ -188,6 +202,52 @@ impl Theatre {
                 self.send(Method::PUT, &path, "application/json", &back);
                 left -= 1;
             }
+        }
+    }
+
+    async fn own_content(&self, place: usize, object: &Object, every: SignedDuration, times: u32) {
+        let path = object.path();
+        let bad = self.oracle.stored(&path)["data"].clone();
+        let mut left = times;
+        while left > 0 {
+            sleep(every).await;
+            let now = self.oracle.stored(&path);
+            if now["data"] == bad {
+                continue;
+            }
+            self.trace.met(place);
+            left -= 1;
+            if bad.is_null() {
+                self.send(Method::DELETE, &path, "application/json", &json!({}));
+            } else if now.is_null() {
+                let anew = object.data[1].map(|data| object.holding(data));
+                self.send(
+                    Method::POST,
+                    &object.collection(),
+                    "application/json",
+                    &anew.unwrap_or_default(),
+                );
+            } else {
+                let mut back = Value::clone(&now);
+                back["data"] = bad.clone();
+                self.send(Method::PUT, &path, "application/json", &back);
+            }
+        }
+    }
+
+    fn edit_content(&self, object: &Object, what: ContentEdit) {
+        let path = object.path();
+        let third = ("EDITED", "Ynk=");
+        let merge = |with: Value| self.send(Method::PATCH, &path, "application/merge-patch+json", &with);
+        match what {
+            ContentEdit::Annotate => merge(json!({"metadata": {"annotations": {"team": "shop"}}})),
+            ContentEdit::Label => merge(json!({"metadata": {"labels": {"tier": "one"}}})),
+            ContentEdit::Delete => self.send(Method::DELETE, &path, "application/json", &json!({})),
+            ContentEdit::Edit if self.oracle.stored(&path).is_null() => {
+                let anew = object.holding(third);
+                self.send(Method::POST, &object.collection(), "application/json", &anew);
+            }
+            ContentEdit::Edit => merge(json!({"data": {third.0: third.1}})),
         }
     }
 

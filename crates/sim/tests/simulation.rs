@@ -6,9 +6,11 @@ use astern_model::policy::OnFailure;
 use astern_model::record::Outcome;
 use astern_port::journal::{Author, Journal};
 use astern_sim::case::CaseId;
+use astern_sim::fault::{Class, ContentEdit, Fault, Loss};
 use astern_sim::seed::{Drawn, Undone};
 use astern_sim::{Rest, SimDisk, play, play_drawn, seed};
 use async_trait::async_trait;
+use jiff::SignedDuration;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -92,7 +94,7 @@ fn a_run_to_which_nothing_happens_restores_every_platform() {
         };
         assert_eq!(outcomes, &[astern_model::record::Outcome::Restored], "{number}");
     }
-    assert_eq!(seen.len(), 10, "{seen:?}");
+    assert_eq!(seen.len(), 12, "{seen:?}");
 }
 
 #[test]
@@ -124,7 +126,68 @@ fn a_restored_run_is_undone_and_its_release_rolled_back_once_more() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 15);
+    assert_eq!(seen, 18);
+}
+
+/// The platform whose ConfigMaps changed, with these faults.
+fn configured(faults: Vec<Fault>) -> Drawn {
+    Drawn {
+        case: CaseId::Configured,
+        slow: false,
+        on_failure: OnFailure::Unwind,
+        faults,
+        undone: None,
+    }
+}
+
+#[test]
+fn a_creation_that_arrives_long_after_its_answer_was_lost_leaves_nothing_behind_when_the_run_is_taken_back() {
+    // Seed 31's first write makes the ConfigMap that the bad release pruned.
+    let drawn = configured(vec![
+        Fault::Request {
+            process: 0,
+            class: Class::Write,
+            nth: 0,
+            how: Loss::Late(SignedDuration::from_secs(48)),
+        },
+        Fault::Ask {
+            at: SignedDuration::from_secs(2),
+            abort: true,
+        },
+    ]);
+    let played = play_drawn(31, &drawn, true);
+    assert!(played.violations.is_empty(), "{:?}", played.violations);
+    let Rest::Over(outcomes) = &played.rest else {
+        panic!("{:?}", played.rest)
+    };
+    assert!(
+        matches!(outcomes.as_slice(), [Outcome::Unwound { .. }]),
+        "{outcomes:?}"
+    );
+    let deletes = |line: &&String| line.contains("Process(0) DELETE") && line.contains("configmaps/flags");
+    assert_eq!(played.log.iter().filter(deletes).count(), 1);
+    assert!(played.took > SignedDuration::from_secs(48), "{:?}", played.took);
+}
+
+#[test]
+fn content_that_somebody_edits_before_it_is_put_back_is_left_as_they_have_it() {
+    // After the plan was made, and before the first write.
+    let edit = Fault::Content {
+        at: SignedDuration::from_millis(50),
+        object: 0,
+        what: ContentEdit::Edit,
+    };
+    let played = play_drawn(31, &configured(vec![edit]), true);
+    assert!(played.violations.is_empty(), "{:?}", played.violations);
+    let Rest::Over(outcomes) = &played.rest else {
+        panic!("{:?}", played.rest)
+    };
+    assert!(
+        matches!(outcomes.as_slice(), [Outcome::Unwound { .. }]),
+        "{outcomes:?}"
+    );
+    let writes = |line: &&String| line.contains("Process(0) PUT") && line.contains("configmaps/app ");
+    assert_eq!(played.log.iter().filter(writes).count(), 0);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use crate::failure::{Attempt, Verb};
 use crate::look::content_manager;
 use astern_model::config::{ConfigName, content, with_content};
 use astern_model::content::ContentRef;
+use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{ContentHash, Epoch, RunId, Uid};
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
@@ -122,7 +123,7 @@ impl KubernetesContents {
             .open_since
             .saturating_add(ON_ITS_WAY)
             .unwrap_or(Timestamp::MAX);
-        (self.clock.now() < until).then_some(until)
+        (self.clock.now() < until && !planted(Defect::CallAbsent)).then_some(until)
     }
 
     async fn hash(&self, object: &Value) -> Result<ContentHash, Failure> {
@@ -221,7 +222,10 @@ impl KubernetesContents {
             return Err(place.moved(&message));
         }
         let was = now.0.clone();
-        let object = Found(restored(now.0, then)).with_annotations(marks(claim.stamp));
+        let mut object = Found(restored(now.0, then)).with_annotations(marks(claim.stamp));
+        if planted(Defect::DropContentLabels) {
+            object.0["metadata"]["labels"] = Value::Null;
+        }
         let stored = self.replace(place, &object).await;
         let stored =
             stored.map_err(|failure| mask::without_values(failure, place.object, &[&was, &object.0]))?;
@@ -325,6 +329,9 @@ impl KubernetesContents {
                     now.writer()
                 )));
             }
+            if planted(Defect::SkipSettleMark) {
+                break;
+            }
             if let Some(message) = claim.refused(&now) {
                 return Ok(unknown(message));
             }
@@ -393,12 +400,18 @@ fn by_us() -> PostParams {
 
 /// The first pin that does not hold, from what to what.
 fn broken(pin: &Pin, now: &Found, held: &ContentHash) -> Option<String> {
+    if planted(Defect::IgnoreContentPins) {
+        return None;
+    }
     let uid = now.uid();
     if uid != pin.uid {
         return Some(format!(
             "it was deleted and made again: its uid changed from {} to {uid}",
             pin.uid
         ));
+    }
+    if held != &pin.content && planted(Defect::TellContent) {
+        return Some(canonical(&content(&now.0)));
     }
     (held != &pin.content).then(|| {
         format!(
@@ -529,6 +542,7 @@ impl Contents for KubernetesContents {
             }
             Before::Absent => match claim.refused(&now) {
                 Some(message) => Err(place.moved(&message)),
+                None if planted(Defect::LeaveMade) => Ok(After::Gone),
                 None => self.delete(place, &now).await.map(|()| After::Gone),
             },
         }

@@ -3,7 +3,7 @@
 use super::known::Known;
 use super::object::{CHANGE_CAUSE, LAST_APPLIED, TEMPLATE_GENERATION, hash};
 use super::writes::OURS;
-use super::{Oracle, path_of};
+use super::{Oracle, contents, path_of};
 use astern_model::choice::RevisionRef;
 use astern_model::id::{RunId, Seq};
 use astern_model::record::Outcome;
@@ -11,6 +11,7 @@ use astern_model::step::workload::Spec;
 use astern_port::journal::Entry;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Annotations that count a workload's templates.
 const COUNTED: [&str; 2] = [TEMPLATE_GENERATION, "deployment.kubernetes.io/revision"];
@@ -36,7 +37,8 @@ impl Oracle {
             }
             for path in known.targets() {
                 if let Some(found) = state.found.get(&path).filter(|_| !state.strange.contains(&path)) {
-                    let as_told = known.not_as_told(run, &path, found, &self.stored(&path));
+                    let as_told =
+                        known.not_as_told(run, &path, found, &self.stored(&path), self.then.get(&path));
                     wrong.extend(
                         as_told
                             .into_iter()
@@ -88,10 +90,11 @@ impl Oracle {
                 .iter()
                 .filter(|(_, known)| known.is_last() && on_it(known));
             for (run, known) in last {
-                wrong.extend(known.not_as_told(run, path, &state.found[path], &now));
+                wrong.extend(known.not_as_told(run, path, &state.found[path], &now, self.then.get(path)));
             }
         }
         wrong.extend(state.runs.iter().filter_map(|(run, known)| known.not_stuck(run)));
+        wrong.extend(self.told_secrets());
         drop(state);
         for what in wrong {
             self.violated(what);
@@ -110,8 +113,18 @@ impl Known {
         (!left).then(|| format!("{run} says that it is stuck at {step}, which left nothing"))
     }
 
-    /// What the run says of a workload that nobody else has touched, and is not so.
-    pub(super) fn not_as_told(&self, run: &RunId, path: &str, first: &Value, now: &Value) -> Vec<String> {
+    /// What the run says of an object that nobody else has touched, and is not so.
+    pub(super) fn not_as_told(
+        &self,
+        run: &RunId,
+        path: &str,
+        first: &Value,
+        now: &Value,
+        then: Option<&Arc<Value>>,
+    ) -> Vec<String> {
+        if contents::is_content(path) {
+            return self.content_not_as_told(run, path, first, now, then);
+        }
         let mut wrong = Vec::new();
         let steps = self.plan.steps.iter().filter_map(|step| {
             let spec = step.spec.workload()?;

@@ -1,14 +1,14 @@
 //! What the sure records of a run say. Owns the oracle's own reading of them; judges nothing.
 
-use super::{Transition, path_of};
+use super::{Transition, contents, path_of};
 use astern_engine::status::event_name;
 use astern_engine::{Graph, Run};
 use astern_model::id::{Direction, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Outcome, Record};
-use astern_model::step::workload::{After, Before};
-use astern_model::step::{After as StepAfter, Before as StepBefore};
+use astern_model::step::{After, Before};
 use std::collections::{BTreeMap, BTreeSet};
+use tokio::time::Instant;
 
 /// What the sure records of a run say.
 pub(super) struct Known {
@@ -29,6 +29,8 @@ pub(super) struct Known {
 #[derive(Clone, Default)]
 pub(super) struct Progress {
     pub(super) open: Option<(Direction, u64)>,
+    /// When its newest intent was stored.
+    pub(super) since: Option<Instant>,
     pub(super) before: Option<Before>,
     pub(super) after: Option<After>,
     pub(super) reversed: bool,
@@ -51,7 +53,9 @@ impl Known {
 
     /// The paths of what it may write.
     pub(super) fn targets(&self) -> BTreeSet<String> {
-        self.plan.targets().into_iter().map(path_of).collect()
+        let contents = self.plan.steps.iter().filter_map(|step| step.spec.config());
+        let workloads = self.plan.targets().into_iter().map(path_of);
+        workloads.chain(contents.map(contents::path_of)).collect()
     }
 
     /// Whether it has begun, and no other has since.
@@ -76,18 +80,15 @@ impl Known {
                 self.holders.insert(number, self.epoch);
             }
             Event::Intended { step, before, .. } => {
-                let StepBefore::Workload(before) = before else {
-                    return;
-                };
                 let progress = self.steps.entry(step.clone()).or_default();
                 progress.open = Some((Direction::Forward, epoch));
+                progress.since = Some(Instant::now());
                 progress.before = Some(before.clone());
             }
             Event::ReverseIntended { step, .. } => {
                 self.steps.entry(step.clone()).or_default().open = Some((Direction::Back, epoch));
             }
             Event::Applied { step, after } => {
-                let StepAfter::Workload(after) = after else { return };
                 let progress = self.steps.entry(step.clone()).or_default();
                 progress.open = None;
                 progress.after = Some(after.clone());

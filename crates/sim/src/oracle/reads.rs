@@ -65,7 +65,7 @@ mod tests {
         let case = case(CaseId::Services, false);
         let service = Service::new(case.cluster.clone(), Arc::new(TokioClock::starting(begin())));
         let trace = Arc::new(Trace::new(Vec::new(), false));
-        let oracle = Oracle::new(service, SimDisk::default(), trace, case.at_first.clone());
+        let oracle = Oracle::new(service, SimDisk::default(), trace, &case);
         let paused = Request {
             method: Method::PATCH,
             path: ENGINE.to_owned(),

@@ -1,11 +1,11 @@
 //! What must be true of each record that has become sure: that what it says has happened is so.
 
 use super::object::{epoch_on, text};
-use super::{Oracle, path_of};
+use super::{Oracle, contents, path_of};
 use astern_model::id::{Direction, EffectKey, RunId};
 use astern_model::record::{Event, Record};
 use astern_model::step::workload::{After, Spec};
-use astern_model::step::{After as StepAfter, Spec as StepSpec};
+use astern_model::step::{After as StepAfter, Spec as StepSpec, config};
 use astern_model::target::{Target, WorkloadKind};
 use serde_json::Value;
 
@@ -21,7 +21,7 @@ impl Oracle {
             Event::Unsettled { step, .. } => (step, Direction::Forward, None),
             _ => return wrong,
         };
-        let (target, open, spec, strange) = {
+        let (path, open, spec, strange) = {
             let state = self.state();
             let Some(known) = state.runs.get(run) else {
                 return wrong;
@@ -29,21 +29,24 @@ impl Oracle {
             let Some(found) = known.plan.step(step) else {
                 return vec![format!("record {} names no step of the plan", record.seq)];
             };
-            let StepSpec::Workload(spec) = &found.spec else {
-                return vec![format!(
-                    "record {} names a step that no simulated plan has",
-                    record.seq
-                )];
+            let path = match &found.spec {
+                StepSpec::Workload(spec) => path_of(spec.target()),
+                StepSpec::Config(spec) => contents::path_of(spec),
+                StepSpec::Helm(_) => {
+                    return vec![format!(
+                        "record {} names a step that no simulated plan has",
+                        record.seq
+                    )];
+                }
             };
             let open = known.steps.get(step).and_then(|progress| progress.open);
-            let target = spec.target().clone();
-            let strange = state.strange.contains(&path_of(&target));
-            (target, open, spec.clone(), strange)
+            let strange = state.strange.contains(&path);
+            (path, open, found.spec.clone(), strange)
         };
-        if spec.only_reads() {
+        if let Some(spec) = spec.workload().filter(|spec| spec.only_reads()) {
             if done == Some(true) && !strange {
                 wrong.extend(
-                    self.not_serving(&target)
+                    self.not_serving(spec.target())
                         .map(|why| format!("record {}: {why}", record.seq)),
                 );
             }
@@ -51,12 +54,21 @@ impl Oracle {
         }
         let epoch = record.epoch.map_or(0, |epoch| epoch.0);
         if let Some((_, older)) = open.filter(|(_, older)| *older < epoch) {
-            let object = self.stored(&path_of(&target));
+            let object = self.stored(&path);
             let fenced = epoch_on(&object, run).is_some_and(|on| on >= epoch);
-            let same = text(&object, "/metadata/uid") == spec.uid().as_str();
+            let uid = match &spec {
+                StepSpec::Workload(spec) => Some(spec.uid().as_str()),
+                StepSpec::Config(config::Spec::Restore { pin, .. }) => Some(pin.uid.as_str()),
+                // Where a creation left nothing, there is nothing to fence.
+                StepSpec::Config(config::Spec::Create { .. }) | StepSpec::Helm(_) => None,
+            };
+            let same = match uid {
+                Some(uid) => text(&object, "/metadata/uid") == uid,
+                None => !object.is_null(),
+            };
             if !fenced && same && !strange {
                 wrong.push(format!(
-                    "record {}: epoch {epoch} settles {step}, which epoch {older} left open, and has not fenced {target}",
+                    "record {}: epoch {epoch} settles {step}, which epoch {older} left open, and has not fenced {path}",
                     record.seq
                 ));
             }
@@ -67,7 +79,13 @@ impl Oracle {
                 after: StepAfter::Workload(After::Kept { .. } | After::Deleted { .. }),
                 ..
             }
-        ) || (direction == Direction::Back && matches!(spec, Spec::DeletePod { .. }));
+        ) || (direction == Direction::Back
+            && matches!(spec.workload(), Some(Spec::DeletePod { .. })));
+        // What a run made and somebody has deleted since.
+        let nothing_to_do = nothing_to_do
+            || direction == Direction::Back
+                && strange
+                && matches!(spec.config(), Some(config::Spec::Create { .. }));
         let times = {
             let state = self.state();
             let key = EffectKey::of(run, step, direction);

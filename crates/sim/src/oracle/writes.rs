@@ -5,11 +5,12 @@ use super::object::{
     CHANGE_CAUSE, EFFECT, EPOCH, LAST_APPLIED, RUN, TEMPLATE_GENERATION, annotation, epoch_on, hash, paused,
     text,
 };
-use super::{Change, Oracle, path_of};
+use super::{Change, Oracle, contents, path_of};
 use astern_model::choice::RevisionRef;
 use astern_model::id::{Direction, EffectKey, RunId, StepId};
 use astern_model::step::Spec as StepSpec;
 use astern_model::step::workload::{After, Before, Spec};
+use astern_model::step::{After as StepAfter, Before as StepBefore};
 use http::Method;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -71,6 +72,10 @@ impl Oracle {
             }
             return wrong;
         }
+        if contents::is_content(change.path) {
+            wrong.extend(state.judge_content(&run, epoch, change));
+            return wrong;
+        }
         if !known
             .plan
             .targets()
@@ -108,6 +113,10 @@ impl Oracle {
             wrong.push("it does not carry its writer's epoch".to_owned());
         }
         wrong.extend(known.unmet(&run, &step.id, spec, direction, change));
+        let starts_pods = hash(change.before) != hash(change.after) || paused(change.before);
+        if starts_pods && !paused(change.after) {
+            wrong.extend(known.too_early(change.after, direction));
+        }
         let times = state.effects.entry(EffectKey::from(key)).or_default();
         *times += 1;
         if *times > 1 {
@@ -122,7 +131,7 @@ impl Oracle {
 
 impl Known {
     /// Why an effect may not arrive now: no intent of it is sure and open under the writer's epoch.
-    fn not_open(&self, step: &StepId, direction: Direction, epoch: u64) -> Option<String> {
+    pub(super) fn not_open(&self, step: &StepId, direction: Direction, epoch: u64) -> Option<String> {
         let open = self.steps.get(step).and_then(|progress| progress.open);
         if open == Some((direction, epoch)) {
             return None;
@@ -133,7 +142,7 @@ impl Known {
     }
 
     /// The step that had to come first: what this one comes after, or, on the way back, what came after this one.
-    fn out_of_order(&self, id: &StepId, direction: Direction) -> Option<String> {
+    pub(super) fn out_of_order(&self, id: &StepId, direction: Direction) -> Option<String> {
         let progress = |step: &StepId| self.steps.get(step).cloned().unwrap_or_default();
         let early = match direction {
             Direction::Forward => {
@@ -145,6 +154,15 @@ impl Known {
                 before
                     .into_iter()
                     .find(|step| progress(step).after.is_none() || progress(step).reversed)
+            }
+            // Content leads in both directions: who reads it comes after it then too.
+            Direction::Back
+                if self
+                    .plan
+                    .step(id)
+                    .is_some_and(|step| step.spec.config().is_some()) =>
+            {
+                None
             }
             Direction::Back => {
                 let mut later = BTreeSet::from([id.clone()]);
@@ -217,11 +235,11 @@ impl Known {
                 Direction::Back,
             ) => {
                 let left = match &progress.after {
-                    Some(After::Written { template, .. }) => template.clone(),
+                    Some(StepAfter::Workload(After::Written { template, .. })) => template.clone(),
                     _ => planned.clone(),
                 };
                 expect("its template", was.to_string(), left.to_string());
-                if let Some(Before::Template { hash, .. }) = &progress.before {
+                if let Some(StepBefore::Workload(Before::Template { hash, .. })) = &progress.before {
                     expect("its new template", is.to_string(), hash.to_string());
                 }
             }
@@ -250,10 +268,10 @@ impl Known {
         }
         let other = annotation(change.before, RUN);
         if !other.is_empty() && other != run.as_str() {
-            let recorded = progress
-                .before
-                .as_ref()
-                .and_then(|before| before.annotation(EFFECT));
+            let recorded = match &progress.before {
+                Some(StepBefore::Workload(before)) => before.annotation(EFFECT),
+                _ => None,
+            };
             if recorded.unwrap_or_default() != annotation(change.before, EFFECT) {
                 wrong.push(format!("run {other} has written it since the intent"));
             }
