@@ -678,19 +678,24 @@ fn a_drift_of_content_is_restored_by_a_plan() {
 }
 
 #[test]
-fn a_plan_with_content_is_not_rehearsed_and_says_why() {
+fn a_plan_with_content_is_rehearsed_with_every_fault_and_then_carried_out_as_it_was() {
     let place = bad_config("config-rehearse");
     place
         .astern(&["plan", "--to", "1.0", "-o", "back.json"])
         .expect(0);
-    let done = place.astern(&["rehearse", "back.json"]);
-    assert_ne!(done.code, 0);
-    let said = done.out + &done.err;
-    assert!(
-        said.contains("on a copy of a namespace ConfigMaps and Secrets hold nothing"),
-        "{said}"
-    );
-    assert_eq!(data(&place, "configmap/app-config")["MODE"], "storm");
+    let version = || {
+        let path = "jsonpath={.metadata.resourceVersion}";
+        place.kubectl(&["get", "configmap", "app-config", "-o", path])
+    };
+    let before = version();
+    let told = place.astern(&["rehearse", "back.json", "--faults"]).expect(0).out;
+    assert!(told.contains("put the content of configmap/app-config back"), "{told}");
+    assert!(!told.contains("calm") && !told.contains("storm"), "{told}");
+    assert_eq!(version(), before);
+    place
+        .astern(&["run", "back.json", "--yes", "--reason", "it storms"])
+        .expect(0);
+    assert_eq!(data(&place, "configmap/app-config")["MODE"], "calm");
 }
 
 #[test]
