@@ -75,6 +75,6 @@ fn named(plan: &Plan) -> impl Iterator<Item = (&ContentRef, bool)> {
     plan.steps.iter().filter_map(|step| match &step.spec {
         Spec::Workload(workload::Spec::WriteTemplate { kept, .. }) => Some((kept.as_ref()?, false)),
         Spec::Config(spec) => Some((&spec.to().kept, true)),
-        Spec::Workload(_) | Spec::Helm(_) => None,
+        Spec::Workload(_) | Spec::Helm(_) | Spec::Owner(_) => None,
     })
 }

@@ -189,7 +189,7 @@ impl Cluster {
             } else {
                 ""
             };
-            let key = Key::new(kind.resource(), namespace, text(&object, "metadata.name"));
+            let key = Key::new(kind.stored(), namespace, text(&object, "metadata.name"));
             let managers = Managers::sent(&object).unwrap_or_default();
             remove(&mut object, "metadata.managedFields");
             self.place(&key, object, managers);

@@ -28,6 +28,8 @@ pub(crate) struct Kind {
     pub(crate) plural: Name,
     /// `deployments.apps`, or `pods`.
     resource: Name,
+    /// The resource under which its objects are kept, where another kind shows the same ones.
+    stored: Option<Name>,
     pub(crate) singular: Name,
     pub(crate) short: Vec<Name>,
     pub(crate) categories: Vec<Name>,
@@ -50,6 +52,11 @@ impl Kind {
     /// `deployments.apps`, or `pods`.
     pub(crate) fn resource(&self) -> Name {
         self.resource.clone()
+    }
+
+    /// The resource under which its objects are kept.
+    pub(crate) fn stored(&self) -> Name {
+        self.stored.clone().unwrap_or_else(|| self.resource())
     }
 
     /// `apps/v1`, or `v1`.
@@ -140,6 +147,7 @@ fn custom(definition: &Value) -> Kind {
         kind: text(definition, "spec.names.kind").into(),
         plural: plural.into(),
         resource: qualified(plural, group),
+        stored: None,
         singular: text(definition, "spec.names.singular").into(),
         short: names("spec.names.shortNames"),
         categories: names("spec.names.categories"),
@@ -169,6 +177,7 @@ struct Row {
     unconditional: bool,
     returns_deleted: bool,
     all: bool,
+    stored: Option<&'static str>,
     fields: &'static [&'static str],
 }
 
@@ -180,6 +189,7 @@ impl Row {
             kind: self.kind.into(),
             plural: self.plural.into(),
             resource: qualified(self.plural, self.group),
+            stored: self.stored.map(Name::from),
             singular: self.kind.to_lowercase().into(),
             short: self.short.split_whitespace().map(Name::from).collect(),
             categories: if self.all { vec!["all".into()] } else { Vec::new() },
@@ -224,6 +234,11 @@ impl Row {
         self
     }
 
+    const fn stored(mut self, resource: &'static str) -> Self {
+        self.stored = Some(resource);
+        self
+    }
+
     const fn fields(mut self, fields: &'static [&'static str]) -> Self {
         self.fields = fields;
         self
@@ -251,6 +266,7 @@ const fn row(
         unconditional: true,
         returns_deleted: false,
         all: false,
+        stored: None,
         fields: &[],
     }
 }
@@ -265,7 +281,7 @@ const fn apps(kind: &'static str, plural: &'static str, short: &'static str) -> 
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-const TABLE: [Row; 33] = [
+const TABLE: [Row; 34] = [
     core("ConfigMap", "configmaps", "cm"),
     core("Endpoints", "endpoints", "ep"),
     core("Event", "events", "ev").fields(&[
@@ -281,6 +297,20 @@ const TABLE: [Row; 33] = [
         "source",
         "type",
     ]),
+    row("events.k8s.io", "v1", "Event", "events", "ev", true)
+        .stored("events")
+        .fields(&[
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ]),
     core("LimitRange", "limitranges", "limits"),
     row("", "v1", "Namespace", "namespaces", "ns", false)
         .status()

@@ -689,7 +689,10 @@ fn a_plan_with_content_is_rehearsed_with_every_fault_and_then_carried_out_as_it_
     };
     let before = version();
     let told = place.astern(&["rehearse", "back.json", "--faults"]).expect(0).out;
-    assert!(told.contains("put the content of configmap/app-config back"), "{told}");
+    assert!(
+        told.contains("put the content of configmap/app-config back"),
+        "{told}"
+    );
     assert!(!told.contains("calm") && !told.contains("storm"), "{told}");
     assert_eq!(version(), before);
     place

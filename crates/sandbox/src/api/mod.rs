@@ -13,6 +13,7 @@ mod read;
 mod review;
 pub(crate) mod route;
 mod scale;
+mod spelling;
 pub(crate) mod status;
 mod strategic;
 mod table;
@@ -164,7 +165,7 @@ pub(crate) fn stored(cluster: &Cluster, path: &str) -> Option<Arc<Value>> {
     let namespace = place.namespace.unwrap_or_default();
     cluster
         .store
-        .find(&kind.resource(), namespace, place.name?)
+        .find(&kind.stored(), namespace, place.name?)
         .cloned()
 }
 
@@ -221,7 +222,7 @@ fn resource(cluster: &mut Cluster, request: &Request, place: &Place<'_>) -> Outc
     match (place.name, place.subresource) {
         (None, _) => collection(cluster, request, &kind, place, &query),
         (Some(name), part) => {
-            let key = Key::new(kind.resource(), place.namespace.unwrap_or_default(), name);
+            let key = Key::new(kind.stored(), place.namespace.unwrap_or_default(), name);
             match part {
                 None => object(cluster, request, &kind, &key, &query),
                 Some("status") if kind.status => status_of(cluster, request, &kind, &key, &query),
@@ -329,7 +330,11 @@ fn collection(
         Method::POST => {
             let options = options::of_write(request, query)?;
             let namespace = place.namespace.unwrap_or_default();
-            let made = write::create(cluster, kind, namespace, whole_body(request, kind)?, options)?;
+            let body = whole_body(request, kind)?;
+            let made = match spelling::stored(cluster, kind, namespace, &body)? {
+                Some((stored, object)) => write::create(cluster, &stored, namespace, object, options)?,
+                None => write::create(cluster, kind, namespace, body, options)?,
+            };
             Ok(Answer::Whole(Response::json(
                 201,
                 view::object(kind, &made, view, cluster.now),
@@ -351,7 +356,7 @@ fn delete_collection(
     let selection = read::Selection::of(kind, place.namespace, query)?;
     let found = read::selected(cluster, kind, &selection);
     for (namespace, name, _) in &found {
-        let key = Key::new(kind.resource(), namespace.clone(), name.clone());
+        let key = Key::new(kind.stored(), namespace.clone(), name.clone());
         delete::delete(cluster, kind, &key, &options)?;
     }
     let items: Vec<&Kept> = found.iter().map(|(_, _, kept)| kept).collect();
@@ -374,6 +379,9 @@ fn object(
     let view = View::chosen(&request.accept)?;
     let whole = |bytes| Ok(Answer::Whole(Response::json(200, bytes)));
     match request.method {
+        Method::PUT | Method::PATCH if spelling::is_another(kind) => {
+            Err(Refusal::not_supported("changing an Event of events.k8s.io/v1"))
+        }
         Method::GET | Method::HEAD => whole(read::get(cluster, kind, key, query, view)?),
         Method::PUT => {
             let options = options::of_write(request, query)?;

@@ -2,6 +2,7 @@
 
 use super::options;
 use super::route::Query;
+use super::spelling;
 use super::status::{Cause, Outcome, Refusal};
 use super::view::{self, ListMeta, View};
 use crate::cluster::Cluster;
@@ -75,11 +76,11 @@ pub(crate) fn get(cluster: &Cluster, kind: &Kind, key: &Key, query: &Query, view
 
 /// The objects that a selection matches, now.
 pub(crate) fn selected(cluster: &Cluster, kind: &Kind, selection: &Selection) -> Vec<(Name, Name, Kept)> {
-    let resource = kind.resource();
+    let resource = kind.stored();
     if let (Some(name), Some(namespace)) = (selection.fields.only_name(), &selection.namespace) {
         let found = cluster.store.kept(&resource, namespace, name);
         return found
-            .filter(|kept| selection.matches(&kept.object))
+            .filter(|kept| selection.matches(&spelling::shown(kind, &kept.object)))
             .map(|kept| (namespace.clone(), name.into(), kept.clone()))
             .into_iter()
             .collect();
@@ -87,7 +88,7 @@ pub(crate) fn selected(cluster: &Cluster, kind: &Kind, selection: &Selection) ->
     let mut found = cluster
         .store
         .at(&resource, selection.namespace.as_deref(), cluster.store.version());
-    found.retain(|(_, _, kept)| selection.matches(&kept.object));
+    found.retain(|(_, _, kept)| selection.matches(&spelling::shown(kind, &kept.object)));
     found
 }
 
@@ -131,8 +132,8 @@ pub(crate) fn list(
     } else {
         let mut found = cluster
             .store
-            .at(&kind.resource(), selection.namespace.as_deref(), version);
-        found.retain(|(_, _, kept)| selection.matches(&kept.object));
+            .at(&kind.stored(), selection.namespace.as_deref(), version);
+        found.retain(|(_, _, kept)| selection.matches(&spelling::shown(kind, &kept.object)));
         found
     };
     if let Some(start) = &start {

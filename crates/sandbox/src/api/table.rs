@@ -15,7 +15,7 @@ type Column = (&'static str, fn(&Value) -> Value);
 type Columns = (&'static [Column], &'static [Column]);
 
 pub(super) fn of(kind: &Kind, items: &[&Kept], version: &str, now: Timestamp) -> Value {
-    let (columns, wide) = columns(&kind.resource());
+    let (columns, wide) = columns(&kind.stored());
     let described = |name: &str, format: &str, priority: u8| json!({"name": name, "type": "string", "format": format, "description": "", "priority": priority});
     let mut definitions = vec![described("Name", "name", 0)];
     definitions.extend(columns.iter().map(|(name, _)| described(name, "", 0)));

@@ -2,6 +2,7 @@
 //! nothing of requests' meaning.
 
 use super::JSON;
+use super::spelling;
 use super::status::{MEDIA, Outcome, Refusal};
 use super::table;
 use crate::kinds::Kind;
@@ -79,7 +80,7 @@ impl View {
 pub(crate) fn object(kind: &Kind, kept: &Kept, view: View, now: Timestamp) -> Vec<u8> {
     let mut bytes = Vec::new();
     match view {
-        View::Whole => whole(&mut bytes, kept, true),
+        View::Whole => whole(&mut bytes, &spelling::whole(kind, kept), true),
         View::Metadata => partial(&mut bytes, kept),
         View::Table => {
             let version = text(&kept.object, "metadata.resourceVersion");
@@ -129,7 +130,7 @@ pub(crate) fn list(kind: &Kind, items: &[&Kept], meta: &ListMeta, view: View, no
         }
         match view {
             // Items of built-in lists do not say their kind again.
-            View::Whole => whole(&mut bytes, item, kind.custom),
+            View::Whole => whole(&mut bytes, &spelling::whole(kind, item), kind.custom),
             View::Metadata | View::Table => partial(&mut bytes, item),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::read::{Selection, selected};
 use super::route::Query;
+use super::spelling;
 use super::status::{Outcome, Refusal};
 use super::view::{self, View};
 use crate::cluster::Cluster;
@@ -66,7 +67,7 @@ impl Watch {
         let span = seconds.map_or(LONGEST, SignedDuration::from_secs);
         Ok(Self {
             kind: kind.clone(),
-            resource: kind.resource(),
+            resource: kind.stored(),
             selection: Selection::of(kind, namespace, query)?,
             view,
             start,
@@ -144,7 +145,9 @@ impl Watch {
         }
         let matching = |object: &Option<Arc<Value>>| {
             let object = object.as_ref();
-            object.filter(|object| self.selection.matches(object)).cloned()
+            object
+                .filter(|object| self.selection.matches(&spelling::shown(&self.kind, object)))
+                .cloned()
         };
         match (matching(&change.before), matching(&change.after)) {
             (None, Some(_)) => Some(("ADDED", change.latter()?)),

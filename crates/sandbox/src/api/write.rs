@@ -165,6 +165,12 @@ pub(super) fn typed(cluster: &Cluster, kind: &Kind, object: &mut Value) -> Outco
         || (!api_version.is_empty() && api_version != kind.api_version());
     if wrong {
         let why = match cluster.kinds.of(api_version, said) {
+            Some(other) if other.stored() == kind.stored() => {
+                return Err(Refusal::bad_request(format!(
+                    "the API version in the data ({api_version}) does not match the expected API version ({})",
+                    kind.api_version()
+                )));
+            }
             Some(other) => format!(
                 "converting ({}.{said}) to ({}.{}): unknown conversion",
                 other.version,

@@ -316,6 +316,50 @@ fn what_is_not_supported_is_refused_plainly() {
 }
 
 #[test]
+fn an_event_is_watched_in_the_spelling_that_was_asked_for_and_changed_in_the_cores_alone() {
+    const CORE: &str = "/api/v1/namespaces/shop/events";
+    const EVENTS: &str = "/apis/events.k8s.io/v1/namespaces/shop/events";
+    let mut sandbox = Sandbox::new();
+    let list = sandbox.read(EVENTS);
+    let version = list["metadata"]["resourceVersion"].as_str().unwrap();
+    let mut watch = sandbox.watch(&format!(
+        "{EVENTS}?watch=true&fieldSelector=regarding.name%3Dweb&resourceVersion={version}"
+    ));
+    let event = |name: &str, about: &str| {
+        let about = json!({"kind": "Pod", "namespace": "shop", "name": about});
+        json!({"metadata": {"name": name}, "involvedObject": about, "reason": "R", "message": "m", "type": "Normal"})
+    };
+    sandbox.create(CORE, event("a", "web"));
+    sandbox.create(CORE, event("b", "other"));
+    sandbox.patch(&format!("{CORE}/a"), MERGE, json!({"message": "again"}));
+    let (code, refused) = sandbox.patch(&format!("{EVENTS}/a"), MERGE, json!({"note": "no"}));
+    assert_eq!(code, 405, "{refused}");
+    sandbox.delete(&format!("{EVENTS}/a"), json!({}));
+    let told: Vec<Value> = sandbox
+        .events(&mut watch)
+        .into_iter()
+        .map(|(name, object)| {
+            json!([
+                name,
+                object["apiVersion"],
+                object["regarding"]["name"],
+                object["note"],
+                object["message"]
+            ])
+        })
+        .collect();
+    let version = "events.k8s.io/v1";
+    assert_eq!(
+        json!(told),
+        json!([
+            ["ADDED", version, "web", "m", null],
+            ["MODIFIED", version, "web", "again", null],
+            ["DELETED", version, "web", "again", null],
+        ])
+    );
+}
+
+#[test]
 fn equal_seeds_and_requests_give_equal_clusters() {
     let run = || {
         let mut sandbox = Sandbox::new();

@@ -32,7 +32,7 @@ impl Oracle {
             let path = match &found.spec {
                 StepSpec::Workload(spec) => path_of(spec.target()),
                 StepSpec::Config(spec) => contents::path_of(spec),
-                StepSpec::Helm(_) => {
+                StepSpec::Helm(_) | StepSpec::Owner(_) => {
                     return vec![format!(
                         "record {} names a step that no simulated plan has",
                         record.seq
@@ -60,7 +60,7 @@ impl Oracle {
                 StepSpec::Workload(spec) => Some(spec.uid().as_str()),
                 StepSpec::Config(config::Spec::Restore { pin, .. }) => Some(pin.uid.as_str()),
                 // Where a creation left nothing, there is nothing to fence.
-                StepSpec::Config(config::Spec::Create { .. }) | StepSpec::Helm(_) => None,
+                StepSpec::Config(config::Spec::Create { .. }) | StepSpec::Helm(_) | StepSpec::Owner(_) => None,
             };
             let same = match uid {
                 Some(uid) => text(&object, "/metadata/uid") == uid,

@@ -29,7 +29,7 @@ pub(super) fn object(kind: &Kind, object: &Value, causes: &mut Vec<Cause>) {
     name(kind, object, causes);
     labels(object, "metadata.labels", causes);
     for (key, _) in pairs(object, "metadata.annotations") {
-        if let Some(words) = bad_key(&key.to_lowercase()) {
+        for words in bad_key(&key.to_lowercase()) {
             causes.push(Cause::invalid("metadata.annotations", &json!(key), &words));
         }
     }
@@ -103,7 +103,7 @@ fn is_subdomain(text: &str) -> bool {
 /// Keys and values of a map of labels.
 pub(super) fn labels(object: &Value, path: &str, causes: &mut Vec<Cause>) {
     for (key, value) in pairs(object, path) {
-        if let Some(words) = bad_key(key) {
+        for words in bad_key(key) {
             causes.push(Cause::invalid(path, &json!(key), &words));
         }
         let value = value.as_str().unwrap_or_default();
@@ -120,30 +120,33 @@ fn pairs<'a>(object: &'a Value, path: &str) -> impl Iterator<Item = (&'a String,
     get(object, path).and_then(Value::as_object).into_iter().flatten()
 }
 
-/// What is wrong with a qualified name.
-pub(super) fn bad_key(key: &str) -> Option<String> {
+/// All that is wrong with a qualified name.
+pub(super) fn bad_key(key: &str) -> Vec<String> {
     let (prefix, name) = match key.split('/').collect::<Vec<_>>().as_slice() {
         [name] => (None, *name),
         [prefix, name] => (Some(*prefix), *name),
         _ => {
-            return Some(format!(
+            return vec![format!(
                 "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
                 KEY.trim_start_matches("name part ")
-            ));
+            )];
         }
     };
+    let mut wrong = Vec::new();
     match prefix {
-        Some("") => return Some("prefix part must be non-empty".to_owned()),
-        Some(prefix) if !is_subdomain(prefix) => return Some(format!("prefix part {SUBDOMAIN}")),
+        Some("") => wrong.push("prefix part must be non-empty".to_owned()),
+        Some(prefix) if !is_subdomain(prefix) => wrong.push(format!("prefix part {SUBDOMAIN}")),
         _ => {}
     }
     if name.is_empty() {
-        Some("name part must be non-empty".to_owned())
+        wrong.push("name part must be non-empty".to_owned());
     } else if name.len() > LONGEST_LABEL {
-        Some(format!("name part must be no more than {LONGEST_LABEL} bytes"))
-    } else {
-        (!is_name(name)).then(|| KEY.to_owned())
+        wrong.push(format!("name part must be no more than {LONGEST_LABEL} bytes"));
     }
+    if !is_name(name) {
+        wrong.push(KEY.to_owned());
+    }
+    wrong
 }
 
 fn is_name(text: &str) -> bool {
@@ -188,9 +191,14 @@ fn called(owner: &Value) -> String {
 
 fn finalizer_of(finalizer: &Value, path: &str, causes: &mut Vec<Cause>) {
     let name = finalizer.as_str().unwrap_or_default();
-    if let Some(words) = bad_key(name) {
-        causes.push(Cause::invalid(path, finalizer, &words));
-    } else if !name.contains('/') && !matches!(name, "orphan" | "foregroundDeletion" | "kubernetes") {
+    let wrong = bad_key(name);
+    for words in &wrong {
+        causes.push(Cause::invalid(path, finalizer, words));
+    }
+    if wrong.is_empty()
+        && !name.contains('/')
+        && !matches!(name, "orphan" | "foregroundDeletion" | "kubernetes")
+    {
         let words = "name is neither a standard finalizer name nor is it fully qualified";
         causes.push(Cause::invalid(path, finalizer, words));
     }

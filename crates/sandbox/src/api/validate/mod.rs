@@ -7,6 +7,8 @@ mod others;
 mod pods;
 mod workloads;
 
+pub(crate) use others::new_event;
+
 use super::status::{Cause, Outcome, Refusal};
 use crate::kinds::Kind;
 use crate::object::{get, int, same, text};

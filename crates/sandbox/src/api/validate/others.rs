@@ -152,12 +152,96 @@ fn address(old: &Value, object: &Value, causes: &mut Vec<Cause>) {
     }
 }
 
+/// As core/v1 has it. Source: `pkg/apis/core/validation/events.go`.
 fn event(object: &Value, causes: &mut Vec<Cause>) {
+    if text(object, "eventTime").is_empty() {
+        let about = text(object, "involvedObject.namespace");
+        if !about.is_empty() && about != text(object, "metadata.namespace") {
+            let words = "does not match event.namespace";
+            causes.push(Cause::invalid("involvedObject.namespace", &json!(about), words));
+        }
+    } else {
+        timed_event(object, "reportingComponent", causes);
+    }
+}
+
+/// As long as an event's words about who reports what may be.
+const EVENT_WORDS: [(&str, usize); 3] = [("reportingInstance", 128), ("action", 128), ("reason", 128)];
+const EVENT_MESSAGE: usize = 1024;
+
+/// An event that says when it was, with its fields as core/v1 calls them; `reporter` is how its request calls who reports it.
+fn timed_event(object: &Value, reporter: &str, causes: &mut Vec<Cause>) {
+    let namespace = text(object, "metadata.namespace");
     let about = text(object, "involvedObject.namespace");
-    if !about.is_empty() && about != text(object, "metadata.namespace") {
+    if about.is_empty() && !["default", "kube-system"].contains(&namespace) {
         let words = "does not match event.namespace";
         causes.push(Cause::invalid("involvedObject.namespace", &json!(about), words));
     }
+    let component = text(object, "reportingComponent");
+    if component.is_empty() {
+        causes.push(Cause::required(reporter, ""));
+    }
+    for words in super::metadata::bad_key(component) {
+        causes.push(Cause::invalid(reporter, &json!(component), &words));
+    }
+    for (field, most) in EVENT_WORDS {
+        let value = text(object, field);
+        if value.is_empty() {
+            causes.push(Cause::required(field, ""));
+        }
+        if value.len() > most {
+            let words = format!("can have at most {most} characters");
+            causes.push(Cause::invalid(field, &json!(""), &words));
+        }
+    }
+    if text(object, "message").len() > EVENT_MESSAGE {
+        let words = format!("can have at most {EVENT_MESSAGE} characters");
+        causes.push(Cause::invalid("message", &json!(""), &words));
+    }
+}
+
+/// A new event that comes as events.k8s.io/v1, with its fields as core/v1 calls them.
+pub(crate) fn new_event(object: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let about = text(object, "involvedObject.namespace");
+    if !text(object, "eventTime").is_empty() {
+        timed_event(object, "reportingController", &mut causes);
+    } else if about != text(object, "metadata.namespace") {
+        let words = "does not match event.namespace";
+        causes.push(Cause::invalid("involvedObject.namespace", &json!(about), words));
+    }
+    if let Some(series) = object.get("series").filter(|series| !series.is_null()) {
+        if int(series, "count").unwrap_or(0) < 2 {
+            causes.push(Cause::invalid("series.count", &json!(""), "should be at least 2"));
+        }
+        if text(series, "lastObservedTime").is_empty() {
+            causes.push(Cause::required("series.lastObservedTime", ""));
+        }
+    }
+    if text(object, "eventTime").is_empty() {
+        causes.push(Cause::required("eventTime", ""));
+    }
+    let kind = text(object, "type");
+    if !["Normal", "Warning"].contains(&kind) {
+        causes.push(Cause::invalid(
+            "type",
+            &json!(""),
+            &format!("has invalid value: {kind}"),
+        ));
+    }
+    let is_set = |field: &&&str| match object.get(**field) {
+        None | Some(Value::Null) => false,
+        Some(Value::Object(fields)) => !fields.is_empty(),
+        Some(value) => value != &json!(0),
+    };
+    let unset = ["firstTimestamp", "lastTimestamp", "count", "source"];
+    causes.extend(
+        unset
+            .iter()
+            .filter(is_set)
+            .map(|field| Cause::invalid(field, &json!(""), "needs to be unset")),
+    );
+    causes
 }
 
 fn lease(object: &Value, causes: &mut Vec<Cause>) {

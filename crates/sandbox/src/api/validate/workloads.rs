@@ -185,7 +185,7 @@ fn selector(object: &Value, causes: &mut Vec<Cause>) {
                 "not a valid selector operator",
             )),
         }
-        if let Some(words) = metadata::bad_key(text(each, "key")) {
+        for words in metadata::bad_key(text(each, "key")) {
             causes.push(Cause::invalid(&format!("{path}.key"), &each["key"], &words));
         }
     }
