@@ -16,6 +16,7 @@ pub mod inventory;
 pub mod owner;
 pub mod platform;
 pub mod release;
+pub mod source;
 pub mod workload;
 
 pub mod assessment;

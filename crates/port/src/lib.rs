@@ -10,6 +10,7 @@ pub mod lock;
 pub mod owners;
 pub mod releases;
 pub mod sense;
+pub mod source;
 pub mod vault;
 pub mod workloads;
 

@@ -1,0 +1,51 @@
+//! The Git repositories that workloads are deployed from: a run's revert as a commit on a new branch, and as a pull request.
+//! Calls the git program; reads and changes files without ever checking one out, so that nothing a repository brings is run.
+
+mod edit;
+mod github;
+mod program;
+mod repository;
+mod token;
+mod yaml;
+
+use astern_model::source::{PullRequests, Revert, Source};
+use astern_port::source::{Commit, Draft, Proposal, PullRequest, SourceError, Sources};
+use async_trait::async_trait;
+use std::path::PathBuf;
+
+/// Sources behind the git program and GitHub's REST API.
+#[derive(Clone, Debug)]
+pub struct Git {
+    program: PathBuf,
+}
+
+impl Git {
+    /// With this git program, by name or path.
+    pub fn new(program: impl Into<PathBuf>) -> Self {
+        Self {
+            program: program.into(),
+        }
+    }
+}
+
+#[async_trait]
+impl Sources for Git {
+    async fn write_back(
+        &self,
+        source: &Source,
+        revert: &Revert,
+        commit: &Commit,
+        push: bool,
+    ) -> Result<Draft, SourceError> {
+        repository::write_back(&self.program, source, revert, commit, push).await
+    }
+
+    async fn propose(
+        &self,
+        source: &Source,
+        at: &PullRequests,
+        proposal: Proposal<'_>,
+    ) -> Result<PullRequest, SourceError> {
+        github::propose(source, at, proposal).await
+    }
+}

@@ -1,0 +1,203 @@
+//! Where workloads are deployed from: folders of Git repositories, and what a revert changes in them. Knows no git program
+//! and no file's content.
+
+use crate::config::ConfigName;
+use crate::id::RunId;
+use crate::image::Image;
+use crate::platform::SecretRef;
+use crate::target::Target;
+use crate::template::Template;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A folder of a Git repository, and how workloads are made from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Source {
+    /// The repository's address, without a password.
+    pub repository: String,
+    /// The branch that is deployed. Nothing is ever pushed to it.
+    pub branch: String,
+    /// The folder, relative to the repository's root; empty for the root.
+    pub path: String,
+    /// What the folder holds.
+    pub kind: SourceKind,
+    /// The workloads that are made from it; empty for all.
+    pub workloads: Vec<Target>,
+    /// The token for the repository and for pull requests, never the token itself; without it, git's own credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretRef>,
+    /// Where pull requests are opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_requests: Option<PullRequests>,
+}
+
+impl Source {
+    /// Whether this workload is made from it.
+    pub fn makes(&self, target: &Target) -> bool {
+        self.workloads.is_empty() || self.workloads.contains(target)
+    }
+}
+
+/// What a folder holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
+pub enum SourceKind {
+    /// The objects themselves.
+    Manifests,
+    /// A kustomization.
+    Kustomize,
+    /// Values of a Helm chart.
+    HelmValues {
+        /// The file, relative to the folder.
+        file: String,
+        /// Where images stand in it.
+        images: Vec<ValuesImage>,
+    },
+}
+
+impl SourceKind {
+    /// The word that `astern.yaml` has for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Manifests => "manifests",
+            Self::Kustomize => "kustomize",
+            Self::HelmValues { .. } => "helm-values",
+        }
+    }
+}
+
+/// Where one image stands in a values file. Places are keys from the root, joined by dots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ValuesImage {
+    /// The container that it is for; none for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// The place of the repository; none where the chart fixes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// The place of the tag.
+    pub tag: String,
+}
+
+impl ValuesImage {
+    /// What `helm create` writes, and most charts have kept.
+    pub fn usual() -> Self {
+        Self {
+            container: None,
+            repository: Some("image.repository".to_owned()),
+            tag: "image.tag".to_owned(),
+        }
+    }
+}
+
+/// Where pull requests are opened: GitHub's REST API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PullRequests {
+    /// The API's address.
+    pub api: String,
+    /// `OWNER/NAME` there.
+    pub repository: String,
+}
+
+impl PullRequests {
+    /// The API of github.com. One of GitHub Enterprise is `https://HOST/api/v3`.
+    pub const GITHUB: &str = "https://api.github.com";
+}
+
+/// What a run took back, as its sources must say it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revert {
+    /// The run.
+    pub run: RunId,
+    /// The templates of workloads.
+    pub workloads: Vec<WorkloadRevert>,
+    /// What ConfigMaps hold.
+    pub config: Vec<ConfigRevert>,
+}
+
+/// One workload's template, as the bad release left it and as it is now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadRevert {
+    /// The workload.
+    pub target: Target,
+    /// The bad template.
+    pub from: Template,
+    /// The good one.
+    pub to: Template,
+}
+
+impl WorkloadRevert {
+    /// The images that differ, by the container's name. A container that only one of them has is not among them.
+    pub fn images(&self) -> Vec<ImageRevert> {
+        let after = self.to.containers();
+        self.from
+            .containers()
+            .iter()
+            .filter_map(|before| {
+                let name = before.name();
+                let after = after
+                    .iter()
+                    .find(|after| after.init == before.init && after.name() == name)?;
+                let (from, to) = (before.image()?, after.image()?);
+                (from != to).then(|| ImageRevert {
+                    container: name.to_owned(),
+                    from,
+                    to,
+                })
+            })
+            .collect()
+    }
+}
+
+/// One container's image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRevert {
+    /// The container.
+    pub container: String,
+    /// The bad one.
+    pub from: Image,
+    /// The good one.
+    pub to: Image,
+}
+
+/// What one ConfigMap holds, key by key, where it differs. Values are in memory and in the repository alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfigRevert {
+    /// The ConfigMap.
+    pub object: ConfigName,
+    /// Its namespace.
+    pub namespace: String,
+    /// Key → what stood there, and what stands there now.
+    pub keys: BTreeMap<String, (Option<String>, Option<String>)>,
+}
+
+impl std::fmt::Debug for ConfigRevert {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConfigRevert")
+            .field("object", &self.object)
+            .field("keys", &self.keys.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One place of a file that a revert changes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Place {
+    /// The file, from the repository's root.
+    pub file: String,
+    /// Where in it, for a reader.
+    pub at: String,
+    /// What stands there; masked where it may be secret.
+    pub from: String,
+    /// What will.
+    pub to: String,
+}
+
+/// The branch that a run's revert goes to.
+pub fn branch_of(run: &RunId) -> String {
+    format!("astern/rollback-{run}")
+}

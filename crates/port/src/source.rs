@@ -1,0 +1,140 @@
+//! Git repositories that workloads are deployed from: the revert of a run, drafted, pushed, and proposed.
+
+use crate::Failure;
+use astern_model::source::{Place, PullRequests, Revert, Source};
+use async_trait::async_trait;
+use jiff::Timestamp;
+use std::fmt;
+
+/// Why a revert is not written back. Each has a page in `docs/errors/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceCode {
+    /// The place is not there, or there are several, or it holds something else.
+    Place,
+    /// The source cannot say what differs.
+    Beyond,
+    /// No source is known.
+    NoSource,
+    /// The repository cannot be read.
+    Unreadable,
+    /// The push was refused.
+    PushRefused,
+    /// The branch is there with another content.
+    BranchTaken,
+    /// The pull request was refused.
+    PullRequest,
+    /// The token cannot be had.
+    Token,
+    /// There is nothing to write back.
+    Nothing,
+}
+
+impl SourceCode {
+    /// The code as it is printed, and as its page is named.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Place => "AST0160",
+            Self::Beyond => "AST0161",
+            Self::NoSource => "AST0162",
+            Self::Unreadable => "AST0163",
+            Self::PushRefused => "AST0164",
+            Self::BranchTaken => "AST0165",
+            Self::PullRequest => "AST0166",
+            Self::Token => "AST0167",
+            Self::Nothing => "AST0168",
+        }
+    }
+}
+
+/// A revert that was not written back. Nothing of it was pushed unless the failure says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceError {
+    /// Which page tells more.
+    pub code: SourceCode,
+    /// What happened.
+    pub failure: Failure,
+}
+
+impl fmt::Display for SourceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
+impl std::error::Error for SourceError {}
+
+/// What a commit says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The first line.
+    pub subject: String,
+    /// The rest.
+    pub body: String,
+    /// When the run ended: the same run makes the same commit.
+    pub at: Timestamp,
+}
+
+/// A revert as a commit that nobody else has yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// The branch that it is for.
+    pub branch: String,
+    /// The commit of the source that it is made on.
+    pub base: String,
+    /// Its id.
+    pub commit: String,
+    /// What it changes.
+    pub places: Vec<Place>,
+    /// It as `git format-patch` writes it. It holds what the repository holds.
+    pub patch: String,
+    /// Whether the remote has it already.
+    pub pushed: bool,
+}
+
+/// A pull request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullRequest {
+    /// Its page.
+    pub url: String,
+    /// Whether it was there before.
+    pub existed: bool,
+}
+
+/// What a pull request says.
+#[derive(Clone, Copy, Debug)]
+pub struct Proposal<'a> {
+    /// The branch that is to be merged.
+    pub branch: &'a str,
+    /// The branch that it is to be merged into.
+    pub base: &'a str,
+    /// The title.
+    pub title: &'a str,
+    /// The text, in Markdown.
+    pub body: &'a str,
+}
+
+/// The sources of workloads.
+///
+/// # Guarantees
+/// - Drafting pushes nothing. A push makes one new branch, or finds the one that the same run made; it never moves a branch.
+/// - The same run, pushed or proposed twice, leaves one branch and one pull request.
+/// - Only the files of the source's folder are read and changed; nothing that the repository brings is run.
+#[async_trait]
+pub trait Sources: Send + Sync {
+    /// Makes the revert as a commit on the source's branch; with `push`, on the remote too.
+    async fn write_back(
+        &self,
+        source: &Source,
+        revert: &Revert,
+        commit: &Commit,
+        push: bool,
+    ) -> Result<Draft, SourceError>;
+
+    /// Opens a pull request, or finds the one that is there.
+    async fn propose(
+        &self,
+        source: &Source,
+        at: &PullRequests,
+        proposal: Proposal<'_>,
+    ) -> Result<PullRequest, SourceError>;
+}
