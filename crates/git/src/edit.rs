@@ -61,8 +61,9 @@ pub(crate) struct Edit<'a> {
 pub(crate) fn edit(files: &Files, source: &Source, revert: &Revert) -> Result<Edited, EditError> {
     let mut desk = Desk::new(files);
     match &source.kind {
+        SourceKind::Folder if !kustomize::is_in(&desk, &source.path) => manifests::edit(&mut desk, revert)?,
         SourceKind::Manifests => manifests::edit(&mut desk, revert)?,
-        SourceKind::Kustomize => kustomize::edit(&mut desk, &source.path, revert)?,
+        SourceKind::Folder | SourceKind::Kustomize => kustomize::edit(&mut desk, &source.path, revert)?,
         SourceKind::HelmValues { file, images } => {
             values::edit(&mut desk, &within(&source.path, file), images, revert)?;
         }

@@ -43,6 +43,8 @@ impl Source {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "kind")]
 pub enum SourceKind {
+    /// A kustomization where there is one, else the objects themselves.
+    Folder,
     /// The objects themselves.
     Manifests,
     /// A kustomization.
@@ -60,6 +62,7 @@ impl SourceKind {
     /// The word that `astern.yaml` has for it.
     pub fn word(&self) -> &'static str {
         match self {
+            Self::Folder => "folder",
             Self::Manifests => "manifests",
             Self::Kustomize => "kustomize",
             Self::HelmValues { .. } => "helm-values",
@@ -105,6 +108,20 @@ pub struct PullRequests {
 impl PullRequests {
     /// The API of github.com. One of GitHub Enterprise is `https://HOST/api/v3`.
     pub const GITHUB: &str = "https://api.github.com";
+
+    /// Those of a repository of github.com.
+    pub fn of_github(address: &str) -> Option<Self> {
+        let named = ["https://github.com/", "git@github.com:", "ssh://git@github.com/"]
+            .iter()
+            .find_map(|start| address.strip_prefix(start))?;
+        let named = named.trim_end_matches('/');
+        let named = named.strip_suffix(".git").unwrap_or(named);
+        let (owner, name) = named.split_once('/')?;
+        (!owner.is_empty() && !name.is_empty() && !name.contains('/')).then(|| Self {
+            api: Self::GITHUB.to_owned(),
+            repository: named.to_owned(),
+        })
+    }
 }
 
 /// What a run took back, as its sources must say it.

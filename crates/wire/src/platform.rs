@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod probe;
 mod read;
+mod source;
 mod write;
 mod yaml;
 
@@ -14,6 +15,7 @@ pub(crate) use file::words;
 pub use write::write_platform;
 
 use astern_model::platform::Platform;
+use astern_model::source::Source;
 
 /// Reads an `astern.yaml`. `file` is the name under which places are reported.
 ///
@@ -23,6 +25,17 @@ use astern_model::platform::Platform;
 pub fn parse_platform(text: &str, file: &str) -> Result<Platform, PlatformError> {
     let shape = yaml::read(text).map_err(|problem| PlatformError::new(file, text, vec![problem]))?;
     read::platform(&shape).map_err(|problems| PlatformError::new(file, text, problems))
+}
+
+/// Reads the sources of an `astern.yaml`: the Git folders that its workloads are deployed from. They are no part of the
+/// platform: no plan and no run needs them.
+///
+/// # Errors
+/// As [`parse_platform`].
+pub fn parse_sources(text: &str, file: &str) -> Result<Vec<Source>, PlatformError> {
+    let shape = yaml::read(text).map_err(|problem| PlatformError::new(file, text, vec![problem]))?;
+    let read = read::read(&shape).map_err(|problems| PlatformError::new(file, text, problems))?;
+    Ok(read.1)
 }
 
 /// The JSON Schema of `astern.yaml`, as it is published for editors and pipelines.

@@ -13,6 +13,13 @@ const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomizat
 /// What kustomize puts behind a generated name: a hyphen and ten characters of a hash.
 const SUFFIX: usize = 11;
 
+/// Whether this folder is a kustomization.
+pub(super) fn is_in(desk: &Desk<'_>, folder: &str) -> bool {
+    FILES
+        .iter()
+        .any(|name| desk.text(&within(folder, name)).is_some())
+}
+
 pub(super) fn edit(desk: &mut Desk<'_>, folder: &str, revert: &Revert) -> Result<(), EditError> {
     let names = FILES.map(|name| within(folder, name));
     let Some(file) = names.iter().find(|file| desk.text(file).is_some()) else {

@@ -206,6 +206,21 @@ configMapGenerator:
 ";
 
 #[test]
+fn a_folder_is_a_kustomization_where_it_has_one() {
+    let revert = images("registry.test/api:v2", "registry.test/api:v1");
+    let file = |given: &[(&str, &str)]| {
+        let edited = done(SourceKind::Folder, given, &revert);
+        edited.texts.into_keys().next()
+    };
+    let both = [
+        ("prod/kustomization.yaml", KUSTOMIZATION),
+        ("prod/api.yaml", DEPLOYMENT),
+    ];
+    assert_eq!(file(&both).as_deref(), Some("prod/kustomization.yaml"));
+    assert_eq!(file(&both[1..]).as_deref(), Some("prod/api.yaml"));
+}
+
+#[test]
 fn an_image_of_a_kustomization_goes_back_by_its_entry() {
     let set = |from: &str, to: &str| {
         done(

@@ -216,7 +216,10 @@ fn printable(text: &str) -> String {
     printable
 }
 
-/// Whether a line is, or stands under, a `bearer` key. A token may be written there by mistake.
+/// The keys under which a token may be written by mistake.
+const SECRET: [&str; 2] = ["bearer", "token"];
+
+/// Whether a line is, or stands under, one of these keys.
 pub(crate) fn in_bearer(lines: &[&str], index: usize) -> bool {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let mut depth = usize::MAX;
@@ -241,12 +244,13 @@ pub(crate) fn in_bearer(lines: &[&str], index: usize) -> bool {
 
 fn has_bearer_key(line: &str) -> bool {
     let line = line.to_ascii_lowercase();
-    let key = |at: usize| {
-        line[at + "bearer".len()..]
-            .trim_start_matches(['"', '\'', ' '])
-            .starts_with(':')
-    };
-    line.match_indices("bearer").any(|(at, _)| key(at))
+    SECRET.iter().any(|word| {
+        line.match_indices(word).any(|(at, _)| {
+            line[at + word.len()..]
+                .trim_start_matches(['"', '\'', ' '])
+                .starts_with(':')
+        })
+    })
 }
 
 /// Where the part of an address or path begins that may hold a password or a token.

@@ -66,6 +66,9 @@ pub(crate) struct Spec {
     pub(crate) config: Option<Config>,
     /// Whoever would write the platform back: Argo CD, Flux.
     pub(crate) owners: Option<Owners>,
+    /// The Git folders that workloads are deployed from: `astern writeback` says there what a run took back. Without them it is
+    /// what Argo CD or Flux say.
+    pub(crate) sources: Option<Vec<Source>>,
     /// How long service may be away: every plan's forecast is held against it.
     pub(crate) rto: Option<Rto>,
     /// What counts as recovered.
@@ -134,6 +137,91 @@ pub(crate) struct Config {
     /// The Secrets that go back; none unless said otherwise, since a credential may have been rotated since, and the one of
     /// then does not work any more.
     pub(crate) restore_secrets: Option<Vec<At<String>>>,
+}
+
+/// A folder of a Git repository that workloads are deployed from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Source {
+    /// The repository's address (https, ssh, git, file), without a password.
+    #[schemars(length(min = 1))]
+    pub(crate) repository: At<String>,
+    /// The branch that is deployed; `main` unless said otherwise. Nothing is pushed to it.
+    #[schemars(length(min = 1))]
+    pub(crate) branch: Option<At<String>>,
+    /// The folder, relative to the root; the root unless said otherwise.
+    pub(crate) path: Option<At<String>>,
+    /// What the folder holds; unless said otherwise, a kustomization where there is one, else manifests.
+    pub(crate) kind: Option<Word<SourceWord>>,
+    /// The workloads that are made from it; all unless said otherwise. A name, or `statefulset/name`.
+    pub(crate) workloads: Option<Vec<At<String>>>,
+    /// With `helm-values`: where images stand.
+    pub(crate) values: Option<Values>,
+    /// Where the token for the repository and its pull requests is found; never the token itself. Without it, git's own
+    /// credentials.
+    pub(crate) token: Option<At<Token>>,
+    /// Where pull requests are opened; for a repository of github.com, there.
+    pub(crate) pull_requests: Option<PullRequests>,
+}
+
+/// What a source's folder holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SourceWord {
+    Manifests,
+    Kustomize,
+    HelmValues,
+}
+
+/// Where images stand in a chart's values.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Values {
+    /// The file, relative to the folder; `values.yaml` unless said otherwise.
+    #[schemars(length(min = 1))]
+    pub(crate) file: Option<At<String>>,
+    /// The places; `image.repository` and `image.tag` unless said otherwise.
+    pub(crate) images: Option<Vec<ValuesImage>>,
+}
+
+/// Where one image stands: keys from the root, joined by dots.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ValuesImage {
+    /// The container that it is for; any unless said otherwise.
+    #[schemars(length(min = 1))]
+    pub(crate) container: Option<At<String>>,
+    /// The place of the repository; none where the chart fixes it.
+    #[schemars(length(min = 1))]
+    pub(crate) repository: Option<At<String>>,
+    /// The place of the tag.
+    #[schemars(length(min = 1))]
+    pub(crate) tag: At<String>,
+}
+
+/// Where a source's token is found: `{env: NAME}` or `{file: PATH}`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["env"]}, {"required": ["file"]}]))]
+pub(crate) struct Token {
+    /// An environment variable of the process.
+    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub(crate) env: Option<At<String>>,
+    /// A file; a trailing line end is dropped.
+    #[schemars(length(min = 1))]
+    pub(crate) file: Option<At<String>>,
+}
+
+/// Where pull requests are opened, by GitHub's REST API.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct PullRequests {
+    /// The API's address; `https://api.github.com` unless said otherwise.
+    #[schemars(regex(pattern = "^https?://"))]
+    pub(crate) api: Option<At<String>>,
+    /// `OWNER/NAME` there.
+    #[schemars(regex(pattern = "^[^/]+/[^/]+$"))]
+    pub(crate) repository: At<String>,
 }
 
 /// An HTTP request that tells whether a service works. It goes to `path` and `port` of a Service, through the API

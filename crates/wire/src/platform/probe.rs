@@ -236,6 +236,32 @@ fn header(problems: &mut Problems, expect: &ExpectHeader) -> HeaderExpectation {
     }
 }
 
+/// A token in a variable.
+pub(crate) fn variable(problems: &mut Problems, env: &At<String>) -> SecretRef {
+    let first = env
+        .value
+        .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !first || !env.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        let hint = Some("the name of the variable belongs here, not its value".to_owned());
+        problems.add(
+            Code::Bearer,
+            env,
+            "this is not the name of an environment variable",
+            hint,
+        );
+    }
+    SecretRef::Env(env.value.clone())
+}
+
+/// A token in a file.
+pub(crate) fn file(problems: &mut Problems, file: &At<String>) -> SecretRef {
+    if file.value.is_empty() || file.value.chars().any(char::is_control) {
+        let hint = Some("the path of the file belongs here, not its content".to_owned());
+        problems.add(Code::Bearer, file, "this is not the path of a file", hint);
+    }
+    SecretRef::File(file.value.clone())
+}
+
 fn bearer(problems: &mut Problems, at: &At<Bearer>) -> Option<SecretRef> {
     let Bearer {
         env,
@@ -244,28 +270,8 @@ fn bearer(problems: &mut Problems, at: &At<Bearer>) -> Option<SecretRef> {
         key,
     } = &at.value;
     match (env, file, secret, key) {
-        (Some(env), None, None, None) => {
-            let first = env
-                .value
-                .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-            if !first || !env.value.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
-                let hint = Some("the name of the variable belongs here, not its value".to_owned());
-                problems.add(
-                    Code::Bearer,
-                    env,
-                    "this is not the name of an environment variable",
-                    hint,
-                );
-            }
-            Some(SecretRef::Env(env.value.clone()))
-        }
-        (None, Some(file), None, None) => {
-            if file.value.is_empty() || file.value.chars().any(char::is_control) {
-                let hint = Some("the path of the file belongs here, not its content".to_owned());
-                problems.add(Code::Bearer, file, "this is not the path of a file", hint);
-            }
-            Some(SecretRef::File(file.value.clone()))
-        }
+        (Some(env), None, None, None) => Some(variable(problems, env)),
+        (None, Some(file), None, None) => Some(self::file(problems, file)),
         (None, None, Some(secret), Some(key)) => {
             secret_reference(problems, secret, key);
             Some(SecretRef::Secret {

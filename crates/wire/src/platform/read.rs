@@ -5,10 +5,11 @@ use crate::duration;
 use crate::nearest::nearest;
 use crate::platform::error::{Code, Problem};
 use crate::platform::file::{self, At, PlatformFile};
-use crate::platform::probe;
+use crate::platform::{probe, source};
 use astern_model::id::Uid;
 use astern_model::platform::{ArgoCd, Member, Platform};
 use astern_model::policy::{LogPolicy, Policy, Row};
+use astern_model::source::Source;
 use astern_model::target::{Target, WorkloadKind};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,8 +49,14 @@ impl Problems {
 
 /// The platform that the file describes, or everything that is wrong with it.
 pub(crate) fn platform(file: &PlatformFile) -> Result<Platform, Vec<Problem>> {
+    read(file).map(|(platform, _)| platform)
+}
+
+/// The same, and the sources of its workloads.
+pub(crate) fn read(file: &PlatformFile) -> Result<(Platform, Vec<Source>), Vec<Problem>> {
     let mut problems = Problems::default();
     let spec = &file.spec;
+    let sources = source::sources(&mut problems, spec);
     check_name(&mut problems, &file.metadata.name, "a platform", NAME_LENGTH);
     check_name(&mut problems, &spec.namespace, "a namespace", LABEL_LENGTH);
     let rto = spec.rto.as_ref().map(|rto| &rto.application);
@@ -78,7 +85,7 @@ pub(crate) fn platform(file: &PlatformFile) -> Result<Platform, Vec<Problem>> {
             .map_or_else(Policy::default, |policy| self::policy(&mut problems, policy)),
     };
     if problems.0.is_empty() {
-        Ok(platform)
+        Ok((platform, sources))
     } else {
         Err(problems.0)
     }

@@ -4,8 +4,9 @@
 mod round_trip;
 
 use super::*;
-use astern_model::platform::{JsonExpectation, Member, Probe, ProbeTarget};
+use astern_model::platform::{JsonExpectation, Member, Probe, ProbeTarget, SecretRef};
 use astern_model::policy::{Acceptor, Policy, Row, Say, When};
+use astern_model::source::{PullRequests, SourceKind, ValuesImage};
 use astern_model::target::{Target, WorkloadKind};
 use jiff::SignedDuration;
 use serde_json::json;
@@ -559,6 +560,103 @@ fn a_written_file_is_commented_and_reads_back() {
         # How long a plan may wait before it starts.
         planExpiry: 1h
     "#);
+}
+
+fn sources(spec: &str) -> Result<Vec<Source>, PlatformError> {
+    let head =
+        "apiVersion: astern.dev/v1alpha1\nkind: Platform\nmetadata: {name: shop}\nspec:\n  namespace: shop\n";
+    parse_sources(&format!("{head}{spec}"), "astern.yaml")
+}
+
+#[test]
+fn a_source_says_where_workloads_are_deployed_from() {
+    let read = sources(
+        "  workloads: [{name: api}, {name: db, kind: StatefulSet}]\n  sources:\n  - repository: https://github.com/shop/deploy.git\n    path: ./overlays/prod/\n    workloads: [api, statefulset/db]\n    token: {env: GITHUB_TOKEN}\n  - repository: git@git.example.test:shop/charts.git\n    branch: production\n    kind: helm-values\n    values: {file: prod.yaml, images: [{container: api, tag: api.image.tag}]}\n    pullRequests: {api: https://git.example.test/api/v3, repository: shop/charts}\n",
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
+    let names: Vec<String> = read[0].workloads.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["deployment/api", "statefulset/db"]);
+    assert_eq!(
+        (read[0].branch.as_str(), read[0].path.as_str()),
+        ("main", "overlays/prod")
+    );
+    assert_eq!(read[0].kind, SourceKind::Folder);
+    assert_eq!(
+        read[0].pull_requests,
+        PullRequests::of_github("git@github.com:shop/deploy")
+    );
+    assert_eq!(read[0].token, Some(SecretRef::Env("GITHUB_TOKEN".to_owned())));
+    let images = vec![ValuesImage {
+        container: Some("api".to_owned()),
+        repository: None,
+        tag: "api.image.tag".to_owned(),
+    }];
+    let file = "prod.yaml".to_owned();
+    assert_eq!(read[1].kind, SourceKind::HelmValues { file, images });
+    assert_eq!(
+        read[1].pull_requests.as_ref().map(|at| at.repository.as_str()),
+        Some("shop/charts")
+    );
+}
+
+#[test]
+fn a_slip_in_a_source_is_told_with_the_nearest_and_no_password_is_shown() {
+    let told = |spec: &str| {
+        let spec = format!("  workloads: [{{name: api}}]\n  sources:\n  - {spec}\n");
+        // Every command tells it, not only the one that needs sources.
+        assert!(small(&spec).is_err(), "{spec}");
+        sources(&spec).expect_err(&spec).to_string()
+    };
+    let check = |spec: &str, words: &[&str]| {
+        let told = told(spec);
+        for word in words {
+            assert!(told.contains(word), "{word} is not in:\n{told}");
+        }
+        told
+    };
+    check(
+        "{repositry: https://x.test/a}",
+        &["AST0003", "did you mean `repository`?"],
+    );
+    check(
+        "{repository: https://x.test/a, kind: kustomise}",
+        &["AST0005", "did you mean `kustomize`?"],
+    );
+    check(
+        "{repository: https://x.test/a, workloads: [apo]}",
+        &["AST0008", "did you mean `api`?"],
+    );
+    check(
+        "{repository: https://x.test/a, path: ../b}",
+        &["AST0005", "no folder"],
+    );
+    check(
+        "{repository: https://x.test/a, token: {}}",
+        &["AST0011", "{env: NAME}"],
+    );
+    check(
+        "{repository: https://x.test/a, kind: helm-values, values: {images: [{tag: image..tag}]}}",
+        &["AST0005"],
+    );
+    check(
+        "{repository: https://x.test/a, values: {file: a.yaml}}",
+        &["kind: helm-values"],
+    );
+    check(
+        "{repository: https://x.test/a, pullRequests: {repository: https://x}}",
+        &["OWNER/NAME"],
+    );
+    check("{repository: /srv/git}", &["no address"]);
+    let told = check(
+        "{repository: \"https://me:hunter2@x.test/a\"}",
+        &["AST0011", "`token: {env: NAME}`"],
+    );
+    assert!(!told.contains("hunter2"), "{told}");
+    let told = check(
+        "{repository: https://x.test/a, token: hunter2}",
+        &["AST0005", "not shown"],
+    );
+    assert!(!told.contains("hunter2"), "{told}");
 }
 
 /// Set to write the published schema anew instead of comparing it.
