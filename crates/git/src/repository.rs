@@ -19,6 +19,8 @@ const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
 /// Where the branches of the remote are kept here.
 const BASE: &str = "refs/astern/base";
 const OWN: &str = "refs/astern/own";
+/// What an owner follows that names no branch: the remote's own.
+const HEAD: &str = "HEAD";
 /// The line of a commit's message that names its run.
 const TRAILER: &str = "Astern-Run";
 
@@ -29,17 +31,22 @@ pub(crate) async fn write_back(
     commit: &Commit,
     push: bool,
 ) -> Result<Draft, SourceError> {
-    let work = Work {
-        repository: open(program, source).await?,
+    let repository = open(program, source).await?;
+    let mut work = Work {
+        base: source.branch.clone(),
+        repository,
         source,
         revert,
         commit,
         branch: branch_of(&revert.run),
     };
+    if work.base == HEAD {
+        work.base = work.default_branch().await?;
+    }
     if let Some(own) = work.own_branch().await? {
         return work.found(&own).await;
     }
-    work.fetch(&source.branch, BASE, 1).await?;
+    work.fetch(&work.base, BASE, 1).await?;
     let base = work.resolve(BASE).await?;
     let made = work.make(&base).await?;
     if made.places.is_empty() {
@@ -105,6 +112,8 @@ struct Work<'a> {
     revert: &'a Revert,
     commit: &'a Commit,
     branch: String,
+    /// The branch that is deployed.
+    base: String,
 }
 
 /// A tree with the revert in it.
@@ -114,6 +123,20 @@ struct Made {
 }
 
 impl Work<'_> {
+    /// The branch that the remote calls its own.
+    async fn default_branch(&self) -> Result<String, SourceError> {
+        let told = self
+            .repository
+            .reach(&["ls-remote", "--quiet", "--symref", "origin", HEAD])
+            .await
+            .map_err(|said| self.unreadable(said))?;
+        let named = told.lines().find_map(|line| {
+            let (name, _) = line.strip_prefix("ref: refs/heads/")?.split_once('\t')?;
+            is_branch(name).then(|| name.to_owned())
+        });
+        named.ok_or_else(|| self.unreadable(vec!["could not find remote ref HEAD".to_owned()]))
+    }
+
     /// The commit of the branch that an earlier call has pushed, if it has.
     async fn own_branch(&self) -> Result<Option<String>, SourceError> {
         let name = format!("refs/heads/{}", self.branch);
@@ -165,6 +188,7 @@ impl Work<'_> {
             .await?;
         Ok(Draft {
             branch: self.branch.clone(),
+            into: self.base.clone(),
             base,
             commit: own.to_owned(),
             places: made.places,
@@ -368,6 +392,7 @@ impl Work<'_> {
             .await?;
         Ok(Draft {
             branch: self.branch.clone(),
+            into: self.base.clone(),
             base,
             commit,
             places: made.places,

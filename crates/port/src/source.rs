@@ -2,8 +2,10 @@
 
 use crate::Failure;
 use astern_model::source::{Place, PullRequests, Revert, Source};
+use astern_model::target::Target;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Why a revert is not written back. Each has a page in `docs/errors/`.
@@ -79,6 +81,8 @@ pub struct Commit {
 pub struct Draft {
     /// The branch that it is for.
     pub branch: String,
+    /// The branch that is deployed, which it is to be merged into.
+    pub into: String,
     /// The commit of the source that it is made on.
     pub base: String,
     /// Its id.
@@ -111,6 +115,22 @@ pub struct Proposal<'a> {
     pub title: &'a str,
     /// The text, in Markdown.
     pub body: &'a str,
+}
+
+/// Where a workload is deployed from, as its owner says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A folder that can be written to.
+    Source(Source),
+    /// What no commit changes, a clause: `a chart from a Helm repository`.
+    Elsewhere(String),
+}
+
+/// The owners of workloads, asked for where they deploy from.
+#[async_trait]
+pub trait Origins: Send + Sync {
+    /// For each workload that has such an owner, its origin. Only reads.
+    async fn origins(&self, targets: &[Target]) -> Result<BTreeMap<Target, Origin>, Failure>;
 }
 
 /// The sources of workloads.

@@ -112,6 +112,16 @@ async fn a_source_that_says_already_what_runs_needs_nothing() {
 }
 
 #[tokio::test]
+async fn the_branch_that_the_remote_calls_its_own_is_found() {
+    let remote = Remote::new();
+    let own = astern_model::source::Source {
+        branch: "HEAD".to_owned(),
+        ..remote.source()
+    };
+    assert_eq!(draft(&own).await.unwrap().into, "main");
+}
+
+#[tokio::test]
 async fn only_the_files_of_its_folder_are_looked_into() {
     let remote = Remote::new();
     // Another of the same name elsewhere makes nothing ambiguous.

@@ -15,6 +15,7 @@ mod inventory;
 mod managed;
 mod masked;
 mod nodes;
+mod origins;
 mod owners;
 mod placement;
 mod pods;
@@ -27,6 +28,7 @@ mod workload;
 pub use config::ClusterConfig;
 pub(crate) use config::{content_manager, without_servers_own};
 pub use dump::{Dump, Unread, contents, dump};
+pub use origins::ClusterOrigins;
 pub use owners::OwnersAt;
 pub(crate) use owners::paths as owner_paths;
 

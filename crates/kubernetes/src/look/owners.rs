@@ -5,6 +5,7 @@ mod marks;
 mod state;
 
 pub(super) use marks::{Marked, marks, sure_marks};
+pub(super) use state::resources;
 
 use super::fetch::{Collection, Part, get, list};
 use super::workload::texts;
@@ -23,7 +24,7 @@ use std::fmt;
 const ARGO_GROUP: &str = "argoproj.io";
 /// Where Argo CD keeps its Applications where a mark names no namespace.
 const ARGO_NAMESPACE: &str = "argocd";
-const FLUX_KUSTOMIZE: &str = "kustomize.toolkit.fluxcd.io";
+pub(super) const FLUX_KUSTOMIZE: &str = "kustomize.toolkit.fluxcd.io";
 const FLUX_HELM: &str = "helm.toolkit.fluxcd.io";
 /// The field manager of the controller of Kustomizations.
 const FLUX_MANAGER: &str = "kustomize-controller";
@@ -464,7 +465,7 @@ async fn find(owners: &OwnersAt, kind: PausableKind, namespace: &str, name: &str
     found.items.into_iter().next().ok_or(absent)
 }
 
-async fn custom(client: &Client, paths: &[String], resource: &str, name: &str) -> Result<Value, Failure> {
+pub(super) async fn custom(client: &Client, paths: &[String], resource: &str, name: &str) -> Result<Value, Failure> {
     let attempt = Attempt::new(Verb::Get, resource, format!("read {resource} {name}"));
     let mut last = attempt.unreadable();
     for path in paths {

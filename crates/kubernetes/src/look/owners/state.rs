@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const ARGO_SKIP: &str = "argocd.argoproj.io/skip-reconcile";
 
 /// The workloads that an Application names as its own. Source: Argo CD's `ApplicationStatus.resources`.
-pub(super) fn resources(object: &Value) -> BTreeSet<Target> {
+pub(in crate::look) fn resources(object: &Value) -> BTreeSet<Target> {
     let listed = object.pointer("/status/resources").and_then(Value::as_array);
     let target = |resource: &Value| {
         let text = |name: &str| resource.get(name).and_then(Value::as_str);

@@ -1,0 +1,298 @@
+//! Where Argo CD and Flux deploy workloads from: the Git folder of their own objects. Reads only; reaches no repository.
+
+use super::fetch::{Part, get};
+use super::owners::{self, FLUX_KUSTOMIZE, Mark, OwnersAt};
+use crate::failure::{Attempt, Verb};
+use astern_model::failure::{Failure, FailureClass};
+use astern_model::owner::PausableKind;
+use astern_model::source::{PullRequests, Source, SourceKind};
+use astern_model::target::Target;
+use astern_port::source::{Origin, Origins};
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The branch of a GitRepository that names none. Source: <https://fluxcd.io/flux/components/source/gitrepositories/#reference>.
+const FLUX_BRANCH: &str = "master";
+
+/// A cluster's owners, asked for their sources.
+pub struct ClusterOrigins {
+    owners: OwnersAt,
+}
+
+impl ClusterOrigins {
+    /// The owners that lie there.
+    pub fn new(owners: OwnersAt) -> Self {
+        Self { owners }
+    }
+
+    async fn origin(&self, target: &Target) -> Result<Option<(Target, Origin)>, Failure> {
+        let kind = target.kind.plural();
+        let path = format!("/apis/apps/v1/namespaces/{}/{kind}", target.namespace);
+        let attempt = Attempt::new(Verb::Get, kind, format!("read {target}"));
+        let object: Value = match get(&self.owners.here, &path, &target.name, Part::Metadata, &attempt).await {
+            Ok(object) => object,
+            Err(failure) if failure.class == FailureClass::Permanent => return Ok(None),
+            Err(failure) => return Err(failure),
+        };
+        for marked in owners::marks(&object, &target.namespace) {
+            let found = match &marked.mark {
+                Mark::Application { namespace, name } => {
+                    let found = owners::find(&self.owners, PausableKind::Application, namespace, name).await;
+                    let borne_out =
+                        |object: &Value| !marked.hint || owners::resources(object).contains(target);
+                    known(found)?
+                        .filter(borne_out)
+                        .map(|object| of_application(&object))
+                }
+                Mark::Kustomization { namespace, name } => self.of_kustomization(namespace, name).await?,
+                Mark::HelmRelease { name, .. } => Some(Origin::Elsewhere(format!(
+                    "the chart and values of Flux' helmrelease/{name}"
+                ))),
+                Mark::ApplicationSet { .. } | Mark::Release { .. } | Mark::Controller { .. } => None,
+            };
+            if let Some(origin) = found {
+                return Ok(Some((target.clone(), origin)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn of_kustomization(&self, namespace: &str, name: &str) -> Result<Option<Origin>, Failure> {
+        let path = format!("/apis/{FLUX_KUSTOMIZE}/v1/namespaces/{namespace}/kustomizations");
+        let found = owners::custom(&self.owners.here, &[path], "kustomizations", name).await;
+        let Some(object) = known(found)? else {
+            return Ok(None);
+        };
+        let reference = |key: &str| text(&object, &format!("/spec/sourceRef/{key}"));
+        let (kind, source) = (reference("kind"), reference("name"));
+        if kind != "GitRepository" {
+            return Ok(Some(Origin::Elsewhere(format!("a {kind} of Flux"))));
+        }
+        let within = Some(reference("namespace"))
+            .filter(|within| !within.is_empty())
+            .unwrap_or(namespace);
+        let path = format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/{within}/gitrepositories");
+        let found = owners::custom(&self.owners.here, &[path], "gitrepositories", source).await;
+        Ok(known(found)?.map(|repository| of_flux(&object, &repository)))
+    }
+}
+
+#[async_trait]
+impl Origins for ClusterOrigins {
+    async fn origins(&self, targets: &[Target]) -> Result<BTreeMap<Target, Origin>, Failure> {
+        let asked = targets.iter().map(|target| self.origin(target));
+        Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+    }
+}
+
+/// What was read; none where it is gone.
+fn known(found: Result<Value, Failure>) -> Result<Option<Value>, Failure> {
+    match found {
+        Ok(object) => Ok(Some(object)),
+        Err(failure) if failure.class == FailureClass::Permanent => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Source: Argo CD's `ApplicationSource` and `ApplicationStatus.sourceType`.
+fn of_application(object: &Value) -> Origin {
+    let several = object.pointer("/spec/sources").and_then(Value::as_array);
+    let source = match several.map(Vec::as_slice) {
+        None | Some([]) => object.pointer("/spec/source"),
+        Some([only]) => Some(only),
+        Some(_) => return Origin::Elsewhere("several sources of an Argo CD Application".to_owned()),
+    };
+    let Some(source) = source else {
+        return Origin::Elsewhere("an Argo CD Application without a source of manifests".to_owned());
+    };
+    if !text(source, "/chart").is_empty() {
+        return Origin::Elsewhere("a chart from a Helm repository".to_owned());
+    }
+    for settings in [
+        "/kustomize/images",
+        "/kustomize/patches",
+        "/helm/parameters",
+        "/helm/values",
+        "/helm/valuesObject",
+    ] {
+        if source.pointer(settings).is_some_and(|value| !is_empty(value)) {
+            return Origin::Elsewhere(format!(
+                "an Argo CD Application whose own spec.source{} overrides the repository",
+                settings.replace('/', ".")
+            ));
+        }
+    }
+    let kind = match text(object, "/status/sourceType") {
+        "Kustomize" => SourceKind::Kustomize,
+        "Helm" => SourceKind::HelmValues {
+            file: last_values(source),
+            images: Vec::new(),
+        },
+        "Plugin" => return Origin::Elsewhere("a config management plugin of Argo CD".to_owned()),
+        "Directory" => SourceKind::Manifests,
+        _ => SourceKind::Folder,
+    };
+    let branch = Some(text(source, "/targetRevision"))
+        .filter(|revision| !revision.is_empty())
+        .unwrap_or("HEAD");
+    made(text(source, "/repoURL"), branch, text(source, "/path"), kind)
+}
+
+/// The last of an Application's value files overrides the others.
+fn last_values(source: &Value) -> String {
+    let files = source.pointer("/helm/valueFiles").and_then(Value::as_array);
+    let last = files.and_then(|files| files.last()).and_then(Value::as_str);
+    last.unwrap_or("values.yaml").to_owned()
+}
+
+fn of_flux(kustomization: &Value, repository: &Value) -> Origin {
+    for settings in ["/spec/images", "/spec/patches"] {
+        if kustomization
+            .pointer(settings)
+            .is_some_and(|value| !is_empty(value))
+        {
+            return Origin::Elsewhere(format!(
+                "a Kustomization of Flux whose own {} override the repository",
+                settings.trim_start_matches('/').replace('/', ".")
+            ));
+        }
+    }
+    let reference = repository.pointer("/spec/ref");
+    let named = |key: &str| reference.and_then(|reference| reference.get(key)?.as_str());
+    if let Some(key) = ["commit", "name", "semver", "tag"]
+        .into_iter()
+        .find(|key| named(key).is_some())
+    {
+        return Origin::Elsewhere(format!("a GitRepository of Flux that follows a {key}, no branch"));
+    }
+    let path = text(kustomization, "/spec/path");
+    let branch = named("branch").unwrap_or(FLUX_BRANCH);
+    made(text(repository, "/spec/url"), branch, path, SourceKind::Folder)
+}
+
+fn made(repository: &str, branch: &str, path: &str, kind: SourceKind) -> Origin {
+    // What a cluster says must not lead to the disk of whoever asks.
+    if repository.starts_with("file:") || !repository.contains(':') {
+        return Origin::Elsewhere("an address that is none of a network".to_owned());
+    }
+    let path = path.trim_start_matches("./").trim_end_matches('/');
+    Origin::Source(Source {
+        repository: repository.to_owned(),
+        branch: branch.to_owned(),
+        path: if path == "." { "" } else { path }.to_owned(),
+        kind,
+        workloads: Vec::new(),
+        token: None,
+        pull_requests: PullRequests::of_github(repository),
+    })
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{of_application, of_flux};
+    use astern_model::source::{Source, SourceKind};
+    use astern_port::source::Origin;
+    use serde_json::{Value, json};
+
+    fn source(origin: Origin) -> Source {
+        match origin {
+            Origin::Source(source) => source,
+            Origin::Elsewhere(why) => panic!("{why}"),
+        }
+    }
+
+    fn elsewhere(origin: Origin, word: &str) {
+        match origin {
+            Origin::Elsewhere(why) => assert!(why.contains(word), "{why}"),
+            Origin::Source(source) => panic!("{source:?}"),
+        }
+    }
+
+    fn application(kind: &str, source: &Value) -> Value {
+        json!({ "spec": { "source": source }, "status": { "sourceType": kind } })
+    }
+
+    #[test]
+    fn an_application_says_repository_branch_folder_and_what_it_holds() {
+        let url = "https://git.example.test/shop/deploy.git";
+        let plain = json!({ "repoURL": url, "targetRevision": "prod", "path": "./overlays/prod/" });
+        let read = source(of_application(&application("Kustomize", &plain)));
+        assert_eq!(
+            (read.repository.as_str(), read.branch.as_str(), read.path.as_str()),
+            (url, "prod", "overlays/prod")
+        );
+        assert_eq!(read.kind, SourceKind::Kustomize);
+        let helm =
+            json!({ "repoURL": url, "path": ".", "helm": { "valueFiles": ["values.yaml", "prod.yaml"] } });
+        let read = source(of_application(&application("Helm", &helm)));
+        assert_eq!((read.branch.as_str(), read.path.as_str()), ("HEAD", ""));
+        let file = "prod.yaml".to_owned();
+        assert_eq!(
+            read.kind,
+            SourceKind::HelmValues {
+                file,
+                images: Vec::new()
+            }
+        );
+    }
+
+    #[test]
+    fn what_no_commit_to_a_branch_changes_is_said() {
+        let url = "https://git.example.test/x.git";
+        let kind = |kind, more: Value| {
+            let mut source = json!({ "repoURL": url });
+            source
+                .as_object_mut()
+                .expect("an object")
+                .extend(more.as_object().cloned().expect("an object"));
+            of_application(&application(kind, &source))
+        };
+        elsewhere(kind("Helm", json!({ "chart": "shop" })), "a Helm repository");
+        elsewhere(
+            kind("Helm", json!({ "helm": { "parameters": [{}] } })),
+            "helm.parameters",
+        );
+        elsewhere(
+            kind("Kustomize", json!({ "kustomize": { "images": ["a:v1"] } })),
+            "kustomize.images",
+        );
+        elsewhere(kind("Plugin", json!({})), "plugin");
+        elsewhere(
+            kind("Directory", json!({ "repoURL": "file:///etc" })),
+            "none of a network",
+        );
+        elsewhere(
+            of_application(&json!({ "spec": { "sources": [{}, {}] } })),
+            "several sources",
+        );
+        let kustomization = json!({ "spec": { "path": "./deploy" } });
+        let repository = |reference: Value| json!({ "spec": { "url": url, "ref": reference } });
+        elsewhere(
+            of_flux(&kustomization, &repository(json!({ "tag": "v1" }))),
+            "a tag",
+        );
+        let read = source(of_flux(&kustomization, &repository(json!({ "branch": "main" }))));
+        assert_eq!((read.branch.as_str(), read.path.as_str()), ("main", "deploy"));
+        let read = source(of_flux(&kustomization, &json!({ "spec": { "url": url } })));
+        assert_eq!(read.branch, "master");
+    }
+}
