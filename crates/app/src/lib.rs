@@ -16,5 +16,6 @@ pub mod judging;
 
 pub mod discover;
 pub mod drift;
+pub mod writeback;
 
 pub use world::World;

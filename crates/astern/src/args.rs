@@ -118,6 +118,9 @@ pub(crate) enum Command {
     Validate(Validate),
     /// Write the report of a run
     Report(Report),
+    /// Say in Git what a run took back: as files, as a branch, as a pull request
+    #[command(name = "writeback")]
+    WriteBack(WriteBack),
     /// Show a bad release and how it is taken back, in a Kubernetes in memory
     Demo(Demo),
     /// A Kubernetes in memory, for kubectl and for tries
@@ -437,6 +440,26 @@ pub(crate) struct Report {
     /// Write the evidence that was saved before the first change into this folder, a file for each piece
     #[arg(long, value_name = "FOLDER")]
     pub(crate) evidence: Option<PathBuf>,
+}
+
+/// `writeback`
+#[derive(Args, Debug)]
+pub(crate) struct WriteBack {
+    /// The run; default: the newest
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// Push the branch astern/rollback-RUN; never the branch that is deployed
+    #[arg(long)]
+    pub(crate) push: bool,
+    /// With --push: open a pull request too, through GitHub's API
+    #[arg(long, requires = "push")]
+    pub(crate) pull_request: bool,
+    /// Where the patch and the text of the pull request are written; default: astern's state folder
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) folder: Option<PathBuf>,
+    /// The git program
+    #[arg(long, env = "ASTERN_GIT", value_name = "FILE", default_value = "git")]
+    pub(crate) git: PathBuf,
 }
 
 /// `policy`

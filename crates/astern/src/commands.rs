@@ -13,6 +13,7 @@ pub(crate) mod roll;
 pub(crate) mod sandbox;
 pub(crate) mod shell;
 pub(crate) mod tend;
+pub(crate) mod writeback;
 
 use crate::args::{self, Cli, Command};
 use crate::console::Console;
@@ -59,6 +60,9 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Abort(arguments) => tend::abort(&global, &wired, arguments, &format, console).await,
         Command::Validate(arguments) => look::validate(&wired, &arguments, &format, console).await,
         Command::Report(arguments) => report::report(&wired, &arguments, &format, console).await,
+        Command::WriteBack(arguments) => {
+            writeback::writeback(&global, &wired, &arguments, &format, console).await
+        }
         Command::Init(_)
         | Command::Policy(_)
         | Command::Completions { .. }

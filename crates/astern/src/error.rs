@@ -5,12 +5,14 @@ use astern_app::drift::DriftError;
 use astern_app::ledger::LedgerError;
 use astern_app::planning::{self, NoPlan};
 use astern_app::running::RunError;
+use astern_app::writeback::WriteBackError;
 use astern_exec::book::BookError;
 use astern_exec::driver::ExecError;
 use astern_kubernetes::connect::ConnectError;
 use astern_model::choice::clock;
 use astern_model::id::RunId;
 use astern_port::Failure;
+use astern_port::source::SourceError;
 use astern_rehearsal::RehearsalError;
 use std::error::Error;
 use std::process::ExitCode;
@@ -258,6 +260,26 @@ impl From<LedgerError> for CliError {
                 .code("AST0411")
                 .hint("choose the right context with --context, or correct spec.cluster.uid in astern.yaml"),
             LedgerError::Store(failure) => failure.into(),
+        }
+    }
+}
+
+impl From<SourceError> for CliError {
+    fn from(error: SourceError) -> Self {
+        let code = error.code.as_str();
+        Self {
+            exit: Exit::Refused,
+            ..Self::from(error.failure)
+        }
+        .code(code)
+    }
+}
+
+impl From<WriteBackError> for CliError {
+    fn from(error: WriteBackError) -> Self {
+        match error {
+            WriteBackError::Source(error) => error.into(),
+            WriteBackError::Failed(failure) => failure.into(),
         }
     }
 }

@@ -3,6 +3,8 @@
 use crate::args::Global;
 use crate::error::CliError;
 use astern_model::platform::Platform;
+use astern_model::source::Source;
+use astern_wire::platform::PlatformError;
 use std::path::{Path, PathBuf};
 
 /// The file's name.
@@ -61,10 +63,24 @@ pub(crate) fn locate(global: &Global) -> Result<Option<PathBuf>, CliError> {
 
 /// Reads one file.
 pub(crate) fn read(file: &Path) -> Result<Platform, CliError> {
+    parsed(file, astern_wire::platform::parse_platform)
+}
+
+/// The sources that the file of this platform names; none where there is no file, or where it is for another namespace.
+pub(crate) fn sources(global: &Global, platform: &Platform) -> Result<Vec<Source>, CliError> {
+    match locate(global)? {
+        Some(file) if read(&file)?.namespace == platform.namespace => {
+            parsed(&file, astern_wire::platform::parse_sources)
+        }
+        Some(_) | None => Ok(Vec::new()),
+    }
+}
+
+fn parsed<T>(file: &Path, parse: impl Fn(&str, &str) -> Result<T, PlatformError>) -> Result<T, CliError> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         CliError::input(format!("{} cannot be read", file.display())).cause(error.to_string())
     })?;
-    astern_wire::platform::parse_platform(&text, &file.display().to_string()).map_err(|error| {
+    parse(&text, &file.display().to_string()).map_err(|error| {
         let mut shown = CliError::input(format!("{} cannot be used", file.display())).code(error.code());
         shown.shown = error.to_string().lines().map(str::to_owned).collect();
         shown

@@ -121,7 +121,7 @@ pub struct Proposal<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A folder that can be written to.
-    Source(Source),
+    Source(Box<Source>),
     /// What no commit changes, a clause: `a chart from a Helm repository`.
     Elsewhere(String),
 }

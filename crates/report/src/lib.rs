@@ -38,6 +38,7 @@ pub use show::release::{
     ReleaseRow, StandingRow, release_lines, release_markdown, releases_lines, releases_markdown,
     standing_lines, standing_markdown,
 };
+pub use show::revert::{place_lines, revert_markdown, revert_message};
 pub use show::verdict::{verdict_lines, verdict_markdown, verdict_text};
 pub use tell::report;
 pub use text::{text, text_lines};

@@ -16,3 +16,4 @@ mod repository;
 
 mod ground;
 mod pausing;
+mod writeback;

@@ -66,6 +66,27 @@ impl Application {
         });
     }
 
+    /// Switches automated sync off, or on again.
+    pub(crate) fn automate(&self, place: &Place, automated: bool) {
+        let policy = if automated {
+            json!({ "automated": { "selfHeal": true } })
+        } else {
+            Value::Null
+        };
+        let patch = json!({ "spec": { "syncPolicy": policy } }).to_string();
+        let words = [
+            "-n",
+            Self::NAMESPACE,
+            "patch",
+            "application",
+            &self.0,
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
+        place.kubectl(&words);
+    }
+
     pub(crate) fn get(&self, place: &Place) -> Value {
         let words = ["-n", Self::NAMESPACE, "get", "application", &self.0, "-o", "json"];
         serde_json::from_str(&place.kubectl(&words)).unwrap()

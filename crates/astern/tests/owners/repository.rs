@@ -60,6 +60,33 @@ impl Repository {
     }
 }
 
+impl Repository {
+    /// Merges a branch of the remote into the one that is followed; the commit's id.
+    pub(crate) fn merge(&self, branch: &str) -> String {
+        git(&self.clone, &["fetch", "--quiet", "origin", branch]);
+        git(
+            &self.clone,
+            &["merge", "--quiet", "--no-ff", "-m", "merge", "FETCH_HEAD"],
+        );
+        git(
+            &self.clone,
+            &["push", "--quiet", "origin", &format!("HEAD:{BRANCH}")],
+        );
+        git(&self.clone, &["rev-parse", "HEAD"]).trim().to_owned()
+    }
+
+    /// The branches of the remote.
+    pub(crate) fn branches(&self) -> Vec<String> {
+        let told = git(&self.bare, &["for-each-ref", "--format=%(refname:short)"]);
+        told.lines().map(str::to_owned).collect()
+    }
+
+    /// A file as a branch has it.
+    pub(crate) fn show(&self, branch: &str, file: &str) -> String {
+        git(&self.bare, &["show", &format!("{branch}:{file}")])
+    }
+}
+
 impl Drop for Repository {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.bare);

@@ -178,7 +178,7 @@ fn made(repository: &str, branch: &str, path: &str, kind: SourceKind) -> Origin 
         return Origin::Elsewhere("an address that is none of a network".to_owned());
     }
     let path = path.trim_start_matches("./").trim_end_matches('/');
-    Origin::Source(Source {
+    Origin::Source(Box::new(Source {
         repository: repository.to_owned(),
         branch: branch.to_owned(),
         path: if path == "." { "" } else { path }.to_owned(),
@@ -186,7 +186,7 @@ fn made(repository: &str, branch: &str, path: &str, kind: SourceKind) -> Origin 
         workloads: Vec::new(),
         token: None,
         pull_requests: PullRequests::of_github(repository),
-    })
+    }))
 }
 
 fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
@@ -215,7 +215,7 @@ mod tests {
 
     fn source(origin: Origin) -> Source {
         match origin {
-            Origin::Source(source) => source,
+            Origin::Source(source) => *source,
             Origin::Elsewhere(why) => panic!("{why}"),
         }
     }

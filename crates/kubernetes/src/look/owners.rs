@@ -447,7 +447,7 @@ fn writes_field(object: &Value, manager: &str, path: &[&str]) -> bool {
 }
 
 /// An owner's object: an Application in the namespace that the mark names or that Argo CD mostly has, else anywhere.
-async fn find(owners: &OwnersAt, kind: PausableKind, namespace: &str, name: &str) -> Result<Value, Failure> {
+pub(super) async fn find(owners: &OwnersAt, kind: PausableKind, namespace: &str, name: &str) -> Result<Value, Failure> {
     let by_default = kind == PausableKind::Application && namespace == ARGO_NAMESPACE;
     let namespace = if by_default {
         &owners.argocd_namespace

@@ -13,4 +13,5 @@ pub mod plan_markdown;
 pub mod rehearsal;
 pub mod rehearsal_markdown;
 pub mod release;
+pub mod revert;
 pub mod verdict;
