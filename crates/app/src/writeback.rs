@@ -16,7 +16,7 @@ use astern_model::step::{Spec, workload};
 use astern_model::target::Target;
 use astern_model::template::Template;
 use astern_port::Failure;
-use astern_port::source::{Commit, Origin, Origins, SourceCode, SourceError};
+use astern_port::source::{Commit, Origin, Origins, Share, SourceCode, SourceError};
 use astern_port::vault::Vault;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,20 +32,11 @@ pub enum WriteBackError {
     Failed(#[from] Failure),
 }
 
-/// What one source is to say.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Share {
-    /// The source.
-    pub source: Source,
-    /// Its part of the revert.
-    pub revert: Revert,
-}
-
 /// Everything that a run took back, by source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WriteBack {
-    /// The sources, each with its part.
-    pub shares: Vec<Share>,
+    /// What each repository is to say: one commit each.
+    pub repositories: Vec<Vec<Share>>,
     /// What no source is told, a sentence each.
     pub left: Vec<String>,
     /// What the commits say.
@@ -74,7 +65,7 @@ pub async fn write_back(
     let found = find(origins, sources, &workloads).await?;
     let shares = share(book, &found, sources, workloads, config)?;
     Ok(WriteBack {
-        shares,
+        repositories: by_repository(shares),
         left,
         commit: commit(book),
     })
@@ -319,6 +310,22 @@ fn share(
         part(&mut shares, &source, book).config.push(revert);
     }
     Ok(shares)
+}
+
+/// Folders of one branch of one repository are changed by one commit.
+fn by_repository(shares: Vec<Share>) -> Vec<Vec<Share>> {
+    let mut repositories: Vec<Vec<Share>> = Vec::new();
+    for share in shares {
+        let same = |others: &&mut Vec<Share>| {
+            let (one, other) = (&others[0].source, &share.source);
+            one.repository == other.repository && one.branch == other.branch
+        };
+        match repositories.iter_mut().find(same) {
+            Some(others) => others.push(share),
+            None => repositories.push(vec![share]),
+        }
+    }
+    repositories
 }
 
 fn readers<'a>(book: &'a Book, object: &ConfigName) -> Vec<&'a Target> {

@@ -8,8 +8,8 @@ mod repository;
 mod token;
 mod yaml;
 
-use astern_model::source::{PullRequests, Revert, Source};
-use astern_port::source::{Commit, Draft, Proposal, PullRequest, SourceError, Sources};
+use astern_model::source::{PullRequests, Source};
+use astern_port::source::{Commit, Draft, Proposal, PullRequest, Share, SourceError, Sources};
 use async_trait::async_trait;
 use std::path::PathBuf;
 
@@ -30,14 +30,8 @@ impl Git {
 
 #[async_trait]
 impl Sources for Git {
-    async fn write_back(
-        &self,
-        source: &Source,
-        revert: &Revert,
-        commit: &Commit,
-        push: bool,
-    ) -> Result<Draft, SourceError> {
-        repository::write_back(&self.program, source, revert, commit, push).await
+    async fn write_back(&self, shares: &[Share], commit: &Commit, push: bool) -> Result<Draft, SourceError> {
+        repository::write_back(&self.program, shares, commit, push).await
     }
 
     async fn propose(

@@ -1,12 +1,12 @@
 //! A source's branch read, the revert made on it as a commit, and the commit pushed as a branch of its own. Objects are read
 //! and written; no file of the repository is ever checked out.
 
-use crate::edit::{self, EditError, Files};
+use crate::edit::{self, EditError, Edited, Files};
 use crate::program::{Remote, Repository};
 use crate::token;
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::source::{Revert, Source, branch_of};
-use astern_port::source::{Commit, Draft, SourceCode, SourceError};
+use astern_model::source::{Source, branch_of};
+use astern_port::source::{Commit, Draft, Share, SourceCode, SourceError};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -26,19 +26,21 @@ const TRAILER: &str = "Astern-Run";
 
 pub(crate) async fn write_back(
     program: &Path,
-    source: &Source,
-    revert: &Revert,
+    shares: &[Share],
     commit: &Commit,
     push: bool,
 ) -> Result<Draft, SourceError> {
-    let repository = open(program, source).await?;
+    let [first, ..] = shares else {
+        panic!("BUG: a revert without a source");
+    };
     let mut work = Work {
-        base: source.branch.clone(),
-        repository,
-        source,
-        revert,
+        base: first.source.branch.clone(),
+        repository: open(program, shares, &first.source).await?,
+        address: &first.source.repository,
+        shares,
         commit,
-        branch: branch_of(&revert.run),
+        branch: branch_of(&first.revert.run),
+        trailer: format!("{TRAILER}: {}", first.revert.run),
     };
     if work.base == HEAD {
         work.base = work.default_branch().await?;
@@ -63,7 +65,7 @@ pub(crate) async fn write_back(
     Ok(draft)
 }
 
-async fn open(program: &Path, source: &Source) -> Result<Repository, SourceError> {
+async fn open(program: &Path, shares: &[Share], source: &Source) -> Result<Repository, SourceError> {
     let wrong = |why: &str| {
         let operation = format!("use the source {}", source.repository);
         error(
@@ -82,7 +84,8 @@ async fn open(program: &Path, source: &Source) -> Result<Repository, SourceError
         ..wrong(&why)
     })?;
     let strange = |part: &str| part.is_empty() || part == "." || part == ".." || part == ".git";
-    if !source.path.is_empty() && source.path.split('/').any(strange) {
+    let mut paths = shares.iter().map(|share| &share.source.path);
+    if paths.any(|path| !path.is_empty() && path.split('/').any(strange)) {
         return Err(wrong(
             "its path is not a folder of the repository: it is relative, without `..`",
         ));
@@ -90,7 +93,9 @@ async fn open(program: &Path, source: &Source) -> Result<Repository, SourceError
     if !is_branch(&source.branch) {
         return Err(wrong("its branch is not the name of a branch"));
     }
-    Repository::new(program, remote, token::of(source).await?).await
+    let mut with_token = shares.iter().map(|share| &share.source);
+    let named = with_token.find(|source| source.token.is_some());
+    Repository::new(program, remote, token::of(named.unwrap_or(source)).await?).await
 }
 
 /// Source: `git check-ref-format`, stricter where it matters here.
@@ -108,12 +113,15 @@ fn is_branch(name: &str) -> bool {
 
 struct Work<'a> {
     repository: Repository,
-    source: &'a Source,
-    revert: &'a Revert,
+    /// The remote's address.
+    address: &'a str,
+    shares: &'a [Share],
     commit: &'a Commit,
     branch: String,
     /// The branch that is deployed.
     base: String,
+    /// The line that the commit ends with.
+    trailer: String,
 }
 
 /// A tree with the revert in it.
@@ -158,10 +166,10 @@ impl Work<'_> {
             error(
                 SourceCode::BranchTaken,
                 format!("write the revert to branch {}", self.branch),
-                format!("{} has a branch of that name, {why}", self.source.repository),
+                format!("{} has a branch of that name, {why}", self.address),
                 &format!(
                     "look at it: git fetch {} {}; delete or rename it there, then the same command again. Nothing was pushed",
-                    self.source.repository, self.branch
+                    self.address, self.branch
                 ),
             )
         };
@@ -173,7 +181,7 @@ impl Work<'_> {
             .await
             .map_err(|_| taken("which has nothing below it"))?;
         let message = self.text(&["log", "-1", "--format=%B", OWN]).await?;
-        if !message.lines().any(|line| line == self.trailer()) {
+        if !message.lines().any(|line| line == self.trailer) {
             return Err(taken("which another has made"));
         }
         let made = self
@@ -216,8 +224,22 @@ impl Work<'_> {
 
     /// The tree of this commit with the revert in it.
     async fn make(&self, base: &str) -> Result<Made, SourceError> {
-        let (files, modes) = self.read(base).await?;
-        let edited = edit::edit(&files, self.source, self.revert).map_err(|error| self.told(error))?;
+        let mut edited = Edited::default();
+        let mut modes = BTreeMap::new();
+        for share in self.shares {
+            let (mut files, found) = self.read(base, &share.source).await?;
+            // Folders may lie in one another: each begins where the one before it ended.
+            for (path, text) in &mut files.texts {
+                if let Some(changed) = edited.texts.get(path) {
+                    text.clone_from(changed);
+                }
+            }
+            let more = edit::edit(&files, &share.source, &share.revert)
+                .map_err(|error| self.told(&share.source, error))?;
+            modes.extend(found);
+            edited.texts.extend(more.texts);
+            edited.places.extend(more.places);
+        }
         let index = [("GIT_INDEX_FILE", "index.astern")];
         self.repository.feed(&["read-tree", base], &index, b"").await?;
         let mut entries = Vec::new();
@@ -245,11 +267,15 @@ impl Work<'_> {
     }
 
     /// The files of the source's folder, and their modes.
-    async fn read(&self, base: &str) -> Result<(Files, BTreeMap<String, String>), SourceError> {
-        self.check_folder(base).await?;
+    async fn read(
+        &self,
+        base: &str,
+        source: &Source,
+    ) -> Result<(Files, BTreeMap<String, String>), SourceError> {
+        self.check_folder(base, source).await?;
         let mut words = vec!["ls-tree", "-r", "-z", "-l", "--full-tree", base];
-        let folder = format!("{}/", self.source.path);
-        if !self.source.path.is_empty() {
+        let folder = format!("{}/", source.path);
+        if !source.path.is_empty() {
             words.extend(["--", &folder]);
         }
         let listed = self.repository.run(&words).await?;
@@ -280,12 +306,12 @@ impl Work<'_> {
             }
         }
         if wanted.len() > FILES {
-            let operation = format!("read {}", self.place());
+            let operation = format!("read {}", self.place(source));
             let why = format!("it has {} files; astern reads up to {FILES}", wanted.len());
             let hint = "name the folder of this platform with `path` in astern.yaml; nothing was pushed";
             return Err(error(SourceCode::Unreadable, operation, why, hint));
         }
-        for ((path, _), content) in wanted.iter().zip(self.contents(&wanted).await?) {
+        for ((path, _), content) in wanted.iter().zip(self.contents(source, &wanted).await?) {
             if content.starts_with(LFS) {
                 files.closed.insert(path.clone(), "kept in Git LFS");
             } else if let Ok(text) = String::from_utf8(content) {
@@ -298,12 +324,12 @@ impl Work<'_> {
     }
 
     /// The folder is there, and is one: every part of its path a tree of this repository.
-    async fn check_folder(&self, base: &str) -> Result<(), SourceError> {
-        if self.source.path.is_empty() {
+    async fn check_folder(&self, base: &str, source: &Source) -> Result<(), SourceError> {
+        if source.path.is_empty() {
             return Ok(());
         }
         let mut walked = String::new();
-        for part in self.source.path.split('/') {
+        for part in source.path.split('/') {
             walked = edit::within(&walked, part);
             let told = self
                 .text(&["ls-tree", "--full-tree", base, "--", &walked])
@@ -317,7 +343,7 @@ impl Work<'_> {
             };
             return Err(error(
                 SourceCode::Place,
-                format!("read {}", self.place()),
+                format!("read {}", self.place(source)),
                 format!("{walked} {why}"),
                 "correct `path` or `branch` of the source in astern.yaml; nothing was pushed",
             ));
@@ -326,7 +352,11 @@ impl Work<'_> {
     }
 
     /// Blobs in one go, each as `git cat-file --batch` has it: a line with its size, the bytes, a line end.
-    async fn contents(&self, wanted: &[(String, String)]) -> Result<Vec<Vec<u8>>, SourceError> {
+    async fn contents(
+        &self,
+        source: &Source,
+        wanted: &[(String, String)],
+    ) -> Result<Vec<Vec<u8>>, SourceError> {
         let ids: String = wanted.iter().map(|(_, blob)| format!("{blob}\n")).collect();
         let told = self
             .repository
@@ -340,7 +370,7 @@ impl Work<'_> {
                 let hint = "the same command again; nothing was pushed";
                 error(
                     SourceCode::Unreadable,
-                    format!("read {}", self.place()),
+                    format!("read {}", self.place(source)),
                     why,
                     hint,
                 )
@@ -364,7 +394,7 @@ impl Work<'_> {
             "{}\n\n{}\n\n{}\n",
             self.commit.subject,
             self.commit.body.trim(),
-            self.trailer()
+            self.trailer
         );
         let date = format!("{} +0000", self.commit.at.as_second());
         // A person's own name, where git knows it.
@@ -415,7 +445,7 @@ impl Work<'_> {
         let (why, hint) = said_by_remote(&said);
         let mut failed = error(
             SourceCode::PushRefused,
-            format!("push branch {} to {}", self.branch, self.source.repository),
+            format!("push branch {} to {}", self.branch, self.address),
             why,
             &format!("{hint}; the cluster is as the run left it, and nothing was pushed"),
         );
@@ -440,28 +470,17 @@ impl Work<'_> {
         Ok(String::from_utf8_lossy(&self.repository.run(words).await?).into_owned())
     }
 
-    fn trailer(&self) -> String {
-        format!("{TRAILER}: {}", self.revert.run)
-    }
-
     /// The source, for a sentence.
-    fn place(&self) -> String {
-        let folder = if self.source.path.is_empty() {
-            "/"
-        } else {
-            &self.source.path
-        };
-        format!(
-            "{folder} of {}, branch {}",
-            self.source.repository, self.source.branch
-        )
+    fn place(&self, source: &Source) -> String {
+        let folder = if source.path.is_empty() { "/" } else { &source.path };
+        format!("{folder} of {}, branch {}", self.address, self.base)
     }
 
     fn unreadable(&self, said: Vec<String>) -> SourceError {
         let (why, hint) = said_by_remote(&said);
         let mut failed = error(
             SourceCode::Unreadable,
-            format!("read {}, branch {}", self.source.repository, self.source.branch),
+            format!("read {}, branch {}", self.address, self.base),
             why,
             &format!("{hint}; nothing was pushed"),
         );
@@ -472,13 +491,13 @@ impl Work<'_> {
     fn nothing(&self) -> SourceError {
         error(
             SourceCode::Nothing,
-            format!("write run {} back", self.revert.run),
-            format!("{} says already what runs", self.place()),
+            format!("write branch {}", self.branch),
+            format!("{} says already what runs", self.address),
             "nothing needs to be done there; nothing was pushed",
         )
     }
 
-    fn told(&self, told: EditError) -> SourceError {
+    fn told(&self, source: &Source, told: EditError) -> SourceError {
         let by_hand = "make this change by hand, or name another source for the workload in astern.yaml (`sources`); \
                        nothing was pushed";
         let (code, why, hint) = match told {
@@ -501,7 +520,12 @@ impl Work<'_> {
                 by_hand,
             ),
         };
-        error(code, format!("write the revert into {}", self.place()), why, hint)
+        error(
+            code,
+            format!("write the revert into {}", self.place(source)),
+            why,
+            hint,
+        )
     }
 }
 

@@ -65,6 +65,15 @@ impl fmt::Display for SourceError {
 
 impl std::error::Error for SourceError {}
 
+/// What one source is to say. Shares of one repository and branch are one commit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Share {
+    /// The source.
+    pub source: Source,
+    /// Its part of the revert.
+    pub revert: Revert,
+}
+
 /// What a commit says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
@@ -141,14 +150,9 @@ pub trait Origins: Send + Sync {
 /// - Only the files of the source's folder are read and changed; nothing that the repository brings is run.
 #[async_trait]
 pub trait Sources: Send + Sync {
-    /// Makes the revert as a commit on the source's branch; with `push`, on the remote too.
-    async fn write_back(
-        &self,
-        source: &Source,
-        revert: &Revert,
-        commit: &Commit,
-        push: bool,
-    ) -> Result<Draft, SourceError>;
+    /// Makes the revert as one commit on the branch of one repository, in whose folders each share says its part; with `push`,
+    /// on the remote too.
+    async fn write_back(&self, shares: &[Share], commit: &Commit, push: bool) -> Result<Draft, SourceError>;
 
     /// Opens a pull request, or finds the one that is there.
     async fn propose(

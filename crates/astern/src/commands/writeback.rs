@@ -8,14 +8,14 @@ use crate::error::{CliError, Exit};
 use crate::output::{self, Format};
 use crate::platform;
 use crate::wiring::Wired;
-use astern_app::writeback::{self, Share, WriteBack};
+use astern_app::writeback::{self, WriteBack};
 use astern_exec::book::Book;
 use astern_git::Git;
 use astern_kubernetes::look::ClusterOrigins;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::RunId;
-use astern_model::source::Place;
-use astern_port::source::{Draft, Proposal, PullRequest, SourceCode, SourceError, Sources};
+use astern_model::source::{Place, PullRequests, Source};
+use astern_port::source::{Draft, Proposal, PullRequest, Share, SourceCode, SourceError, Sources};
 use astern_report::{Line, LineKind};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -30,13 +30,14 @@ struct Told {
     left: Vec<String>,
 }
 
-/// What became of it in one source.
+/// What became of it in one repository.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ToldSource {
     repository: String,
-    path: String,
-    /// Whether the source says already what runs.
+    /// The folders, from its root.
+    paths: Vec<String>,
+    /// Whether it says already what runs.
     unchanged: bool,
     places: Vec<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,25 +75,25 @@ pub(crate) async fn writeback(
     let git = Git::new(&arguments.git);
     // All of them before the first push: what one refuses must not leave another half of the release.
     let mut drafts = Vec::new();
-    for share in &wanted.shares {
-        if arguments.pull_request && share.source.pull_requests.is_none() {
-            return Err(no_place(share).into());
+    for shares in &wanted.repositories {
+        if arguments.pull_request && proposed_at(shares).is_none() {
+            return Err(no_place(&shares[0].source).into());
         }
-        drafts.push(draft(&git, share, &wanted, false).await?);
+        drafts.push(draft(&git, shares, &wanted, false).await?);
     }
     let mut told = Told {
         run,
         sources: Vec::new(),
         left: wanted.left.clone(),
     };
-    for (number, (share, draft)) in (1..).zip(wanted.shares.iter().zip(drafts)) {
+    for (number, (shares, draft)) in (1..).zip(wanted.repositories.iter().zip(drafts)) {
         let work = Work {
             git: &git,
             book: &book,
             wanted: &wanted,
             arguments,
         };
-        match work.carry_out(share, draft, number).await {
+        match work.carry_out(shares, draft, number).await {
             Ok(source) => told.sources.push(source),
             Err(error) => {
                 // What is there already is told before what is not.
@@ -105,17 +106,14 @@ pub(crate) async fn writeback(
     Ok(Exit::Done)
 }
 
-/// The commit for one source; none where it says already what runs.
+/// The commit for one repository; none where it says already what runs.
 async fn draft(
     git: &Git,
-    share: &Share,
+    shares: &[Share],
     wanted: &WriteBack,
     push: bool,
 ) -> Result<Option<Draft>, SourceError> {
-    match git
-        .write_back(&share.source, &share.revert, &wanted.commit, push)
-        .await
-    {
+    match git.write_back(shares, &wanted.commit, push).await {
         Ok(draft) => Ok(Some(draft)),
         Err(error) if error.code == SourceCode::Nothing => Ok(None),
         Err(error) => Err(error),
@@ -132,14 +130,14 @@ struct Work<'a> {
 impl Work<'_> {
     async fn carry_out(
         &self,
-        share: &Share,
+        shares: &[Share],
         draft: Option<Draft>,
         number: usize,
     ) -> Result<ToldSource, CliError> {
-        let source = &share.source;
+        let paths = shares.iter().map(|share| share.source.path.clone());
         let mut told = ToldSource {
-            repository: source.repository.clone(),
-            path: source.path.clone(),
+            repository: shares[0].source.repository.clone(),
+            paths: paths.collect(),
             unchanged: draft.is_none(),
             places: Vec::new(),
             branch: None,
@@ -151,17 +149,16 @@ impl Work<'_> {
             return Ok(told);
         };
         let approval = self.book.run.approval.as_ref();
-        let body =
-            astern_report::revert_markdown(&self.book.id, &self.book.plan, approval, source, &draft.places);
+        let body = astern_report::revert_markdown(&self.book.id, &self.book.plan, approval, &draft.places);
         let (patch, text) = self.files(number)?;
         write_private(&patch, draft.patch.as_bytes())?;
         write_private(&text, body.as_bytes())?;
         if self.arguments.push
-            && let Some(pushed) = self::draft(self.git, share, self.wanted, true).await?
+            && let Some(pushed) = self::draft(self.git, shares, self.wanted, true).await?
         {
             draft = pushed;
         }
-        if let (true, Some(at)) = (self.arguments.pull_request, &source.pull_requests) {
+        if let (true, Some((source, at))) = (self.arguments.pull_request, proposed_at(shares)) {
             let proposal = Proposal {
                 branch: &draft.branch,
                 base: &draft.into,
@@ -225,7 +222,7 @@ fn tell(
 fn lines(told: &Told, arguments: &args::WriteBack) -> Vec<Line> {
     let mut lines = Vec::new();
     for source in &told.sources {
-        let title = format!("{} {}", source.repository, source.path);
+        let title = format!("{} {}", source.repository, source.paths.join(", "));
         lines.push(Line::new(LineKind::Title, title.trim_end()));
         if source.unchanged {
             lines.push(Line::new(LineKind::Good, "it says already what runs"));
@@ -279,12 +276,18 @@ fn file_line(what: &str, file: &Path) -> Line {
     Line::new(LineKind::Dim, format!("{what}: {}", file.display()))
 }
 
-fn no_place(share: &Share) -> SourceError {
+/// Where the pull request of a repository is opened, by the source that says so.
+fn proposed_at(shares: &[Share]) -> Option<(&Source, &PullRequests)> {
+    let mut sources = shares.iter().map(|share| &share.source);
+    sources.find_map(|source| Some((source, source.pull_requests.as_ref()?)))
+}
+
+fn no_place(source: &Source) -> SourceError {
     SourceError {
         code: SourceCode::PullRequest,
         failure: Failure::new(
             FailureClass::Refused,
-            format!("open a pull request for {}", share.source.repository),
+            format!("open a pull request for {}", source.repository),
             "it is not known where",
         )
         .hint(

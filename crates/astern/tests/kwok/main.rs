@@ -5,6 +5,9 @@
 )]
 
 mod manifest;
+#[path = "../owners/repository.rs"]
+#[expect(dead_code, reason = "what tests of other lanes need of it too")]
+mod repository;
 mod support;
 
 mod choosing;
@@ -22,3 +25,4 @@ mod owners;
 mod proof;
 mod rehearsal;
 mod stopping;
+mod writeback;

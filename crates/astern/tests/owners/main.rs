@@ -11,8 +11,10 @@ mod manifest;
 #[expect(dead_code, reason = "what tests of other lanes need of it too")]
 mod support;
 
-mod owner;
+#[expect(dead_code, reason = "what tests of other lanes need of it too")]
 mod repository;
+
+mod owner;
 
 mod ground;
 mod pausing;

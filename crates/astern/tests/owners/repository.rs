@@ -1,6 +1,7 @@
 //! A bare Git repository that the cluster's Git server serves, and a clone to commit in.
 
 use crate::support::{Place, ended};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,7 +14,7 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
-    /// Named after the test's namespace; it goes with the test.
+    /// Served by the cluster's Git server, under the name of the test's namespace; it goes with the test.
     pub(crate) fn new(place: &Place) -> Self {
         let variable = |name: &str| {
             std::env::var(name)
@@ -21,21 +22,33 @@ impl Repository {
         };
         let name = format!("{}.git", place.namespace);
         let bare = Path::new(&variable("ASTERN_TEST_GIT")).join(&name);
-        let repository = Self {
+        let url = format!("{}/{name}", variable("ASTERN_TEST_GIT_URL"));
+        Self::made(place, bare, url)
+    }
+
+    /// Served by nobody, in the test's own folder.
+    pub(crate) fn local(place: &Place) -> Self {
+        let bare = place.file("remote.git");
+        let url = format!("file://{}", bare.display());
+        Self::made(place, bare, url)
+    }
+
+    fn made(place: &Place, bare: PathBuf, url: String) -> Self {
+        let (folder, path) = (place.folder.path(), bare.to_str().unwrap());
+        git(folder, &["init", "--quiet", "--bare", "-b", BRANCH, path]);
+        git(folder, &["clone", "--quiet", &url, "clone"]);
+        Self {
             clone: place.file("clone"),
-            url: format!("{}/{name}", variable("ASTERN_TEST_GIT_URL")),
             bare,
-        };
-        let bare = repository.bare.to_str().unwrap();
-        git(
-            place.folder.path(),
-            &["init", "--quiet", "--bare", "-b", BRANCH, bare],
-        );
-        git(
-            place.folder.path(),
-            &["clone", "--quiet", &repository.url, "clone"],
-        );
-        repository
+            url,
+        }
+    }
+
+    /// Refuses whatever is pushed from now on, with these words.
+    pub(crate) fn refuse(&self, words: &str) {
+        let hook = self.bare.join("hooks/pre-receive");
+        std::fs::write(&hook, format!("#!/bin/sh\necho '{words}' >&2\nexit 1\n")).unwrap();
+        std::fs::set_permissions(&hook, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Commits these files onto the branch that is followed, and pushes them; the commit's id.

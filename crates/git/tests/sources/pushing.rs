@@ -1,6 +1,8 @@
 //! A revert becomes one new branch, whoever asks and however often.
 
-use crate::support::{BRANCH, MANIFEST, RUN, Remote, draft, git, push, source, told};
+use crate::support::{BRANCH, MANIFEST, RUN, Remote, draft, git, push, share, source, told, write_back};
+use astern_model::source::Source;
+use astern_model::template::Template;
 use astern_port::source::SourceCode;
 use std::net::TcpListener;
 use std::path::Path;
@@ -114,7 +116,7 @@ async fn a_source_that_says_already_what_runs_needs_nothing() {
 #[tokio::test]
 async fn the_branch_that_the_remote_calls_its_own_is_found() {
     let remote = Remote::new();
-    let own = astern_model::source::Source {
+    let own = Source {
         branch: "HEAD".to_owned(),
         ..remote.source()
     };
@@ -130,7 +132,7 @@ async fn only_the_files_of_its_folder_are_looked_into() {
         &[("staging/api.yaml", MANIFEST), ("deploy-old/api.yaml", MANIFEST)],
     );
     assert_eq!(push(&remote.source()).await.unwrap().places.len(), 1);
-    let everything = astern_model::source::Source {
+    let everything = Source {
         path: String::new(),
         ..remote.source()
     };
@@ -192,4 +194,43 @@ async fn a_git_daemon_is_read_and_written_where_it_allows_it() {
     let error = push(&served).await.unwrap_err();
     assert_eq!(error.code, SourceCode::PushRefused, "{}", told(&error));
     assert_eq!(remote.branches().len(), 1);
+}
+
+#[tokio::test]
+async fn folders_of_one_repository_are_one_commit_and_one_that_refuses_keeps_all_back() {
+    let remote = Remote::new();
+    let web = MANIFEST
+        .replace("name: api", "name: web")
+        .replace("api:v2", "web:v2");
+    remote.commit("web", &[("web/web.yaml", &web)]);
+    let of = |path: &str, name: &str| {
+        let mut share = share(&Source {
+            path: path.to_owned(),
+            ..remote.source()
+        });
+        share.revert.workloads[0].target.name = name.to_owned();
+        share
+    };
+    let mut second = of("web", "web");
+    let template = |version: &str| {
+        let containers = serde_json::json!([{ "name": "web", "image": format!("web:{version}") }]);
+        Template::clean(serde_json::json!({ "spec": { "containers": containers } }))
+    };
+    (second.revert.workloads[0].from, second.revert.workloads[0].to) = (template("v2"), template("v1"));
+    let error = write_back(&[of("deploy", "api"), of("web", "gone")], true)
+        .await
+        .unwrap_err();
+    assert_eq!(error.code, SourceCode::Place, "{}", told(&error));
+    assert_eq!(remote.branches().len(), 1);
+    let pushed = write_back(&[of("deploy", "api"), second], true).await.unwrap();
+    assert_eq!(pushed.places.len(), 2);
+    assert_eq!(
+        git(
+            &remote.bare(),
+            &["rev-list", "--count", &format!("main..{BRANCH}")]
+        ),
+        "1\n"
+    );
+    let changed = git(&remote.bare(), &["diff", "--name-only", "main", BRANCH]);
+    assert_eq!(changed, "deploy/api.yaml\nweb/web.yaml\n");
 }

@@ -5,7 +5,7 @@ use astern_model::id::RunId;
 use astern_model::source::{Revert, Source, SourceKind, WorkloadRevert};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
-use astern_port::source::{Commit, Draft, SourceError, Sources};
+use astern_port::source::{Commit, Draft, Share, SourceError, Sources};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -125,20 +125,28 @@ pub(crate) fn revert() -> Revert {
 }
 
 pub(crate) async fn draft(source: &Source) -> Result<Draft, SourceError> {
-    write_back(source, false).await
+    write_back(&[share(source)], false).await
 }
 
 pub(crate) async fn push(source: &Source) -> Result<Draft, SourceError> {
-    write_back(source, true).await
+    write_back(&[share(source)], true).await
 }
 
-async fn write_back(source: &Source, push: bool) -> Result<Draft, SourceError> {
+/// The whole revert for this source.
+pub(crate) fn share(source: &Source) -> Share {
+    Share {
+        source: source.clone(),
+        revert: revert(),
+    }
+}
+
+pub(crate) async fn write_back(shares: &[Share], push: bool) -> Result<Draft, SourceError> {
     let commit = Commit {
         subject: "Take the release v2 back".to_owned(),
         body: "Errors since 14:02.".to_owned(),
         at: "2026-11-27T14:10:00Z".parse().unwrap(),
     };
-    Git::new("git").write_back(source, &revert(), &commit, push).await
+    Git::new("git").write_back(shares, &commit, push).await
 }
 
 /// What a person would read of it.

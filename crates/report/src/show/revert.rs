@@ -6,7 +6,7 @@ use astern_model::approval::Approval;
 use astern_model::choice::clock;
 use astern_model::id::RunId;
 use astern_model::plan::{Intent, Plan};
-use astern_model::source::{Place, Source};
+use astern_model::source::Place;
 use std::fmt::Write as _;
 
 /// Longer first lines are cut by whoever lists commits.
@@ -52,13 +52,7 @@ pub fn revert_message(run: &RunId, plan: &Plan, approval: Option<&Approval>) -> 
 }
 
 /// The text of a pull request, in Markdown.
-pub fn revert_markdown(
-    run: &RunId,
-    plan: &Plan,
-    approval: Option<&Approval>,
-    source: &Source,
-    places: &[Place],
-) -> String {
+pub fn revert_markdown(run: &RunId, plan: &Plan, approval: Option<&Approval>, places: &[Place]) -> String {
     let mut text = format!(
         "Run {} of astern went back in namespace {}; this says the same in Git.\n\n",
         code(run.as_str()),
@@ -82,8 +76,7 @@ pub fn revert_markdown(
             code(&change.to_version)
         );
     }
-    let folder = if source.path.is_empty() { "/" } else { &source.path };
-    let _ = writeln!(text, "\n## What changes in {}\n", code(folder));
+    let _ = writeln!(text, "\n## What changes\n");
     for place in places {
         let _ = writeln!(
             text,
