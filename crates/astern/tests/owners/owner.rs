@@ -66,6 +66,18 @@ impl Application {
         });
     }
 
+    /// It has seen this commit, and what runs is what the commit says; whether it synced or found it so.
+    pub(crate) fn until_seen(&self, place: &Place, commit: &str) {
+        place.until(
+            "the application has seen the commit",
+            RECONCILED_WITHIN,
+            |place| {
+                let sync = &self.get(place)["status"]["sync"];
+                sync["status"] == "Synced" && sync["revision"] == commit
+            },
+        );
+    }
+
     /// Switches automated sync off, or on again.
     pub(crate) fn automate(&self, place: &Place, automated: bool) {
         let policy = if automated {

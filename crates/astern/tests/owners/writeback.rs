@@ -122,8 +122,9 @@ fn argo_cd_goes_on_from_the_revert_and_keeps_the_good_version() {
     assert_eq!(again, told);
 
     let merged = repository.merge(&branch);
+    // Switched on before it has seen the merge, it would sync what it saw last: the bad version.
+    application.until_seen(&place, &merged);
     application.automate(&place, true);
-    application.until_synced(&place, &merged);
     stays(&place);
     // It heals still, now onto the good version.
     place.kubectl(&["set", "image", "deployment/api", "api=api:v0"]);
