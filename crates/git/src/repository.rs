@@ -219,7 +219,17 @@ impl Work<'_> {
             &format!("+refs/heads/{branch}:{into}"),
         ];
         let fetched = self.repository.reach(&words).await;
-        fetched.map(drop).map_err(|said| self.unreadable(said))
+        fetched.map_err(|said| self.unreadable(said))?;
+        // What was left out is missing from here on: git is not to fetch it one by one whenever it meets it. Where nothing was
+        // left out, there is nothing to unset.
+        for promise in [
+            "remote.origin.promisor",
+            "remote.origin.partialclonefilter",
+            "extensions.partialclone",
+        ] {
+            let _ = self.repository.run(&["config", "--unset", promise]).await;
+        }
+        Ok(())
     }
 
     /// The tree of this commit with the revert in it.
@@ -259,7 +269,10 @@ impl Work<'_> {
         self.repository
             .feed(&["update-index", "-z", "--index-info"], &index, &entries)
             .await?;
-        let tree = self.repository.feed(&["write-tree"], &index, b"").await?;
+        let tree = self
+            .repository
+            .feed(&["write-tree", "--missing-ok"], &index, b"")
+            .await?;
         Ok(Made {
             tree: String::from_utf8_lossy(&tree).trim().to_owned(),
             places: edited.places,
@@ -273,7 +286,7 @@ impl Work<'_> {
         source: &Source,
     ) -> Result<(Files, BTreeMap<String, String>), SourceError> {
         self.check_folder(base, source).await?;
-        let mut words = vec!["ls-tree", "-r", "-z", "-l", "--full-tree", base];
+        let mut words = vec!["ls-tree", "-r", "-z", "--full-tree", base];
         let folder = format!("{}/", source.path);
         if !source.path.is_empty() {
             words.extend(["--", &folder]);
@@ -287,15 +300,14 @@ impl Work<'_> {
             let Some((head, path)) = entry.split_once('\t') else {
                 continue;
             };
-            let [mode, _, blob, size] = head.split_whitespace().collect::<Vec<_>>()[..] else {
+            let [mode, _, blob] = head.split_whitespace().collect::<Vec<_>>()[..] else {
                 continue;
             };
             let closed = match mode {
                 "120000" => Some("a symbolic link"),
                 "160000" => Some("a submodule"),
                 _ if !is_manifest(path) => continue,
-                _ if size.parse::<usize>().is_ok_and(|size| size <= FILE_BYTES) => None,
-                _ => Some("larger than a manifest"),
+                _ => None,
             };
             match closed {
                 Some(why) => drop(files.closed.insert(path.to_owned(), why)),
@@ -312,6 +324,10 @@ impl Work<'_> {
             return Err(error(SourceCode::Unreadable, operation, why, hint));
         }
         for ((path, _), content) in wanted.iter().zip(self.contents(source, &wanted).await?) {
+            let Some(content) = content.filter(|content| content.len() <= FILE_BYTES) else {
+                files.closed.insert(path.clone(), "larger than a manifest");
+                continue;
+            };
             if content.starts_with(LFS) {
                 files.closed.insert(path.clone(), "kept in Git LFS");
             } else if let Ok(text) = String::from_utf8(content) {
@@ -351,12 +367,13 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Blobs in one go, each as `git cat-file --batch` has it: a line with its size, the bytes, a line end.
+    /// Blobs in one go, each as `git cat-file --batch` has it: a line with its size, the bytes, a line end; or a line that says
+    /// that it is missing, since the fetch left it out.
     async fn contents(
         &self,
         source: &Source,
         wanted: &[(String, String)],
-    ) -> Result<Vec<Vec<u8>>, SourceError> {
+    ) -> Result<Vec<Option<Vec<u8>>>, SourceError> {
         let ids: String = wanted.iter().map(|(_, blob)| format!("{blob}\n")).collect();
         let told = self
             .repository
@@ -377,13 +394,18 @@ impl Work<'_> {
             };
             let line = rest.iter().position(|byte| *byte == b'\n').ok_or_else(short)?;
             let head = String::from_utf8_lossy(&rest[..line]);
+            if head.ends_with(" missing") {
+                contents.push(None);
+                rest = &rest[line + 1..];
+                continue;
+            }
             let size: usize = head
                 .rsplit(' ')
                 .next()
                 .and_then(|size| size.parse().ok())
                 .ok_or_else(short)?;
             let from = line + 1;
-            contents.push(rest.get(from..from + size).ok_or_else(short)?.to_vec());
+            contents.push(Some(rest.get(from..from + size).ok_or_else(short)?.to_vec()));
             rest = rest.get(from + size + 1..).unwrap_or_default();
         }
         Ok(contents)

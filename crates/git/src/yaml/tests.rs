@@ -1,6 +1,7 @@
 //! What changes in a text, and that nothing else does.
 
 use super::{Step, Trouble, change, documents};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 fn key(name: &str) -> Step {
@@ -223,4 +224,77 @@ fn line_ends_of_windows_stay() {
         changed(text, &way, Some(json!("x:v2")), Some(json!("x:v1"))),
         "a: 1\r\nimage: x:v1\r\nb: 2\r\n"
     );
+}
+
+/// A document of the shape of a manifest, with texts of any kind in any style, and the texts.
+fn written() -> impl Strategy<Value = (String, Vec<String>)> {
+    let text = prop_oneof![
+        "[ -~]{0,12}",
+        "[a-z]{1,4}(:v[0-9]{1,2})?",
+        "\\PC{0,6}",
+        Just("yes".to_owned()),
+        Just("1.10".to_owned()),
+        Just("a\nb\n".to_owned()),
+    ];
+    let one = (text, 0..4_usize, any::<bool>());
+    proptest::collection::vec(one, 1..6).prop_map(|all| {
+        let mut document = String::from("# head\nspec:\n  list:\n");
+        for (place, (text, style, comment)) in all.iter().enumerate() {
+            let value = match style {
+                0 if !text.contains('\n') && !text.chars().any(char::is_control) => {
+                    format!("'{}'", text.replace('\'', "''"))
+                }
+                1 => super::block(&json!(text), 4),
+                2 => super::below(&json!(text), 4).trim_start().to_owned(),
+                _ => json!(text).to_string(),
+            };
+            let comment = if *comment { "  # why\n" } else { "" };
+            document += &format!("{comment}  - name: n{place}\n    value: {value}\n");
+        }
+        (document, all.into_iter().map(|(text, ..)| text).collect())
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_text_goes_and_comes_back_and_nothing_beside_it_moves((document, texts) in written(), to in "\\PC{0,10}|a\nb|1e3|no") {
+        let Ok(read) = documents(&document) else {
+            return Err(TestCaseError::fail(document));
+        };
+        let others = |json: &Value, place: usize| {
+            let mut list = json["spec"]["list"].as_array().cloned().unwrap_or_default();
+            list.remove(place);
+            list
+        };
+        for (place, text) in texts.iter().enumerate() {
+            let way = [key("spec"), key("list"), item(&format!("n{place}")), key("value")];
+            let (from, to) = (json!(text), json!(to));
+            match change(&document, 0, &way, Some(&from), Some(&to)) {
+                Ok(Some(changed)) => {
+                    let now = documents(&changed).expect("it reads")[0].json();
+                    prop_assert_eq!(&now["spec"]["list"][place]["value"], &to);
+                    prop_assert_eq!(others(&now, place), others(&read[0].json(), place));
+                    prop_assert_eq!(changed.matches('#').count() >= document.matches("# why").count(), true);
+                    let back = change(&changed, 0, &way, Some(&to), Some(&from)).expect("it goes back").expect("a change");
+                    prop_assert_eq!(documents(&back).expect("it reads")[0].json(), read[0].json());
+                }
+                Ok(None) => prop_assert_eq!(from, to),
+                Err(trouble) => return Err(TestCaseError::fail(format!("{trouble}: {document}"))),
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[-a-c:{}\\[\\],&*#|>'\" \n\t?!%@\u{e9}]{0,60}") {
+        if let Ok(read) = documents(&text) {
+            for (document, _) in read.iter().enumerate() {
+                for way in [vec![key("a")], vec![key("a"), key("b")], vec![key("a"), item("b")]] {
+                    let to = json!("c");
+                    let _ = change(&text, document, &way, Some(&json!("a")), Some(&to));
+                    let _ = change(&text, document, &way, None, Some(&to));
+                    let _ = change(&text, document, &way, Some(&json!({"a": {"b": "c"}})), None);
+                }
+            }
+        }
+    }
 }

@@ -109,13 +109,17 @@ async fn a_program_keeps_its_mode_and_a_file_that_is_too_large_is_left_closed() 
         "#".repeat(2 * 1024 * 1024),
     )
     .unwrap();
+    std::fs::write(remote.clone().join("image.bin"), vec![7; 2 * 1024 * 1024]).unwrap();
     remote.commit_all("mode");
+    // A remote that leaves out what is too large, as the hosted ones do.
+    git(&remote.bare(), &["config", "uploadpack.allowFilter", "true"]);
     let pushed = push(&remote.source()).await.unwrap();
     let listed = git(
         &remote.bare(),
         &["ls-tree", "-r", &pushed.branch, "deploy/api.yaml"],
     );
     assert!(listed.starts_with("100755"), "{listed}");
+    assert_eq!(push(&remote.source()).await.unwrap().commit, pushed.commit);
     let listed = git(&remote.bare(), &["ls-tree", "-r", "--name-only", &pushed.branch]);
     assert!(listed.contains("deploy/large.yaml"), "{listed}");
 }
