@@ -28,7 +28,7 @@ spec:
 "#;
 
 /// Each helm program that the lane has built, the older first.
-fn helms() -> Vec<PathBuf> {
+pub(crate) fn helms() -> Vec<PathBuf> {
     let list = std::env::var_os("ASTERN_TEST_HELMS")
         .expect("run `cargo xtask test --lane kwok`, which sets ASTERN_TEST_HELMS");
     let helms: Vec<PathBuf> = std::env::split_paths(&list).collect();

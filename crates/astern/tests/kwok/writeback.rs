@@ -1,10 +1,12 @@
 //! What a run took back, said in the Git folders that astern.yaml names; what cannot be said, refused with nothing pushed.
 
+use crate::helm::helms;
 use crate::repository::{BRANCH, Repository};
-use crate::support::{Done, Place};
+use crate::support::{Done, Place, ended, kubeconfig};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 /// Values that only the cluster, the vault, the repository and its patch may hold.
@@ -317,4 +319,70 @@ fn a_pull_request_says_why_and_what_and_carries_no_value() {
     for value in [BAD, GOOD] {
         assert!(!text.contains(value), "{text}");
     }
+}
+
+#[test]
+fn a_release_that_went_back_through_helm_goes_back_in_its_values() {
+    let place = Place::new("writeback-helm");
+    let repository = Repository::local(&place);
+    let values =
+        |tag: &str| format!("# of production\nimage:\n  repository: shop\n  tag: {tag} # by the pipeline\n");
+    repository.commit("v2", &[("charts/shop/values.yaml", &values("v2"))]);
+    place.platform(&format!(
+        "  sources:\n  - {{repository: \"{}\", path: charts/shop, kind: helm-values}}\n",
+        repository.url
+    ));
+    let manifest = deployment("shop", "TAG", json!({})).to_string();
+    let template = manifest.replace(
+        "shop:TAG",
+        "{{ .Values.image.repository }}:{{ .Values.image.tag }}",
+    );
+    let chart = place.file("chart");
+    std::fs::create_dir_all(chart.join("templates")).unwrap();
+    std::fs::write(
+        chart.join("Chart.yaml"),
+        "apiVersion: v2\nname: shop\nversion: 1.0.0\n",
+    )
+    .unwrap();
+    std::fs::write(chart.join("templates/shop.yaml"), template).unwrap();
+    let helm = helms().remove(0);
+    for tag in ["v1", "v2"] {
+        std::fs::write(place.file("values.yaml"), values(tag)).unwrap();
+        let mut command = Command::new(&helm);
+        command
+            .args([
+                "upgrade",
+                "--install",
+                "shop",
+                "chart",
+                "-f",
+                "values.yaml",
+                "-n",
+                &place.namespace,
+            ])
+            .current_dir(place.folder.path())
+            .env("KUBECONFIG", kubeconfig());
+        assert!(ended(&mut command).status.success());
+        place.kubectl(&["rollout", "status", "deployment/shop", "--timeout=60s"]);
+    }
+    let helm = helm.to_str().unwrap();
+    let words = [
+        "rollback",
+        "--yes",
+        "--foreground",
+        "--reason",
+        "orders fail",
+        "--to",
+        "helm/shop=1",
+        "--helm",
+        helm,
+    ];
+    place.astern(&words).expect(0);
+    assert_eq!(place.image("shop"), "shop:v1");
+    let told = place
+        .astern(&["writeback", "--push", "-o", "json"])
+        .expect(0)
+        .json();
+    let branch = told["sources"][0]["branch"]["name"].as_str().unwrap();
+    assert_eq!(repository.show(branch, "charts/shop/values.yaml"), values("v1"));
 }
