@@ -10,6 +10,7 @@ use astern_model::content::ContentRef;
 use astern_model::failure::FailureClass;
 use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
+use astern_model::plan::ReleaseChanges;
 use astern_model::record::Outcome;
 use astern_model::source::{ConfigRevert, Revert, Source, WorkloadRevert};
 use astern_model::step::{Spec, workload};
@@ -57,7 +58,8 @@ pub async fn write_back(
     stands(book)?;
     let inventory = world.look.inventory(&book.plan.namespace).await?;
     let workloads = workloads(vault, &inventory, book).await?;
-    let (config, left) = config(vault, book).await?;
+    let (config, mut left) = config(vault, book).await?;
+    left.extend(charts(book));
     if workloads.is_empty() && config.is_empty() {
         let why = "it changed nothing that a source would have to say".to_owned();
         return Err(nothing(book, why, &left).into());
@@ -206,6 +208,26 @@ async fn config(vault: &dyn Vault, book: &Book) -> Result<(Vec<ConfigRevert>, Ve
     Ok((reverts, left))
 }
 
+/// The charts that went back: which one is deployed stands in no values.
+fn charts(book: &Book) -> BTreeSet<String> {
+    let chart = |told: &str| {
+        let (_, chart) = told.split_once('(')?;
+        Some(chart.split([',', ')']).next()?.to_owned())
+    };
+    let releases = book.plan.releases.iter();
+    releases
+        .filter_map(|changes| {
+            let (from, to) = (chart(&changes.from)?, chart(&changes.to)?);
+            (from != to).then(|| {
+                format!(
+                    "{} went back from chart {from} to {to}: which chart is deployed is to be said by hand",
+                    changes.release
+                )
+            })
+        })
+        .collect()
+}
+
 fn differing(before: &Value, after: &Value) -> BTreeMap<String, (Option<String>, Option<String>)> {
     let data = |object: &Value| -> BTreeMap<String, String> {
         let data = object.get("data").and_then(Value::as_object);
@@ -289,6 +311,14 @@ fn share(
             part(&mut shares, source, book).workloads.push(revert);
         }
     }
+    for (target, changes) in went_through_helm(book) {
+        if let Some(source) = found.get(target) {
+            let values = &mut part(&mut shares, source, book).values;
+            if !values.iter().any(|value| changes.values.contains(value)) {
+                values.extend(changes.values.iter().cloned());
+            }
+        }
+    }
     for revert in config {
         let source = readers(book, &revert.object)
             .iter()
@@ -328,6 +358,19 @@ fn by_repository(shares: Vec<Share>) -> Vec<Vec<Share>> {
     repositories
 }
 
+/// The workloads that went back through Helm, each with what changed in its release.
+fn went_through_helm(book: &Book) -> impl Iterator<Item = (&Target, &ReleaseChanges)> {
+    history::rolled_back(book).flat_map(|spec| {
+        let changes = book.plan.releases.iter();
+        let changes = changes.filter(|changes| changes.release == *spec.release());
+        changes.flat_map(|changes| {
+            spec.workloads()
+                .iter()
+                .map(move |carried| (&carried.target, changes))
+        })
+    })
+}
+
 fn readers<'a>(book: &'a Book, object: &ConfigName) -> Vec<&'a Target> {
     let changes = book
         .plan
@@ -350,6 +393,7 @@ fn part<'a>(shares: &'a mut Vec<Share>, source: &Source, book: &Book) -> &'a mut
                     run: book.id.clone(),
                     workloads: Vec::new(),
                     config: Vec::new(),
+                    values: Vec::new(),
                 },
             });
             shares.len() - 1

@@ -2,6 +2,7 @@
 //! and no file's content.
 
 use crate::config::ConfigName;
+use crate::diff::Change;
 use crate::id::RunId;
 use crate::image::Image;
 use crate::platform::SecretRef;
@@ -133,6 +134,8 @@ pub struct Revert {
     pub workloads: Vec<WorkloadRevert>,
     /// What ConfigMaps hold.
     pub config: Vec<ConfigRevert>,
+    /// The values of Helm releases that went back, place by place.
+    pub values: Vec<Change>,
 }
 
 /// One workload's template, as the bad release left it and as it is now.

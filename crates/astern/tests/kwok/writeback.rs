@@ -325,8 +325,12 @@ fn a_pull_request_says_why_and_what_and_carries_no_value() {
 fn a_release_that_went_back_through_helm_goes_back_in_its_values() {
     let place = Place::new("writeback-helm");
     let repository = Repository::local(&place);
-    let values =
-        |tag: &str| format!("# of production\nimage:\n  repository: shop\n  tag: {tag} # by the pipeline\n");
+    let values = |tag: &str| {
+        let level = if tag == "v1" { "info" } else { "debug" };
+        format!(
+            "# of production\nimage:\n  repository: shop\n  tag: {tag} # by the pipeline\nlevel: {level}\n"
+        )
+    };
     repository.commit("v2", &[("charts/shop/values.yaml", &values("v2"))]);
     place.platform(&format!(
         "  sources:\n  - {{repository: \"{}\", path: charts/shop, kind: helm-values}}\n",

@@ -3,6 +3,7 @@
 use super::{EditError, Edited, Files, edit};
 use crate::yaml::Trouble;
 use astern_model::config::{ConfigKind, ConfigName};
+use astern_model::diff::{Change, Shown};
 use astern_model::id::RunId;
 use astern_model::source::{ConfigRevert, Revert, Source, SourceKind, ValuesImage, WorkloadRevert};
 use astern_model::target::{Target, WorkloadKind};
@@ -41,6 +42,7 @@ fn revert(workloads: Vec<WorkloadRevert>) -> Revert {
         run: RunId::from("r1"),
         workloads,
         config: Vec::new(),
+        values: Vec::new(),
     }
 }
 
@@ -333,6 +335,56 @@ fn the_tag_and_repository_of_values_go_back() {
         edited.texts["prod/values.yaml"],
         VALUES.replace("tag: v2", "tag: v1")
     );
+}
+
+#[test]
+fn all_values_that_a_release_went_back_with_go_back() {
+    let text = "image: {repository: api, tag: v2}\nlevel: debug # noisy\nreplicas: 3\nflag: true\n";
+    let value = |path: &str, from: Option<&str>, to: Option<&str>| Change {
+        path: path.to_owned(),
+        from: from.map(|text| Shown::Value(text.to_owned())),
+        to: to.map(|text| Shown::Value(text.to_owned())),
+    };
+    let with = |more: Vec<Change>| Revert {
+        values: more,
+        ..images("api:v2", "api:v1")
+    };
+    let given = [("prod/values.yaml", text)];
+    let revert = with(vec![
+        value("image.tag", Some("v2"), Some("v1")),
+        value("level", Some("debug"), Some("info")),
+        value("replicas", Some("3"), Some("2")),
+        value("flag", Some("true"), Some("false")),
+    ]);
+    let edited = done(values(Vec::new()), &given, &revert);
+    assert_eq!(
+        edited.texts["prod/values.yaml"],
+        "image: {repository: api, tag: v1}\nlevel: info # noisy\nreplicas: 2\nflag: false\n"
+    );
+    let other = with(vec![value("level", Some("warn"), Some("info"))]);
+    assert!(matches!(
+        refused(values(Vec::new()), &given, &other),
+        EditError::Place {
+            trouble: Trouble::Other(_),
+            ..
+        }
+    ));
+    let hidden = Change {
+        path: "password".to_owned(),
+        from: Some(Shown::Masked),
+        to: Some(Shown::Masked),
+    };
+    for beyond in [
+        hidden,
+        value("new", None, Some("1")),
+        value("hosts[a]", Some("1"), Some("2")),
+    ] {
+        let path = beyond.path.clone();
+        assert!(matches!(
+            refused(values(Vec::new()), &given, &with(vec![beyond])),
+            EditError::Beyond { at, .. } if at == [path]
+        ));
+    }
 }
 
 #[test]

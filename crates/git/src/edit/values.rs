@@ -3,6 +3,7 @@
 use super::differences::differences;
 use super::{Desk, Edit, EditError};
 use crate::yaml::{self, Step};
+use astern_model::diff::{Change, Shown};
 use astern_model::source::{ImageRevert, Revert, ValuesImage, WorkloadRevert};
 use serde_json::Value;
 
@@ -43,7 +44,44 @@ pub(super) fn edit(
             set(desk, file, &what, place, &image)?;
         }
     }
+    for change in &revert.values {
+        set_value(desk, file, change)?;
+    }
     Ok(())
+}
+
+/// One value of a release: a text, a number, a word. Lists, what comes or goes, and what is masked are left to a person.
+fn set_value(desk: &mut Desk<'_>, file: &str, change: &Change) -> Result<(), EditError> {
+    let what = "a value of the release".to_owned();
+    let (Some(Shown::Value(from)), Some(Shown::Value(to)), false) =
+        (&change.from, &change.to, change.path.contains('['))
+    else {
+        return Err(beyond(what, vec![change.path.clone()]));
+    };
+    let keys: Vec<&str> = change.path.split('.').collect();
+    let documents = yaml::documents(desk.text(file).unwrap_or_default());
+    let now = documents
+        .iter()
+        .flatten()
+        .next()
+        .and_then(|root| root.at(&keys))
+        .map(yaml::Node::json);
+    // The plan tells values without their types: the file has those.
+    let typed = |text: &str| match &now {
+        Some(Value::String(_)) | None => Value::from(text),
+        Some(_) => serde_json::from_str(text).unwrap_or_else(|_| Value::from(text)),
+    };
+    let way: Vec<Step> = keys.iter().map(|key| Step::Key((*key).to_owned())).collect();
+    let (from, to) = (typed(from), typed(to));
+    let edit = Edit {
+        file,
+        document: 0,
+        way: &way,
+        from: Some(&from),
+        to: Some(&to),
+        open: true,
+    };
+    desk.apply(&what, &edit)
 }
 
 fn beyond(what: String, at: Vec<String>) -> EditError {

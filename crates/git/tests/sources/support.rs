@@ -121,6 +121,7 @@ pub(crate) fn revert() -> Revert {
             to: template("api:v1"),
         }],
         config: Vec::new(),
+        values: Vec::new(),
     }
 }
 
