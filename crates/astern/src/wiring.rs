@@ -28,6 +28,8 @@ pub(crate) struct Wired {
     pub(crate) vault: Arc<dyn Vault>,
     /// The way to the cluster.
     pub(crate) connection: Connection,
+    /// Where owners' objects lie.
+    pub(crate) owners: OwnersAt,
     /// Whether runs are written down in a file, not in the cluster.
     pub(crate) journal_in_file: bool,
 }
@@ -91,7 +93,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         // Of these nothing is kept in a file: it would leave the cluster.
         contents: Arc::new(KubernetesContents::new(client(), beside.clone(), clock.clone())),
         config: Arc::new(ClusterConfig::new(client()).with_owners(owners.clone())),
-        owners: Arc::new(KubernetesOwners::new(owners, clock.clone())),
+        owners: Arc::new(KubernetesOwners::new(owners.clone(), clock.clone())),
         ledger: Arc::new(ledger),
         vault: beside,
         clock,
@@ -102,6 +104,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         platform,
         vault,
         connection,
+        owners,
         journal_in_file: global.store.is_some(),
     })
 }

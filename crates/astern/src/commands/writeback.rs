@@ -70,7 +70,7 @@ pub(crate) async fn writeback(
     let run = pick(wired, arguments.run.as_deref(), false).await?;
     let book = Book::open(&*wired.world.journal, &run).await?;
     let sources = platform::sources(global, &wired.platform)?;
-    let origins = ClusterOrigins::new(wired.connection.client.clone());
+    let origins = ClusterOrigins::new(wired.owners.clone());
     let wanted = writeback::write_back(&wired.world, &*wired.vault, &origins, &sources, &book).await?;
     let git = Git::new(&arguments.git);
     // All of them before the first push: what one refuses must not leave another half of the release.

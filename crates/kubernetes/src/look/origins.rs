@@ -31,7 +31,8 @@ impl ClusterOrigins {
         let kind = target.kind.plural();
         let path = format!("/apis/apps/v1/namespaces/{}/{kind}", target.namespace);
         let attempt = Attempt::new(Verb::Get, kind, format!("read {target}"));
-        let object: Value = match get(&self.owners.here, &path, &target.name, Part::Metadata, &attempt).await {
+        let object: Value = match get(&self.owners.here, &path, &target.name, Part::Metadata, &attempt).await
+        {
             Ok(object) => object,
             Err(failure) if failure.class == FailureClass::Permanent => return Ok(None),
             Err(failure) => return Err(failure),

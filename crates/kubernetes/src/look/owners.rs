@@ -447,7 +447,12 @@ fn writes_field(object: &Value, manager: &str, path: &[&str]) -> bool {
 }
 
 /// An owner's object: an Application in the namespace that the mark names or that Argo CD mostly has, else anywhere.
-pub(super) async fn find(owners: &OwnersAt, kind: PausableKind, namespace: &str, name: &str) -> Result<Value, Failure> {
+pub(super) async fn find(
+    owners: &OwnersAt,
+    kind: PausableKind,
+    namespace: &str,
+    name: &str,
+) -> Result<Value, Failure> {
     let by_default = kind == PausableKind::Application && namespace == ARGO_NAMESPACE;
     let namespace = if by_default {
         &owners.argocd_namespace
@@ -465,7 +470,12 @@ pub(super) async fn find(owners: &OwnersAt, kind: PausableKind, namespace: &str,
     found.items.into_iter().next().ok_or(absent)
 }
 
-pub(super) async fn custom(client: &Client, paths: &[String], resource: &str, name: &str) -> Result<Value, Failure> {
+pub(super) async fn custom(
+    client: &Client,
+    paths: &[String],
+    resource: &str,
+    name: &str,
+) -> Result<Value, Failure> {
     let attempt = Attempt::new(Verb::Get, resource, format!("read {resource} {name}"));
     let mut last = attempt.unreadable();
     for path in paths {

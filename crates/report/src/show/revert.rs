@@ -26,7 +26,8 @@ pub fn revert_message(run: &RunId, plan: &Plan, approval: Option<&Approval>) -> 
         })
         .collect();
     let verb = match plan.intent {
-        Intent::RollBack => "Take back",
+        // A run that lets owners go on wrote nothing that Git could say.
+        Intent::RollBack | Intent::ResumeOwners => "Take back",
         Intent::Undo { .. } => "Undo the rollback of",
     };
     let mut subject = if versions.is_empty() {

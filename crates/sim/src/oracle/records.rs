@@ -60,7 +60,9 @@ impl Oracle {
                 StepSpec::Workload(spec) => Some(spec.uid().as_str()),
                 StepSpec::Config(config::Spec::Restore { pin, .. }) => Some(pin.uid.as_str()),
                 // Where a creation left nothing, there is nothing to fence.
-                StepSpec::Config(config::Spec::Create { .. }) | StepSpec::Helm(_) | StepSpec::Owner(_) => None,
+                StepSpec::Config(config::Spec::Create { .. }) | StepSpec::Helm(_) | StepSpec::Owner(_) => {
+                    None
+                }
             };
             let same = match uid {
                 Some(uid) => text(&object, "/metadata/uid") == uid,
