@@ -51,7 +51,7 @@ spec:
 ";
 
 /// How often Argo CD looks into Git; its default of three minutes is longer than a test.
-const LOOKS_INTO_GIT: &str = "10";
+const LOOKS_INTO_GIT: &str = "5";
 
 struct Ports {
     git: u16,

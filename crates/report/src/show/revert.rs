@@ -90,8 +90,8 @@ pub fn revert_markdown(run: &RunId, plan: &Plan, approval: Option<&Approval>, pl
     }
     let _ = write!(
         text,
-        "\nUntil this is merged, whoever deploys from here would bring the bad version back: owners that the run paused stay paused. \
-         Once it is merged and synced, they can go on. The whole account: `astern report {run}`.\n"
+        "\nUntil this is merged, whoever deploys from here would write back what the run replaced: whoever is paused stays paused. Once they \
+         have seen the merged commit, they can go on. The whole account: `astern report {run}`.\n"
     );
     text
 }
@@ -109,4 +109,30 @@ pub fn place_lines(places: &[Place]) -> Vec<Line> {
         lines.push(Line::new(LineKind::Text, change));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place_lines;
+    use crate::line::joined;
+    use astern_model::source::Place;
+
+    #[test]
+    fn places_are_told_by_file_and_steer_no_terminal() {
+        let place = |file: &str, at: &str, to: &str| Place {
+            file: file.to_owned(),
+            at: at.to_owned(),
+            from: "api:v2".to_owned(),
+            to: to.to_owned(),
+        };
+        let places = [
+            place("a.yaml", "image", "api:v1"),
+            place("a.yaml", "level", "\u{1b}[2Jinfo\nx"),
+            place("b\u{202e}.yaml", "image", "api:v1"),
+        ];
+        assert_eq!(
+            joined(&place_lines(&places)),
+            "a.yaml\n  image: api:v2 → api:v1\n  level: api:v2 → info x\nb\u{fffd}.yaml\n  image: api:v2 → api:v1\n"
+        );
+    }
 }

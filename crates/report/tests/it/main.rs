@@ -4,5 +4,6 @@ mod page;
 mod plan;
 mod rehearsal;
 mod report;
+mod revert;
 mod sample;
 mod whole;
