@@ -2,6 +2,7 @@
 //! reaches no repository.
 
 use crate::history;
+use crate::running::{self, Rest};
 use crate::world::World;
 use astern_engine::Phase;
 use astern_exec::book::Book;
@@ -60,6 +61,12 @@ pub async fn write_back(
     let workloads = workloads(vault, &inventory, book).await?;
     let (config, mut left) = config(vault, book).await?;
     left.extend(charts(book));
+    if running::rest(book) != Rest::Validated {
+        left.push(format!(
+            "run {} was not validated: look at what runs before this is merged (astern report {})",
+            book.id, book.id
+        ));
+    }
     if workloads.is_empty() && config.is_empty() {
         let why = "it changed nothing that a source would have to say".to_owned();
         return Err(nothing(book, why, &left).into());
@@ -111,7 +118,7 @@ async fn workloads(
         });
         let from = from_vault(vault, &taken.kept).await?;
         let to = template(vault, inventory, &taken.target, &taken.after, kept.as_ref()).await?;
-        reverts.push((taken.target, from, to.ok_or(taken.version)));
+        reverts.push((taken.target, from, to));
     }
     for carried in history::rolled_back(book).flat_map(|spec| spec.workloads()) {
         let (target, before) = (&carried.target, &carried.pin.template);
@@ -120,25 +127,31 @@ async fn workloads(
             return Err(nothing(book, why, &[]).into());
         };
         let to = template(vault, inventory, target, &carried.to.template, None).await?;
-        reverts.push((
-            carried.target.clone(),
-            from,
-            to.ok_or_else(|| carried.to.version.clone()),
-        ));
+        reverts.push((carried.target.clone(), from, to));
     }
     let mut kept = Vec::new();
     for (target, from, to) in reverts {
-        let to = to.map_err(|_| {
-            let why = format!(
-                "{target} does not ask any more for what it wrote, and the cluster remembers that no more"
-            );
-            nothing(book, why, &[])
-        })?;
-        if from != to {
+        let live = inventory
+            .workloads
+            .get(&target)
+            .map(|workload| &workload.template);
+        let to = to.filter(|to| live.is_some_and(|live| same(live, to)));
+        let Some(to) = to else {
+            let why =
+                format!("{target} does not ask any more for what it wrote: there is something else by now");
+            return Err(nothing(book, why, &[]).into());
+        };
+        if !same(&from, &to) {
             kept.push(WorkloadRevert { target, from, to });
         }
     }
     Ok(kept)
+}
+
+/// Whether two templates are the same but for the mark of a restart, which changes no version.
+fn same(one: &Template, other: &Template) -> bool {
+    let at = "1970-01-01T00:00:00Z";
+    one.restarted(at) == other.restarted(at)
 }
 
 /// A template by its hash: the live one, a remembered one, or one that the vault keeps.

@@ -232,6 +232,15 @@ fn what_cannot_be_written_back_is_refused_with_what_to_do() {
     );
     let written = std::fs::read_dir(place.file("files")).unwrap().count();
     assert_eq!(written, 2, "the patch and the text");
+    // A restart changes no version; a release that came since does, and the run has no word on it.
+    place.kubectl(&["rollout", "restart", "deployment/api"]);
+    place.astern(&["writeback"]).expect(0);
+    release(&place, "v3", GOOD, "10");
+    refused(
+        push(),
+        &repository,
+        &["AST0168", "deployment/api", "something else by now"],
+    );
 }
 
 /// GitHub's API as far as it is called: no pull request yet, then one that is opened. What was asked.
