@@ -1,6 +1,8 @@
 //! Writing a run back to Git: what it took back, and which source is to say it. Reads the journal, the cluster and the vault;
 //! reaches no repository.
 
+mod generated;
+
 use crate::history;
 use crate::running::{self, Rest};
 use crate::world::World;
@@ -20,6 +22,7 @@ use astern_model::template::Template;
 use astern_port::Failure;
 use astern_port::source::{Commit, Origin, Origins, Share, SourceCode, SourceError};
 use astern_port::vault::Vault;
+use generated::Exchanged;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,8 +61,16 @@ pub async fn write_back(
 ) -> Result<WriteBack, WriteBackError> {
     stands(book)?;
     let inventory = world.look.inventory(&book.plan.namespace).await?;
-    let workloads = workloads(vault, &inventory, book).await?;
-    let (config, mut left) = config(vault, book).await?;
+    let mut workloads = workloads(vault, &inventory, book).await?;
+    let (mut config, mut left) = config(vault, book).await?;
+    let exchanged = generated::exchanged(&workloads);
+    if !exchanged.is_empty() {
+        config.retain(|revert| !exchanged.iter().any(|pair| pair.to == revert.object.name));
+        config.extend(contents(world, book, &exchanged).await?);
+        for revert in &mut workloads {
+            revert.from = generated::with_names_of_then(&revert.from, &exchanged);
+        }
+    }
     left.extend(charts(book));
     if running::rest(book) != Rest::Validated {
         left.push(format!(
@@ -221,6 +232,35 @@ async fn config(vault: &dyn Vault, book: &Book) -> Result<(Vec<ConfigRevert>, Ve
     Ok((reverts, left))
 }
 
+/// What generated ConfigMaps held before and after, under the name of the bad one.
+async fn contents(
+    world: &World,
+    book: &Book,
+    exchanged: &BTreeSet<Exchanged>,
+) -> Result<Vec<ConfigRevert>, WriteBackError> {
+    let live = world.config.all(&book.plan.namespace).await?;
+    let find = |name: &str| {
+        let object = live
+            .iter()
+            .find(|object| object.name.kind == ConfigKind::ConfigMap && object.name.name == name);
+        object.ok_or_else(|| {
+            let why = format!("configmap/{name} is gone, and with it what its generator would have to say");
+            nothing(book, why, &[])
+        })
+    };
+    let mut reverts = Vec::new();
+    for pair in exchanged {
+        let (before, after) = (find(&pair.from)?, find(&pair.to)?);
+        reverts.push(ConfigRevert {
+            object: before.name.clone(),
+            namespace: book.plan.namespace.clone(),
+            keys: differing(&before.json, &after.json),
+        });
+    }
+    reverts.retain(|revert| !revert.keys.is_empty());
+    Ok(reverts)
+}
+
 /// The charts that went back: which one is deployed stands in no values.
 fn charts(book: &Book) -> BTreeSet<String> {
     let chart = |told: &str| {
@@ -341,12 +381,17 @@ fn share(
                     .or_else(|| named(sources, reader).ok().flatten())
             })
             .cloned();
+        let reads = |share: &&Share| {
+            let mut workloads = share.revert.workloads.iter();
+            workloads.any(|workload| generated::reads(&workload.to, &revert.object.name))
+        };
+        let beside = || shares.iter().find(reads).map(|share| share.source.clone());
         let only = || match (shares.as_slice(), sources) {
             ([only], _) => Some(only.source.clone()),
             ([], [only]) => Some(only.clone()),
             _ => None,
         };
-        let Some(source) = source.or_else(only) else {
+        let Some(source) = source.or_else(beside).or_else(only) else {
             let why = "no source is known of a workload that reads it".to_owned();
             return Err(no_source(&revert.object.to_string(), why));
         };

@@ -136,23 +136,30 @@ fn flux_goes_on_from_the_revert_of_a_kustomization() {
     let place = Place::new("flux-writeback");
     place.platform("");
     let repository = Repository::new(&place);
-    // The image is the kustomization's alone, and the crash is the image's, in a patch beside it.
-    let kustomization = |version: &str| {
-        format!("resources: [api.yaml]\nimages:\n- name: api # bumped by the pipeline\n  newTag: {version}\n")
+    // The image and the settings are the kustomization's alone; the name of the settings' ConfigMap follows from what they are.
+    let kustomization = |version: &str, level: &str| {
+        format!(
+            "resources: [api.yaml]\nimages:\n- name: api # bumped by the pipeline\n  newTag: {version}\nconfigMapGenerator:\n- name: settings\n  \
+             literals:\n  - LEVEL={level} # by hand\n"
+        )
     };
-    let base = manifest("v1").replace("api:v1", "api");
-    repository.commit(
-        "v1",
-        &[
-            ("deploy/kustomization.yaml", &kustomization("v1")),
-            ("deploy/api.yaml", &base),
-        ],
+    let base = manifest("v1").replace(
+        "image: api:v1",
+        "envFrom: [{configMapRef: {name: settings}}]\n        image: api",
     );
+    let first = [
+        ("deploy/kustomization.yaml", kustomization("v1", "info")),
+        ("deploy/api.yaml", base.clone()),
+    ];
+    repository.commit("v1", &first.each_ref().map(|(path, text)| (*path, text.as_str())));
     flux_source(&place, &repository);
     flux_kustomization(&place, "./deploy");
     until_ready(&place, "kustomization/shop");
     until_good(&place);
-    repository.commit("v2", &[("deploy/kustomization.yaml", &kustomization("v2"))]);
+    repository.commit(
+        "v2",
+        &[("deploy/kustomization.yaml", &kustomization("v2", "debug"))],
+    );
     until_image(&place, "v2");
     let suspend = |on: bool| {
         let patch = format!("{{\"spec\":{{\"suspend\":{on}}}}}");
@@ -165,7 +172,7 @@ fn flux_goes_on_from_the_revert_of_a_kustomization() {
     place.astern(&["writeback", "--push"]).expect(0);
     assert_eq!(
         repository.show(&branch, "deploy/kustomization.yaml"),
-        kustomization("v1")
+        kustomization("v1", "info")
     );
     assert_eq!(repository.show(&branch, "deploy/api.yaml"), base);
     repository.merge(&branch);
