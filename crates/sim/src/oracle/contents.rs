@@ -273,10 +273,12 @@ impl Known {
 impl Oracle {
     /// Values of Secrets that are in the journal.
     pub(super) fn told_secrets(&self) -> Vec<String> {
+        if self.then.is_empty() {
+            return Vec::new();
+        }
         let disk = self.disk.disk();
-        let sure = disk.sure();
-        let is_in = |value: &&&str| sure.windows(value.len()).any(|part| part == value.as_bytes());
-        let told = SECRETS.iter().filter(is_in);
+        let sure = String::from_utf8_lossy(disk.sure());
+        let told = SECRETS.iter().filter(|value| sure.contains(**value));
         told.map(|value| format!("the journal holds the Secret's value {value}"))
             .collect()
     }
