@@ -280,6 +280,7 @@ impl Fixture {
                 setting: Value::Null,
             },
             paused_by: Some("r1".into()),
+            if_in_sync: true,
             to: json!({"selfHeal": true}),
         };
         fixture.inventory.owners.remove(0);

@@ -204,7 +204,7 @@ pub(crate) fn going_on(run: &RunId, world: &World<'_>, after: &[StepId]) -> Goin
         .iter()
         .filter(of_run)
         .partition(|seen| matches!(seen.in_sync, Some(InSync::No { .. })));
-    found.steps = resuming(&differ, after);
+    found.steps = resuming(&differ, after, false);
     found.warnings = others
         .into_iter()
         .map(|seen| match &seen.in_sync {
@@ -222,7 +222,7 @@ pub(crate) fn going_on(run: &RunId, world: &World<'_>, after: &[StepId]) -> Goin
 }
 
 /// Each owner's setting of before, those below before those above.
-fn resuming(owners: &[&OwnerSeen], after: &[StepId]) -> Vec<Step> {
+fn resuming(owners: &[&OwnerSeen], after: &[StepId], if_in_sync: bool) -> Vec<Step> {
     let mut left: Vec<&OwnerSeen> = owners.to_vec();
     let mut steps: Vec<Step> = Vec::new();
     while !left.is_empty() {
@@ -238,12 +238,16 @@ fn resuming(owners: &[&OwnerSeen], after: &[StepId]) -> Vec<Step> {
         let before = steps
             .last()
             .map_or_else(|| after.to_vec(), |step| vec![step.id.clone()]);
-        steps.extend(seen.paused.as_ref().map(|paused| resume(seen, paused, before)));
+        steps.extend(
+            seen.paused
+                .as_ref()
+                .map(|paused| resume(seen, paused, before, if_in_sync)),
+        );
     }
     steps
 }
 
-fn resume(seen: &OwnerSeen, paused: &Paused, after: Vec<StepId>) -> Step {
+fn resume(seen: &OwnerSeen, paused: &Paused, after: Vec<StepId>, if_in_sync: bool) -> Step {
     let owner = &seen.name;
     Step {
         id: StepId(format!(
@@ -257,6 +261,7 @@ fn resume(seen: &OwnerSeen, paused: &Paused, after: Vec<StepId>) -> Step {
             owner: owner.clone(),
             pin: pin(seen),
             paused_by: Some(paused.run.clone()),
+            if_in_sync,
             to: paused.was.clone(),
         }),
         reversal: Reversal::Exact,
@@ -299,7 +304,7 @@ pub fn resume_owners(
         };
         return Err(refuse::nothing_to_do(&summary, known.collect(), Vec::new()));
     }
-    let steps = resuming(&paused, &[]);
+    let steps = resuming(&paused, &[], true);
     let last: Vec<StepId> = steps.last().map(|step| step.id.clone()).into_iter().collect();
     let owned = world.views.values().filter(|view| {
         let mut owners = view

@@ -184,6 +184,7 @@ fn go_on(seen: &OwnerSeen, after: Vec<StepId>) -> Step {
                 setting: owner.kind.paused(),
             },
             paused_by: None,
+            if_in_sync: false,
             to: seen.setting.clone(),
         }),
         reversal: Reversal::Exact,

@@ -107,6 +107,9 @@ fn a_rollback_under_argo_cd_is_not_reverted_and_argo_cd_goes_on_once_git_says_wh
     );
 
     says(&roll_back(&place, &[]).expect(0), &["owners paused"]);
+    // What Argo CD says in that moment may be of before: nobody is let go on by it.
+    let early = resume(&place, &[]);
+    assert!([3, 4].contains(&early.code), "{early:?}");
     it_stays(&place);
     assert_eq!(*automated(&application.get(&place)), Value::Null);
 

@@ -18,17 +18,19 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
         Spec::Resume {
             owner,
             paused_by: Some(run),
+            if_in_sync,
             ..
-        } => Some((owner, run)),
+        } => Some((owner, run, *if_in_sync)),
         // What this run has paused itself is [`super::stopped`]'s matter.
         Spec::Resume { paused_by: None, .. } => None,
         Spec::Pause { .. } | Spec::AwaitPaused { .. } => None,
     });
-    let judged = resumed.flat_map(|(owner, by)| {
+    let judged = resumed.flat_map(|(owner, by, if_in_sync)| {
         let seen = context.inventory.owner(owner);
         [
             seen.and_then(|seen| anothers(seen, by)),
             seen.and_then(|seen| source(context, owner, seen)),
+            unasked(context, owner, if_in_sync),
         ]
     });
     judged.flatten().collect()
@@ -42,6 +44,13 @@ fn anothers(seen: &OwnerSeen, by: &RunId) -> Option<Finding> {
         None => format!("{name} does not say any more that run {by} has paused it"),
     };
     Some(refuse(CODE, None, message, NOT_OURS))
+}
+
+/// What it said of its source when the plan was made may be of a moment before: it is asked again as it goes on.
+fn unasked(context: &Context<'_>, owner: &OwnerName, if_in_sync: bool) -> Option<Finding> {
+    let undoes = matches!(context.plan.intent, Intent::Undo { .. });
+    let message = || format!("{owner} goes on without being asked once more whether its source is what runs");
+    (!if_in_sync && !undoes).then(|| refuse(CODE, None, message(), NOT_OURS))
 }
 
 /// After an undo the version that the owner's source says is what runs.

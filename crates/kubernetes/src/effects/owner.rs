@@ -165,6 +165,29 @@ impl KubernetesOwners {
         })
     }
 
+    /// Has an Application compare its source with what runs once more, and ends the matter where they differ: what it said
+    /// before may be of a moment in which it had not seen the newest of either. Others do not compare while they are paused.
+    async fn compared(&self, place: &Place<'_>, uid: &Uid) -> Result<(), Failure> {
+        if place.owner.kind != PausableKind::Application {
+            return Ok(());
+        }
+        let now = self.find(place).await?.ok_or_else(|| place.gone())?;
+        let asked = BTreeMap::from([(ARGO_REFRESH, Some("normal".to_owned()))]);
+        let now = self.write(place, &now, None, &asked).await?;
+        let seen = self.quiet_from(place, uid, now).await?;
+        let status = seen.pointer("/status/sync/status").and_then(Value::as_str);
+        let unanswered = seen
+            .pointer("/metadata/annotations")
+            .is_some_and(|all| all.get(ARGO_REFRESH).is_some());
+        match status {
+            Some("OutOfSync") => Err(place.moved("its source is not what runs any more: OutOfSync")),
+            Some("Synced") if unanswered => {
+                Err(place.moved("its controller does not answer whether its source is what runs"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The annotations that go with a setting: the mark of a pause, and what makes the controller answer.
     fn pausing(&self, spec: &Spec, stamp: &Stamp) -> BTreeMap<&'static str, Option<String>> {
         let Spec::Pause {
@@ -232,38 +255,42 @@ impl KubernetesOwners {
     /// Watches until the owner is quiet. One that does not answer is not waited for long; one that is at work is, and ends
     /// the matter when it does not come to an end.
     async fn quiet(&self, place: &Place<'_>, uid: &Uid) -> Result<After, Failure> {
-        let began = Instant::now();
         let now = self.find(place).await?.ok_or_else(|| place.gone())?;
+        let seen = self.quiet_from(place, uid, now).await?;
+        Ok(After::Quiet {
+            known_by: match look(place, uid, &seen)? {
+                Sight::Quiet { known_by } => Some(known_by.to_owned()),
+                Sight::Unanswered | Sight::AtWork { .. } => None,
+            },
+        })
+    }
+
+    /// The same; the object as it was then seen.
+    async fn quiet_from(&self, place: &Place<'_>, uid: &Uid, now: Found) -> Result<Value, Failure> {
+        let began = Instant::now();
         let config = watcher::Config::default().fields(&format!("metadata.name={}", place.owner.name));
         let mut object = one(
             events(self.api(place, &now), config),
             watching(place.owner.kind.plural(), &place.operation),
         );
-        let mut sight = look(place, uid, &now.json)?;
+        let mut seen = now.json;
         loop {
-            let until = match &sight {
-                Sight::Quiet { known_by } => {
-                    return Ok(After::Quiet {
-                        known_by: Some((*known_by).to_owned()),
-                    });
-                }
+            let until = match look(place, uid, &seen)? {
+                Sight::Quiet { .. } => return Ok(seen),
                 Sight::Unanswered => began + SEEN_WITHIN,
                 Sight::AtWork { .. } => began + ENDED_WITHIN,
             };
-            sight = match (tokio::time::timeout_at(until, object.next()).await, sight) {
-                (Ok(followed), _) => match followed? {
-                    Followed::Gone => return Err(place.gone()),
-                    Followed::Is(now) => {
-                        let json = serde_json::to_value(&now);
-                        let json = json.map_err(|_| place.attempt(Verb::Watch).unreadable())?;
-                        look(place, uid, &json)?
-                    }
-                },
-                (Err(_), Sight::AtWork { with }) => return Err(place.at_work(with)),
-                (Err(_), Sight::Unanswered | Sight::Quiet { .. }) => {
-                    return Ok(After::Quiet { known_by: None });
-                }
+            let Ok(followed) = tokio::time::timeout_at(until, object.next()).await else {
+                return match look(place, uid, &seen)? {
+                    Sight::AtWork { with } => Err(place.at_work(with)),
+                    Sight::Unanswered | Sight::Quiet { .. } => Ok(seen),
+                };
             };
+            let Followed::Is(now) = followed? else {
+                return Err(place.gone());
+            };
+            let json = serde_json::to_value(&now);
+            seen = json.map_err(|_| place.attempt(Verb::Watch).unreadable())?;
         }
     }
 
@@ -549,6 +576,9 @@ impl Owners for KubernetesOwners {
                     Spec::Resume { paused_by: None, .. } => PausedBy::Us,
                     Spec::Pause { .. } | Spec::AwaitPaused { .. } => PausedBy::Anybody,
                 };
+                if let Spec::Resume { if_in_sync: true, .. } = spec {
+                    self.compared(place, spec.uid()).await?;
+                }
                 let own = (by, self.pausing(spec, stamp));
                 self.set(place, pin, &to, own, &Claim { stamp, before }).await
             }

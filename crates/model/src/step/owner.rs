@@ -50,6 +50,10 @@ pub enum Spec {
         /// The run that paused it; none where it is this one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         paused_by: Option<RunId>,
+        /// Whether it is asked to compare its source with what runs once more, and goes on only if both are the same. Where it
+        /// cannot tell, somebody has said so.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        if_in_sync: bool,
         /// What it is set to. Null takes the field away.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         to: Value,
@@ -91,7 +95,11 @@ impl Spec {
     /// The API verbs that the step needs, in the owner's namespace.
     pub fn verbs(&self) -> Vec<Verb> {
         let verbs: &[&str] = match self {
-            Self::Pause { .. } | Self::Resume { .. } => &["get", "patch"],
+            Self::Pause { .. }
+            | Self::Resume {
+                if_in_sync: false, ..
+            } => &["get", "patch"],
+            Self::Resume { if_in_sync: true, .. } => &["get", "list", "watch", "patch"],
             Self::AwaitPaused { .. } => &["get", "list", "watch"],
         };
         let of = |verb: &&'static str| Verb {
