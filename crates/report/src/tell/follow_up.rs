@@ -23,7 +23,7 @@ pub(super) fn follow_ups(run: &RunId, plan: &Plan, fold: &Fold<'_>, standings: &
         decide(run, fold),
         settle(standings),
         validate(fold, standings),
-        paused(plan, fold),
+        paused(run, plan, fold),
         deploys(plan, standings),
         applies(plan, fold),
         believed(plan, standings),
@@ -116,7 +116,7 @@ fn validate(fold: &Fold<'_>, standings: &[Standing]) -> Vec<FollowUp> {
 }
 
 /// Owners that stay paused: until somebody lets them go on, nothing is deployed through them.
-fn paused(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
+fn paused(run: &RunId, plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
     let stays = |step: &Step| {
         let Some(owner::Spec::Pause { owner, guard, .. }) = step.spec.owner() else {
             return None;
@@ -136,8 +136,8 @@ fn paused(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
         let since = doing.last?;
         let due = since.at.checked_add(*guard).unwrap_or(since.at);
         let what = format!(
-            "Let {owner} go on: this run has paused it at {}, and it is due by {}. Put the good version into its source first; \
-             then astern owners resume {}.",
+            "Let {owner} go on: this run has paused it at {}, and it is due by {}. Put the good version into its source first \
+             (astern writeback {run}); then astern owners resume {}.",
             clock(since.at),
             clock(due),
             owner.name
