@@ -312,6 +312,8 @@ impl Fixture {
             from: record(4),
             to: record(3),
             timeout: SignedDuration::from_mins(5),
+            wait: false,
+            cleanup_on_fail: false,
             workloads: vec![helm::Carried { target, pin, to }],
         });
         fixture.plan.steps[0].reversal = Reversal::Compensate {

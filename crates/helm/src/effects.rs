@@ -6,7 +6,7 @@ use crate::payload;
 use crate::program::{Ended, Program, Rollback};
 use crate::records::{self, EFFECT, Entry, Records};
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::helm::{Read, Release, ReleaseName, Status};
+use astern_model::helm::{Read, Release, ReleaseName, Settings, Status};
 use astern_model::step::helm::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::clock::Clock;
@@ -138,7 +138,7 @@ impl Helm {
         let rollback = Rollback {
             release: go.release,
             to: to.revision.number,
-            timeout: go.timeout,
+            settings: go.settings,
             description: format!("Rollback to {} by astern run {}", to.revision.number, stamp.run),
         };
         let ended = self.program.roll_back(&flags, &rollback, go.operation).await?;
@@ -228,7 +228,7 @@ impl Helm {
                     Err(failure) if failure.class == FailureClass::Permanent => {
                         return Settled::Unknown(failure);
                     }
-                    Err(_) if self.waited(since) < go.timeout => {}
+                    Err(_) if self.waited(since) < go.settings.timeout => {}
                     Err(failure) => return Settled::Unknown(failure),
                 },
                 // A helm that outlived its caller would have created its record by now.
@@ -305,7 +305,7 @@ impl Helm {
 /// A rollback that is under way.
 struct Going<'a> {
     release: &'a ReleaseName,
-    timeout: SignedDuration,
+    settings: Settings,
     operation: &'a str,
 }
 
@@ -333,16 +333,12 @@ impl Releases for Helm {
         let operation = spec.phrase();
         match spec {
             Spec::Rollback {
-                release,
-                from,
-                to,
-                timeout,
-                ..
+                release, from, to, ..
             } => {
                 let entries = self.records.list(release, &operation).await?;
                 let go = Going {
                     release,
-                    timeout: *timeout,
+                    settings: spec.settings(),
                     operation: &operation,
                 };
                 still_newest(&entries, from.number, &go)?;
@@ -379,16 +375,12 @@ impl Releases for Helm {
         let operation = spec.phrase();
         match spec {
             Spec::Rollback {
-                release,
-                from,
-                to,
-                timeout,
-                ..
+                release, from, to, ..
             } => {
                 let entries = self.records.list(release, &operation).await?;
                 let go = Going {
                     release,
-                    timeout: *timeout,
+                    settings: spec.settings(),
                     operation: &operation,
                 };
                 if let Some(found) = ours(&entries, from.number, stamp) {
@@ -416,15 +408,10 @@ impl Releases for Helm {
     async fn settle(&self, spec: &Spec, _: &Before, stamp: &Stamp) -> Settled<After> {
         let operation = spec.phrase();
         match spec {
-            Spec::Rollback {
-                release,
-                from,
-                timeout,
-                ..
-            } => {
+            Spec::Rollback { release, from, .. } => {
                 let go = Going {
                     release,
-                    timeout: *timeout,
+                    settings: spec.settings(),
                     operation: &operation,
                 };
                 self.settle_rollback(&go, from.number, stamp).await
@@ -454,19 +441,11 @@ impl Releases for Helm {
     ) -> Result<After, Failure> {
         let operation = format!("take back: {}", spec.phrase());
         match (spec, after) {
-            (
-                Spec::Rollback {
-                    release,
-                    from,
-                    timeout,
-                    ..
-                },
-                After::RolledBack { revision },
-            ) => {
+            (Spec::Rollback { release, from, .. }, After::RolledBack { revision }) => {
                 let entries = self.records.list(release, &operation).await?;
                 let go = Going {
                     release,
-                    timeout: *timeout,
+                    settings: spec.settings(),
                     operation: &operation,
                 };
                 if let Some(found) = ours(&entries, *revision, stamp) {
@@ -498,10 +477,10 @@ impl Releases for Helm {
     async fn settle_reverse(&self, spec: &Spec, _: &Before, after: &After, stamp: &Stamp) -> Settled<After> {
         let operation = format!("take back: {}", spec.phrase());
         match (spec, after) {
-            (Spec::Rollback { release, timeout, .. }, After::RolledBack { revision }) => {
+            (Spec::Rollback { release, .. }, After::RolledBack { revision }) => {
                 let go = Going {
                     release,
-                    timeout: *timeout,
+                    settings: spec.settings(),
                     operation: &operation,
                 };
                 self.settle_rollback(&go, *revision, stamp).await

@@ -1,8 +1,7 @@
 //! The helm program, 3 or 4: which flags it has, how it is called, what it said. Decides nothing about what happened.
 
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::helm::ReleaseName;
-use jiff::SignedDuration;
+use astern_model::helm::{ReleaseName, Settings};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -45,7 +44,7 @@ pub struct Program {
 pub(crate) struct Rollback<'a> {
     pub(crate) release: &'a ReleaseName,
     pub(crate) to: u64,
-    pub(crate) timeout: SignedDuration,
+    pub(crate) settings: Settings,
     pub(crate) description: String,
 }
 
@@ -99,7 +98,16 @@ impl Program {
         command
             .args(["rollback", &rollback.release.name, &rollback.to.to_string()])
             .args(["--namespace", &rollback.release.namespace])
-            .args(["--timeout", &format!("{}s", rollback.timeout.as_secs().max(1))]);
+            .args([
+                "--timeout",
+                &format!("{}s", rollback.settings.timeout.as_secs().max(1)),
+            ]);
+        if rollback.settings.wait {
+            command.arg("--wait");
+        }
+        if rollback.settings.cleanup_on_fail {
+            command.arg("--cleanup-on-fail");
+        }
         if flags.description {
             command.args(["--description", &rollback.description]);
         }

@@ -4,7 +4,7 @@
 use crate::id::Uid;
 use crate::target::Target;
 use crate::template::Template;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -211,5 +211,30 @@ mod by_target {
         Ok(Vec::<(Target, Template)>::deserialize(from)?
             .into_iter()
             .collect())
+    }
+}
+
+/// How helm is told to roll back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Settings {
+    /// `--timeout`: how long helm may take for one operation, such as a hook.
+    pub timeout: SignedDuration,
+    /// `--wait`: helm itself waits until what it has written is ready, and calls the revision failed where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub wait: bool,
+    /// `--cleanup-on-fail`: helm deletes what it has made anew in a rollback that fails.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cleanup_on_fail: bool,
+}
+
+impl Default for Settings {
+    /// Helm's own.
+    fn default() -> Self {
+        Self {
+            timeout: SignedDuration::from_mins(5),
+            wait: false,
+            cleanup_on_fail: false,
+        }
     }
 }

@@ -32,6 +32,9 @@ pub struct Platform {
     /// Where Argo CD is, where it is not in the platform's own cluster or not in namespace `argocd`.
     #[serde(default)]
     pub argocd: ArgoCd,
+    /// How helm is told to roll a release back.
+    #[serde(default)]
+    pub helm: crate::helm::Settings,
     /// What its owners allow.
     pub policy: Policy,
 }
@@ -69,6 +72,7 @@ impl Platform {
             soak: Self::DEFAULT_SOAK,
             guard: Self::DEFAULT_GUARD,
             argocd: ArgoCd::default(),
+            helm: crate::helm::Settings::default(),
             policy: Policy::default(),
         }
     }

@@ -12,7 +12,7 @@ use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::decision::Refusal;
 use astern_model::evidence::Trouble;
-use astern_model::helm::Status;
+use astern_model::helm::{Settings, Status};
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::reversal::Reversal;
 use astern_model::step::helm::{Carried, Spec as HelmSpec};
@@ -24,10 +24,8 @@ use astern_model::workload::{Pod, Strategy};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How long helm may take for one operation, such as a hook: its own default.
-const HELM_TIMEOUT: SignedDuration = SignedDuration::from_mins(5);
-/// A rollback has hooks before and after it, and each may take the whole timeout.
-const HELM_DEADLINE: SignedDuration = SignedDuration::from_mins(11);
+/// Helm's own requests beside what it waits for.
+const HELM_SLACK: SignedDuration = SignedDuration::from_mins(1);
 
 /// One workload and the revision that is to be written.
 pub(crate) struct Move<'a> {
@@ -108,7 +106,12 @@ pub(crate) fn steps(
                         first.chain(stopping.before(target))
                     });
                     let after: BTreeSet<StepId> = after.into_iter().chain(first).collect();
-                    steps.extend(of_release(through, moves, after.into_iter().collect()));
+                    steps.extend(of_release(
+                        through,
+                        moves,
+                        world.platform.helm,
+                        after.into_iter().collect(),
+                    ));
                 }
                 steps.extend(following(one, release_id("release", through), stopping, history));
             }
@@ -147,7 +150,12 @@ fn release_id(what: &str, through: &Through<'_>) -> StepId {
 }
 
 /// The repair of a record that stands in the way, and the rollback.
-fn of_release(through: &Through<'_>, moves: &Moves<'_>, mut after: Vec<StepId>) -> Vec<Step> {
+fn of_release(
+    through: &Through<'_>,
+    moves: &Moves<'_>,
+    settings: Settings,
+    mut after: Vec<StepId>,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     let name = &through.release.name;
     let (Some(from), Some(to)) = (releases::pin(through.from), releases::pin(through.to)) else {
@@ -189,11 +197,14 @@ fn of_release(through: &Through<'_>, moves: &Moves<'_>, mut after: Vec<StepId>) 
             release: name.clone(),
             from,
             to,
-            timeout: HELM_TIMEOUT,
+            timeout: settings.timeout,
+            wait: settings.wait,
+            cleanup_on_fail: settings.cleanup_on_fail,
             workloads: carried.collect(),
         }),
         reversal: Reversal::Compensate { trace },
-        deadline: HELM_DEADLINE,
+        // A rollback has hooks before and after it, and each may take the whole timeout, as may a wait.
+        deadline: (settings.timeout * if settings.wait { 3 } else { 2 }) + HELM_SLACK,
         forecast: forecast::request(),
     });
     steps

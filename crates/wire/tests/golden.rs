@@ -302,6 +302,7 @@ fn a_platform_file_of_an_earlier_release_means_what_it_meant() {
         restore_secrets: BTreeSet::new(),
         guard: Platform::DEFAULT_GUARD,
         argocd: Default::default(),
+        helm: Default::default(),
         name: "shop".to_owned(),
         namespace: "shop-production".to_owned(),
         cluster_uid: Some(Uid::from("7e2c1a40-0000-4000-8000-000000000001")),

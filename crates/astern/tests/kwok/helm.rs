@@ -202,6 +202,33 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
 }
 
 #[test]
+fn helm_is_told_what_the_platform_file_says() {
+    for (at, helm) in helms().iter().enumerate() {
+        let mut shop = Shop::new(&format!("helm-told-{at}"), helm);
+        shop.place
+            .platform("  helm: {timeout: 90s, wait: true, cleanupOnFail: true}\n");
+        shop.bad_release();
+        // Between astern and helm stands one that writes down what it is told.
+        let (between, told) = (shop.place.file("helm-between"), shop.place.file("told"));
+        let script = format!(
+            "#!/bin/sh\necho \"$@\" >> {}\nexec {} \"$@\"\n",
+            told.display(),
+            helm.display()
+        );
+        std::fs::write(&between, script).unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&between, executable).unwrap();
+        shop.helm = between;
+        shop.astern(&["rollback", "--yes", "--reason", "it crashes"])
+            .expect(0);
+        let told = std::fs::read_to_string(told).unwrap();
+        let flags = "--timeout 90s --wait --cleanup-on-fail";
+        assert!(told.contains(flags), "{told}");
+        assert_eq!(shop.place.image("api"), "api:v1");
+    }
+}
+
+#[test]
 fn a_failed_revision_is_named_and_skipped_and_another_can_be_named() {
     let helm = &helms()[0];
     let shop = Shop::new("helm-failed", helm);

@@ -2,7 +2,7 @@
 
 use crate::choice::RevisionRef;
 use crate::content::ContentRef;
-use crate::helm::ReleaseName;
+use crate::helm::{ReleaseName, Settings};
 use crate::id::Uid;
 use crate::step::workload::{self, Verb};
 use crate::target::Target;
@@ -47,6 +47,12 @@ pub enum Spec {
         to: Pin,
         /// How long Helm may take for one operation, a hook for example.
         timeout: SignedDuration,
+        /// Whether helm itself waits: see [`crate::helm::Settings`].
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        wait: bool,
+        /// Whether helm deletes what it has made anew, should it fail.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        cleanup_on_fail: bool,
         /// The workloads whose templates change with it.
         workloads: Vec<Carried>,
     },
@@ -68,6 +74,23 @@ impl Spec {
     pub fn release(&self) -> &ReleaseName {
         match self {
             Self::Rollback { release, .. } | Self::Repair { release, .. } => release,
+        }
+    }
+
+    /// How helm is told to go about it; its own way for what it is not told.
+    pub fn settings(&self) -> Settings {
+        match self {
+            Self::Rollback {
+                timeout,
+                wait,
+                cleanup_on_fail,
+                ..
+            } => Settings {
+                timeout: *timeout,
+                wait: *wait,
+                cleanup_on_fail: *cleanup_on_fail,
+            },
+            Self::Repair { .. } => Settings::default(),
         }
     }
 

@@ -69,6 +69,8 @@ pub(crate) struct Spec {
     /// The Git folders that workloads are deployed from: `astern writeback` says there what a run took back. Without them it is
     /// what Argo CD or Flux say.
     pub(crate) sources: Option<Vec<Source>>,
+    /// How helm is told to roll a release back.
+    pub(crate) helm: Option<Helm>,
     /// How long service may be away: every plan's forecast is held against it.
     pub(crate) rto: Option<Rto>,
     /// What counts as recovered.
@@ -84,6 +86,18 @@ pub(crate) struct Cluster {
     /// The UID of its namespace `kube-system`.
     #[schemars(length(min = 1))]
     pub(crate) uid: At<String>,
+}
+
+/// How helm is told to roll a release back: helm's own way unless said otherwise.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Helm {
+    /// `--timeout`: how long helm may take for one operation, such as a hook; `5m` unless said otherwise.
+    pub(crate) timeout: Option<At<String>>,
+    /// `--wait`: helm itself waits until what it has written is ready, and calls the revision failed where it is not.
+    pub(crate) wait: Option<bool>,
+    /// `--cleanup-on-fail`: helm deletes what it has made anew in a rollback that fails.
+    pub(crate) cleanup_on_fail: Option<bool>,
 }
 
 /// Whoever would write the platform back.

@@ -6,6 +6,7 @@ use crate::nearest::nearest;
 use crate::platform::error::{Code, Problem};
 use crate::platform::file::{self, At, PlatformFile};
 use crate::platform::{probe, source};
+use astern_model::helm::Settings;
 use astern_model::id::Uid;
 use astern_model::platform::{ArgoCd, Member, Platform};
 use astern_model::policy::{LogPolicy, Policy, Row};
@@ -79,6 +80,7 @@ pub(crate) fn read(file: &PlatformFile) -> Result<(Platform, Vec<Source>), Vec<P
         soak: span(&mut problems, soak, Platform::DEFAULT_SOAK),
         guard: span(&mut problems, guard, Platform::DEFAULT_GUARD),
         argocd: argocd(&mut problems, spec.owners.as_ref()),
+        helm: helm(&mut problems, spec.helm.as_ref()),
         policy: spec
             .policy
             .as_ref()
@@ -102,6 +104,18 @@ fn uid(problems: &mut Problems, uid: &At<String>) -> Uid {
         );
     }
     Uid(uid.value.clone())
+}
+
+fn helm(problems: &mut Problems, helm: Option<&file::Helm>) -> Settings {
+    let own = Settings::default();
+    let Some(helm) = helm else {
+        return own;
+    };
+    Settings {
+        timeout: span(problems, helm.timeout.as_ref(), own.timeout),
+        wait: helm.wait.unwrap_or(own.wait),
+        cleanup_on_fail: helm.cleanup_on_fail.unwrap_or(own.cleanup_on_fail),
+    }
 }
 
 fn argocd(problems: &mut Problems, owners: Option<&file::Owners>) -> ArgoCd {

@@ -541,6 +541,9 @@ fn a_written_file_is_commented_and_reads_back() {
         guard: 24h
         # argocd: {context: hub, namespace: argocd} where Argo CD is in another cluster or namespace
 
+      # How helm is told to roll a release back; helm's own way unless said otherwise.
+      # helm: {timeout: 5m, wait: true, cleanupOnFail: true}
+
       # How long service may be away: every plan's forecast is held against it.
       rto: {application: 15m}
 

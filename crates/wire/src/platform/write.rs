@@ -3,6 +3,7 @@
 use crate::duration;
 use crate::envelope::API_VERSION;
 use crate::platform::file::KIND;
+use astern_model::helm::Settings;
 use astern_model::platform::{Member, Platform, Probe, ProbeTarget, SecretRef};
 use astern_model::policy::{LogPolicy, Policy};
 use astern_model::target::{Target, WorkloadKind};
@@ -40,6 +41,8 @@ pub fn write_platform(platform: &Platform, notes: &BTreeMap<Target, Vec<String>>
     config(&mut page, platform);
     page.gap();
     owners(&mut page, platform);
+    page.gap();
+    helm(&mut page, platform);
     page.gap();
     page.comment(
         2,
@@ -96,6 +99,28 @@ impl Page {
         }
         self.line(indent, &line);
     }
+}
+
+fn helm(page: &mut Page, platform: &Platform) {
+    page.comment(
+        2,
+        "How helm is told to roll a release back; helm's own way unless said otherwise.",
+    );
+    let own = Settings::default();
+    if platform.helm == own {
+        page.comment(2, "helm: {timeout: 5m, wait: true, cleanupOnFail: true}");
+        return;
+    }
+    let Settings {
+        timeout,
+        wait,
+        cleanup_on_fail,
+    } = platform.helm;
+    let timeout = duration::text(timeout);
+    page.line(
+        2,
+        &format!("helm: {{timeout: {timeout}, wait: {wait}, cleanupOnFail: {cleanup_on_fail}}}"),
+    );
 }
 
 fn owners(page: &mut Page, platform: &Platform) {

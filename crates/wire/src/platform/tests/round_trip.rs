@@ -2,6 +2,7 @@
 
 use super::{EXAMPLE, notes};
 use crate::platform::{parse_platform, write_platform};
+use astern_model::helm::Settings;
 use astern_model::id::Uid;
 use astern_model::platform::{
     ArgoCd, HeaderExpectation, JsonExpectation, Member, Platform, Probe, ProbeTarget, SecretRef,
@@ -192,9 +193,15 @@ fn platforms() -> impl Strategy<Value = Platform> {
     let context = prop::option::of("[!-~]{1,20}");
     let argocd = (context, prop::option::of("[a-z]{1,9}"));
     let argocd = argocd.prop_map(|(context, namespace)| ArgoCd { context, namespace });
-    let owners = (span(), argocd);
+    let helm = (span(), any::<bool>(), any::<bool>());
+    let helm = helm.prop_map(|(timeout, wait, cleanup_on_fail)| Settings {
+        timeout,
+        wait,
+        cleanup_on_fail,
+    });
+    let owners = (span(), argocd, helm);
     (name(), uid, members(), span(), span(), policy(), secrets, owners).prop_map(
-        |(name, cluster_uid, members, rto, soak, policy, restore_secrets, (guard, argocd))| Platform {
+        |(name, cluster_uid, members, rto, soak, policy, restore_secrets, (guard, argocd, helm))| Platform {
             name,
             restore_secrets,
             namespace: "shop".to_owned(),
@@ -204,6 +211,7 @@ fn platforms() -> impl Strategy<Value = Platform> {
             soak,
             guard,
             argocd,
+            helm,
             policy,
         },
     )
