@@ -415,13 +415,19 @@ fn newest(theatre: &Theatre) -> Option<RunId> {
     theatre.disk.disk().runs().into_iter().next()
 }
 
-/// Whether it would be the same answer a moment later. It would not where the plan itself says that it left something out because
-/// that could not be read just now.
+/// Another run holds the namespace.
+const LOCKED: &str = "AST0220";
+
+/// Whether it would be the same answer a moment later. It would not while somebody else's run goes on, nor where the plan itself
+/// says that it left something out because that could not be read just now.
 fn is_final(no: &NoPlan) -> bool {
     let left_out = |warning: &String| warning.contains("ConfigMaps and Secrets could not be read");
     match no {
         NoPlan::Refused(_) | NoPlan::Unknown(_) => true,
-        NoPlan::Rejected(rejected) => !rejected.plan.warnings.iter().any(left_out),
+        NoPlan::Rejected(rejected) => {
+            let only_locked = rejected.refusals().all(|finding| finding.code == LOCKED);
+            !only_locked && !rejected.plan.warnings.iter().any(left_out)
+        }
         _ => false,
     }
 }

@@ -17,6 +17,19 @@ impl Driver {
         if planted(Defect::SkipFence) {
             return Ok(());
         }
+        while let Some(stops) = self.fence_open().await {
+            self.append(vec![stops]).await?;
+            if matches!(self.book.run.phase, Phase::Held { .. } | Phase::Finished(_)) {
+                break;
+            }
+            // A request came in between, and what was decided is not written down: it is decided anew, for nothing may go on
+            // that is not fenced.
+        }
+        Ok(())
+    }
+
+    /// Fences all that is open; what stops the run where something cannot be.
+    async fn fence_open(&mut self) -> Option<Event> {
         let open: Vec<(StepId, Before)> = self
             .book
             .run
@@ -49,10 +62,10 @@ impl Driver {
                 } else {
                     Event::Held { why }
                 };
-                return self.append(vec![event]).await;
+                return Some(event);
             }
         }
-        Ok(())
+        None
     }
 
     async fn fence_one(&self, spec: &Spec, before: &Before, from: Epoch) -> Result<(), Failure> {
