@@ -93,7 +93,8 @@ pub trait Contents: Send + Sync {
     /// Carries the step out.
     async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
 
-    /// Finds out whether the effect with this key is there; where it is not, moves the object on before it says so.
+    /// Finds out whether the effect with this key is there; where it is not, moves the object on before it says so. Where there is
+    /// no object that could be moved on, that is unknown for as long as the request that makes it may still arrive.
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
 
     /// Takes back what the step left behind (`after`).
