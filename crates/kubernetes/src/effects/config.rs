@@ -117,13 +117,16 @@ impl KubernetesContents {
         Self { client, vault, clock }
     }
 
-    /// Until when a creation of this stamp may still arrive; none once it cannot.
+    /// Until when a creation of this stamp may still arrive; none once it cannot. A clock that went back since does not tell how
+    /// long that has been: waiting for it to catch up would take an hour and thousands of looks.
     fn on_its_way(&self, stamp: &Stamp) -> Option<Timestamp> {
         let until = stamp
             .open_since
             .saturating_add(ON_ITS_WAY)
             .unwrap_or(Timestamp::MAX);
-        (self.clock.now() < until && !planted(Defect::CallAbsent)).then_some(until)
+        let now = self.clock.now();
+        let may = stamp.open_since <= now && now < until;
+        (may && !planted(Defect::CallAbsent)).then_some(until)
     }
 
     async fn hash(&self, object: &Value) -> Result<ContentHash, Failure> {
