@@ -191,7 +191,8 @@ pub async fn roll_back(
     }
     shelf.mark(&mut inventory);
     if asked.stop || stops(platform) {
-        read_starters(world, &mut inventory).await;
+        let starters = world.look.starters(&inventory.namespace).await;
+        inventory.see(starters.map_err(NoPlan::Failed)?);
     }
     let request = astern_plan::Request {
         accept_revert: allow.accept_revert.clone(),
@@ -222,7 +223,7 @@ pub async fn resume_owners(
     allow: &Allowances,
 ) -> Result<Prepared, NoPlan> {
     let (inventory, past) = futures::join!(
-        world.look.inventory(&platform.namespace),
+        survey::owners(world, &platform.namespace),
         history::look_back(world, &platform.namespace)
     );
     let inventory = inventory.map_err(NoPlan::Failed)?;
@@ -485,14 +486,14 @@ async fn read_starters(world: &World, inventory: &mut Inventory) {
     }
 }
 
-/// The same, where a plan pauses any of it.
+/// The owners of a plan's steps that no workload leads to.
 pub(crate) async fn paused_by(world: &World, inventory: &mut Inventory, plan: &Plan) {
     let mut owners = plan
         .steps
         .iter()
         .filter_map(|step| Some(step.spec.owner()?.owner()));
-    if owners.any(|owner| owner.kind.only_starts()) {
-        read_starters(world, inventory).await;
+    if owners.any(|owner| inventory.owner(owner).is_none()) {
+        survey::see_owners(world, inventory).await;
     }
 }
 

@@ -376,11 +376,19 @@ async fn admit(
     })
 }
 
+/// Whether a run is being taken back, whatever is wished of it.
+fn goes_back(phase: &Phase) -> bool {
+    matches!(
+        phase,
+        Phase::Unwinding { .. } | Phase::Held { unwinding: true, .. }
+    )
+}
+
 /// How far each step is, as the gate wants to know it. When a run is taken back, what has not begun never will.
 pub fn progress(book: &Book, wish: Wish) -> BTreeMap<StepId, Progress> {
     let untouched = match wish {
-        Wish::GoOn => Progress::Pending,
-        Wish::TakeBack => Progress::Dropped,
+        Wish::GoOn if !goes_back(&book.run.phase) => Progress::Pending,
+        Wish::GoOn | Wish::TakeBack => Progress::Dropped,
     };
     let far = |status: &Status| match status {
         Status::Pending | Status::Failed(_) => untouched,

@@ -41,6 +41,47 @@ pub fn missing(platform: &Platform, inventory: &Inventory) -> Vec<Target> {
         .collect()
 }
 
+/// A namespace with everybody who would write it back, also those who own nothing but ConfigMaps and Secrets, and with what a run
+/// has paused of that which starts pods.
+///
+/// # Errors
+/// The cluster's, when the inventory cannot be had. What else could not be read is named in it.
+pub async fn owners(world: &World, namespace: &str) -> Result<Inventory, Failure> {
+    let mut inventory = world.look.inventory(namespace).await?;
+    see_owners(world, &mut inventory).await;
+    inventory
+        .owners
+        .retain(|seen| !seen.name.kind.only_starts() || seen.paused.is_some());
+    Ok(inventory)
+}
+
+/// Takes in the owners that no workload leads to.
+pub(crate) async fn see_owners(world: &World, inventory: &mut Inventory) {
+    let (starters, objects) = futures::join!(
+        world.look.starters(&inventory.namespace),
+        world.config.all(&inventory.namespace)
+    );
+    match starters {
+        Ok(starters) => inventory.see(starters),
+        Err(failure) => inventory.unread.push(format!(
+            "CronJobs and ScaledObjects could not be read: {}",
+            failure.message
+        )),
+    }
+    match objects {
+        Ok(objects) => {
+            let owned = objects.iter().map(|object| world.config.owners(object));
+            for owned in futures::future::join_all(owned).await {
+                inventory.see(owned.seen);
+            }
+        }
+        Err(failure) => inventory.unread.push(format!(
+            "ConfigMaps and Secrets could not be read: {}",
+            failure.message
+        )),
+    }
+}
+
 /// How a platform stands, on the API alone: logs are read only for what fails.
 ///
 /// # Errors

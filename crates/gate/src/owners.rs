@@ -30,7 +30,8 @@ fn walk<'a>(
     before: &StepId,
     seen: &mut BTreeSet<&'a OwnerName>,
 ) -> Hold<'a> {
-    if context.allow.accept_revert.contains(&owner.name) {
+    let met = owner.object.as_ref().is_some_and(|name| seen.contains(name));
+    if met || context.allow.accept_revert.contains(&owner.name) {
         return Hold::Quiet;
     }
     if let Some((pause, awaited)) = owner
@@ -64,8 +65,12 @@ fn stopped<'a>(context: &Context<'a>, name: &OwnerName, before: &StepId) -> Opti
     let mut pause = None;
     let mut awaited = false;
     for (step, spec) in context.owners().filter(|(_, spec)| spec.owner() == name) {
-        let counts =
-            context.progress(&step.id) != Progress::Dropped && context.order.follows(before, &step.id);
+        let counts = match context.progress(&step.id) {
+            Progress::Dropped => false,
+            Progress::Pending | Progress::Intended => context.order.follows(before, &step.id),
+            // Somebody may have switched it on since.
+            Progress::Done => context.order.follows(before, &step.id) && still_paused(context, spec),
+        };
         match spec {
             Spec::Pause { .. } if counts => pause = Some(step),
             Spec::AwaitPaused { .. } if counts => awaited = true,
@@ -73,6 +78,12 @@ fn stopped<'a>(context: &Context<'a>, name: &OwnerName, before: &StepId) -> Opti
         }
     }
     pause.map(|pause| (pause, awaited))
+}
+
+/// Whether an owner that was paused stands so still; one that cannot be read is taken at the journal's word.
+fn still_paused(context: &Context<'_>, spec: &Spec) -> bool {
+    let seen = context.inventory.owner(spec.owner());
+    seen.is_none_or(|seen| &seen.uid == spec.uid() && seen.is_paused())
 }
 
 /// Every owner of what the plan writes, and those above them: nobody else has a reason to be paused.

@@ -29,6 +29,9 @@ pub struct Workload {
     pub paused: bool,
     /// The pods it asks for.
     pub desired: u32,
+    /// Whether scaling it down deletes its volumes: `persistentVolumeClaimRetentionPolicy.whenScaled: Delete`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deletes_claims: bool,
     /// What its status says.
     pub status: Status,
     /// `spec.progressDeadlineSeconds`, 600 s where a Deployment says nothing; none for other kinds.

@@ -148,6 +148,7 @@ fn workload(number: usize, now: Timestamp) -> Workload {
         annotations: BTreeMap::new(),
         labels: BTreeMap::new(),
         has_last_applied: true,
+        deletes_claims: false,
         pods: (0..PODS).map(|pod| self::pod(&target, live, pod)).collect(),
         revisions,
         autoscaler: None,

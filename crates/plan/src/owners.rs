@@ -33,6 +33,8 @@ pub(crate) struct Pausing<'a> {
     pub(crate) steps: Vec<Step>,
     /// For each workload: what must be over before it is written.
     before: BTreeMap<&'a Target, BTreeSet<StepId>>,
+    /// For each CronJob and ScaledObject that is paused: what must be over before that.
+    before_starters: BTreeMap<&'a OwnerName, BTreeSet<StepId>>,
     /// The owner that each workload's pods would be written back by.
     pub(crate) held: Vec<(Target, OwnerName)>,
 }
@@ -42,6 +44,11 @@ impl Pausing<'_> {
     pub(crate) fn before(&self, target: &Target) -> impl Iterator<Item = StepId> {
         self.before.get(target).into_iter().flatten().cloned()
     }
+
+    /// What must be over before a CronJob or ScaledObject is paused.
+    pub(crate) fn before_starter(&self, name: &OwnerName) -> impl Iterator<Item = StepId> {
+        self.before_starters.get(name).into_iter().flatten().cloned()
+    }
 }
 
 /// The owners of what moves and of what is restored that write by themselves and can be paused. `left_free` are those whose
@@ -49,6 +56,7 @@ impl Pausing<'_> {
 pub(crate) fn pausing<'a>(
     moves: &Moves<'a>,
     restoring: &mut Restoring<'a>,
+    starters: impl Iterator<Item = &'a OwnerSeen>,
     world: &World<'a>,
     left_free: &BTreeSet<String>,
 ) -> Pausing<'a> {
@@ -71,6 +79,13 @@ pub(crate) fn pausing<'a>(
             pausing.before.entry(target).or_default().insert(wait);
             pausing.held.push((target.clone(), name.clone()));
         }
+    }
+    for seen in starters {
+        let above = seen
+            .parents
+            .iter()
+            .filter_map(|parent| Some(chain.stop(parent)?.1));
+        pausing.before_starters.insert(&seen.name, above.collect());
     }
     for step in &mut restoring.steps {
         let live = step
@@ -204,7 +219,7 @@ pub(crate) fn going_on(run: &RunId, world: &World<'_>, after: &[StepId]) -> Goin
         .iter()
         .filter(of_run)
         .partition(|seen| matches!(seen.in_sync, Some(InSync::No { .. })));
-    found.steps = resuming(&differ, after, false);
+    found.steps = resuming(&differ, after);
     found.warnings = others
         .into_iter()
         .map(|seen| match &seen.in_sync {
@@ -222,7 +237,7 @@ pub(crate) fn going_on(run: &RunId, world: &World<'_>, after: &[StepId]) -> Goin
 }
 
 /// Each owner's setting of before, those below before those above.
-fn resuming(owners: &[&OwnerSeen], after: &[StepId], if_in_sync: bool) -> Vec<Step> {
+fn resuming(owners: &[&OwnerSeen], after: &[StepId]) -> Vec<Step> {
     let mut left: Vec<&OwnerSeen> = owners.to_vec();
     let mut steps: Vec<Step> = Vec::new();
     while !left.is_empty() {
@@ -238,16 +253,12 @@ fn resuming(owners: &[&OwnerSeen], after: &[StepId], if_in_sync: bool) -> Vec<St
         let before = steps
             .last()
             .map_or_else(|| after.to_vec(), |step| vec![step.id.clone()]);
-        steps.extend(
-            seen.paused
-                .as_ref()
-                .map(|paused| resume(seen, paused, before, if_in_sync)),
-        );
+        steps.extend(seen.paused.as_ref().map(|paused| resume(seen, paused, before)));
     }
     steps
 }
 
-fn resume(seen: &OwnerSeen, paused: &Paused, after: Vec<StepId>, if_in_sync: bool) -> Step {
+fn resume(seen: &OwnerSeen, paused: &Paused, after: Vec<StepId>) -> Step {
     let owner = &seen.name;
     Step {
         id: StepId(format!(
@@ -261,7 +272,8 @@ fn resume(seen: &OwnerSeen, paused: &Paused, after: Vec<StepId>, if_in_sync: boo
             owner: owner.clone(),
             pin: pin(seen),
             paused_by: Some(paused.run.clone()),
-            if_in_sync,
+            // What it says of its source now may be of a moment before.
+            if_in_sync: true,
             to: paused.was.clone(),
         }),
         reversal: Reversal::Exact,
@@ -282,16 +294,22 @@ pub fn resume_owners(
     now: Timestamp,
 ) -> Result<Plan, Refusal> {
     let world = World::new(inventory, platform);
-    let asked = |seen: &&OwnerSeen| names.is_empty() || names.contains(&seen.name.name);
-    let paused: Vec<&OwnerSeen> = inventory
-        .owners
-        .iter()
-        .filter(|seen| seen.paused.is_some() && seen.is_paused())
-        .filter(asked)
+    let all = || {
+        inventory
+            .owners
+            .iter()
+            .filter(|seen| seen.paused.is_some() && seen.is_paused())
+    };
+    let asked: Vec<&OwnerSeen> = all()
+        .filter(|seen| names.is_empty() || names.contains(&seen.name.name))
+        .collect();
+    // An owner switches those below it on as it goes on: they go on with it, by the same rules.
+    let paused: Vec<&OwnerSeen> = all()
+        .filter(|seen| is_below(&seen.name, &asked, inventory))
         .collect();
     let unknown: Vec<&String> = names
         .iter()
-        .filter(|name| !paused.iter().any(|seen| &seen.name.name == *name))
+        .filter(|name| !asked.iter().any(|seen| &seen.name.name == *name))
         .collect();
     if paused.is_empty() || !unknown.is_empty() {
         let known = inventory.owners.iter().map(|seen| match &seen.paused {
@@ -304,7 +322,7 @@ pub fn resume_owners(
         };
         return Err(refuse::nothing_to_do(&summary, known.collect(), Vec::new()));
     }
-    let steps = resuming(&paused, &[], true);
+    let steps = resuming(&paused, &[]);
     let last: Vec<StepId> = steps.last().map(|step| step.id.clone()).into_iter().collect();
     let owned = world.views.values().filter(|view| {
         let mut owners = view

@@ -8,14 +8,12 @@ use crate::decide::{decide, suspects};
 use crate::diff::diff;
 use crate::forecast::History;
 use crate::images;
-use crate::owners;
 use crate::refuse;
 use crate::releases;
 use crate::remarks;
 use crate::scope::{Scope, Sighting, scope};
 use crate::selector::Selector;
 use crate::steps::{self, Move, Moves};
-use crate::stopping::{begun_anew, stopping};
 use crate::timeline;
 use crate::world::{View, World, essence};
 use astern_model::assessment::Assessment;
@@ -106,14 +104,18 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         .collect();
     let decision = decide(&assessment, &chosen, &platform.policy);
     check_decision(request, &decision, &chosen, platform)?;
-    let before = steps::Before {
-        pausing: owners::pausing(&picked.moves, &mut restoring, world, &request.accept_revert),
-        stopping: stopping(
-            request.stop,
-            &begun_anew(&picked.moves, restoring.restarts.keys().copied()),
-            world,
-        ),
-    };
+    let carried = through
+        .iter()
+        .flat_map(|one| one.targets.iter().copied())
+        .collect();
+    let before = steps::Before::of(
+        request.stop,
+        &picked.moves,
+        &mut restoring,
+        &carried,
+        world,
+        &request.accept_revert,
+    );
     let steps = steps::steps(&picked.moves, world, history, &through, &restoring, &before)?;
     let draft = Draft {
         now,

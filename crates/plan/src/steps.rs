@@ -3,10 +3,10 @@
 
 use crate::config::{Restart, Restoring};
 use crate::forecast::{self, History};
-use crate::owners::Pausing;
+use crate::owners::{self, Pausing};
 use crate::refuse;
 use crate::releases::{self, Through};
-use crate::stopping::Stopping;
+use crate::stopping::{Stopping, begun_anew, stopping};
 use crate::world::{View, World, ordinal};
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
@@ -127,6 +127,24 @@ pub(crate) fn steps(
 pub(crate) struct Before<'a> {
     pub(crate) pausing: Pausing<'a>,
     pub(crate) stopping: Stopping<'a>,
+}
+
+impl<'a> Before<'a> {
+    /// The owners that are paused, and what is stopped once they are.
+    pub(crate) fn of(
+        stop: bool,
+        moves: &Moves<'a>,
+        restoring: &mut Restoring<'a>,
+        carried: &BTreeSet<&Target>,
+        world: &'a World<'a>,
+        left_free: &BTreeSet<String>,
+    ) -> Self {
+        let begun_anew = begun_anew(moves, restoring.restarts.keys().copied());
+        let mut stopping = stopping(stop, &begun_anew, carried, world);
+        let pausing = owners::pausing(moves, restoring, stopping.starters(), world, left_free);
+        stopping.plan(&pausing, world);
+        Self { pausing, stopping }
+    }
 }
 
 /// The workloads of a release are written at one moment: what one of them must wait for, all do.

@@ -2,7 +2,7 @@
 //! beside them: CronJobs and KEDA. Owns the counts and the order; a count is in the plan, so that it comes back from anywhere.
 
 use crate::forecast;
-use crate::owners;
+use crate::owners::{self, Pausing};
 use crate::steps::{self, Moves};
 use crate::world::{View, World};
 use astern_model::id::{StepId, TemplateHash};
@@ -30,10 +30,11 @@ pub(crate) struct Stopping<'a> {
 }
 
 /// The workloads among `begun_anew` that are stopped: all that have a count where the request asks for it, else those that
-/// astern.yaml names.
+/// astern.yaml names. `carried` go back through a Helm release, which sets their counts itself.
 pub(crate) fn stopping<'a>(
     all: bool,
     begun_anew: &BTreeSet<&'a Target>,
+    carried: &BTreeSet<&Target>,
     world: &'a World<'a>,
 ) -> Stopping<'a> {
     let mut stopping = Stopping::default();
@@ -42,82 +43,100 @@ pub(crate) fn stopping<'a>(
         let Some(view) = world.views.get(target) else {
             continue;
         };
-        if target.kind == WorkloadKind::DaemonSet {
+        let workload = view.workload;
+        let because = match target.kind {
+            WorkloadKind::DaemonSet => Some("it has no count"),
+            _ if carried.contains(target) => Some("its Helm release sets its count itself"),
+            _ if workload.deletes_claims => {
+                Some("its persistentVolumeClaimRetentionPolicy would delete its volumes")
+            }
+            _ => None,
+        };
+        if let Some(because) = because {
             stopping.warnings.push(format!(
-                "{target} has no count, and is not stopped: pods of two versions of it run beside each other while it rolls"
+                "{target} is not stopped, since {because}: pods of two versions of it run beside each other while it rolls"
             ));
-        } else if view.workload.desired > 0 {
-            stopping.stop(view, world);
+        } else if workload.desired > 0 {
+            let scaler =
+                starters(world, PausableKind::ScaledObject).find(|seen| seen.scales.as_ref() == Some(target));
+            let floor = workload.autoscaler.as_ref().map_or(0, |scaler| scaler.min);
+            stopping
+                .counts
+                .insert(target, (workload.desired.max(floor), scaler));
         }
     }
     if !stopping.counts.is_empty() {
-        stopping.suspend_jobs(world);
+        // Every CronJob of the namespace: what it starts may be of any version.
+        stopping.jobs = starters(world, PausableKind::CronJob).collect();
     }
     stopping
 }
 
+/// What starts pods by itself, and is not at rest.
+fn starters<'a>(world: &'a World<'a>, kind: PausableKind) -> impl Iterator<Item = &'a OwnerSeen> {
+    let namespace = &world.inventory.namespace;
+    let seen = world.inventory.owners.iter();
+    seen.filter(move |seen| seen.name.kind == kind && &seen.name.namespace == namespace)
+        .filter(|seen| matches!(seen.state, OwnerState::WritesBack { .. }))
+}
+
 impl<'a> Stopping<'a> {
-    fn stop(&mut self, view: &'a View<'a>, world: &'a World<'a>) {
-        let workload = view.workload;
-        let target = &workload.target;
-        let seen = world.inventory.owners.iter();
-        let scaler = seen
-            .filter(|seen| seen.name.kind == PausableKind::ScaledObject && !seen.is_paused())
-            .find(|seen| seen.scales.as_ref() == Some(target));
-        let after = scaler.map(|seen| self.pause(seen, world));
-        let autoscaled = workload.autoscaler.as_ref();
-        let scale = Step {
-            id: steps::id("stop", target),
-            after: after.into_iter().collect(),
-            spec: Spec::Workload(WorkloadSpec::Scale {
-                target: target.clone(),
-                pin: steps::pin(view, &view.live),
-                from: (autoscaled.is_none() && scaler.is_none()).then_some(workload.desired),
-                to: 0,
-            }),
-            reversal: Reversal::Exact,
-            deadline: forecast::WRITE_DEADLINE,
-            forecast: forecast::request(),
-        };
-        let gone = Step {
-            id: steps::id("gone", target),
-            after: vec![scale.id.clone()],
-            spec: Spec::Workload(WorkloadSpec::AwaitGone {
-                target: target.clone(),
-                uid: workload.uid.clone(),
-                template: view.live.clone(),
-            }),
-            reversal: Reversal::Nothing,
-            deadline: forecast::deletion_deadline(&workload.template),
-            forecast: forecast::deletion(&workload.template, None),
-        };
-        let count = workload.desired.max(autoscaled.map_or(0, |scaler| scaler.min));
-        self.counts.insert(target, (count, scaler));
-        self.stopped.insert(gone.id.clone());
-        self.steps.extend([scale, gone]);
+    /// What is paused with what is stopped.
+    pub(crate) fn starters(&self) -> impl Iterator<Item = &'a OwnerSeen> {
+        let scalers = self.counts.values().filter_map(|(_, scaler)| *scaler);
+        scalers.chain(self.jobs.iter().copied())
     }
 
-    /// Its pause, and that of those above it before; the wait after which it is at rest.
-    fn pause(&mut self, seen: &'a OwnerSeen, world: &World<'_>) -> StepId {
-        let [pause, wait] = owners::pause(seen, Vec::new(), &world.inventory.namespace, world.platform.guard);
+    /// The steps, each after the owners that would undo it are paused.
+    pub(crate) fn plan(&mut self, pausing: &Pausing<'_>, world: &World<'_>) {
+        for (target, (_, scaler)) in self.counts.clone() {
+            let Some(view) = world.views.get(target) else {
+                continue;
+            };
+            let workload = view.workload;
+            let mut after: BTreeSet<StepId> = pausing.before(target).collect();
+            after.extend(scaler.map(|seen| self.pause(seen, pausing, world)));
+            let scale = Step {
+                id: steps::id("stop", target),
+                after: after.into_iter().collect(),
+                spec: Spec::Workload(WorkloadSpec::Scale {
+                    target: target.clone(),
+                    pin: steps::pin(view, &view.live),
+                    from: (workload.autoscaler.is_none() && scaler.is_none()).then_some(workload.desired),
+                    to: 0,
+                }),
+                reversal: Reversal::Exact,
+                deadline: forecast::WRITE_DEADLINE,
+                forecast: forecast::request(),
+            };
+            let gone = Step {
+                id: steps::id("gone", target),
+                after: vec![scale.id.clone()],
+                spec: Spec::Workload(WorkloadSpec::AwaitGone {
+                    target: target.clone(),
+                    uid: workload.uid.clone(),
+                    template: view.live.clone(),
+                }),
+                reversal: Reversal::Nothing,
+                deadline: forecast::deletion_deadline(&workload.template),
+                forecast: forecast::deletion(&workload.template, None),
+            };
+            self.stopped.insert(gone.id.clone());
+            self.steps.extend([scale, gone]);
+        }
+        for seen in self.jobs.clone() {
+            let id = self.pause(seen, pausing, world);
+            self.stopped.insert(id);
+        }
+    }
+
+    /// The pause of what starts pods, after those above it; the wait after which it is at rest.
+    fn pause(&mut self, seen: &OwnerSeen, pausing: &Pausing<'_>, world: &World<'_>) -> StepId {
+        let after = pausing.before_starter(&seen.name).collect();
+        let [pause, wait] = owners::pause(seen, after, &world.inventory.namespace, world.platform.guard);
         let id = wait.id.clone();
         self.steps.extend([pause, wait]);
         id
-    }
-
-    /// Every CronJob of the namespace: what it starts may be of any version.
-    fn suspend_jobs(&mut self, world: &'a World<'a>) {
-        let seen = world.inventory.owners.iter();
-        let jobs = seen
-            .filter(|seen| {
-                seen.name.kind == PausableKind::CronJob && seen.name.namespace == world.inventory.namespace
-            })
-            .filter(|seen| matches!(seen.state, OwnerState::WritesBack { .. }));
-        self.jobs = jobs.collect();
-        for seen in self.jobs.clone() {
-            let id = self.pause(seen, world);
-            self.stopped.insert(id);
-        }
     }
 
     /// Whether a workload is stopped.

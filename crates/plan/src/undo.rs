@@ -9,7 +9,6 @@ use crate::planner::{Draft, finish};
 use crate::refuse;
 use crate::remarks;
 use crate::steps::{self, Move, Moves};
-use crate::stopping::{begun_anew, stopping};
 use crate::world::{View, World, reference};
 use astern_model::choice::RevisionRef;
 use astern_model::config::{ConfigName, HeldConfig};
@@ -147,14 +146,7 @@ pub fn undo(
         .chain(moves.keys().copied())
         .collect();
     let assessment = assess_against(&world, &looked_at, &[]);
-    let before = steps::Before {
-        pausing: owners::pausing(&moves, &mut restoring, &world, left_free),
-        stopping: stopping(
-            false,
-            &begun_anew(&moves, restoring.restarts.keys().copied()),
-            &world,
-        ),
-    };
+    let before = steps::Before::of(false, &moves, &mut restoring, &BTreeSet::new(), &world, left_free);
     let mut steps = steps::steps(&moves, &world, history, &[], &restoring, &before)?;
     let all: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
     let going_on = owners::going_on(run, &world, &all);

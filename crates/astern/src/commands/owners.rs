@@ -6,7 +6,7 @@ use crate::console::Console;
 use crate::error::{CliError, Exit};
 use crate::output::{self, Format};
 use crate::wiring::Wired;
-use astern_app::planning;
+use astern_app::{planning, survey};
 use astern_model::finding::Allowances;
 
 pub(crate) async fn owners(
@@ -23,7 +23,10 @@ pub(crate) async fn owners(
 }
 
 async fn list(wired: &Wired, format: &Format, console: &Console) -> Result<Exit, CliError> {
-    let inventory = wired.world.look.inventory(&wired.platform.namespace).await?;
+    let inventory = survey::owners(&wired.world, &wired.platform.namespace).await?;
+    for unread in &inventory.unread {
+        console.warn(unread);
+    }
     let (owners, now) = (&inventory.owners, wired.world.clock.now());
     if owners.is_empty() {
         console.say("nobody would write this platform back that could be paused");

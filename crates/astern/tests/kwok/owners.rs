@@ -261,6 +261,52 @@ fn those_above_an_owner_are_paused_before_it_and_one_that_cannot_be_refuses() {
 }
 
 #[test]
+fn what_is_stopped_is_stopped_once_its_owner_is_paused() {
+    let place = Place::new("argo-stop");
+    place.platform("");
+    place.bad_release("api", 1);
+    define(APPLICATION, &place);
+    owned_by(&place, "shop", None);
+    let told = passes_with(&place, &["--stop"], &["1 owner paused", "1 workload stopped"]);
+    let at = |words: &str| told.find(words).unwrap_or_else(|| panic!("{words}: {told}"));
+    assert!(
+        at("has seen that it is paused") < at("stop deployment/api"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_owner_of_nothing_but_a_config_map_is_listed() {
+    let place = Place::new("argo-config");
+    place.platform("");
+    define(APPLICATION, &place);
+    owner(
+        APPLICATION,
+        &place,
+        "settings",
+        &json!({ "spec": { "syncPolicy": { "automated": {} } } }),
+    );
+    let id = format!(
+        "{}_settings:/ConfigMap:{}/app-config",
+        place.namespace, place.namespace
+    );
+    place.put(&json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": { "name": "app-config", "annotations": { "argocd.argoproj.io/tracking-id": id } },
+        "data": { "MODE": "calm" },
+    }));
+    let done = place.astern(&["owners"]).expect(0);
+    says(
+        &done,
+        &[
+            &format!("Argo CD application {}/settings", place.namespace),
+            "at the next commit",
+        ],
+    );
+}
+
+#[test]
 fn a_right_that_pausing_lacks_is_named_with_the_owners_namespace() {
     let place = Place::new("argo-rights");
     place.platform("");

@@ -86,9 +86,12 @@ fn a_stopped_workload_comes_back_with_the_count_of_before_and_cron_jobs_pause_me
             &format!("resume CronJob {}/nightly", place.namespace),
         ],
     );
+    // Somebody's own pod that bears the same label is none of the workload's, and stays.
+    place.kubectl(&["run", "debug", "--image=debug:v1", "--labels=app=api"]);
     stopped(&place, &[]).expect(0);
     assert_eq!((count(&place), place.image("api")), (3, "api:v1".to_owned()));
     assert!(!suspended(&place));
+    place.kubectl(&["get", "pod/debug"]);
     let annotations = place.get("cronjob/nightly")["metadata"]["annotations"].clone();
     assert_eq!(annotations["astern.dev/paused"], Value::Null);
     // Two versions never ran beside each other: when the first pod of v1 was made, the last of v2 was gone.

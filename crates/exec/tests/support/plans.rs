@@ -424,6 +424,7 @@ fn crashing(kind: WorkloadKind, name: &str) -> Workload {
         annotations: BTreeMap::new(),
         labels: BTreeMap::new(),
         has_last_applied: false,
+        deletes_claims: false,
         revisions: vec![live, revision(1, &good, hours(8))],
         pods: vec![pod],
         autoscaler: None,

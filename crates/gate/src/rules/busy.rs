@@ -34,13 +34,19 @@ fn repairs(context: &Context<'_>, release: &str) -> bool {
 }
 
 fn judge(context: &Context<'_>, step: &Step, target: &Target, owner: &Owner) -> Option<Finding> {
+    let hold = hold(context, owner, &step.id);
+    // Somebody above may be at work instead.
+    let owner = match hold {
+        Hold::Free(free) => free,
+        Hold::Held | Hold::Quiet => owner,
+    };
     let OwnerState::Busy { operation } = &owner.state else {
         return None;
     };
     if owner.kind == OwnerKind::Helm && repairs(context, &owner.name) {
         return None;
     }
-    if hold(context, owner, &step.id) == Hold::Held {
+    if hold == Hold::Held {
         let message = format!("{}, which owns {target}, is at work: {operation}", who(owner));
         let hint = "the plan pauses it, and waits until that has ended before it writes";
         return Some(warn(CODE, Some(target), message, hint));

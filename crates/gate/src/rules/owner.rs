@@ -3,7 +3,7 @@
 //! Helm, which writes only when somebody upgrades, and operations under way are other rules' matters.
 
 use super::{NOT_OURS, refuse, warn};
-use crate::context::{Context, targets};
+use crate::context::{Context, Progress, targets};
 use crate::owners::{Hold, concerned, hold};
 use astern_model::finding::Finding;
 use astern_model::step::Step;
@@ -39,6 +39,8 @@ fn without_reason(context: &Context<'_>) -> Vec<Finding> {
     let pauses = context.owners().filter_map(|(step, spec)| match spec {
         // What only starts pods is another rule's matter: it is stopped with what it would start.
         OwnerSpec::Pause { owner, .. } if owner.kind.only_starts() => None,
+        // What has been done is not judged again: a run goes on, or back, also where its owner cannot be read any more.
+        OwnerSpec::Pause { .. } if context.progress(&step.id) != Progress::Pending => None,
         OwnerSpec::Pause { owner, .. } => Some((step, owner)),
         OwnerSpec::AwaitPaused { .. } | OwnerSpec::Resume { .. } => None,
     });
@@ -66,7 +68,7 @@ fn judge(context: &Context<'_>, step: &Step, target: &Target, owner: &Owner) -> 
     let (does, because) = match &who.state {
         OwnerState::WritesBack { because } => ("writes it back", because),
         OwnerState::Unknown { why } => ("may write it back and cannot be paused", why),
-        OwnerState::Passive { because } => return Some(later(target, who, &name, because)),
+        OwnerState::Passive { because } => return Some(later(context, target, who, &name, because)),
         OwnerState::Busy { .. } => return None,
     };
     let message = format!(
@@ -94,7 +96,7 @@ fn above_it(owner: &Owner, above: &Owner) -> String {
 }
 
 /// What an owner will do that does not write by itself now.
-fn later(target: &Target, owner: &Owner, who: &str, because: &str) -> Finding {
+fn later(context: &Context<'_>, target: &Target, owner: &Owner, who: &str, because: &str) -> Finding {
     let when = match owner.kind {
         OwnerKind::ArgoCd => "at its next sync",
         OwnerKind::Flux => "once it is resumed",
@@ -105,6 +107,16 @@ fn later(target: &Target, owner: &Owner, who: &str, because: &str) -> Finding {
         owner.known_by
     );
     let hint = "revert in Git before that, or the bad version comes back";
+    let above = owner
+        .object
+        .as_ref()
+        .and_then(|name| context.inventory.owner(name));
+    let mut above = above.into_iter().flat_map(|seen| &seen.parents);
+    let writes = above.find(|parent| matches!(parent.state, OwnerState::WritesBack { .. }));
+    let hint = match writes.and_then(who_is) {
+        Some(above) => format!("{hint}; and {above}, which stands above it, may switch it on at any time"),
+        None => hint.to_owned(),
+    };
     warn(CODE, Some(target), message, hint)
 }
 
@@ -260,6 +272,51 @@ mod tests {
         assert_eq!(
             fixture.told(super::check),
             "step pause:root pauses Argo CD application argocd/root, which writes nothing that the plan changes"
+        );
+    }
+
+    fn resumed(change: &dyn Fn(&mut Fixture), expected: &str) {
+        let mut fixture = Fixture::with_owner();
+        for seen in &mut fixture.inventory.owners {
+            seen.setting = serde_json::Value::Null;
+        }
+        let paused = &fixture.plan.steps[..4];
+        fixture.progress = Some(
+            paused
+                .iter()
+                .map(|step| (step.id.clone(), Progress::Done))
+                .collect(),
+        );
+        change(&mut fixture);
+        assert_eq!(fixture.told(super::check), expected);
+    }
+
+    #[test]
+    fn a_run_does_not_go_on_once_somebody_has_switched_its_owner_on_again() {
+        resumed(&|_| (), "");
+        let free = "deployment/api-gateway belongs to Argo CD application shop (label shop.test/owner), which writes it \
+                    back: automated.selfHeal: true";
+        resumed(
+            &|f| f.inventory.owners[1].setting = serde_json::json!({"selfHeal": true}),
+            free,
+        );
+        resumed(&|f| f.inventory.owners[1].uid = "made anew".into(), free);
+        let switched_on = "deployment/api-gateway belongs to Argo CD application shop, and that to Argo CD application root \
+                           (label shop.test/owner), which writes it back: automated.selfHeal: true";
+        resumed(
+            &|f| f.inventory.owners[0].setting = serde_json::json!({"selfHeal": true}),
+            switched_on,
+        );
+    }
+
+    #[test]
+    fn a_run_goes_on_and_back_where_its_owner_cannot_be_read_any_more() {
+        resumed(
+            &|f| {
+                f.workload().owners.clear();
+                f.inventory.owners.clear();
+            },
+            "",
         );
     }
 }

@@ -1,11 +1,12 @@
 //! AST0235: an owner is let go on only once its source says what runs, and only by the run that paused it.
 
 use super::{NOT_OURS, refuse, warn};
-use crate::context::{Context, Progress};
+use crate::context::{Context, Door, Progress};
 use astern_model::finding::Finding;
 use astern_model::id::RunId;
 use astern_model::owner::{InSync, OwnerName, OwnerSeen};
 use astern_model::plan::Intent;
+use astern_model::step::Step;
 use astern_model::step::owner::Spec;
 
 pub(crate) const CODE: &str = "AST0235";
@@ -30,7 +31,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
         [
             seen.and_then(|seen| anothers(seen, by)),
             seen.and_then(|seen| source(context, owner, seen)),
-            unasked(context, owner, if_in_sync),
+            unasked(owner, if_in_sync),
         ]
     });
     judged.flatten().collect()
@@ -47,15 +48,35 @@ fn anothers(seen: &OwnerSeen, by: &RunId) -> Option<Finding> {
 }
 
 /// What it said of its source when the plan was made may be of a moment before: it is asked again as it goes on.
-fn unasked(context: &Context<'_>, owner: &OwnerName, if_in_sync: bool) -> Option<Finding> {
-    let undoes = matches!(context.plan.intent, Intent::Undo { .. });
+fn unasked(owner: &OwnerName, if_in_sync: bool) -> Option<Finding> {
     let message = || format!("{owner} goes on without being asked once more whether its source is what runs");
-    (!if_in_sync && !undoes).then(|| refuse(CODE, None, message(), NOT_OURS))
+    (!if_in_sync).then(|| refuse(CODE, None, message(), NOT_OURS))
 }
 
 /// After an undo the version that the owner's source says is what runs.
 fn source(context: &Context<'_>, owner: &OwnerName, seen: &OwnerSeen) -> Option<Finding> {
-    if matches!(context.plan.intent, Intent::Undo { .. }) {
+    let starts = owner.kind.only_starts();
+    if starts || matches!(context.plan.intent, Intent::Undo { .. }) {
+        return None;
+    }
+    // Said at the start, it stands in the approval of a run that goes on; and the step asks once more.
+    if matches!(context.door, Door::Resume { .. }) {
+        return None;
+    }
+    // An owner below it, which goes on first, is what it says that differs: the step asks once more.
+    let named = |spec: &Spec| matches!(spec, Spec::Resume { .. });
+    let below = |(_, spec): (&Step, &Spec)| {
+        let parents = context
+            .inventory
+            .owner(spec.owner())
+            .into_iter()
+            .flat_map(|seen| &seen.parents);
+        named(spec)
+            && parents
+                .into_iter()
+                .any(|parent| parent.object.as_ref() == Some(owner))
+    };
+    if matches!(seen.in_sync, Some(InSync::No { .. })) && context.owners().any(below) {
         return None;
     }
     let accepted = context.allow.source_matches.contains(&owner.name);

@@ -47,8 +47,14 @@ fn of_target(context: &Context<'_>, target: &Target, steps: &[&Step]) -> Vec<Str
         }
         return wrong;
     };
+    let workload = context.inventory.workloads.get(target);
+    if workload.is_some_and(|workload| workload.deletes_claims) {
+        wrong.push(format!(
+            "{target} is scaled to 0, and its persistentVolumeClaimRetentionPolicy deletes its volumes then"
+        ));
+    }
     let follows = |later: &Step, earlier: &Step| context.order.follows(&later.id, &earlier.id);
-    let least = context.inventory.workloads.get(target).map_or(0, least);
+    let least = workload.map_or(0, least);
     let started = counts().find(|(step, to)| *to > 0 && follows(step, stop));
     match started {
         None => wrong.push(format!("{target} is stopped and not started again")),
@@ -162,6 +168,14 @@ mod tests {
         check(
             &|f| *count(f, 0) = 2,
             &format!("step stop:{target} sets the count of {target} to 2, and nothing has stopped it"),
+        );
+    }
+
+    #[test]
+    fn what_loses_its_volumes_at_zero_is_not_stopped() {
+        check(
+            &|f| f.workload().deletes_claims = true,
+            "deployment/api-gateway is scaled to 0, and its persistentVolumeClaimRetentionPolicy deletes its volumes then",
         );
     }
 

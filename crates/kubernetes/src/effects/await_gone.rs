@@ -8,7 +8,7 @@ use super::watch::{Followed, Many, many, one, watching};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::step::workload::After;
-use astern_model::target::Target;
+use astern_model::target::{Target, WorkloadKind};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -34,7 +34,10 @@ pub(crate) async fn apply(
     let mut pods = followed(access, target, &now, operation)?;
     loop {
         asks_for_none(target, uid, &now, operation)?;
-        if pods.known().is_some_and(|known| known.is_empty()) {
+        if pods
+            .known()
+            .is_some_and(|known| known.values().all(Option::is_none))
+        {
             return Ok(After::Gone {
                 took: access.now().duration_since(since).max(SignedDuration::ZERO),
             });
@@ -65,7 +68,8 @@ pub(crate) async fn explain(access: &Access, target: &Target, operation: &str) -
             pods.changed().await?;
         }
         let left = pods.known().into_iter().flatten();
-        Ok::<_, Failure>(left.map(|(name, how)| format!("pod/{name} {how}")).collect())
+        let left = left.filter_map(|(name, how)| Some(format!("pod/{name} {}", how.as_ref()?)));
+        Ok::<_, Failure>(left.collect())
     };
     let looked = tokio::time::timeout(EXPLAINED_WITHIN, looked).await;
     looked.ok().and_then(Result::ok).unwrap_or_default()
@@ -76,7 +80,7 @@ fn followed(
     target: &Target,
     now: &Object,
     operation: &str,
-) -> Result<Many<Pod, String>, Failure> {
+) -> Result<Many<Pod, Option<String>>, Failure> {
     let selector = now.at("/spec/selector").cloned();
     let selector = selector.and_then(|json| serde_json::from_value::<LabelSelector>(json).ok());
     let selector = selector
@@ -86,7 +90,26 @@ fn followed(
             Failure::new(FailureClass::Permanent, operation, message)
         })?;
     let events = access.follow_pods(&target.namespace, selector);
-    Ok(many(events, watching("pods", operation), how))
+    let target = target.clone();
+    let left = move |pod: &Pod| stays(pod, &target).then(|| how(pod));
+    Ok(many(events, watching("pods", operation), left))
+}
+
+/// Whether a pod may still write: one that has ended does not, though nobody clears it away; and a pod that something else
+/// controls is none of the workload's.
+fn stays(pod: &Pod, target: &Target) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let ended = matches!(phase, Some("Succeeded" | "Failed"));
+    let owners = pod.metadata.owner_references.iter().flatten();
+    let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
+    let theirs = controller.is_none_or(|owner| match target.kind {
+        WorkloadKind::Deployment => {
+            owner.kind != "ReplicaSet" || !owner.name.starts_with(&format!("{}-", target.name))
+        }
+        WorkloadKind::StatefulSet => owner.kind != "StatefulSet" || owner.name != target.name,
+        WorkloadKind::DaemonSet => owner.kind != "DaemonSet" || owner.name != target.name,
+    });
+    !ended && !theirs
 }
 
 /// How a pod that is left stands.

@@ -180,11 +180,15 @@ impl KubernetesOwners {
             .pointer("/metadata/annotations")
             .is_some_and(|all| all.get(ARGO_REFRESH).is_some());
         match status {
-            Some("OutOfSync") => Err(place.moved("its source is not what runs any more: OutOfSync")),
-            Some("Synced") if unanswered => {
+            Some("Synced") if !unanswered => Ok(()),
+            // It compares nothing, and somebody has said that its source is what runs.
+            None => Ok(()),
+            Some("Synced") => {
                 Err(place.moved("its controller does not answer whether its source is what runs"))
             }
-            _ => Ok(()),
+            Some(status) => Err(place.moved(&format!(
+                "its source is not what runs, or that is not known: {status}"
+            ))),
         }
     }
 
@@ -388,7 +392,9 @@ fn reconciles(json: &Value) -> bool {
     let conditions = json.pointer("/status/conditions").and_then(Value::as_array);
     let under_way = |condition: &Value| {
         let text = |field: &str| condition.get(field).and_then(Value::as_str);
-        let waits = text("message").is_some_and(|message| message.starts_with("Running health checks"));
+        let waits = text("message").is_some_and(|message| message.starts_with("Running health checks"))
+            // After a failure it waits for its next try, which a suspended object never has.
+            || text("reason") == Some("ProgressingWithRetry");
         text("type") == Some("Reconciling") && text("status") == Some("True") && !waits
     };
     conditions.into_iter().flatten().any(under_way)

@@ -26,6 +26,8 @@ const ARGO_GROUP: &str = "argoproj.io";
 const ARGO_NAMESPACE: &str = "argocd";
 pub(super) const FLUX_KUSTOMIZE: &str = "kustomize.toolkit.fluxcd.io";
 const FLUX_HELM: &str = "helm.toolkit.fluxcd.io";
+/// The field manager under which Argo CD syncs.
+const ARGO_SYNCS: &str = "argocd-controller";
 /// The field manager of the controller of Kustomizations.
 const FLUX_MANAGER: &str = "kustomize-controller";
 /// So many owners above an owner are followed: applications of applications are seldom deeper than three.
@@ -263,6 +265,12 @@ pub(super) async fn argo_is_served(owners: &OwnersAt) -> bool {
     !matches!(found, Err(failure) if failure.class == FailureClass::Permanent)
 }
 
+async fn keda_is_served(owners: &OwnersAt) -> bool {
+    let attempt = Attempt::new(Verb::Get, "apis", "look for KEDA's API".to_owned());
+    let found = get::<Value>(&owners.here, "/apis", "keda.sh", Part::Whole, &attempt).await;
+    !matches!(found, Err(failure) if failure.class == FailureClass::Permanent)
+}
+
 /// What these owners' objects say, and those above them, level by level.
 pub(super) async fn ask(owners: &OwnersAt, marks: impl IntoIterator<Item = &Mark>) -> BTreeMap<Mark, Word> {
     let mut words: BTreeMap<Mark, Word> = BTreeMap::new();
@@ -376,8 +384,8 @@ pub(super) async fn starters(owners: &OwnersAt, namespace: &str) -> Result<Vec<O
     );
     let scaled = match scaled {
         Ok(listed) => listed.items,
-        // Without KEDA there is no such resource.
-        Err(failure) if failure.class == FailureClass::Permanent => Vec::new(),
+        // Without KEDA there is no such resource, and often no right on it either.
+        Err(_) if !keda_is_served(owners).await => Vec::new(),
         Err(failure) => return Err(failure),
     };
     let jobs = jobs?
@@ -411,12 +419,23 @@ pub(super) async fn starters(owners: &OwnersAt, namespace: &str) -> Result<Vec<O
 
 /// Who writes an owner's object. An application that manages itself is none above itself; a hint is nobody.
 fn above(name: &OwnerName, object: &Value) -> Vec<Marked> {
-    let itself = |mark: &Mark| mark.pausable() == Some((name.kind, &name.namespace, &name.name));
+    // A mark that names no namespace means that of Argo CD, wherever it is.
+    let itself = |mark: &Mark| {
+        mark.pausable().is_some_and(|(kind, namespace, of)| {
+            let here = namespace == name.namespace || namespace == ARGO_NAMESPACE;
+            kind == name.kind && of == name.name && here
+        })
+    };
+    // Its controller writes the status of every Application: only who syncs one is above it.
+    let synced = writes_field(object, ARGO_SYNCS, &["spec"]);
+    let by_chart = |marked: &Marked| marked.known_by.starts_with("label app.kubernetes.io/instance");
     let mut found = marks(object, &name.namespace);
-    found.retain(|marked| !marked.hint && !itself(&marked.mark));
+    found.retain(|marked| !marked.hint && !itself(&marked.mark) && (synced || !by_chart(marked)));
     for marked in &mut found {
         let by_flux = matches!(marked.mark, Mark::Kustomization { .. });
-        if by_flux && !writes_field(object, FLUX_MANAGER, name.kind.setting()) {
+        // Where the field is there, whoever wrote it last says nothing of what the source says.
+        let absent = name.kind.setting_of(object).is_null();
+        if by_flux && absent && !writes_field(object, FLUX_MANAGER, name.kind.setting()) {
             let field = name.kind.setting().join(".");
             marked.left_alone.get_or_insert(format!(
                 "its source does not say what {field} of {} is",

@@ -41,6 +41,8 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
             WorkloadKind::Deployment | WorkloadKind::StatefulSet => number("/spec/replicas").unwrap_or(1),
             WorkloadKind::DaemonSet => number("/status/desiredNumberScheduled").unwrap_or(0),
         },
+        deletes_claims: object.text("/spec/persistentVolumeClaimRetentionPolicy/whenScaled")
+            == Some("Delete"),
         status: status(object),
         progress_deadline: (kind == WorkloadKind::Deployment).then(|| seconds(deadline)),
         min_ready: seconds(object.number("/spec/minReadySeconds").unwrap_or(0)),

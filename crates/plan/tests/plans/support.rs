@@ -92,6 +92,7 @@ pub(crate) fn of_kind(target: Target) -> Build {
             annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
             has_last_applied: true,
+            deletes_claims: false,
             revisions: Vec::new(),
             pods: Vec::new(),
             autoscaler: None,

@@ -12,7 +12,7 @@ use astern_model::evidence::{Fact, Side};
 use astern_model::id::{RunId, Seq};
 use astern_model::plan::{Intent, Plan};
 use astern_model::reversal::Reversal;
-use astern_model::step::{Step, owner};
+use astern_model::step::{Step, owner, workload};
 use astern_model::target::Target;
 use astern_model::verdict::CheckResult;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,7 @@ pub(super) fn follow_ups(run: &RunId, plan: &Plan, fold: &Fold<'_>, standings: &
         decide(run, fold),
         settle(standings),
         validate(fold, standings),
+        stopped(plan, fold),
         paused(run, plan, fold),
         deploys(plan, standings),
         applies(plan, fold),
@@ -113,6 +114,35 @@ fn validate(fold: &Fold<'_>, standings: &[Standing]) -> Vec<FollowUp> {
         )
     })
     .collect()
+}
+
+/// Workloads that a run has stopped and not started again.
+fn stopped(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
+    let done = |step: &Step| {
+        fold.step(&step.id)
+            .is_some_and(|doing| doing.state == Some(StepState::Done))
+    };
+    let started = |target: &Target| {
+        plan.steps.iter().find_map(|step| match step.spec.workload()? {
+            workload::Spec::Scale { target: of, to, .. } if of == target && *to > 0 => {
+                Some((done(step), *to))
+            }
+            _ => None,
+        })
+    };
+    let left = |step: &Step| {
+        let Some(workload::Spec::Scale { target, to: 0, .. }) = step.spec.workload() else {
+            return None;
+        };
+        let (is_started, count) = started(target)?;
+        let seq = fold.step(&step.id)?.last?.seq;
+        (done(step) && !is_started).then(|| {
+            let what =
+                format!("Start {target}: this run has scaled it to 0, and it asked for {count} before.");
+            follow_up(seq, what)
+        })
+    };
+    plan.steps.iter().filter_map(left).collect()
 }
 
 /// Owners that stay paused: until somebody lets them go on, nothing is deployed through them.
