@@ -124,10 +124,15 @@ fn where_the_old_version_fails_alike_going_back_is_refused() {
 }
 
 #[test]
-fn an_owner_that_would_write_back_is_refused_with_the_ways_out() {
+fn an_owner_that_would_write_back_is_paused_first_and_stays_so() {
     shows(
         "gitops-owner",
-        &["selfHeal", "--accept-revert", "Nothing was changed: a refusal"],
+        &[
+            "pause Argo CD application argocd/vcci-scope3",
+            "Stays paused after the run",
+            "nobody has switched Argo CD application argocd/vcci-scope3 on again",
+            "astern owners resume vcci-scope3",
+        ],
     );
 }
 

@@ -37,6 +37,7 @@ async fn failing(scene: &Scene, plain: &Plain, step: &StepId) -> Result<FailedSt
     let mut world = take.world.clone();
     world.workloads = Arc::new(Failing::at(world.workloads, &scene.run, step));
     world.contents = Arc::new(Failing::at(world.contents, &scene.run, step));
+    world.owners = Arc::new(Failing::at(world.owners, &scene.run, step));
     let held = scene.start(&world, Arc::new(Contented)).await?;
     let (ending, standings) = told(&held.book);
     let mut lost = None;

@@ -5,10 +5,11 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, Seq, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Record};
-use astern_model::step::config;
 use astern_model::step::workload::{After, Before, Spec, Stamp};
+use astern_model::step::{config, owner};
 use astern_port::config::Contents;
 use astern_port::journal::{AppendError, Author, Entry, Journal};
+use astern_port::owners::Owners;
 use astern_port::workloads::{Settled, Workloads};
 use astern_wire::envelope;
 use async_trait::async_trait;
@@ -277,6 +278,63 @@ impl Contents for Failing<dyn Contents> {
         &self,
         spec: &config::Spec,
         before: &config::Before,
+        run: &RunId,
+        from: Epoch,
+        to: Epoch,
+    ) -> Result<(), Failure> {
+        self.layer.fence(spec, before, run, from, to).await
+    }
+}
+
+#[async_trait]
+impl Owners for Failing<dyn Owners> {
+    async fn prepare(&self, spec: &owner::Spec) -> Result<owner::Before, Failure> {
+        self.layer.prepare(spec).await
+    }
+
+    async fn apply(
+        &self,
+        spec: &owner::Spec,
+        before: &owner::Before,
+        stamp: &Stamp,
+    ) -> Result<owner::After, Failure> {
+        self.fails(stamp, spec.phrase())?;
+        self.layer.apply(spec, before, stamp).await
+    }
+
+    async fn settle(
+        &self,
+        spec: &owner::Spec,
+        before: &owner::Before,
+        stamp: &Stamp,
+    ) -> Settled<owner::After> {
+        self.layer.settle(spec, before, stamp).await
+    }
+
+    async fn reverse(
+        &self,
+        spec: &owner::Spec,
+        before: &owner::Before,
+        after: &owner::After,
+        stamp: &Stamp,
+    ) -> Result<owner::After, Failure> {
+        self.layer.reverse(spec, before, after, stamp).await
+    }
+
+    async fn settle_reverse(
+        &self,
+        spec: &owner::Spec,
+        before: &owner::Before,
+        after: &owner::After,
+        stamp: &Stamp,
+    ) -> Settled<owner::After> {
+        self.layer.settle_reverse(spec, before, after, stamp).await
+    }
+
+    async fn fence(
+        &self,
+        spec: &owner::Spec,
+        before: &owner::Before,
         run: &RunId,
         from: Epoch,
         to: Epoch,

@@ -556,6 +556,16 @@ async fn an_owner_that_was_accepted_on_the_real_cluster_is_accepted_by_whoever_g
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_that_pauses_an_owner_first_survives_every_fault() {
+    every_fault_ends_as_it_should(
+        "gitops-owner",
+        &[],
+        "pause Argo CD application argocd/vcci-scope3",
+    )
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn taking_a_run_back_is_rehearsed_from_the_template_that_it_kept_where_the_cluster_keeps_it_no_more() {
     let stage = Stage::new(staged("1", &[]), now(), MemoryVault::default());
     let mut platform = Platform::of_namespace("shop");
