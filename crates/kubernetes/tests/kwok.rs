@@ -8,6 +8,7 @@
 )]
 
 mod contents;
+mod owners;
 mod system_clock;
 
 use astern_kubernetes::connect::{ConnectOptions, connect};

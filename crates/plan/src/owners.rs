@@ -277,7 +277,8 @@ fn resume(seen: &OwnerSeen, paused: &Paused, after: Vec<StepId>) -> Step {
             to: paused.was.clone(),
         }),
         reversal: Reversal::Exact,
-        deadline: forecast::WRITE_DEADLINE,
+        // It is asked to compare first, and may be at something that has to end.
+        deadline: SEEN_DEADLINE,
         forecast: forecast::request(),
     }
 }

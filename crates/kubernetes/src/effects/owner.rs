@@ -167,14 +167,27 @@ impl KubernetesOwners {
 
     /// Has an Application compare its source with what runs once more, and ends the matter where they differ: what it said
     /// before may be of a moment in which it had not seen the newest of either. Others do not compare while they are paused.
-    async fn compared(&self, place: &Place<'_>, uid: &Uid) -> Result<(), Failure> {
+    /// One that goes on already is not asked, and nothing is asked in a run that was taken over.
+    async fn compared(
+        &self,
+        place: &Place<'_>,
+        pin: &Pin,
+        to: &Value,
+        claim: &Claim<'_>,
+    ) -> Result<(), Failure> {
         if place.owner.kind != PausableKind::Application {
             return Ok(());
         }
         let now = self.find(place).await?.ok_or_else(|| place.gone())?;
+        if is_ours(&now, claim.stamp) && &place.owner.kind.setting_of(&now.json) == to {
+            return Ok(());
+        }
+        if let Some(message) = claim.refused(&now) {
+            return Err(place.moved(&message));
+        }
         let asked = BTreeMap::from([(ARGO_REFRESH, Some("normal".to_owned()))]);
         let now = self.write(place, &now, None, &asked).await?;
-        let seen = self.quiet_from(place, uid, now).await?;
+        let seen = self.quiet_from(place, &pin.uid, now).await?;
         let status = seen.pointer("/status/sync/status").and_then(Value::as_str);
         let unanswered = seen
             .pointer("/metadata/annotations")
@@ -583,7 +596,7 @@ impl Owners for KubernetesOwners {
                     Spec::Pause { .. } | Spec::AwaitPaused { .. } => PausedBy::Anybody,
                 };
                 if let Spec::Resume { if_in_sync: true, .. } = spec {
-                    self.compared(place, spec.uid()).await?;
+                    self.compared(place, pin, &to, &Claim { stamp, before }).await?;
                 }
                 let own = (by, self.pausing(spec, stamp));
                 self.set(place, pin, &to, own, &Claim { stamp, before }).await
