@@ -70,7 +70,7 @@ impl Past {
                     }
                 }
             }
-            Intent::ResumeOwners => {}
+            Intent::ResumeOwners | Intent::RepairRelease { .. } => {}
             Intent::Undo { run } => {
                 self.rolled_back.retain(|_, by| by != run);
                 self.restored.retain(|_, by| by != run);

@@ -251,6 +251,55 @@ pub async fn resume_owners(
     .await
 }
 
+/// Plans mending the record of a Helm release that a dead client left pending, and has it checked. `abandoned`: its client
+/// is dead by somebody's word.
+///
+/// # Errors
+/// [`NoPlan`]; nothing was changed.
+pub async fn repair_release(
+    world: &World,
+    platform: &Platform,
+    name: &str,
+    abandoned: bool,
+    allow: &Allowances,
+) -> Result<Prepared, NoPlan> {
+    let names = [name.to_owned()];
+    let (inventory, past, releases) = futures::join!(
+        world.look.inventory(&platform.namespace),
+        history::look_back(world, &platform.namespace),
+        world.releases.read(&platform.namespace, &names)
+    );
+    let mut inventory = inventory.map_err(NoPlan::Failed)?;
+    let past = past.map_err(NoPlan::Failed)?;
+    inventory.releases = releases.map_err(NoPlan::Failed)?;
+    if inventory.releases.is_empty() {
+        // The refusal tells what there is.
+        let all = world.releases.list(&platform.namespace).await;
+        inventory.releases = all.map_err(NoPlan::Failed)?;
+    }
+    right_cluster(platform, &inventory)?;
+    if let Some((run, phase)) = past.open {
+        return Err(NoPlan::RunOpen {
+            run,
+            stands: stands(&phase),
+        });
+    }
+    let dead: BTreeSet<String> = names.into_iter().filter(|_| abandoned).collect();
+    let make =
+        |inventory: &Inventory, now| astern_plan::repair_release(name, &dead, inventory, platform, now);
+    let patience = Patience::WhatItTakes;
+    examine(
+        world,
+        platform,
+        inventory,
+        &make,
+        allow,
+        Evidence::Leave,
+        patience,
+    )
+    .await
+}
+
 /// Plans taking a run back, and has it checked. `made_on` is the cluster that the run changed: a store that travels
 /// must not carry one cluster's templates to another.
 ///

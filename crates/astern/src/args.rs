@@ -114,6 +114,9 @@ pub(crate) enum Command {
     Undo(Undo),
     /// Say who would write the platform back, and let those go on that a run has paused
     Owners(Owners),
+    /// List Helm releases, show one's revisions and what they hold, mend one that a dead client left pending
+    #[command(args_conflicts_with_subcommands = true)]
+    Helm(Helm),
     /// Check whether service is back, over a soak window
     Validate(Validate),
     /// Write the report of a run
@@ -415,6 +418,41 @@ pub(crate) struct ResumeOwners {
     /// The source of this owner says what runs, by your word, where the cluster cannot tell; may be repeated
     #[arg(long, value_name = "OWNER")]
     pub(crate) source_matches: Vec<String>,
+    /// How.
+    #[command(flatten)]
+    pub(crate) approve: Approve,
+}
+
+/// `helm`
+#[derive(Args, Debug)]
+pub(crate) struct Helm {
+    /// A release, whose revisions are shown; without it all releases are listed
+    #[arg(value_name = "RELEASE")]
+    pub(crate) release: Option<String>,
+    /// What this revision holds: its values, objects and hooks; nothing secret
+    #[arg(long, value_name = "NUMBER", requires = "release")]
+    pub(crate) revision: Option<u64>,
+    /// What to do with a release; without it they are shown.
+    #[command(subcommand)]
+    pub(crate) command: Option<HelmCommand>,
+}
+
+/// `helm …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum HelmCommand {
+    /// Mark the record that a dead client left pending as failed, so that helm goes on; touches no workload
+    Repair(RepairRelease),
+}
+
+/// `helm repair`
+#[derive(Args, Debug)]
+pub(crate) struct RepairRelease {
+    /// The release
+    #[arg(value_name = "RELEASE")]
+    pub(crate) release: String,
+    /// You know that its client is dead: do not wait until its record has been still for ten minutes
+    #[arg(long)]
+    pub(crate) abandoned: bool,
     /// How.
     #[command(flatten)]
     pub(crate) approve: Approve,

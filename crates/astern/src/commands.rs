@@ -2,6 +2,7 @@
 
 pub(crate) mod demo;
 pub(crate) mod drift;
+pub(crate) mod helm;
 pub(crate) mod init;
 pub(crate) mod look;
 pub(crate) mod owners;
@@ -54,6 +55,7 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Rehearse(arguments) => rehearse::rehearse(&wired, &arguments, &format, console).await,
         Command::Undo(arguments) => roll::undo(&global, &wired, arguments, &format, console).await,
         Command::Owners(arguments) => owners::owners(&global, &wired, arguments, &format, console).await,
+        Command::Helm(arguments) => helm::helm(&global, &wired, arguments, &format, console).await,
         Command::Runs => look::runs(&wired, &format, console).await,
         Command::Attach(arguments) => tend::attach(&wired, &arguments, &format, console).await,
         Command::Resume(arguments) => tend::resume(&global, &wired, arguments, &format, console).await,
@@ -102,6 +104,10 @@ fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Resul
         Command::Owners(args::Owners {
             command: Some(args::OwnersCommand::Resume(resume)),
         }) => roll::approvable(&resume.approve, console),
+        Command::Helm(args::Helm {
+            command: Some(args::HelmCommand::Repair(repair)),
+            ..
+        }) => roll::approvable(&repair.approve, console),
         Command::Releases(arguments) => releases::rightly_typed(arguments),
         Command::Drift(arguments) => drift::named(arguments).map(drop),
         _ => Ok(()),

@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             format!("{} revisions, {} read", release.revisions.len(), contents.count())
         }
         ["all", namespace] => {
-            let all = helm(client).all(namespace).await?;
+            let all = helm(client).list(namespace).await?;
             let revisions: usize = all.iter().map(|release| release.revisions.len()).sum();
             format!("{} releases, {revisions} revisions", all.len())
         }

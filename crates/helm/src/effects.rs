@@ -45,19 +45,6 @@ impl Helm {
         }
     }
 
-    /// Every release of a namespace with its revisions, by their labels alone.
-    ///
-    /// # Errors
-    /// Secrets cannot be listed.
-    pub async fn all(&self, namespace: &str) -> Result<Vec<Release>, Failure> {
-        self.records
-            .all(
-                namespace,
-                &format!("list the Helm releases of namespace {namespace}"),
-            )
-            .await
-    }
-
     async fn read_one(&self, name: ReleaseName) -> Result<Option<Release>, Failure> {
         let operation = format!("read the records of {name}");
         let mut revisions: Vec<_> = self
@@ -86,7 +73,15 @@ impl Helm {
                 revision.record = read;
             }
         }
-        Ok((!revisions.is_empty()).then_some(Release { name, revisions }))
+        let at_work = match revisions.first() {
+            Some(newest) => self.records.at_work(&name, newest).await,
+            None => return Ok(None),
+        };
+        Ok(Some(Release {
+            name,
+            revisions,
+            at_work,
+        }))
     }
 
     /// The pinned record as it is now.
@@ -327,6 +322,11 @@ impl Releases for Helm {
         });
         let found = futures::future::try_join_all(reads).await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure> {
+        let operation = format!("list the Helm releases of namespace {namespace}");
+        self.records.all(namespace, &operation).await
     }
 
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {

@@ -5,10 +5,12 @@ use crate::failure::{Intent, failure};
 use crate::manifest;
 use crate::mask::Masker;
 use crate::payload::{self, Defect};
+use astern_model::choice::clock;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::helm::{Read, Release, ReleaseName, Revision, Status};
 use astern_model::id::Uid;
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ObjectMeta, PartialObjectMeta};
@@ -69,9 +71,41 @@ impl Records {
         }
         let newest_first = |(name, mut revisions): (ReleaseName, Vec<Revision>)| {
             revisions.sort_by_key(|revision| std::cmp::Reverse(revision.number));
-            Release { name, revisions }
+            Release {
+                name,
+                revisions,
+                at_work: Vec::new(),
+            }
         };
         Ok(releases.into_iter().map(newest_first).collect())
+    }
+
+    /// What of a pending operation still runs: the Jobs of its hooks, for which its client waits. One that cannot be
+    /// looked at may run.
+    pub(crate) async fn at_work(&self, release: &ReleaseName, newest: &Revision) -> Vec<String> {
+        let (Status::Pending(status), Some(record)) = (&newest.status, newest.content()) else {
+            return Vec::new();
+        };
+        let jobs: Api<Job> = Api::namespaced(self.client.clone(), &release.namespace);
+        let of_operation = record.hooks.iter().filter(|hook| hook.runs_in(status));
+        let looks = of_operation.filter_map(|hook| {
+            let (jobs, name) = (jobs.clone(), hook.object.strip_prefix("job/")?);
+            Some(async move {
+                match jobs.get_opt(name).await {
+                    Ok(job) => job.and_then(|job| not_ended(&hook.object, &job)),
+                    Err(error) => {
+                        let operation = format!("look at {}", hook.object);
+                        let why = failure(&operation, &error, Intent::Read).message;
+                        Some(format!(
+                            "whether its hook {} has ended is not known: {why}",
+                            hook.object
+                        ))
+                    }
+                }
+            })
+        });
+        let found = futures::future::join_all(looks).await;
+        found.into_iter().flatten().collect()
     }
 
     async fn metadata(
@@ -194,6 +228,24 @@ impl Records {
     fn api(&self, namespace: &str) -> Api<Secret> {
         Api::namespaced(self.client.clone(), namespace)
     }
+}
+
+/// A Job that has neither completed nor failed, as a clause.
+fn not_ended(object: &str, job: &Job) -> Option<String> {
+    let status = job.status.as_ref();
+    let conditions = status
+        .and_then(|status| status.conditions.as_deref())
+        .unwrap_or_default();
+    let ended = |kind: &str| ["Complete", "Failed"].contains(&kind);
+    if conditions
+        .iter()
+        .any(|condition| condition.status == "True" && ended(&condition.type_))
+    {
+        return None;
+    }
+    let since = status.and_then(|status| status.start_time.as_ref());
+    let since = since.map_or_else(String::new, |since| format!(" (it began at {})", clock(since.0)));
+    Some(format!("its hook {object} has not ended{since}"))
 }
 
 /// The payload of a record.

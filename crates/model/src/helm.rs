@@ -37,6 +37,9 @@ pub struct Release {
     pub name: ReleaseName,
     /// The revisions, newest first.
     pub revisions: Vec<Revision>,
+    /// Of a pending newest revision: what of its operation still runs, or may run, in the cluster, a clause each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_work: Vec<String>,
 }
 
 impl Release {
@@ -141,6 +144,13 @@ pub struct Hook {
 }
 
 impl Hook {
+    /// Whether the operation of a pending revision runs it, before or after the manifest.
+    pub fn runs_in(&self, pending: &str) -> bool {
+        let operation = pending.trim_start_matches("pending-");
+        let of = |event: &String| event.split_once('-').is_some_and(|(_, of)| of == operation);
+        self.events.iter().any(of)
+    }
+
     /// Whether a rollback runs it.
     pub fn runs_at_rollback(&self) -> bool {
         self.events.iter().any(|event| event.ends_with("-rollback"))

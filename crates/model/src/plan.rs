@@ -68,6 +68,11 @@ pub enum Intent {
     RollBack,
     /// Let owners go on that runs have paused.
     ResumeOwners,
+    /// Mend the record of a Helm release that a dead client left pending.
+    RepairRelease {
+        /// Its name.
+        release: String,
+    },
     /// Take a run back.
     Undo {
         /// The run that is taken back.

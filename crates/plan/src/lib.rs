@@ -24,6 +24,7 @@ mod quarantine;
 mod refuse;
 mod releases;
 mod remarks;
+mod repair;
 mod scope;
 mod selector;
 mod signals;
@@ -50,6 +51,7 @@ pub use prove::{
 pub use quarantine::quarantined;
 pub use refuse::{code, near};
 pub use releases::ABANDONED_AFTER;
+pub use repair::repair_release;
 pub use scope::RELEASE_WINDOW;
 pub use selector::{Selector, SelectorError};
 pub use undo::{Taken, TakenConfig, TakenRun, undo};

@@ -6,6 +6,7 @@ use astern_model::config::ConfigName;
 use astern_model::decision::{Decision, Fired, Refusal};
 use astern_model::helm::{Release, Revision};
 use astern_model::id::RunId;
+use astern_model::inventory::Inventory;
 use astern_model::policy::{Acceptor, Say};
 use astern_model::target::{Target, WorkloadKind};
 use jiff::Timestamp;
@@ -409,6 +410,18 @@ pub(crate) fn not_remembered(release: &Release, revision: &Revision, target: &Ta
     refusal
 }
 
+/// The namespace holds no record of such a release.
+pub(crate) fn no_such_release(name: &str, inventory: &Inventory) -> Refusal {
+    let summary = format!("namespace {} has no Helm release {name}", inventory.namespace);
+    let mut refusal = refusal(code::RELEASE, summary);
+    let known = inventory.releases.iter();
+    refusal
+        .details
+        .extend(known.map(|release| format!("there is {}", release.name)));
+    refusal.ways_out.push("astern helm lists the releases".to_owned());
+    refusal
+}
+
 /// The newest record says that an operation is under way, and has not been still for long.
 pub(crate) fn release_at_work(release: &Release, newest: &Revision, status: &str, now: Timestamp) -> Refusal {
     let since = now.duration_since(newest.changed_at);
@@ -423,12 +436,13 @@ pub(crate) fn release_at_work(release: &Release, newest: &Revision, status: &str
         clock(newest.changed_at),
         human(crate::releases::ABANDONED_AFTER)
     ));
+    refusal.details.extend(release.at_work.iter().cloned());
     refusal.ways_out.push(format!(
         "wait until it ends: `helm history {} -n {}`",
         release.name.name, release.name.namespace
     ));
     refusal.ways_out.push(format!(
-        "if you know that its client is dead: astern plan --abandoned {}",
+        "if you know that its client is dead: astern plan --abandoned {0}, or astern helm repair {0} --abandoned for the record alone",
         release.name.name
     ));
     refusal

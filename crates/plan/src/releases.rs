@@ -112,8 +112,7 @@ pub(crate) fn through<'a>(
             continue;
         };
         if let Status::Pending(status) = &from.status
-            && !request.abandoned.contains(&release.name.name)
-            && now.duration_since(from.changed_at) < ABANDONED_AFTER
+            && may_live(release, from, &request.abandoned, now)
         {
             return Err(refuse::release_at_work(release, from, status, now));
         }
@@ -139,6 +138,18 @@ pub(crate) fn through<'a>(
     Ok(found)
 }
 
+/// Whether the client of a pending operation may live: not once somebody knows that it is dead, nor once nobody has
+/// written its record for long and nothing of it runs.
+pub(crate) fn may_live(
+    release: &Release,
+    pending: &Revision,
+    abandoned: &BTreeSet<String>,
+    now: Timestamp,
+) -> bool {
+    let is_still = now.duration_since(pending.changed_at) >= ABANDONED_AFTER && release.at_work.is_empty();
+    !is_still && !abandoned.contains(&release.name.name)
+}
+
 /// What changes in the releases, for a reader.
 pub(crate) fn changes(through: &[Through<'_>]) -> Vec<ReleaseChanges> {
     through.iter().filter_map(release_changes).collect()
@@ -159,7 +170,7 @@ fn belongs(target: &Target, view: &View<'_>, release: &Release) -> bool {
     said && release.revisions.iter().any(lists)
 }
 
-fn content<'a>(release: &Release, revision: &'a Revision) -> Result<&'a Record, Refusal> {
+pub(crate) fn content<'a>(release: &Release, revision: &'a Revision) -> Result<&'a Record, Refusal> {
     match &revision.record {
         Read::Read(record) => Ok(record),
         Read::Unreadable { why } => Err(refuse::unreadable_record(release, revision, why)),

@@ -12,16 +12,16 @@ use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::decision::Refusal;
 use astern_model::evidence::Trouble;
-use astern_model::helm::{Settings, Status};
+use astern_model::helm::{ReleaseName, Settings, Status};
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::reversal::Reversal;
-use astern_model::step::helm::{Carried, Spec as HelmSpec};
+use astern_model::step::helm::{Carried, Pin as RecordPin, Spec as HelmSpec};
 use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
 use astern_model::step::{Forecast, Spec, Step};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
 use astern_model::workload::{Pod, Strategy};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Helm's own requests beside what it waits for.
@@ -113,7 +113,7 @@ pub(crate) fn steps(
                         after.into_iter().collect(),
                     ));
                 }
-                steps.extend(following(one, release_id("release", through), stopping, history));
+                steps.extend(following(one, release_id(through), stopping, history));
             }
             None => steps.extend(of_target(one, after, stopping, history)),
         }
@@ -163,8 +163,8 @@ fn together<'a>(through: &Through<'a>, needs: &mut Needs<'a>) {
     }
 }
 
-fn release_id(what: &str, through: &Through<'_>) -> StepId {
-    StepId(format!("{what}:{}", through.release.name))
+fn release_id(through: &Through<'_>) -> StepId {
+    StepId(format!("release:{}", through.release.name))
 }
 
 /// The repair of a record that stands in the way, and the rollback.
@@ -180,21 +180,7 @@ fn of_release(
         return steps;
     };
     if let Status::Pending(status) = &through.from.status {
-        let repair = Step {
-            id: release_id("repair", through),
-            after,
-            spec: Spec::Helm(HelmSpec::Repair {
-                release: name.clone(),
-                record: from.clone(),
-                status: status.clone(),
-                changed_at: through.from.changed_at,
-            }),
-            reversal: Reversal::Compensate {
-                trace: format!("the record of revision {} says {status} again", from.number),
-            },
-            deadline: forecast::WRITE_DEADLINE,
-            forecast: forecast::request(),
-        };
+        let repair = repair(name, from.clone(), status, through.from.changed_at, after);
         after = vec![repair.id.clone()];
         steps.push(repair);
     }
@@ -209,7 +195,7 @@ fn of_release(
         from.number
     );
     steps.push(Step {
-        id: release_id("release", through),
+        id: release_id(through),
         after,
         spec: Spec::Helm(HelmSpec::Rollback {
             release: name.clone(),
@@ -226,6 +212,30 @@ fn of_release(
         forecast: forecast::request(),
     });
     steps
+}
+
+/// The mending of a pending record.
+pub(crate) fn repair(
+    release: &ReleaseName,
+    record: RecordPin,
+    status: &str,
+    changed_at: Timestamp,
+    after: Vec<StepId>,
+) -> Step {
+    let trace = format!("the record of revision {} says {status} again", record.number);
+    Step {
+        id: StepId(format!("repair:{release}")),
+        after,
+        spec: Spec::Helm(HelmSpec::Repair {
+            release: release.clone(),
+            record,
+            status: status.to_owned(),
+            changed_at,
+        }),
+        reversal: Reversal::Compensate { trace },
+        deadline: forecast::WRITE_DEADLINE,
+        forecast: forecast::request(),
+    }
 }
 
 /// The longest path through the steps' forecasts.

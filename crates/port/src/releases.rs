@@ -25,6 +25,9 @@ pub trait Releases: Send + Sync {
     /// A release without records is left out.
     async fn read(&self, namespace: &str, names: &[String]) -> Result<Vec<Release>, Failure>;
 
+    /// Every release of a namespace with its revisions, by their labels alone.
+    async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure>;
+
     /// Reads what is there, keeps in the vault what the reversal needs, and checks the pins.
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure>;
 
@@ -71,6 +74,10 @@ impl NoReleases {
 #[async_trait]
 impl Releases for NoReleases {
     async fn read(&self, _: &str, _: &[String]) -> Result<Vec<Release>, Failure> {
+        Ok(Vec::new())
+    }
+
+    async fn list(&self, _: &str) -> Result<Vec<Release>, Failure> {
         Ok(Vec::new())
     }
 

@@ -29,6 +29,10 @@ pub use show::choice::{
 };
 pub use show::drift::{drift_lines, drift_markdown};
 pub use show::finding::{findings_lines, findings_markdown, findings_text};
+pub use show::helm_release::{
+    helm_history_lines, helm_history_markdown, helm_lines, helm_markdown, helm_revision_lines,
+    helm_revision_markdown,
+};
 pub use show::owners::{owners_lines, owners_markdown, paused_sentence};
 pub use show::plan::{plan_lines, plan_text, title as plan_title};
 pub use show::plan_markdown::plan_markdown;

@@ -37,13 +37,13 @@ pub(crate) fn helms() -> Vec<PathBuf> {
 }
 
 /// A chart in a place of its own, and the helm program that installs it.
-struct Shop {
-    place: Place,
+pub(crate) struct Shop {
+    pub(crate) place: Place,
     helm: PathBuf,
 }
 
 impl Shop {
-    fn new(name: &str, helm: &Path) -> Self {
+    pub(crate) fn new(name: &str, helm: &Path) -> Self {
         let place = Place::new(name);
         place.platform("");
         let templates = place.file("chart/templates");
@@ -75,7 +75,7 @@ impl Shop {
         }
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.helm);
         command
             .args(["--namespace", &self.place.namespace])
@@ -87,18 +87,18 @@ impl Shop {
         command
     }
 
-    fn helm(&self, words: &[&str]) -> String {
+    pub(crate) fn helm(&self, words: &[&str]) -> String {
         let done: Done = ended(&mut self.command(words)).into();
         done.expect(0).out
     }
 
-    fn astern(&self, words: &[&str]) -> Done {
+    pub(crate) fn astern(&self, words: &[&str]) -> Done {
         let mut command = self.place.command(&kubeconfig(), words);
         command.env("ASTERN_HELM", &self.helm);
         ended(&mut command).into()
     }
 
-    fn history(&self) -> Vec<(u64, String)> {
+    pub(crate) fn history(&self) -> Vec<(u64, String)> {
         let told: Value = serde_json::from_str(&self.helm(&["history", "shop", "-o", "json"])).unwrap();
         let line = |line: &Value| {
             (
@@ -141,7 +141,7 @@ impl Place {
     }
 }
 
-fn status(history: &[(u64, String)]) -> Vec<(u64, &str)> {
+pub(crate) fn status(history: &[(u64, String)]) -> Vec<(u64, &str)> {
     history
         .iter()
         .map(|(number, status)| (*number, status.as_str()))

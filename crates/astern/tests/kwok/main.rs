@@ -17,6 +17,7 @@ mod durability;
 mod effects;
 mod gate;
 mod helm;
+mod helm_repair;
 mod input;
 mod kills;
 mod ledger;

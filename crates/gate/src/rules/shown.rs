@@ -62,7 +62,9 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 fn unlike(write: &Write<'_>, choice: Option<Option<&KnownGood>>, intent: &Intent) -> Option<&'static str> {
     match (choice, intent) {
         (None, Intent::Undo { .. }) => None,
-        (None, Intent::RollBack | Intent::ResumeOwners) => Some("is written, and no choice is shown for it"),
+        (None, Intent::RollBack | Intent::ResumeOwners | Intent::RepairRelease { .. }) => {
+            Some("is written, and no choice is shown for it")
+        }
         (Some(None), _) => Some("is written, and the choice shown is that nothing is good"),
         (Some(Some(good)), _) => {
             let (shown, to) = (&good.revision, write.to);

@@ -80,7 +80,11 @@ fn shop(workloads: Vec<Build>, revisions: Vec<Revision>) -> Inventory {
         name: "shop".to_owned(),
     };
     Inventory {
-        releases: vec![Release { name, revisions }],
+        releases: vec![Release {
+            name,
+            revisions,
+            at_work: Vec::new(),
+        }],
         ..inventory(workloads)
     }
 }
@@ -245,8 +249,61 @@ fn a_pending_release_is_refused_until_it_is_abandoned_and_then_repaired_first() 
     };
     assert_eq!(steps(&plan(&by_word, &young, &platform()).unwrap()), repaired);
     newest.changed_at = at("14:02:05");
-    let stale = shop(vec![owned(crashing("api"))], vec![newest, old]);
+    let mut stale = shop(vec![owned(crashing("api"))], vec![newest, old]);
     assert_eq!(steps(&plan(&request(), &stale, &platform()).unwrap()), repaired);
+    // However long the record has been still: its client waits for its hook.
+    stale.releases[0].at_work = vec!["its hook job/migrate has not ended".to_owned()];
+    insta::assert_snapshot!(refused(plan(&request(), &stale, &platform())), @r"
+    AST0112 revision 2 of helm/shop is pending-upgrade: a helm client may be at work on it
+    its record was written 10m ago (2026-11-23 14:02:05 UTC); one that nobody has written for 10m counts as left by a client that died
+    its hook job/migrate has not ended
+    ");
+}
+
+#[test]
+fn a_pending_record_can_be_mended_alone_and_no_workload_is_touched() {
+    let mend = |inventory: &Inventory, name: &str, abandoned: bool| {
+        let dead = abandoned.then(|| name.to_owned()).into_iter().collect();
+        astern_plan::repair_release(name, &dead, inventory, &platform(), at("14:12:05"))
+    };
+    let told = |plan: &Plan| {
+        format!(
+            "{}\n{}\n{}",
+            steps(plan),
+            plan.unchanged.join("\n"),
+            plan.warnings.join("\n")
+        )
+    };
+    let mut first = revision(1, "pending-install", &[("api", "v1.2.3")]);
+    first.changed_at = at("14:02:05");
+    let installing = shop(vec![owned(crashing("api"))], vec![first.clone()]);
+    insta::assert_snapshot!(told(&mend(&installing, "shop", false).unwrap()), @r"
+    repair:helm/shop after []: mark revision 1 of helm/shop, left pending-install by a client that died, as failed
+    no workload is touched: whatever the operation had written until its client died stays as it is
+    helm/shop has no revision that was ever deployed: install again with helm upgrade --install, or take it away with helm uninstall shop -n vcci-scope3
+    ");
+    let mut newest = revision(2, "pending-rollback", &[("api", "v1.2.4")]);
+    newest.changed_at = at("14:11:00");
+    first.status = Status::from("deployed".to_owned());
+    let going_back = shop(vec![owned(crashing("api"))], vec![newest, first.clone()]);
+    insta::assert_snapshot!(refused(mend(&going_back, "shop", false)), @r"
+    AST0112 revision 2 of helm/shop is pending-rollback: a helm client may be at work on it
+    its record was written 1m 5s ago (2026-11-23 14:11:00 UTC); one that nobody has written for 10m counts as left by a client that died
+    ");
+    insta::assert_snapshot!(told(&mend(&going_back, "shop", true).unwrap()), @r"
+    repair:helm/shop after []: mark revision 2 of helm/shop, left pending-rollback by a client that died, as failed
+    no workload is touched: whatever the operation had written until its client died stays as it is
+    helm/shop is then mended, not finished: what runs may be half of revision 1 and half of revision 2; install the next one with helm upgrade, or go back with astern rollback
+    ");
+    let sound = shop(vec![owned(crashing("api"))], vec![first]);
+    insta::assert_snapshot!(refused(mend(&sound, "shop", true)), @r"
+    AST0105 nothing is pending in helm/shop
+    revision 1, the newest, is deployed
+    ");
+    insta::assert_snapshot!(refused(mend(&sound, "shopp", true)), @r"
+    AST0111 namespace vcci-scope3 has no Helm release shopp
+    there is helm/shop
+    ");
 }
 
 #[test]

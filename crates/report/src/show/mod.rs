@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub mod drift;
 pub mod finding;
 mod helm;
+pub mod helm_release;
 mod likewise;
 pub mod owners;
 pub mod plan;

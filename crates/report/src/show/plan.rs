@@ -99,6 +99,9 @@ pub fn title(plan: &Plan) -> String {
     match &plan.intent {
         Intent::RollBack => format!("Roll back {}", plan.platform),
         Intent::ResumeOwners => format!("Let the owners of {} go on", plan.platform),
+        Intent::RepairRelease { release } => {
+            format!("Mend the record of Helm release {release} of {}", plan.platform)
+        }
         Intent::Undo { run } => format!("Undo run {run} of {}", plan.platform),
     }
 }

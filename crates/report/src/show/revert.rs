@@ -27,7 +27,7 @@ pub fn revert_message(run: &RunId, plan: &Plan, approval: Option<&Approval>) -> 
         .collect();
     let verb = match plan.intent {
         // A run that lets owners go on wrote nothing that Git could say.
-        Intent::RollBack | Intent::ResumeOwners => "Take back",
+        Intent::RollBack | Intent::ResumeOwners | Intent::RepairRelease { .. } => "Take back",
         Intent::Undo { .. } => "Undo the rollback of",
     };
     let mut subject = if versions.is_empty() {

@@ -64,12 +64,13 @@ fn title(plan: &Plan, ending: &Ending) -> String {
         Intent::Undo { run } => format!("run {run}"),
         Intent::RollBack => suspects(plan),
         Intent::ResumeOwners => return owners_title(plan, ending),
+        Intent::RepairRelease { release } => return repair_title(plan, release, ending),
     };
     let did = match (ending, &plan.intent) {
         (Ending::Restored, Intent::RollBack) => {
             return format!("{}: {what} taken back{}", plan.platform, back_to(plan));
         }
-        (Ending::Restored, Intent::Undo { .. } | Intent::ResumeOwners) => "undone",
+        (Ending::Restored, _) => "undone",
         (Ending::UnderWay, _) => "is being taken back",
         (Ending::Held { .. }, _) => "partly taken back, and held",
         (Ending::Unwinding { .. }, _) => "the attempt to take it back is being unwound",
@@ -97,6 +98,20 @@ fn owners_title(plan: &Plan, ending: &Ending) -> String {
         Ending::Superseded { .. } => "were to go on: the run was superseded",
     };
     format!("{}: {} {how}", plan.platform, word::list(&names))
+}
+
+/// Of a run that mends a release's record.
+fn repair_title(plan: &Plan, release: &str, ending: &Ending) -> String {
+    let how = match ending {
+        Ending::Restored => "is mended",
+        Ending::UnderWay => "is being mended",
+        Ending::Held { .. } => "is not mended, and the run is held",
+        Ending::Unwinding { .. } => "was to be mended, and its record is being put back",
+        Ending::Unwound { .. } => "is as before: the run was unwound",
+        Ending::Stuck { .. } => "is not mended, and the run is stuck",
+        Ending::Superseded { .. } => "was to be mended: the run was superseded",
+    };
+    format!("{}: the record of Helm release {release} {how}", plan.platform)
 }
 
 /// ` to v1.2.3`, where all go to the same version.
