@@ -510,7 +510,14 @@ async fn read_releases(world: &World, inventory: &mut Inventory) {
     }
     let names: Vec<String> = names.into_iter().collect();
     match world.releases.read(&inventory.namespace, &names).await {
-        Ok(releases) => inventory.releases = releases,
+        Ok(mut releases) => {
+            let standing = releases.iter().map(|release| world.releases.standing(release));
+            let standing = futures::future::join_all(standing).await;
+            for (release, standing) in releases.iter_mut().zip(standing) {
+                release.standing = standing;
+            }
+            inventory.releases = releases;
+        }
         Err(failure) => inventory.unread.push(format!(
             "the Helm releases {} could not be read ({}): their workloads are written beside them",
             names.join(", "),

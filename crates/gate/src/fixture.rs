@@ -314,6 +314,7 @@ impl Fixture {
             timeout: SignedDuration::from_mins(5),
             wait: false,
             cleanup_on_fail: false,
+            force_conflicts: true,
             workloads: vec![helm::Carried { target, pin, to }],
         });
         fixture.plan.steps[0].reversal = Reversal::Compensate {

@@ -6,7 +6,7 @@ use crate::payload;
 use crate::program::{Ended, Program, Rollback};
 use crate::records::{self, EFFECT, Entry, Records};
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::helm::{Read, Release, ReleaseName, Settings, Status};
+use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Settings, Standing, Status};
 use astern_model::step::helm::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::clock::Clock;
@@ -81,6 +81,7 @@ impl Helm {
             name,
             revisions,
             at_work,
+            standing: Standing::default(),
         }))
     }
 
@@ -103,7 +104,11 @@ impl Helm {
                 )
             })?;
         match self.records.content(release, number, operation).await? {
-            Read::Read(record) if record.content == pin.content => Ok(entry.clone()),
+            Read::Read(record) if record.content == pin.content => {
+                let mut entry = entry.clone();
+                entry.revision.record = Read::Read(record);
+                Ok(entry)
+            }
             Read::Read(_) => Err(conflict(
                 operation,
                 format!(
@@ -133,7 +138,12 @@ impl Helm {
         let rollback = Rollback {
             release: go.release,
             to: to.revision.number,
-            settings: go.settings,
+            settings: Settings {
+                // Helm refuses to force what it applies itself.
+                force_conflicts: go.settings.force_conflicts
+                    && to.revision.content().is_some_and(|record| record.server_side),
+                ..go.settings
+            },
             description: format!("Rollback to {} by astern run {}", to.revision.number, stamp.run),
         };
         let ended = self.program.roll_back(&flags, &rollback, go.operation).await?;
@@ -327,6 +337,14 @@ impl Releases for Helm {
     async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure> {
         let operation = format!("list the Helm releases of namespace {namespace}");
         self.records.all(namespace, &operation).await
+    }
+
+    async fn standing(&self, release: &Release) -> Standing {
+        let records: Vec<&Record> = release.revisions.iter().filter_map(Revision::content).collect();
+        match release.newest().and_then(Revision::content) {
+            Some(newest) => self.records.standing(&release.name, newest, &records).await,
+            None => Standing::default(),
+        }
     }
 
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {

@@ -8,6 +8,7 @@ mod mask;
 mod payload;
 mod program;
 mod records;
+mod standing;
 
 pub use effects::Helm;
 pub use payload::{Defect, decode};

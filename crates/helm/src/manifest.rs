@@ -36,6 +36,7 @@ pub(crate) fn record(payload: Payload, namespace: &str, masker: &Masker) -> Resu
     let mut record = Record {
         app_version: chart.and_then(|chart| chart.app_version.clone()),
         chart: chart_name,
+        server_side: payload.apply_method == "ssa",
         description: payload.info.description,
         content,
         templates: BTreeMap::new(),

@@ -35,7 +35,7 @@ impl Masker {
         Self(key)
     }
 
-    fn token(&self, value: &str) -> String {
+    pub(crate) fn token(&self, value: &str) -> String {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("BUG: HMAC takes keys of every length");
         mac.update(value.as_bytes());
         format!("{HIDDEN}{})", hex(&mac.finalize().into_bytes()[..4]))

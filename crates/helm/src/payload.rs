@@ -78,6 +78,9 @@ pub struct Payload {
     pub info: Info,
     #[serde(default)]
     pub(crate) chart: Option<Chart>,
+    /// How Helm 4 applies it: `ssa` or `csa`; Helm 3 does not say.
+    #[serde(default)]
+    pub(crate) apply_method: String,
     /// The values that were given.
     #[serde(default)]
     pub(crate) config: Value,

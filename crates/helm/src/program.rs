@@ -83,6 +83,7 @@ impl Program {
         }
         Ok(Flags {
             description: text.contains("--description"),
+            force_conflicts: text.contains("--force-conflicts"),
         })
     }
 
@@ -107,6 +108,9 @@ impl Program {
         }
         if rollback.settings.cleanup_on_fail {
             command.arg("--cleanup-on-fail");
+        }
+        if rollback.settings.force_conflicts && flags.force_conflicts {
+            command.arg("--force-conflicts");
         }
         if flags.description {
             command.args(["--description", &rollback.description]);
@@ -155,6 +159,8 @@ impl Program {
 pub(crate) struct Flags {
     /// Helm 4 takes a description for the revision that it makes.
     description: bool,
+    /// Helm 4 applies on the server, and may write over other field managers there.
+    force_conflicts: bool,
 }
 
 fn last_lines(text: &str) -> Vec<String> {

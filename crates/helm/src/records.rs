@@ -5,9 +5,10 @@ use crate::failure::{Intent, failure};
 use crate::manifest;
 use crate::mask::Masker;
 use crate::payload::{self, Defect};
+use crate::standing;
 use astern_model::choice::clock;
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::helm::{Read, Release, ReleaseName, Revision, Status};
+use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Standing, Status};
 use astern_model::id::Uid;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -75,9 +76,20 @@ impl Records {
                 name,
                 revisions,
                 at_work: Vec::new(),
+                standing: Standing::default(),
             }
         };
         Ok(releases.into_iter().map(newest_first).collect())
+    }
+
+    /// How the objects of a release's newest record stand.
+    pub(crate) async fn standing(
+        &self,
+        release: &ReleaseName,
+        newest: &Record,
+        records: &[&Record],
+    ) -> Standing {
+        standing::standing(&self.client, &release.namespace, newest, records, &self.masker).await
     }
 
     /// What of a pending operation still runs: the Jobs of its hooks, for which its client waits. One that cannot be
@@ -164,12 +176,7 @@ impl Records {
         })
     }
 
-    fn decode(
-        &self,
-        release: &ReleaseName,
-        number: u64,
-        secret: &Secret,
-    ) -> Result<astern_model::helm::Record, Defect> {
+    fn decode(&self, release: &ReleaseName, number: u64, secret: &Secret) -> Result<Record, Defect> {
         let payload = payload::decode(data(secret), &release.name, number)?;
         manifest::record(payload, &release.namespace, &self.masker)
     }

@@ -7,7 +7,7 @@ use crate::template::Template;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What stands where a hidden value stood. What follows it differs where the values differ, and for this process only.
@@ -40,6 +40,21 @@ pub struct Release {
     /// Of a pending newest revision: what of its operation still runs, or may run, in the cluster, a clause each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub at_work: Vec<String>,
+    /// How the objects of the newest revision stand.
+    #[serde(default)]
+    pub standing: Standing,
+}
+
+/// How the objects of a manifest stand in the cluster; empty where nobody looked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// Those that were read, by `kind/name`; hidden as the records are.
+    pub objects: BTreeMap<String, Value>,
+    /// Those that are not there.
+    pub gone: BTreeSet<String>,
+    /// What could not be read, a clause each.
+    pub unread: Vec<String>,
 }
 
 impl Release {
@@ -110,6 +125,9 @@ pub struct Record {
     /// The version of what the chart installs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app_version: Option<String>,
+    /// Whether Helm applies it on the server, with field managers and their conflicts.
+    #[serde(default)]
+    pub server_side: bool,
     /// What Helm says of the revision: `Upgrade complete`.
     pub description: String,
     /// `sha256:…` over chart, manifest and hooks without the values of Secrets.
@@ -236,15 +254,20 @@ pub struct Settings {
     /// `--cleanup-on-fail`: helm deletes what it has made anew in a rollback that fails.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cleanup_on_fail: bool,
+    /// `--force-conflicts`, of helm 4 and of releases that it applies on the server: what somebody else manages meanwhile is
+    /// written too. Without it such a rollback fails half way.
+    #[serde(default)]
+    pub force_conflicts: bool,
 }
 
 impl Default for Settings {
-    /// Helm's own.
+    /// Helm's own, but for conflicts: what the plan shows is what is written.
     fn default() -> Self {
         Self {
             timeout: SignedDuration::from_mins(5),
             wait: false,
             cleanup_on_fail: false,
+            force_conflicts: true,
         }
     }
 }

@@ -108,8 +108,15 @@ pub struct ReleaseChanges {
     pub because: String,
     /// Each newer revision that was passed over, with the reason.
     pub passed_over: Vec<(u64, String)>,
-    /// What changes in the manifest, object by object; the pod templates of the plan's workloads stand apart.
+    /// What changes, object by object, from what stands; the pod templates of the plan's workloads stand apart.
     pub objects: Vec<(String, Vec<Change>)>,
+    /// What of it stands otherwise than the newest revision says, an object and its places each: somebody changed it
+    /// beside Helm.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edited: Vec<(String, Vec<String>)>,
+    /// How its objects stand that could not be read, a clause each: their changes are those between the two manifests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unread: Vec<String>,
     /// What changes in the values.
     pub values: Vec<Change>,
     /// The hooks that the rollback runs, in order. They come from the revision that comes back.

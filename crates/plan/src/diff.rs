@@ -165,10 +165,14 @@ fn lists(path: &str, field: &str, (a, from): Side<'_>, (b, to): Side<'_>, found:
     }
 }
 
-type Keyed<'a> = Vec<(String, &'a Value)>;
+pub(crate) type Keyed<'a> = Vec<(String, &'a Value)>;
 
 /// Both lists with the names of their entries, if there is a field that names each entry of both alone.
-fn keyed<'a>(field: &str, a: &'a [Value], b: &'a [Value]) -> Option<(&'static str, Keyed<'a>, Keyed<'a>)> {
+pub(crate) fn keyed<'a>(
+    field: &str,
+    a: &'a [Value],
+    b: &'a [Value],
+) -> Option<(&'static str, Keyed<'a>, Keyed<'a>)> {
     let (_, keys) = KEYED.iter().find(|(list, _)| *list == field)?;
     keys.iter()
         .find_map(|key| Some((*key, named(key, a)?, named(key, b)?)))

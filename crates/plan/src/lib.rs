@@ -15,6 +15,7 @@ mod errors;
 mod forecast;
 mod images;
 mod judge;
+mod manifest;
 mod owners;
 mod ownership;
 mod phrase;

@@ -2,6 +2,7 @@
 //! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
 
 use crate::diff::{diff, differences};
+use crate::manifest::{applied, holds};
 use crate::planner::{Picked, Request};
 use crate::refuse::{self, list};
 use crate::steps::{Move, Moves};
@@ -9,7 +10,7 @@ use crate::world::{View, World, reference};
 use astern_model::choice::{Because, Choice, KnownGood};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
-use astern_model::helm::{HIDDEN, Read, Record, Release, Revision, Status};
+use astern_model::helm::{HIDDEN, Read, Record, Release, Revision, Standing, Status};
 use astern_model::plan::ReleaseChanges;
 use astern_model::step::helm::Pin;
 use astern_model::target::Target;
@@ -379,72 +380,6 @@ fn leaves(value: &Value) -> usize {
     }
 }
 
-/// Whether everything that the manifest says is there. The server drops what is empty, and writes quantities its own way.
-fn holds(whole: &Value, manifest: &Value) -> bool {
-    match (whole, manifest) {
-        (Value::Object(whole), Value::Object(said)) => said.iter().all(|(key, said)| match whole.get(key) {
-            Some(whole) => holds(whole, said),
-            None => is_empty(said),
-        }),
-        (Value::Array(whole), Value::Array(said)) => {
-            whole.len() == said.len() && whole.iter().zip(said).all(|(whole, said)| holds(whole, said))
-        }
-        _ => whole == manifest || same_quantity(whole, manifest),
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(map) => map.values().all(is_empty),
-        Value::Array(list) => list.is_empty(),
-        Value::String(text) => text.is_empty(),
-        Value::Bool(flag) => !flag,
-        Value::Number(number) => number.as_f64() == Some(0.0),
-    }
-}
-
-/// `0.5` and `500m`, `1024Mi` and `1Gi`.
-fn same_quantity(one: &Value, other: &Value) -> bool {
-    matches!((quantity(one), quantity(other)), (Some(a), Some(b)) if a == b)
-}
-
-/// A quantity in thousandths. Source: <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/>.
-fn quantity(value: &Value) -> Option<i128> {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Number(number) => number.to_string(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
-    };
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let thousandths: i128 = match unit {
-        "m" => 1,
-        "" => 1000,
-        "k" => 1_000_000,
-        "M" => 1_000_000_000,
-        "G" => 1_000_000_000_000,
-        "T" => 1_000_000_000_000_000,
-        "Ki" => 1000 << 10,
-        "Mi" => 1000 << 20,
-        "Gi" => 1000 << 30,
-        "Ti" => 1000 << 40,
-        _ => return None,
-    };
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let whole: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let scale = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let fraction: i128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().ok()?
-    };
-    let scaled = whole.checked_mul(scale)?.checked_add(fraction)?;
-    Some(scaled.checked_mul(thousandths)? / scale)
-}
-
 fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
     let (from, to) = (through.from.content()?, through.to.content()?);
     Some(ReleaseChanges {
@@ -456,7 +391,9 @@ fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
         to: format!("{} ({}, {})", through.to.number, to.chart, through.to.status),
         because: through.because.clone(),
         passed_over: through.passed_over.clone(),
-        objects: objects(from, to),
+        objects: objects(&through.release.standing, from, to),
+        edited: edited(&through.release.standing, from),
+        unread: through.release.standing.unread.clone(),
         values: told(differences("", &from.values, &to.values)),
         hooks: to
             .hooks
@@ -468,24 +405,26 @@ fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
     })
 }
 
-/// The objects that differ. Pod templates are told by their own differences.
-fn objects(from: &Record, to: &Record) -> Vec<(String, Vec<Change>)> {
+/// What changes in each object: from what stands, where that is known. Pod templates are told by their own differences.
+fn objects(standing: &Standing, from: &Record, to: &Record) -> Vec<(String, Vec<Change>)> {
     let keys: BTreeSet<&String> = from.objects.keys().chain(to.objects.keys()).collect();
     let of = |key: &&String| {
         let (before, after) = (from.objects.get(*key), to.objects.get(*key));
-        let changes = match (before, after) {
-            (Some(before), Some(after)) => told(differences(
-                "",
-                &without_template(before),
-                &without_template(after),
-            )),
-            (before, after) => {
-                let word =
-                    |object: Option<&Value>| object.map(|_| Shown::Value("in the manifest".to_owned()));
+        let stands = standing.objects.get(*key).or(before);
+        let changes = match (stands.filter(|_| !standing.gone.contains(*key)), after) {
+            (Some(stands), Some(after)) => {
+                let stands = without_template(stands);
+                let before = before.map(without_template).unwrap_or_default();
+                let after = applied("", &stands, &before, &without_template(after));
+                told(differences("", &stands, &after))
+            }
+            (None, None) => Vec::new(),
+            (stands, after) => {
+                let word = |object: Option<&Value>, word: &str| object.map(|_| Shown::Value(word.to_owned()));
                 vec![Change {
                     path: "object".to_owned(),
-                    from: word(before),
-                    to: word(after),
+                    from: word(stands, "there"),
+                    to: word(after, "in the manifest"),
                 }]
             }
         };
@@ -494,6 +433,20 @@ fn objects(from: &Record, to: &Record) -> Vec<(String, Vec<Change>)> {
     let mut found: Vec<(String, Vec<Change>)> = keys.iter().filter_map(of).collect();
     found.extend(unmoved_templates(from, to));
     found
+}
+
+/// What stands otherwise than the newest manifest says.
+fn edited(standing: &Standing, from: &Record) -> Vec<(String, Vec<String>)> {
+    let places = |(key, object): (&String, &Value)| {
+        let stands = without_template(object);
+        let said = without_template(from.objects.get(key)?);
+        let changes = differences("", &applied("", &stands, &Value::Null, &said), &stands);
+        let places: Vec<String> = changes.into_iter().map(|change| change.path).collect();
+        (!places.is_empty()).then(|| (key.clone(), places))
+    };
+    let gone = standing.gone.iter();
+    let gone = gone.map(|key| (key.clone(), vec!["it is not there any more".to_owned()]));
+    standing.objects.iter().filter_map(places).chain(gone).collect()
 }
 
 /// Templates of workloads that differ between the manifests, where only one of both has them, are objects that come or
@@ -582,32 +535,4 @@ fn one_line(text: &str) -> String {
     const SHOWN: usize = 160;
     let line = text.lines().next().unwrap_or_default();
     line.chars().take(SHOWN).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn a_manifest_is_found_in_a_template_with_defaults_and_quantities_as_the_server_writes_them() {
-        let check = |whole: Value, manifest: Value, expected: bool| {
-            assert_eq!(holds(&whole, &manifest), expected, "{whole} {manifest}");
-        };
-        let live = json!({"spec": {
-            "containers": [{"name": "api", "image": "api:v1", "imagePullPolicy": "IfNotPresent",
-                "resources": {"requests": {"cpu": "500m", "memory": "1Gi"}}}],
-            "restartPolicy": "Always",
-        }});
-        let said = |image: &str, cpu: Value| {
-            json!({"metadata": {"annotations": null}, "spec": {"volumes": [], "containers": [
-                {"name": "api", "image": image, "resources": {"requests": {"cpu": cpu, "memory": "1024Mi"}}}]}})
-        };
-        check(live.clone(), said("api:v1", json!("0.5")), true);
-        check(live.clone(), said("api:v1", json!(0.5)), true);
-        check(live.clone(), said("api:v1", json!("501m")), false);
-        check(live.clone(), said("api:v2", json!("0.5")), false);
-        check(live, json!({"spec": {"containers": []}}), false);
-        check(json!({"a": 1}), json!({"a": 1, "b": "x"}), false);
-    }
 }

@@ -204,6 +204,7 @@ fn of_release(
             timeout: settings.timeout,
             wait: settings.wait,
             cleanup_on_fail: settings.cleanup_on_fail,
+            force_conflicts: settings.force_conflicts,
             workloads: carried.collect(),
         }),
         reversal: Reversal::Compensate { trace },

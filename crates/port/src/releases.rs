@@ -3,7 +3,7 @@
 use crate::Failure;
 use crate::workloads::Settled;
 use astern_model::failure::FailureClass;
-use astern_model::helm::Release;
+use astern_model::helm::{Release, Standing};
 use astern_model::step::helm::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
 use async_trait::async_trait;
@@ -27,6 +27,9 @@ pub trait Releases: Send + Sync {
 
     /// Every release of a namespace with its revisions, by their labels alone.
     async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure>;
+
+    /// How the objects of a release's newest revision stand. What could not be read is told in it.
+    async fn standing(&self, release: &Release) -> Standing;
 
     /// Reads what is there, keeps in the vault what the reversal needs, and checks the pins.
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure>;
@@ -79,6 +82,10 @@ impl Releases for NoReleases {
 
     async fn list(&self, _: &str) -> Result<Vec<Release>, Failure> {
         Ok(Vec::new())
+    }
+
+    async fn standing(&self, _: &Release) -> Standing {
+        Standing::default()
     }
 
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {

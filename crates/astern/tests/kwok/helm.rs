@@ -153,8 +153,22 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
     for (at, helm) in helms().iter().enumerate() {
         let shop = Shop::new(&format!("helm-whole-{at}"), helm);
         shop.bad_release();
+        // Somebody tries to help beside helm.
+        shop.place
+            .kubectl(&["scale", "deployment/worker", "--replicas=3"]);
+        shop.place.kubectl(&[
+            "patch",
+            "configmap/settings",
+            "--type=merge",
+            "-p",
+            r#"{"data": {"level": "trace", "mine": "stays"}}"#,
+        ]);
         let plan = shop.astern(&["plan"]).expect(0);
         for words in [
+            "deployment/worker was changed beside helm: spec.replicas",
+            "configmap/settings was changed beside helm: data.level",
+            "data.level: trace → info",
+            "spec.replicas: 3 → 2",
             "roll helm/shop back from revision 2 to 1 with helm",
             "configmap/settings",
             "secret/dsn",
@@ -177,6 +191,9 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
         }
         let settings = shop.place.get("configmap/settings");
         assert_eq!(settings["data"]["level"], "info");
+        assert_eq!(settings["data"]["mine"], "stays");
+        let worker = shop.place.get("deployment/worker");
+        assert_eq!(worker["spec"]["replicas"], 2);
         let history = shop.history();
         assert_eq!(
             status(&history),

@@ -53,6 +53,9 @@ pub enum Spec {
         /// Whether helm deletes what it has made anew, should it fail.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         cleanup_on_fail: bool,
+        /// Whether helm writes also what somebody else manages meanwhile.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        force_conflicts: bool,
         /// The workloads whose templates change with it.
         workloads: Vec<Carried>,
     },
@@ -84,11 +87,13 @@ impl Spec {
                 timeout,
                 wait,
                 cleanup_on_fail,
+                force_conflicts,
                 ..
             } => Settings {
                 timeout: *timeout,
                 wait: *wait,
                 cleanup_on_fail: *cleanup_on_fail,
+                force_conflicts: *force_conflicts,
             },
             Self::Repair { .. } => Settings::default(),
         }

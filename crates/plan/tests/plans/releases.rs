@@ -4,7 +4,7 @@ use crate::support::{
     Build, at, crashing, depending, inventory, plan, platform, released, replaced, request, template,
 };
 use astern_model::decision::Refusal;
-use astern_model::helm::{Hook, Read, Record, Release, ReleaseName, Revision, Status};
+use astern_model::helm::{Hook, Read, Record, Release, ReleaseName, Revision, Standing, Status};
 use astern_model::id::Uid;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
@@ -56,6 +56,7 @@ fn revision(number: u64, status: &str, versions: &[(&str, &str)]) -> Revision {
         record: Read::Read(Box::new(Record {
             chart: format!("shop-1.0.{number}"),
             app_version: None,
+            server_side: false,
             description: format!("Upgrade \"shop\" {status}"),
             content: format!("sha256:{number:064}"),
             objects: objects.collect(),
@@ -84,6 +85,7 @@ fn shop(workloads: Vec<Build>, revisions: Vec<Revision>) -> Inventory {
             name,
             revisions,
             at_work: Vec::new(),
+            standing: Standing::default(),
         }],
         ..inventory(workloads)
     }

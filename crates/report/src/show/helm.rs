@@ -36,6 +36,12 @@ fn of_release(of: &ReleaseChanges) -> Vec<Line> {
         lines.push(text(format!("    {object}")));
         lines.extend(changed(changes));
     }
+    lines.extend(of.edited.iter().map(|(object, places)| {
+        let sentence = format!("    {object} was changed beside helm: {}", places.join(", "));
+        Line::new(LineKind::Warn, sentence)
+    }));
+    let unread = of.unread.iter();
+    lines.extend(unread.map(|clause| Line::new(LineKind::Warn, format!("    {clause}"))));
     if !of.values.is_empty() {
         lines.push(text("    values".to_owned()));
         lines.extend(changed(&of.values));

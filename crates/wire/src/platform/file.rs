@@ -98,6 +98,9 @@ pub(crate) struct Helm {
     pub(crate) wait: Option<bool>,
     /// `--cleanup-on-fail`: helm deletes what it has made anew in a rollback that fails.
     pub(crate) cleanup_on_fail: Option<bool>,
+    /// `--force-conflicts`: helm 4 writes also what somebody else manages meanwhile, of releases that it applies on the
+    /// server. True unless said otherwise: the plan has shown what stands, and without it the rollback stops half way.
+    pub(crate) force_conflicts: Option<bool>,
 }
 
 /// Whoever would write the platform back.

@@ -115,6 +115,7 @@ fn helm(problems: &mut Problems, helm: Option<&file::Helm>) -> Settings {
         timeout: span(problems, helm.timeout.as_ref(), own.timeout),
         wait: helm.wait.unwrap_or(own.wait),
         cleanup_on_fail: helm.cleanup_on_fail.unwrap_or(own.cleanup_on_fail),
+        force_conflicts: helm.force_conflicts.unwrap_or(own.force_conflicts),
     }
 }
 

@@ -115,11 +115,14 @@ fn helm(page: &mut Page, platform: &Platform) {
         timeout,
         wait,
         cleanup_on_fail,
+        force_conflicts,
     } = platform.helm;
     let timeout = duration::text(timeout);
     page.line(
         2,
-        &format!("helm: {{timeout: {timeout}, wait: {wait}, cleanupOnFail: {cleanup_on_fail}}}"),
+        &format!(
+            "helm: {{timeout: {timeout}, wait: {wait}, cleanupOnFail: {cleanup_on_fail}, forceConflicts: {force_conflicts}}}"
+        ),
     );
 }
 

@@ -193,11 +193,12 @@ fn platforms() -> impl Strategy<Value = Platform> {
     let context = prop::option::of("[!-~]{1,20}");
     let argocd = (context, prop::option::of("[a-z]{1,9}"));
     let argocd = argocd.prop_map(|(context, namespace)| ArgoCd { context, namespace });
-    let helm = (span(), any::<bool>(), any::<bool>());
-    let helm = helm.prop_map(|(timeout, wait, cleanup_on_fail)| Settings {
+    let helm = (span(), any::<bool>(), any::<bool>(), any::<bool>());
+    let helm = helm.prop_map(|(timeout, wait, cleanup_on_fail, force_conflicts)| Settings {
         timeout,
         wait,
         cleanup_on_fail,
+        force_conflicts,
     });
     let owners = (span(), argocd, helm);
     (name(), uid, members(), span(), span(), policy(), secrets, owners).prop_map(
