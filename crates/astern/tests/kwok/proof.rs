@@ -2,7 +2,7 @@
 
 use crate::manifest::{CRASHES, YES, crashing, deployment, pod, says};
 use crate::support::Place;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[test]
 fn status_names_for_each_workload_the_cause_and_the_evidence() {
@@ -84,4 +84,38 @@ fn a_service_that_breaks_within_the_soak_window_is_done_and_not_validated() {
     let done = crate::support::Done::from(crate::support::output_of(child, "a started astern")).expect(5);
     says(&done, &["deployment/api", "restarts since the run began", "fail"]);
     assert_eq!(place.image("api"), "api:v1", "what was done stays");
+}
+
+#[test]
+fn who_took_what_back_to_what_and_why_is_told_after_the_cluster_has_forgotten_it() {
+    let place = Place::new("remembered");
+    place.platform("");
+    place.bad_release("api", 2);
+    place
+        .astern(&["rollback", "--yes", "--reason", "checkout answers 500"])
+        .expect(0);
+    // Somebody tidies up: no ReplicaSet but the live one stays, and with them every revision number.
+    place.kubectl(&[
+        "patch",
+        "deployment/api",
+        "--type=merge",
+        "-p",
+        r#"{"spec": {"revisionHistoryLimit": 0}}"#,
+    ]);
+    place.until("the history to be pruned", 60, |place| {
+        place.get("replicasets")["items"].as_array().map(Vec::len) == Some(1)
+    });
+    let report = place.astern(&["report"]).expect(0);
+    for words in ["checkout answers 500", "v2", "v1", "admin@example.test"] {
+        assert!(report.out.contains(words), "{words}\n{}", report.out);
+    }
+    let json = place.astern(&["report", "-o", "json"]).expect(0).json();
+    let changes = &json["changes"][0];
+    assert_eq!(
+        (&changes["fromVersion"], &changes["toVersion"]),
+        (&Value::from("v2"), &Value::from("v1")),
+        "{json:#}"
+    );
+    let runs = place.astern(&["runs"]).expect(0);
+    assert!(runs.out.contains("checkout answers 500"), "{}", runs.out);
 }
