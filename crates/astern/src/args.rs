@@ -114,7 +114,7 @@ pub(crate) enum Command {
     Undo(Undo),
     /// Say who would write the platform back, and let those go on that a run has paused
     Owners(Owners),
-    /// List Helm releases, show one's revisions and what they hold, mend one that a dead client left pending
+    /// List Helm releases, show what one holds, mend one that is stuck
     #[command(args_conflicts_with_subcommands = true)]
     Helm(Helm),
     /// Check whether service is back, over a soak window
@@ -440,7 +440,7 @@ pub(crate) struct Helm {
 /// `helm …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum HelmCommand {
-    /// Mark the record that a dead client left pending as failed, so that helm goes on; touches no workload
+    /// Mark the record that a dead client left pending as failed; touches no workload
     Repair(RepairRelease),
 }
 
