@@ -17,5 +17,6 @@ mod repository;
 mod owner;
 
 mod ground;
+mod helm_release;
 mod pausing;
 mod writeback;

@@ -157,7 +157,8 @@ pub(crate) fn flux_kustomization(place: &Place, path: &str) {
     }));
 }
 
-/// A HelmRelease named `shop` of a chart in the source, which puts back what was changed beside it.
+/// A HelmRelease named `shop` of a chart in the source, which puts back what was changed beside it, and waits for no pods: a
+/// bad version is installed as well as a good one.
 pub(crate) fn flux_helm_release(place: &Place, chart: &str) {
     place.put(&json!({
         "apiVersion": "helm.toolkit.fluxcd.io/v2",
@@ -166,6 +167,8 @@ pub(crate) fn flux_helm_release(place: &Place, chart: &str) {
         "spec": {
             "interval": "2s",
             "driftDetection": { "mode": "enabled" },
+            "install": { "disableWait": true },
+            "upgrade": { "disableWait": true },
             "chart": { "spec": {
                 "chart": chart,
                 "interval": "2s",

@@ -266,6 +266,25 @@ mod tests {
     }
 
     #[test]
+    fn a_release_goes_back_only_once_its_owner_has_seen_that_it_is_paused() {
+        let through_release = |after: &str| {
+            let mut fixture = Fixture::with_owner();
+            let step = Fixture::through_release().plan.steps[0].clone();
+            fixture.plan.steps[4] = Step {
+                after: vec![after.into()],
+                ..step
+            };
+            fixture.told(super::check)
+        };
+        assert_eq!(through_release("paused:shop"), "");
+        assert_eq!(
+            through_release("pause:shop"),
+            "deployment/api-gateway belongs to Argo CD application shop (label shop.test/owner), which writes it back: \
+             automated.selfHeal: true"
+        );
+    }
+
+    #[test]
     fn nobody_is_paused_who_writes_nothing_of_the_plans() {
         let mut fixture = Fixture::with_owner();
         fixture.inventory.owners[1].parents.clear();

@@ -7,6 +7,7 @@ use astern_model::decision::Refusal;
 use astern_model::helm::{Hook, Read, Record, Release, ReleaseName, Revision, Standing, Status};
 use astern_model::id::Uid;
 use astern_model::inventory::Inventory;
+use astern_model::owner::{OwnerName, OwnerSeen, PausableKind};
 use astern_model::plan::Plan;
 use astern_model::template::Template;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
@@ -153,6 +154,84 @@ fn a_release_goes_back_whole_to_the_newest_revision_that_has_what_was_chosen() {
     resource definitions stay as they are: Helm installs crds/carts.yaml once and never changes them
     what hook job/migrate (pre-upgrade) did stays done: a database that it migrated stays migrated, and the earlier version meets it so
     ");
+}
+
+/// The same under a HelmRelease of Flux, which reconciles.
+fn under_flux(build: Build) -> Build {
+    owned(build).with(|workload| {
+        workload.owners.push(Owner {
+            kind: OwnerKind::Flux,
+            name: "shop".to_owned(),
+            known_by: "label helm.toolkit.fluxcd.io/name".to_owned(),
+            state: reconciles(),
+            object: Some(helm_release()),
+        });
+    })
+}
+
+fn helm_release() -> OwnerName {
+    OwnerName {
+        kind: PausableKind::HelmRelease,
+        namespace: "flux".to_owned(),
+        name: "shop".to_owned(),
+    }
+}
+
+fn reconciles() -> OwnerState {
+    OwnerState::WritesBack {
+        because: "spec.suspend is not true, and it reconciles every 10m".to_owned(),
+    }
+}
+
+#[test]
+fn flux_is_paused_before_the_helm_release_that_it_installed_is_repaired_or_goes_back() {
+    let check = |newest: &str, abandoned: &[&str], expected: &str| {
+        let mut inventory = shop(
+            vec![under_flux(crashing("api")), under_flux(replaced("worker"))],
+            vec![
+                revision(2, newest, &BOTH_BAD),
+                revision(1, "superseded", &BOTH_GOOD),
+            ],
+        );
+        inventory.owners = vec![OwnerSeen {
+            name: helm_release(),
+            uid: Uid("uid-flux-shop".to_owned()),
+            state: reconciles(),
+            setting: Value::Null,
+            parents: Vec::new(),
+            paused: None,
+            in_sync: None,
+            scales: None,
+        }];
+        let request = Request {
+            abandoned: abandoned.iter().map(|name| (*name).to_owned()).collect(),
+            ..request()
+        };
+        let plan = plan(&request, &inventory, &platform()).unwrap();
+        let told: Vec<String> = plan
+            .steps
+            .iter()
+            .map(|step| {
+                let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
+                format!("{} after [{}]", step.id, after.join(", "))
+            })
+            .collect();
+        assert_eq!(told.join("\n"), expected);
+    };
+    let paused = "pause:helmreleases/flux/shop after []\npaused:helmreleases/flux/shop after [pause:helmreleases/flux/shop]\n";
+    let waits = "rollout:deployment/api after [release:helm/shop]\nrollout:deployment/worker after [release:helm/shop]";
+    check(
+        "deployed",
+        &[],
+        &format!("{paused}release:helm/shop after [paused:helmreleases/flux/shop]\n{waits}"),
+    );
+    check(
+        "pending-upgrade",
+        &["shop"],
+        &format!(
+            "{paused}repair:helm/shop after [paused:helmreleases/flux/shop]\nrelease:helm/shop after [repair:helm/shop]\n{waits}"
+        ),
+    );
 }
 
 #[test]

@@ -69,11 +69,9 @@ pub(in crate::look) fn sure_marks(object: &Value, namespace: &str) -> Vec<Marked
             hint: false,
         });
     }
-    let by_flux = found
-        .iter()
-        .any(|marked| matches!(marked.mark, Mark::HelmRelease { .. }));
+    // A HelmRelease of Flux leaves these as well: its release has records like any other.
     let by_helm = labels.get(MANAGED_BY).is_some_and(|manager| manager == "Helm");
-    if let Some(name) = annotations.get(HELM_RELEASE).filter(|_| by_helm && !by_flux) {
+    if let Some(name) = annotations.get(HELM_RELEASE).filter(|_| by_helm) {
         let namespace = annotations
             .get(HELM_NAMESPACE)
             .map_or(namespace, String::as_str)
@@ -212,13 +210,16 @@ mod tests {
             json!({"labels": {MANAGED_BY: "Helm"}, "annotations": {HELM_RELEASE: "shop"}}),
             &[r#"Release { namespace: "shop", name: "shop" }"#],
         );
-        // A HelmRelease of Flux leaves Helm's marks as well; Flux is the one that writes.
+        // A HelmRelease of Flux leaves Helm's marks as well: Flux writes, and the release has the records.
         check(
             json!({
                 "labels": {MANAGED_BY: "Helm", "helm.toolkit.fluxcd.io/name": "api", "helm.toolkit.fluxcd.io/namespace": "flux"},
                 "annotations": {HELM_RELEASE: "shop"},
             }),
-            &[r#"HelmRelease { namespace: "flux", name: "api" }"#],
+            &[
+                r#"HelmRelease { namespace: "flux", name: "api" }"#,
+                r#"Release { namespace: "shop", name: "shop" }"#,
+            ],
         );
         check(
             json!({"ownerReferences": [{"kind": "Widget", "name": "w", "controller": true}]}),

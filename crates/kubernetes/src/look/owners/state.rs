@@ -185,7 +185,9 @@ pub(super) fn newest_release(labels: &[BTreeMap<String, String>]) -> OwnerState 
             because: "it writes at the next upgrade".to_owned(),
         },
         None => OwnerState::Unknown {
-            why: "no Secret of the release was found".to_owned(),
+            why: "none of its records lies in the release's namespace; Flux keeps them in that of the HelmRelease, or in its \
+                  storageNamespace"
+                .to_owned(),
         },
     }
 }
