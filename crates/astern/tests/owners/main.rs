@@ -19,4 +19,5 @@ mod owner;
 mod ground;
 mod helm_release;
 mod pausing;
+mod story;
 mod writeback;

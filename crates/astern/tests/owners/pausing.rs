@@ -331,6 +331,90 @@ fn a_rollback_under_flux_is_not_reverted_and_flux_goes_on_by_somebodys_word() {
     it_stays(&place);
 }
 
+/// The Kustomization `shop` over folder `deploy`, as folder `apps` of the repository has it.
+fn below(suspend: Option<bool>) -> String {
+    let mut object = json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": { "name": "shop" },
+        "spec": {
+            "interval": "2s",
+            "path": "./deploy",
+            "prune": false,
+            "sourceRef": { "kind": "GitRepository", "name": "source" },
+        },
+    });
+    if let Some(suspend) = suspend {
+        object["spec"]["suspend"] = json!(suspend);
+    }
+    object.to_string()
+}
+
+#[test]
+fn a_kustomization_above_another_is_paused_too_only_where_its_source_says_suspend() {
+    let place = Place::new("flux-above");
+    place.platform("");
+    let repository = Repository::new(&place);
+    let in_namespace = manifest("v1").replace(
+        "name: api\nspec",
+        &format!("name: api\n  namespace: {}\nspec", place.namespace),
+    );
+    repository.commit(
+        "v1",
+        &[
+            ("deploy/api.yaml", &in_namespace),
+            ("apps/shop.yaml", &below(None)),
+        ],
+    );
+    flux_source(&place, &repository);
+    place.put(&json!({
+        "apiVersion": "kustomize.toolkit.fluxcd.io/v1",
+        "kind": "Kustomization",
+        "metadata": { "name": "apps", "namespace": place.namespace },
+        "spec": {
+            "interval": "2s",
+            "path": "./apps",
+            "prune": false,
+            "targetNamespace": place.namespace,
+            "sourceRef": { "kind": "GitRepository", "name": "source" },
+        },
+    }));
+    place.until("v1 to be there", SEEN_WITHIN, |place| {
+        place
+            .kubectl(&["get", "deployments", "-o", "name"])
+            .contains("api")
+    });
+    place.kubectl(&["rollout", "status", "deployment/api", "--timeout=90s"]);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let bad = manifest("v2").replace(
+        "name: api\nspec",
+        &format!("name: api\n  namespace: {}\nspec", place.namespace),
+    );
+    repository.commit(
+        "v2",
+        &[("deploy/api.yaml", &bad), ("apps/shop.yaml", &below(Some(false)))],
+    );
+    place.until("v2 to crash", SEEN_WITHIN, |place| {
+        place.image("api") == "api:v2" && place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+    });
+    let suspend =
+        |place: &Place, name: &str| place.get(&format!("kustomization/{name}"))["spec"]["suspend"].clone();
+    place.until("the source's suspend to be there", SEEN_WITHIN, |place| {
+        suspend(place, "shop") == false
+    });
+    let apps = format!("pause Flux Kustomization {}/apps", place.namespace);
+    says(&place.astern(&["plan"]).expect(0), &[&apps, "2 owners paused"]);
+
+    repository.commit("without suspend", &[("apps/shop.yaml", &below(None))]);
+    place.until("the source's suspend to be gone", SEEN_WITHIN, |place| {
+        suspend(place, "shop").is_null()
+    });
+    roll_back(&place, &[]).expect(0);
+    it_stays(&place);
+    assert_eq!(suspend(&place, "shop"), true);
+    assert_ne!(suspend(&place, "apps"), true);
+}
+
 #[test]
 fn a_run_that_is_taken_back_lets_its_owner_go_on() {
     let place = Place::new("argo-undo");

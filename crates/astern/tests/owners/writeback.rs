@@ -11,7 +11,7 @@ use std::time::Duration;
 const WATCHED: Duration = Duration::from_secs(6);
 
 /// A Deployment `api` as somebody keeps it in Git; v2 crashes (kwok's label).
-fn manifest(version: &str) -> String {
+pub(crate) fn manifest(version: &str) -> String {
     let crash = if version == "v2" {
         "\n        kwok.astern.dev/crash-loop: \"true\""
     } else {
@@ -24,14 +24,14 @@ fn manifest(version: &str) -> String {
     )
 }
 
-fn until_image(place: &Place, version: &str) {
+pub(crate) fn until_image(place: &Place, version: &str) {
     let image = format!("api:{version}");
     place.until(&format!("{image} is asked for"), 60, |place| {
         place.kubectl(&["get", "deployments"]).contains("api") && place.image("api") == image
     });
 }
 
-fn until_good(place: &Place) {
+pub(crate) fn until_good(place: &Place) {
     until_image(place, "v1");
     place.kubectl(&["rollout", "status", "deployment/api", "--timeout=60s"]);
     // Old enough to be presumed good.
@@ -39,7 +39,7 @@ fn until_good(place: &Place) {
 }
 
 /// Rolls back what has crashed; the run.
-fn roll_back(place: &Place) -> String {
+pub(crate) fn roll_back(place: &Place) -> String {
     place.until_it_crashes();
     place
         .astern(&[
@@ -59,7 +59,7 @@ fn roll_back(place: &Place) -> String {
 }
 
 /// Nobody writes the bad version back while this is watched.
-fn stays(place: &Place) {
+pub(crate) fn stays(place: &Place) {
     let since = std::time::Instant::now();
     while since.elapsed() < WATCHED {
         assert_eq!(place.image("api"), "api:v1");
