@@ -4,7 +4,7 @@ use astern_model::inventory::Inventory;
 use astern_model::platform::{Member, Platform, Probe, ProbeTarget};
 use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
 use astern_model::template::Container;
-use astern_model::workload::{OwnerKind, Workload};
+use astern_model::workload::{Owner, OwnerKind, Workload};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -58,29 +58,23 @@ pub fn discover(inventory: &Inventory) -> Discovered {
     Discovered { platform, remarks }
 }
 
-/// The owner's kind as its own people write it.
-fn called(kind: OwnerKind) -> &'static str {
-    match kind {
-        OwnerKind::ArgoCd => "Argo CD application",
-        OwnerKind::Flux => "Flux",
-        OwnerKind::Helm => "Helm release",
-        OwnerKind::Controller => "controller",
+/// Who owns it, as its own people write it.
+fn owned_by(owner: &Owner) -> String {
+    let (name, known_by) = (&owner.name, &owner.known_by);
+    match owner.kind {
+        OwnerKind::ArgoCd => format!("owned by Argo CD application {name} ({known_by})"),
+        OwnerKind::Flux => format!("owned by Flux {name} ({known_by})"),
+        OwnerKind::Helm => format!("owned by Helm release {name} ({known_by})"),
+        OwnerKind::Controller => format!("owned by controller {name} ({known_by})"),
+        OwnerKind::Olm => format!("owned by the Operator Lifecycle Manager's {name} ({known_by})"),
+        OwnerKind::Canary => format!("owned by Flagger's {name} ({known_by})"),
+        OwnerKind::PodAutoscaler => format!("what its pods request is set by {name} ({known_by})"),
+        OwnerKind::Presumed => format!("perhaps owned by {name} ({known_by})"),
     }
 }
 
 fn owner_remarks(workload: &Workload) -> Vec<String> {
-    let mut remarks: Vec<String> = workload
-        .owners
-        .iter()
-        .map(|owner| {
-            format!(
-                "owned by {} {} ({})",
-                called(owner.kind),
-                owner.name,
-                owner.known_by
-            )
-        })
-        .collect();
+    let mut remarks: Vec<String> = workload.owners.iter().map(owned_by).collect();
     if let Some(autoscaler) = &workload.autoscaler {
         let (name, min, max) = (&autoscaler.name, autoscaler.min, autoscaler.max);
         remarks.push(format!(

@@ -304,10 +304,18 @@ pub enum OwnerKind {
     ArgoCd,
     /// A Flux Kustomization or HelmRelease.
     Flux,
-    /// A Helm release without Flux: writes at the next upgrade only.
+    /// A Helm release: writes at the next upgrade only, which may be Flux'.
     Helm,
     /// Any other controller that owns the workload by an owner reference.
     Controller,
+    /// The Operator Lifecycle Manager, by a ClusterServiceVersion.
+    Olm,
+    /// A Flagger Canary, whose target the workload is, or what Flagger made of that.
+    Canary,
+    /// A VerticalPodAutoscaler: it changes what pods request, and no template.
+    PodAutoscaler,
+    /// A program that may be an operator, known only by what it left on the workload.
+    Presumed,
 }
 
 /// What an owner's own object says about whether it writes back now.

@@ -22,6 +22,7 @@ mod input;
 mod kills;
 mod ledger;
 mod obstacles;
+mod operators;
 mod owners;
 mod proof;
 mod rehearsal;

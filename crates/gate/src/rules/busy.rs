@@ -62,7 +62,11 @@ fn judge(context: &Context<'_>, step: &Step, target: &Target, owner: &Owner) -> 
             "wait for it (`helm history {name} -n {namespace}`), then plan again; if no client works on it any more, \
              say so: `--accept-revert {name}`"
         ),
-        OwnerKind::Controller => "wait until it is done, then plan again".to_owned(),
+        OwnerKind::Controller
+        | OwnerKind::Olm
+        | OwnerKind::Canary
+        | OwnerKind::PodAutoscaler
+        | OwnerKind::Presumed => "wait until it is done, then plan again".to_owned(),
     };
     // A pending record outlives a Helm client that was killed, and only a person can know that. The others clear
     // their own state.
@@ -82,7 +86,11 @@ fn who(owner: &Owner) -> String {
         OwnerKind::ArgoCd => format!("Argo CD application {name}"),
         OwnerKind::Flux => format!("Flux object {name}"),
         OwnerKind::Helm => format!("Helm release {name}"),
-        OwnerKind::Controller => format!("controller {name}"),
+        OwnerKind::Controller
+        | OwnerKind::Olm
+        | OwnerKind::Canary
+        | OwnerKind::PodAutoscaler
+        | OwnerKind::Presumed => format!("controller {name}"),
     }
 }
 

@@ -49,7 +49,11 @@ fn by(context: &Context<'_>, live: &LiveConfig, owner: &Owner) -> Option<Finding
         OwnerKind::ArgoCd => format!("Argo CD application {name}"),
         OwnerKind::Flux => format!("Flux object {name}"),
         OwnerKind::Helm => format!("Helm release {name}"),
-        OwnerKind::Controller => format!("controller {name}"),
+        OwnerKind::Controller
+        | OwnerKind::Olm
+        | OwnerKind::Canary
+        | OwnerKind::PodAutoscaler
+        | OwnerKind::Presumed => format!("controller {name}"),
     };
     let belongs = format!("{object} belongs to {who} ({})", owner.known_by);
     Some(match &owner.state {

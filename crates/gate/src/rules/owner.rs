@@ -57,6 +57,16 @@ fn without_reason(context: &Context<'_>) -> Vec<Finding> {
 }
 
 fn judge(context: &Context<'_>, step: &Step, target: &Target, owner: &Owner) -> Option<Finding> {
+    match owner.kind {
+        OwnerKind::PodAutoscaler => return Some(resizes(target, owner)),
+        OwnerKind::Presumed => return Some(presumed(target, owner)),
+        OwnerKind::ArgoCd
+        | OwnerKind::Flux
+        | OwnerKind::Helm
+        | OwnerKind::Controller
+        | OwnerKind::Olm
+        | OwnerKind::Canary => {}
+    }
     let accepted = context.allow.accept_revert.contains(&owner.name);
     let (who, belongs) = match hold(context, owner, &step.id) {
         Hold::Held => return None,
@@ -87,6 +97,30 @@ fn judge(context: &Context<'_>, step: &Step, target: &Target, owner: &Owner) -> 
     })
 }
 
+/// It writes no template, so it takes nothing back; but what it changes was learnt from the version that is taken back.
+fn resizes(target: &Target, owner: &Owner) -> Finding {
+    let (OwnerState::Passive { because: how }
+    | OwnerState::WritesBack { because: how }
+    | OwnerState::Unknown { why: how }
+    | OwnerState::Busy { operation: how }) = &owner.state;
+    let message = format!(
+        "{} ({}) changes what pods of {target} request ({how}); the template it leaves alone",
+        owner.name, owner.known_by
+    );
+    let hint = "it has learnt from the version that is taken back: should the earlier one need more, set its updateMode to Off";
+    warn(CODE, Some(target), message, hint)
+}
+
+/// One sign alone refuses nothing: what a pipeline's client leaves looks the same.
+fn presumed(target: &Target, owner: &Owner) -> Finding {
+    let message = format!(
+        "{target} may belong to {} ({}): whether that is an operator, which would write it back, cannot be seen in the cluster",
+        owner.name, owner.known_by
+    );
+    let hint = "if it is one, change what it follows, or stop it before you say yes; if it is a pipeline, revert in its source";
+    warn(CODE, Some(target), message, hint)
+}
+
 /// `Argo CD application shop, and that to `.
 fn above_it(owner: &Owner, above: &Owner) -> String {
     match who_is(owner) {
@@ -99,8 +133,12 @@ fn above_it(owner: &Owner, above: &Owner) -> String {
 fn later(context: &Context<'_>, target: &Target, owner: &Owner, who: &str, because: &str) -> Finding {
     let when = match owner.kind {
         OwnerKind::ArgoCd => "at its next sync",
-        OwnerKind::Flux => "once it is resumed",
-        OwnerKind::Controller | OwnerKind::Helm => "when it is next told to",
+        OwnerKind::Flux | OwnerKind::Canary => "once it is resumed",
+        OwnerKind::Controller
+        | OwnerKind::Helm
+        | OwnerKind::Olm
+        | OwnerKind::PodAutoscaler
+        | OwnerKind::Presumed => "when it is next told to",
     };
     let message = format!(
         "{target} belongs to {who} ({}), which writes it again {when}, not before: {because}",
@@ -133,7 +171,9 @@ fn who_is(owner: &Owner) -> Option<String> {
         OwnerKind::Flux if is_helm_release(owner) => Some(format!("Flux HelmRelease {name}")),
         OwnerKind::Flux => Some(format!("Flux Kustomization {name}")),
         OwnerKind::Controller => Some(format!("controller {name}")),
-        OwnerKind::Helm => None,
+        OwnerKind::Olm => Some(format!("the Operator Lifecycle Manager's {name}")),
+        OwnerKind::Canary => Some(format!("Flagger's {name}")),
+        OwnerKind::Helm | OwnerKind::PodAutoscaler | OwnerKind::Presumed => None,
     }
 }
 
@@ -144,10 +184,20 @@ fn ways_out(owner: &Owner) -> String {
         OwnerKind::ArgoCd => format!("`argocd app set {name} --sync-policy none`"),
         OwnerKind::Flux if is_helm_release(owner) => format!("`flux suspend helmrelease {name}`"),
         OwnerKind::Flux => format!("`flux suspend kustomization {name}`"),
-        OwnerKind::Controller | OwnerKind::Helm => format!("stop {name} from reconciling it"),
+        OwnerKind::Canary => {
+            format!("`kubectl patch {name} --type=merge -p '{{\"spec\":{{\"suspend\":true}}}}'`")
+        }
+        OwnerKind::Olm => "scale olm-operator to zero in its namespace".to_owned(),
+        OwnerKind::Controller | OwnerKind::Helm | OwnerKind::PodAutoscaler | OwnerKind::Presumed => {
+            format!("stop {name} from reconciling it")
+        }
     };
     let source = match owner.kind {
-        OwnerKind::Controller => "change the object that it follows",
+        OwnerKind::Controller | OwnerKind::PodAutoscaler | OwnerKind::Presumed => {
+            "change the object that it follows"
+        }
+        OwnerKind::Olm => "have its Subscription install the earlier version",
+        OwnerKind::Canary => "put the earlier version into the Canary's target by its own source",
         OwnerKind::ArgoCd | OwnerKind::Flux | OwnerKind::Helm => "revert in Git",
     };
     format!(
@@ -196,6 +246,46 @@ mod tests {
         insta::assert_snapshot!(found(OwnerKind::ArgoCd, unknown, false), @r#"
         refuse: deployment/api-gateway belongs to Argo CD application shop (label shop.test/owner), which may write it back and cannot be paused: get applications.argoproj.io is not permitted
           three ways out: revert in Git and let it roll; or pause it by hand (`argocd app set shop --sync-policy none`), roll back, then resume it; or accept that it may write back: `--accept-revert shop`
+        "#);
+    }
+
+    #[test]
+    fn each_operator_is_refused_with_ways_out_of_its_own() {
+        let because = |text: &str| OwnerState::WritesBack {
+            because: text.to_owned(),
+        };
+        insta::assert_snapshot!(found(OwnerKind::Olm, because("as its version says"), false), @r#"
+        refuse: deployment/api-gateway belongs to the Operator Lifecycle Manager's shop (label shop.test/owner), which writes it back: as its version says
+          three ways out: have its Subscription install the earlier version and let it roll; or pause it by hand (scale olm-operator to zero in its namespace), roll back, then resume it; or accept that it may write back: `--accept-revert shop`
+        "#);
+        insta::assert_snapshot!(found(OwnerKind::Canary, because("a new release"), false), @r#"
+        refuse: deployment/api-gateway belongs to Flagger's shop (label shop.test/owner), which writes it back: a new release
+          three ways out: put the earlier version into the Canary's target by its own source and let it roll; or pause it by hand (`kubectl patch shop --type=merge -p '{"spec":{"suspend":true}}'`), roll back, then resume it; or accept that it may write back: `--accept-revert shop`
+        "#);
+        let suspended = OwnerState::Passive {
+            because: "spec.suspend: true".to_owned(),
+        };
+        insta::assert_snapshot!(found(OwnerKind::Canary, suspended, false), @r#"
+        warn: deployment/api-gateway belongs to Flagger's shop (label shop.test/owner), which writes it again once it is resumed, not before: spec.suspend: true
+          revert in Git before that, or the bad version comes back
+        "#);
+    }
+
+    #[test]
+    fn what_writes_no_template_and_what_may_be_no_operator_is_told_and_refuses_nothing() {
+        let evicts = OwnerState::Passive {
+            because: "updateMode Recreate: as they start, and of those that run".to_owned(),
+        };
+        insta::assert_snapshot!(found(OwnerKind::PodAutoscaler, evicts, false), @r#"
+        warn: shop (label shop.test/owner) changes what pods of deployment/api-gateway request (updateMode Recreate: as they start, and of those that run); the template it leaves alone
+          it has learnt from the version that is taken back: should the earlier one need more, set its updateMode to Off
+        "#);
+        let unseen = OwnerState::Unknown {
+            why: "whether it is an operator cannot be seen in the cluster".to_owned(),
+        };
+        insta::assert_snapshot!(found(OwnerKind::Presumed, unseen, false), @r#"
+        warn: deployment/api-gateway may belong to shop (label shop.test/owner): whether that is an operator, which would write it back, cannot be seen in the cluster
+          if it is one, change what it follows, or stop it before you say yes; if it is a pipeline, revert in its source
         "#);
     }
 

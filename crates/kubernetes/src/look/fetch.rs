@@ -139,6 +139,31 @@ pub(super) async fn list<T: DeserializeOwned, K>(
     }
 }
 
+/// Lists a resource that not every cluster has, as it is now; none where the API server does not serve its group, which a
+/// missing right hides.
+///
+/// # Errors
+/// It is served, and could not be listed.
+pub(super) async fn list_where_served(
+    client: &Client,
+    group: &str,
+    what: &Collection,
+) -> Result<Vec<Value>, Failure> {
+    match list(client, what, Part::Whole, |object: Value| object).await {
+        Ok(listed) => Ok(listed.items),
+        Err(failure) if failure.class == FailureClass::Permanent => Ok(Vec::new()),
+        Err(_) if !is_served(client, group).await => Ok(Vec::new()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether the API server serves a group at all; where it does not say, it is taken to.
+async fn is_served(client: &Client, group: &str) -> bool {
+    let attempt = Attempt::new(Verb::Get, "apis", format!("look for the API group {group}"));
+    let found = get::<Value>(client, "/apis", group, Part::Whole, &attempt).await;
+    !matches!(found, Err(failure) if failure.class == FailureClass::Permanent)
+}
+
 /// Reads one object. `collection` is the API path that it lies under.
 ///
 /// # Errors

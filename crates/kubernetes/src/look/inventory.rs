@@ -2,7 +2,7 @@
 //! `assemble` is a function of what was read and the time.
 
 use super::facts::facts;
-use super::owners::{self, Mark, Marked, Word, marks, owner};
+use super::owners::{self, Aimed, Mark, Word, marks, owner, presumed};
 use super::pods::{doubtful_node, is_finished, pod};
 use super::revisions::{Kept, Remembered, count, revision_of};
 use super::round::Round;
@@ -14,6 +14,7 @@ use astern_model::workload::Pod;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceQuota;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What only a second round can tell.
@@ -44,9 +45,9 @@ pub(super) fn second(round: &Round, namespace: &str, now: Timestamp) -> Second {
         .workloads
         .iter()
         .flat_map(|object| marks(object.json(), namespace))
-        .filter(|marked| !matches!(marked.mark, Mark::Controller { .. }));
-    let (hints, owners): (Vec<Marked>, Vec<Marked>) = all.partition(|marked| marked.hint);
-    let marks = |all: Vec<Marked>| all.into_iter().map(|marked| marked.mark);
+        .filter(|marked| marked.mark.is_asked());
+    let (hints, owners): (Vec<owners::Marked>, Vec<owners::Marked>) = all.partition(|marked| marked.hint);
+    let marks = |all: Vec<owners::Marked>| all.into_iter().map(|marked| marked.mark);
     let owners: BTreeSet<Mark> = marks(owners).collect();
     Second {
         hints: marks(hints).filter(|mark| !owners.contains(mark)).collect(),
@@ -64,6 +65,10 @@ pub(super) fn second(round: &Round, namespace: &str, now: Timestamp) -> Second {
 pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timestamp) -> Inventory {
     let kept = Kept::new(&round.replica_sets, &round.controller_revisions, &round.pods);
     let warnings = Warnings::new(&round.warnings);
+    let aimed = Aimed {
+        canaries: &round.canaries,
+        pod_autoscalers: &round.pod_autoscalers,
+    };
     let mut workloads = BTreeMap::new();
     let mut evidence = Vec::new();
     for object in &round.workloads {
@@ -81,7 +86,7 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         count(&mut revisions, &pods);
         let mut read = workload(object, namespace, Remembered { revisions, pods });
         read.autoscaler = autoscaler(&target, &round.autoscalers);
-        read.owners = owners_of(&marks(object.json(), namespace), &told.owners, &target);
+        read.owners = owners_of(object.json(), &told.owners, aimed, &target);
         evidence.extend(facts(&read, &warnings, now));
         workloads.insert(target, read);
     }
@@ -101,14 +106,19 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
 }
 
 fn owners_of(
-    marks: &[Marked],
+    object: &Value,
     words: &BTreeMap<Mark, Word>,
+    aimed: Aimed<'_>,
     target: &Target,
 ) -> Vec<astern_model::workload::Owner> {
-    marks
+    let mut owners: Vec<_> = marks(object, &target.namespace)
         .iter()
         .filter_map(|marked| owner(marked, words, target))
-        .collect()
+        .map(|owner| aimed.told(owner))
+        .collect();
+    owners.extend(aimed.at(target));
+    owners.extend(presumed(object, &owners));
+    owners
 }
 
 fn quotas(all: &[ResourceQuota]) -> Vec<Quota> {
@@ -167,7 +177,7 @@ mod tests {
     use astern_model::evidence::{Fact, Side};
     use astern_model::id::Uid;
     use astern_model::target::{Cluster, ClusterIdentity, WorkloadKind};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn template(image: &str, more: &[(&str, Value)]) -> Value {
         let mut template = json!({
@@ -272,6 +282,8 @@ mod tests {
             .unwrap(),
             warnings: Vec::new(),
             autoscalers: Vec::new(),
+            canaries: Vec::new(),
+            pod_autoscalers: Vec::new(),
             quotas: Vec::new(),
             cordoned: Vec::new(),
             versions: BTreeMap::new(),

@@ -51,7 +51,11 @@ impl ClusterOrigins {
                 Mark::HelmRelease { name, .. } => Some(Origin::Elsewhere(format!(
                     "the chart and values of Flux' helmrelease/{name}"
                 ))),
-                Mark::ApplicationSet { .. } | Mark::Release { .. } | Mark::Controller { .. } => None,
+                Mark::ApplicationSet { .. }
+                | Mark::Release { .. }
+                | Mark::Olm { .. }
+                | Mark::Canary { .. }
+                | Mark::Controller { .. } => None,
             };
             if let Some(origin) = found {
                 return Ok(Some((target.clone(), origin)));

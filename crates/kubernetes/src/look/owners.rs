@@ -1,13 +1,17 @@
 //! Who else would write an object: what the marks on it lead to, read from the owners' own objects and from those above
 //! them. Owns the requests; what a mark is, and what an object says, have files of their own. Pauses nobody.
 
+mod aimed;
 mod marks;
+mod presumed;
 mod state;
 
+pub(super) use aimed::{Aimed, CANARIES, POD_AUTOSCALERS};
 pub(super) use marks::{Marked, marks, sure_marks};
+pub(super) use presumed::presumed;
 pub(super) use state::resources;
 
-use super::fetch::{Collection, Part, get, list};
+use super::fetch::{Collection, Part, get, list, list_where_served};
 use super::workload::texts;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
@@ -105,6 +109,10 @@ pub(super) enum Mark {
     HelmRelease { namespace: String, name: String },
     /// A Helm release.
     Release { namespace: String, name: String },
+    /// A ClusterServiceVersion of the Operator Lifecycle Manager.
+    Olm { name: String },
+    /// A Flagger Canary that made the object.
+    Canary { name: String },
     /// Any other controller.
     Controller { kind: String, name: String },
 }
@@ -121,6 +129,8 @@ impl fmt::Display for Mark {
             }
             Self::HelmRelease { namespace, name } => write!(f, "helmrelease/{name} in namespace {namespace}"),
             Self::Release { namespace, name } => write!(f, "Helm release {name} in namespace {namespace}"),
+            Self::Olm { name } => write!(f, "clusterserviceversion/{name}"),
+            Self::Canary { name } => write!(f, "canary/{name}"),
             Self::Controller { kind, name } => write!(f, "{}/{name}", kind.to_lowercase()),
         }
     }
@@ -134,8 +144,16 @@ impl Mark {
             Self::ApplicationSet { namespace, name } => Some((PausableKind::ApplicationSet, namespace, name)),
             Self::Kustomization { namespace, name } => Some((PausableKind::Kustomization, namespace, name)),
             Self::HelmRelease { namespace, name } => Some((PausableKind::HelmRelease, namespace, name)),
-            Self::Release { .. } | Self::Controller { .. } => None,
+            Self::Release { .. } | Self::Olm { .. } | Self::Canary { .. } | Self::Controller { .. } => None,
         }
+    }
+
+    /// Whether an object of its own has more to say than the mark.
+    pub(super) fn is_asked(&self) -> bool {
+        !matches!(
+            self,
+            Self::Olm { .. } | Self::Canary { .. } | Self::Controller { .. }
+        )
     }
 }
 
@@ -193,10 +211,14 @@ pub(super) fn owned(marked: &Marked, words: &BTreeMap<Mark, Word>) -> Owner {
         }
         Mark::Kustomization { name, .. } | Mark::HelmRelease { name, .. } => (OwnerKind::Flux, name.clone()),
         Mark::Release { name, .. } => (OwnerKind::Helm, name.clone()),
+        mark @ Mark::Olm { .. } => (OwnerKind::Olm, mark.to_string()),
+        mark @ Mark::Canary { .. } => (OwnerKind::Canary, mark.to_string()),
         mark @ Mark::Controller { .. } => (OwnerKind::Controller, mark.to_string()),
     };
     let word = words.get(&marked.mark);
     let state = match (&marked.mark, word) {
+        (Mark::Olm { .. }, _) => state::olm(),
+        (Mark::Canary { .. }, _) => state::made_by_canary(),
         (Mark::Controller { .. }, _) => OwnerState::WritesBack {
             because: "controller: true in its ownerReferences".to_owned(),
         },
@@ -262,12 +284,6 @@ pub(super) async fn argo_is_served(owners: &OwnersAt) -> bool {
         &attempt,
     )
     .await;
-    !matches!(found, Err(failure) if failure.class == FailureClass::Permanent)
-}
-
-async fn keda_is_served(owners: &OwnersAt) -> bool {
-    let attempt = Attempt::new(Verb::Get, "apis", "look for KEDA's API".to_owned());
-    let found = get::<Value>(&owners.here, "/apis", "keda.sh", Part::Whole, &attempt).await;
     !matches!(found, Err(failure) if failure.class == FailureClass::Permanent)
 }
 
@@ -377,17 +393,11 @@ fn said(kind: PausableKind, object: &Value) -> Word {
 pub(super) async fn starters(owners: &OwnersAt, namespace: &str) -> Result<Vec<OwnerSeen>, Failure> {
     let jobs = Collection::namespaced("apis/batch/v1", namespace, "cronjobs");
     let scaled = Collection::namespaced("apis/keda.sh/v1alpha1", namespace, "scaledobjects");
-    let whole = |object: Value| object;
     let (jobs, scaled) = futures::join!(
-        list(&owners.here, &jobs, Part::Whole, whole),
-        list(&owners.here, &scaled, Part::Whole, whole)
+        list(&owners.here, &jobs, Part::Whole, |object: Value| object),
+        list_where_served(&owners.here, PausableKind::ScaledObject.group(), &scaled)
     );
-    let scaled = match scaled {
-        Ok(listed) => listed.items,
-        // Without KEDA there is no such resource, and often no right on it either.
-        Err(_) if !keda_is_served(owners).await => Vec::new(),
-        Err(failure) => return Err(failure),
-    };
+    let scaled = scaled?;
     let jobs = jobs?
         .items
         .into_iter()

@@ -1,8 +1,9 @@
 //! The one round of reads that an inventory rests on: every list side by side. Owns what is read and which failure
 //! ends the matter; interprets nothing.
 
-use super::fetch::{Collection, Listed, Part, list};
+use super::fetch::{Collection, Listed, Part, list, list_where_served};
 use super::identity::identify;
+use super::owners::{CANARIES, POD_AUTOSCALERS};
 use super::unmanaged::Unmanaged;
 use crate::connect::Connection;
 use crate::effects::object::Object;
@@ -29,6 +30,10 @@ pub(super) struct Round {
     pub(super) warnings: Vec<Event>,
     /// The HorizontalPodAutoscalers.
     pub(super) autoscalers: Vec<HorizontalPodAutoscaler>,
+    /// Flagger's Canaries.
+    pub(super) canaries: Vec<Value>,
+    /// The VerticalPodAutoscalers.
+    pub(super) pod_autoscalers: Vec<Value>,
     /// The ResourceQuotas.
     pub(super) quotas: Vec<ResourceQuota>,
     /// Nodes that take no new pods.
@@ -39,7 +44,8 @@ pub(super) struct Round {
     pub(super) unread: Vec<String>,
 }
 
-/// Reads a namespace: thirteen requests side by side, more only where a list has more than one page.
+/// Reads a namespace: fifteen requests side by side, more only where a list has more than one page, or may not
+/// be had.
 ///
 /// # Errors
 /// When the server does not answer, the cluster cannot be told, or no kind of workload may be listed.
@@ -53,6 +59,10 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
     let autoscalers = Collection::namespaced("apis/autoscaling/v2", namespace, "horizontalpodautoscalers");
     let quotas = core("resourcequotas");
     let nodes = Collection::cluster("api/v1", "nodes").fields("spec.unschedulable=true");
+    let custom = async |(group, version, resource): (&'static str, &str, &'static str)| {
+        let what = Collection::namespaced(&format!("apis/{group}/{version}"), namespace, resource);
+        list_where_served(client, group, &what).await
+    };
     let workload = |kind| move |json: Value| Object::new(kind, json);
     let whole = Part::Whole;
     let read = futures::join!(
@@ -69,6 +79,8 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
         list(client, &nodes, whole, |Unmanaged(node): Unmanaged<Node>| {
             node.metadata.name.unwrap_or_default()
         }),
+        custom(CANARIES),
+        custom(POD_AUTOSCALERS),
     );
     let mut take = Take {
         namespace,
@@ -91,6 +103,8 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
         autoscalers: take.wanted("horizontalpodautoscalers", read.8),
         quotas: take.wanted("resourcequotas", read.9),
         cordoned: take.wanted("nodes", read.10),
+        canaries: take.served(CANARIES.2, read.11),
+        pod_autoscalers: take.served(POD_AUTOSCALERS.2, read.12),
         versions: take.versions,
         unread: Vec::new(),
     };
@@ -158,6 +172,14 @@ impl Take<'_> {
                 Vec::new()
             }
         }
+    }
+
+    /// The same of what not every cluster has.
+    fn served(&mut self, resource: &'static str, list: Result<Vec<Value>, Failure>) -> Vec<Value> {
+        list.unwrap_or_else(|failure| {
+            self.note(resource, &failure);
+            Vec::new()
+        })
     }
 
     fn note(&mut self, resource: &str, failure: &Failure) {

@@ -13,6 +13,10 @@ const INSTANCE: &str = "app.kubernetes.io/instance";
 const ARGO_MANAGER: &str = "argocd";
 const HELM_RELEASE: &str = "meta.helm.sh/release-name";
 const HELM_NAMESPACE: &str = "meta.helm.sh/release-namespace";
+const OLM_OWNER: &str = "olm.owner";
+const OLM_KIND: &str = "olm.owner.kind";
+const OLM_GROUP: &str = "operators.coreos.com/";
+const SERVICE_VERSION: &str = "ClusterServiceVersion";
 const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// A mark and where it was found.
@@ -87,8 +91,34 @@ pub(in crate::look) fn sure_marks(object: &Value, namespace: &str) -> Vec<Marked
             hint: false,
         });
     }
-    found.extend(controller(object, namespace));
+    found.extend(olm(object, &labels).or_else(|| controller(object, namespace)));
     found
+}
+
+/// The Operator Lifecycle Manager by its labels, or by its owner reference, which is no controller's.
+fn olm(object: &Value, labels: &BTreeMap<String, String>) -> Option<Marked> {
+    let labelled = labels
+        .get(OLM_OWNER)
+        .filter(|_| labels.get(OLM_KIND).is_some_and(|kind| kind == SERVICE_VERSION));
+    let referred = || {
+        let mut all = references(object);
+        let of_olm = |reference: &&Value| {
+            text(reference, "kind") == SERVICE_VERSION && text(reference, "apiVersion").starts_with(OLM_GROUP)
+        };
+        all.find(of_olm).map(|reference| text(reference, "name"))
+    };
+    let (name, known_by) = match labelled {
+        Some(name) => (name.as_str(), format!("label {OLM_OWNER}")),
+        None => (referred()?, "ownerReferences".to_owned()),
+    };
+    Some(Marked {
+        mark: Mark::Olm {
+            name: name.to_owned(),
+        },
+        known_by,
+        left_alone: None,
+        hint: false,
+    })
 }
 
 fn argo(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Option<Marked> {
@@ -153,26 +183,17 @@ fn managers(object: &Value) -> impl Iterator<Item = &str> {
 }
 
 fn controller(object: &Value, namespace: &str) -> Option<Marked> {
-    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
-    let owner = owners
-        .iter()
-        .find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
-    let text = |name: &str| {
-        owner
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let of_argo = text("apiVersion").starts_with("argoproj.io/");
-    let mark = match text("kind").as_str() {
-        "ApplicationSet" if of_argo => Mark::ApplicationSet {
+    let owner = references(object).find(|owner| owner.get("controller") == Some(&Value::Bool(true)))?;
+    let (group, name) = (text(owner, "apiVersion"), text(owner, "name").to_owned());
+    let mark = match text(owner, "kind") {
+        "ApplicationSet" if group.starts_with("argoproj.io/") => Mark::ApplicationSet {
             namespace: namespace.to_owned(),
-            name: text("name"),
+            name,
         },
+        "Canary" if group.starts_with("flagger.app/") => Mark::Canary { name },
         kind => Mark::Controller {
             kind: kind.to_owned(),
-            name: text("name"),
+            name,
         },
     };
     Some(Marked {
@@ -181,6 +202,18 @@ fn controller(object: &Value, namespace: &str) -> Option<Marked> {
         left_alone: None,
         hint: false,
     })
+}
+
+/// The owner references of an object.
+pub(super) fn references(object: &Value) -> impl Iterator<Item = &Value> {
+    let all = object
+        .pointer("/metadata/ownerReferences")
+        .and_then(Value::as_array);
+    all.into_iter().flatten()
+}
+
+pub(super) fn text<'a>(reference: &'a Value, field: &str) -> &'a str {
+    reference.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -225,6 +258,25 @@ mod tests {
             json!({"ownerReferences": [{"kind": "Widget", "name": "w", "controller": true}]}),
             &[r#"Controller { kind: "Widget", name: "w" }"#],
         );
+        check(
+            json!({"labels": {OLM_OWNER: "shop.v1.2.4", OLM_KIND: SERVICE_VERSION, "olm.owner.namespace": "shop"}}),
+            &[r#"Olm { name: "shop.v1.2.4" }"#],
+        );
+        let by_reference = |version: &str, kind: &str, controller: bool| json!({"ownerReferences": [{"apiVersion": version, "kind": kind, "name": "n", "controller": controller}]});
+        check(
+            by_reference("operators.coreos.com/v1alpha1", SERVICE_VERSION, false),
+            &[r#"Olm { name: "n" }"#],
+        );
+        // A label of this name is anybody's; what it is the name of makes it theirs.
+        check(
+            json!({"labels": {OLM_OWNER: "x", OLM_KIND: "CatalogSource"}}),
+            &[],
+        );
+        check(
+            by_reference("flagger.app/v1beta1", "Canary", true),
+            &[r#"Canary { name: "n" }"#],
+        );
+        check(by_reference("shop.test/v1", "Widget", false), &[]);
     }
 
     fn marked(metadata: &Value) -> Option<Marked> {

@@ -112,6 +112,49 @@ pub(super) fn scales(kind: PausableKind, object: &Value) -> Option<Target> {
     })
 }
 
+/// A ClusterServiceVersion's deployment. Its installer compares a hash that it left in a label, not what is there: a template
+/// that somebody else wrote stays until it installs again. Source: `operator-lifecycle-manager/pkg/controller/install`.
+pub(super) fn olm() -> OwnerState {
+    OwnerState::WritesBack {
+        because:
+            "it installs what that says again as soon as the deployment is not healthy, and at each upgrade"
+                .to_owned(),
+    }
+}
+
+/// What Flagger makes of a Canary's target, as long as nothing says otherwise.
+pub(super) fn made_by_canary() -> OwnerState {
+    OwnerState::WritesBack {
+        because: "Flagger makes it from the workload that the Canary names, and writes it at each promotion"
+            .to_owned(),
+    }
+}
+
+/// Whether a Canary is suspended: Flagger then reconciles nothing of it. Source: Flagger, "How it works", Canary suspend.
+pub(super) fn suspended(canary: &Value) -> Option<OwnerState> {
+    let suspended = canary.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true);
+    suspended.then(|| passive("spec.suspend: true"))
+}
+
+/// How a VerticalPodAutoscaler changes pods; none where it only recommends. A mode that is not set evicts. Source:
+/// `PodUpdatePolicy` of `autoscaling.k8s.io/v1`.
+pub(super) fn resizes(pod_autoscaler: &Value) -> Option<OwnerState> {
+    let mode = pod_autoscaler
+        .pointer("/spec/updatePolicy/updateMode")
+        .and_then(Value::as_str)
+        .filter(|mode| !mode.is_empty());
+    match mode {
+        Some("Off") => None,
+        Some("Initial") => Some(passive("updateMode Initial: as they start")),
+        Some(mode) => Some(passive(&format!(
+            "updateMode {mode}: as they start, and of those that run"
+        ))),
+        None => Some(passive(
+            "updateMode is not set: as they start, and of those that run",
+        )),
+    }
+}
+
 fn passive(because: &str) -> OwnerState {
     OwnerState::Passive {
         because: because.to_owned(),
