@@ -1,5 +1,6 @@
 //! The ledger: what an entry of fifty services costs, and drift of a thousand objects against `kubectl diff`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -117,7 +118,7 @@ fn drift(ground: &Ground, runs: usize) -> Outcome<Row> {
     ))
 }
 
-/// Both say of the same number of objects that they differ.
+/// Both say of the same objects that they differ, and these are those that were changed.
 fn same_verdicts(ours: &mut Command, theirs: &mut Command) -> Outcome {
     let output = |command: &mut Command| {
         let output = command.output().map_err(doing("start it"))?;
@@ -125,16 +126,38 @@ fn same_verdicts(ours: &mut Command, theirs: &mut Command) -> Outcome {
     };
     let drift: Value = serde_json::from_str(&output(ours)?)
         .map_err(|error| Failure::new(format!("astern drift gave no JSON: {error}")))?;
-    let found = drift.get("objects").and_then(Value::as_array).map_or(0, Vec::len);
+    let named = |object: &Value| {
+        let of = |field: &str| object.get("object")?.get(field)?.as_str();
+        Some(format!("{}/{}", of("kind")?.to_ascii_lowercase(), of("name")?))
+    };
+    let objects = drift.get("objects").and_then(Value::as_array);
+    let found: BTreeSet<String> = objects.into_iter().flatten().filter_map(named).collect();
     let diff = output(theirs)?;
-    let differ = diff.lines().filter(|line| line.starts_with("diff ")).count();
-    if found == differ && found == DRIFTED * 2 {
+    let differ: BTreeSet<String> = diff.lines().filter_map(compared_file).collect();
+    let changed: BTreeSet<String> = (0..DRIFTED)
+        .flat_map(|number| ["deployment", "configmap"].map(|kind| format!("{kind}/{}", name(number))))
+        .collect();
+    if found == changed && differ == changed {
         return Ok(());
     }
+    let besides = |names: &BTreeSet<String>| {
+        let odd: Vec<&str> = names.symmetric_difference(&changed).map(String::as_str).collect();
+        odd.join(", ")
+    };
     Err(Failure::new(format!(
-        "astern drift names {found} objects and kubectl diff {differ}; {} have drifted",
-        DRIFTED * 2
+        "not the same have drifted; astern drift is wrong on [{}], kubectl diff on [{}]",
+        besides(&found),
+        besides(&differ)
     )))
+}
+
+/// The object of a line `diff -u -N LIVE/apps.v1.Deployment.NAMESPACE.NAME MERGED/…` of `kubectl diff`. The core group has no name
+/// there: `v1.ConfigMap.NAMESPACE.NAME`.
+fn compared_file(line: &str) -> Option<String> {
+    let file = line.strip_prefix("diff ")?.rsplit('/').next()?;
+    let mut parts = file.rsplitn(4, '.');
+    let (name, _namespace, kind) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(format!("{}/{name}", kind.to_ascii_lowercase()))
 }
 
 fn ended_with(code: i32, command: &mut Command) -> Outcome<Duration> {
