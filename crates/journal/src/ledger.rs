@@ -271,6 +271,14 @@ fn open(secret: &Secret) -> Result<Entry, Failure> {
         .as_str()
         .and_then(|name| ReleaseName::parse(name).ok());
     let name = name.ok_or_else(|| damaged("its head names no release"))?;
+    let own = format!("secret/{}", object_name(&name));
+    if told(secret) != own {
+        let message = format!(
+            "it calls itself release {name}, whose entry is {own}: somebody copied it, and it says nothing"
+        );
+        return Err(Failure::new(FailureClass::Permanent, operation, message)
+            .hint(format!("kubectl delete {}", told(secret))));
+    }
     let size = head["size"].as_u64().filter(|size| *size <= ENTRY_BYTES);
     let bytes = size.and_then(|size| packed::unpack(data(ENTRY)?, size));
     let bytes = bytes.ok_or_else(|| damaged("it was cut short, or its bytes cannot be unpacked"))?;
