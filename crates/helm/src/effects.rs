@@ -2,7 +2,7 @@
 //! the repair of a pending record. Owns what is said about whether they happened.
 
 use crate::mask;
-use crate::payload;
+use crate::payload::{self, Room};
 use crate::program::{Ended, Program, Rollback};
 use crate::records::{self, EFFECT, Entry, Records};
 use astern_model::failure::{Failure, FailureClass};
@@ -55,20 +55,22 @@ impl Helm {
             .map(|entry| entry.revision)
             .collect();
         let worth = |status: &Status| !matches!(status, Status::Other(_));
-        let contents = revisions
+        let secrets = revisions
             .iter()
             .filter(|revision| worth(&revision.status))
             .take(MOST_READ)
             .map(|revision| {
                 let (name, operation, number) = (&name, &operation, revision.number);
-                async move {
-                    let read = self.records.content(name, number, operation).await;
-                    // One that was pruned meanwhile, or may not be read, is passed over by its reason.
-                    let read = read.unwrap_or_else(|failure| Read::Unreadable { why: failure.message });
-                    (number, read)
-                }
+                async move { (number, self.records.get(name, number, operation).await) }
             });
-        for (number, read) in futures::future::join_all(contents).await {
+        // Had side by side and expanded one after the other, the newest first, into what all of them may take together.
+        let mut room = Room::default();
+        for (number, secret) in futures::future::join_all(secrets).await {
+            let read = match secret {
+                Ok(secret) => self.records.read(&name, number, &secret, &mut room),
+                // One that was pruned meanwhile, or may not be read, is passed over by its reason.
+                Err(failure) => Read::Unreadable { why: failure.message },
+            };
             if let Some(revision) = revisions.iter_mut().find(|revision| revision.number == number) {
                 revision.record = read;
             }

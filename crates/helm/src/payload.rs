@@ -26,6 +26,8 @@ pub enum Defect {
     Damaged,
     /// It expands to more than a record can sensibly hold.
     TooLarge,
+    /// It does so together with the newer records of its release.
+    TooLargeTogether,
     /// It is no JSON of a release; where the reader gave up. The text is not quoted: it may be a Secret's.
     NotARelease {
         /// The line of the expanded text.
@@ -52,6 +54,11 @@ impl fmt::Display for Defect {
             Self::TooLarge => write!(
                 f,
                 "its payload expands to more than {} MiB",
+                MOST_EXPANDED / 1024 / 1024
+            ),
+            Self::TooLargeTogether => write!(
+                f,
+                "its payload and those of newer revisions expand to more than {} MiB together",
                 MOST_EXPANDED / 1024 / 1024
             ),
             Self::NotARelease { line, column } => write!(
@@ -141,12 +148,31 @@ pub(crate) struct Hook {
     pub(crate) weight: i64,
 }
 
+/// What payloads of one release may still expand to, together.
+pub(crate) struct Room(u64);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(MOST_EXPANDED)
+    }
+}
+
 /// Reads the payload of the record of `name`'s revision `version`.
 ///
 /// # Errors
 /// A [`Defect`]. Nothing of the payload stands in it.
 pub fn decode(data: &[u8], name: &str, version: u64) -> Result<Payload, Defect> {
-    let json = expand(data)?;
+    decode_within(data, name, version, &mut Room::default())
+}
+
+/// The same, of one among several that are held at the same time.
+pub(crate) fn decode_within(
+    data: &[u8],
+    name: &str,
+    version: u64,
+    room: &mut Room,
+) -> Result<Payload, Defect> {
+    let json = expand(data, room)?;
     let payload: Payload = serde_json::from_slice(&json).map_err(|error| not_a_release(&error))?;
     if payload.name == name && payload.version == version {
         Ok(payload)
@@ -163,7 +189,7 @@ pub fn decode(data: &[u8], name: &str, version: u64) -> Result<Payload, Defect> 
 /// # Errors
 /// A [`Defect`].
 pub(crate) fn with_state(data: &[u8], status: &str, description: &str) -> Result<Vec<u8>, Defect> {
-    let json = expand(data)?;
+    let json = expand(data, &mut Room::default())?;
     let mut parts: BTreeMap<String, Box<RawValue>> =
         serde_json::from_slice(&json).map_err(|error| not_a_release(&error))?;
     let info = parts.get("info").map_or("{}", |info| info.get());
@@ -177,22 +203,26 @@ pub(crate) fn with_state(data: &[u8], status: &str, description: &str) -> Result
     Ok(compress(&json))
 }
 
-fn expand(data: &[u8]) -> Result<Vec<u8>, Defect> {
+fn expand(data: &[u8], room: &mut Room) -> Result<Vec<u8>, Defect> {
     let bytes = STANDARD
         .decode(data.trim_ascii())
         .map_err(|_| Defect::NotBase64)?;
     // Helm 2's last days wrote records without compression, and Helm still reads them.
-    if !bytes.starts_with(&GZIP) {
-        return Ok(bytes);
-    }
-    let mut expanded = Vec::with_capacity(bytes.len() * 4);
-    GzDecoder::new(bytes.as_slice())
-        .take(MOST_EXPANDED + 1)
-        .read_to_end(&mut expanded)
-        .map_err(|_| Defect::Damaged)?;
-    if expanded.len() as u64 > MOST_EXPANDED {
+    let expanded = if bytes.starts_with(&GZIP) {
+        let mut expanded = Vec::with_capacity(bytes.len() * 4);
+        GzDecoder::new(bytes.as_slice())
+            .take(MOST_EXPANDED + 1)
+            .read_to_end(&mut expanded)
+            .map_err(|_| Defect::Damaged)?;
+        expanded
+    } else {
+        bytes
+    };
+    let size = expanded.len() as u64;
+    if size > MOST_EXPANDED {
         return Err(Defect::TooLarge);
     }
+    room.0 = room.0.checked_sub(size).ok_or(Defect::TooLargeTogether)?;
     Ok(expanded)
 }
 
@@ -256,6 +286,23 @@ mod tests {
     }
 
     #[test]
+    fn payloads_that_are_large_only_together_are_given_up_together() {
+        let padded = RELEASE.replace("ConfigMap", &"x".repeat(MOST_EXPANDED as usize / 5 * 2));
+        let (padded, small) = (compress(padded.as_bytes()), compress(RELEASE.as_bytes()));
+        let room = &mut Room::default();
+        let mut told = |data: &[u8]| {
+            let read = decode_within(data, "shop", 3, room);
+            read.map_or_else(|defect| defect.to_string(), |_| "read".to_owned())
+        };
+        assert_eq!([told(&padded), told(&padded)], ["read", "read"]);
+        assert_eq!(
+            told(&padded),
+            "its payload and those of newer revisions expand to more than 64 MiB together"
+        );
+        assert_eq!(told(&small), "read", "what there is room for is read");
+    }
+
+    #[test]
     fn a_repaired_payload_differs_in_its_state_alone() {
         let repaired = with_state(
             &compress(RELEASE.as_bytes()),
@@ -263,7 +310,7 @@ mod tests {
             "left by a client that died",
         )
         .unwrap();
-        let json: Value = serde_json::from_slice(&expand(&repaired).unwrap()).unwrap();
+        let json: Value = serde_json::from_slice(&expand(&repaired, &mut Room::default()).unwrap()).unwrap();
         let mut expected: Value = serde_json::from_str(RELEASE).unwrap();
         expected["info"]["status"] = Value::from("failed");
         expected["info"]["description"] = Value::from("left by a client that died");

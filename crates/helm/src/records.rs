@@ -4,7 +4,7 @@
 use crate::failure::{Intent, failure};
 use crate::manifest;
 use crate::mask::Masker;
-use crate::payload::{self, Defect};
+use crate::payload::{self, Room};
 use crate::standing;
 use astern_model::choice::clock;
 use astern_model::failure::{Failure, FailureClass};
@@ -168,17 +168,18 @@ impl Records {
         operation: &str,
     ) -> Result<Read, Failure> {
         let secret = self.get(release, number, operation).await?;
-        Ok(match self.decode(release, number, &secret) {
+        Ok(self.read(release, number, &secret, &mut Room::default()))
+    }
+
+    /// The same of a record that was had, one among several that are held at the same time.
+    pub(crate) fn read(&self, release: &ReleaseName, number: u64, secret: &Secret, room: &mut Room) -> Read {
+        let payload = payload::decode_within(data(secret), &release.name, number, room);
+        match payload.and_then(|payload| manifest::record(payload, &release.namespace, &self.masker)) {
             Ok(record) => Read::Read(Box::new(record)),
             Err(defect) => Read::Unreadable {
                 why: defect.to_string(),
             },
-        })
-    }
-
-    fn decode(&self, release: &ReleaseName, number: u64, secret: &Secret) -> Result<Record, Defect> {
-        let payload = payload::decode(data(secret), &release.name, number)?;
-        manifest::record(payload, &release.namespace, &self.masker)
+        }
     }
 
     /// Every value of a revision that no text may show.
