@@ -5,10 +5,11 @@ use super::super::fetch::{Part, get, post, try_delete, try_replace};
 use super::super::workload::texts;
 use super::Around;
 use crate::effects::config::{anew, restored};
+use crate::effects::last_applied::LAST_APPLIED;
 use crate::effects::mask;
 use crate::effects::object::{Object, collection};
 use crate::failure::{Attempt, Verb, is_missing_right};
-use astern_model::config::ConfigName;
+use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::content::ContentRef;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
@@ -19,6 +20,11 @@ use astern_model::workload::{Revision, Workload};
 use kube::Client;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+
+/// What the values of a ConfigMap or Secret may take together, and what the annotations of any object may. Source:
+/// `MaxSecretSize` of `pkg/apis/core/types.go` and `TotalAnnotationSizeLimitB` of `apimachinery/pkg/api/validation`.
+const VALUES_BYTES: usize = 1024 * 1024;
+const ANNOTATIONS_BYTES: usize = 256 * 1024;
 
 /// More places than these say no more about who changes a template.
 const PLACES: usize = 5;
@@ -70,12 +76,18 @@ pub(super) async fn config(
     match now {
         Ok(now) => {
             let wanted = restored(now.clone(), &then);
+            if let Some(why) = too_large(object, &wanted) {
+                return Answer::No { why };
+            }
             let attempt = attempt(Verb::Update);
             let tried = try_replace(around.client, &path, &object.name, &wanted, &attempt).await;
             accepted(tried.map_err(|failure| mask::without_values(failure, object, &[&now, &wanted])))
         }
         Err(failure) if failure.class == FailureClass::Permanent => {
             let wanted = anew(then);
+            if let Some(why) = too_large(object, &wanted) {
+                return Answer::No { why };
+            }
             let tried = post(around.client, &path, &wanted, true, &attempt(Verb::Create)).await;
             accepted(tried.map_err(|failure| mask::without_values(failure, object, &[&wanted])))
         }
@@ -242,6 +254,45 @@ fn differences(path: &str, one: &Value, other: &Value, places: &mut Vec<String>)
         (one, other) if one == other => {}
         _ => places.push(path.to_owned()),
     }
+}
+
+/// Why no API server takes an object of this size; it would say so without what it comes from and what helps.
+fn too_large(object: &ConfigName, wanted: &Value) -> Option<String> {
+    let texts = |place: &str| {
+        let held = wanted.pointer(place).and_then(Value::as_object);
+        held.into_iter()
+            .flatten()
+            .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+    };
+    // Secrets and binary data travel in base64: four characters for three bytes.
+    let decoded = |text: &str| text.trim_end_matches('=').len() * 3 / 4;
+    let plain = |text: &str| {
+        if object.kind == ConfigKind::Secret {
+            decoded(text)
+        } else {
+            text.len()
+        }
+    };
+    let values = texts("/data").map(|(_, text)| plain(text)).sum::<usize>()
+        + texts("/binaryData").map(|(_, text)| decoded(text)).sum::<usize>();
+    if values > VALUES_BYTES {
+        return Some(format!(
+            "its values take {values} bytes, and those of an object may take {VALUES_BYTES}: divide {object} into several, and the \
+             release with it"
+        ));
+    }
+    let annotations: usize = texts("/metadata/annotations")
+        .map(|(key, text)| key.len() + text.len())
+        .sum();
+    let remembered = texts("/metadata/annotations").find(|(key, _)| *key == LAST_APPLIED);
+    let remembered = remembered.map_or(0, |(_, text)| text.len());
+    (annotations > ANNOTATIONS_BYTES).then(|| {
+        format!(
+            "its annotations would take {annotations} bytes, {remembered} of them what kubectl apply remembers of the content, and \
+             those of an object may take {ANNOTATIONS_BYTES}: have it remembered no more (`kubectl annotate {object} \
+             {LAST_APPLIED}-`), and apply it with --server-side from then on"
+        )
+    })
 }
 
 fn accepted(tried: Result<Value, Failure>) -> Answer {
