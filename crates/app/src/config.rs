@@ -4,14 +4,15 @@
 use crate::ledger::Shelf;
 use crate::world::World;
 use astern_model::config::{
-    ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, content, keys,
+    ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, UnknownConfig, content, keys,
 };
 use astern_model::content::ContentRef;
-use astern_model::diff::Change;
+use astern_model::diff::{Change, Marks};
 use astern_model::id::ContentHash;
 use astern_model::inventory::Inventory;
 use astern_model::owner::OwnerSeen;
 use astern_model::plan::Plan;
+use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleasedConfig};
 use astern_model::template::canonical;
 use astern_plan::{TakenRun, config_changes};
@@ -22,21 +23,39 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Looks at what a release holds, and at what stands of it. What could not be read is told and left alone.
-pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release: &Release) {
+pub(crate) async fn of_release(
+    world: &World,
+    platform: &Platform,
+    inventory: &mut Inventory,
+    release: &Release,
+) {
+    let unknown = |held: &ReleasedConfig, failure: &Failure| UnknownConfig {
+        name: held.name.clone(),
+        release: release.name.clone(),
+        readers: held
+            .consumers
+            .iter()
+            .map(|consumer| consumer.target.clone())
+            .collect(),
+        why: failure.to_string(),
+    };
+    let would_go_back = |held: &&ReleasedConfig| astern_plan::goes_back(&held.name, platform);
     let objects = match standing_of(world, inventory, release).await {
         Ok(objects) => objects,
         Err(failure) => {
             inventory.unread.push(format!(
                 "ConfigMaps and Secrets could not be read, so they are left as they are: {failure}"
             ));
+            let held = release.config.iter().filter(would_go_back);
+            inventory.config.unknown = held.map(|held| unknown(held, &failure)).collect();
             return;
         }
     };
     let live: BTreeMap<&ConfigName, &ConfigObject> =
         objects.iter().map(|object| (&object.name, object)).collect();
-    let compared = release.config.iter().map(|held| async {
+    let compared = release.config.iter().map(|held| {
         let now = live.get(&held.name).copied();
-        (&held.name, side_by_side(world, held, now).await)
+        async move { (held, side_by_side(world, held, now).await) }
     });
     let known: BTreeSet<&ConfigName> = release.config.iter().map(|held| &held.name).collect();
     let newer = live.keys().filter(|name| !known.contains(*name));
@@ -45,7 +64,7 @@ pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release
         ..ConfigSeen::default()
     };
     let mut held = Vec::new();
-    for (name, compared) in join_all(compared).await {
+    for (of, compared) in join_all(compared).await {
         match compared {
             Ok((now, then)) => {
                 if let Some((now, owners)) = now {
@@ -55,7 +74,10 @@ pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release
                 held.push(then);
             }
             Err(failure) => {
-                seen.unreadable.insert(name.clone());
+                seen.unreadable.insert(of.name.clone());
+                seen.unknown
+                    .extend(Some(of).filter(would_go_back).map(|of| unknown(of, &failure)));
+                let name = &of.name;
                 inventory.unread.push(format!(
                     "what release {} holds of {name} could not be read, so it is left as it is: {failure}",
                     release.name
@@ -65,6 +87,7 @@ pub(crate) async fn of_release(world: &World, inventory: &mut Inventory, release
     }
     seen.held = Some(HeldBy {
         release: release.name.clone(),
+        recorded_at: Some(release.at),
         objects: held,
     });
     inventory.config = seen;
@@ -85,14 +108,18 @@ async fn standing_of(
 /// The release that is named or that the plan's choices belong to, if the ledger holds it.
 pub(crate) async fn of_plan(
     world: &World,
+    platform: &Platform,
     inventory: &mut Inventory,
     shelf: &Shelf,
     request: &astern_plan::Request,
     draft: Option<&Plan>,
 ) {
+    if request.leave_config {
+        return;
+    }
     let releases = shelf.releases();
     if let Some(release) = astern_plan::config_release(request, draft, &releases) {
-        of_release(world, inventory, release).await;
+        of_release(world, platform, inventory, release).await;
     }
 }
 
@@ -126,7 +153,7 @@ pub(crate) async fn of_run(
         if let (Some(before), Some(now)) = (&mut one.before, now) {
             let then = kept(world, &before.kept).await?;
             before.keys = keys(&then);
-            before.changes = changes(&one.object, Some(now), &then);
+            before.changes = changes(world, &one.object, Some(now), &then).await;
         }
         if let Some(now) = now {
             let (live, owners) = owned(world, now).await?;
@@ -188,19 +215,41 @@ async fn side_by_side(
         content,
         keys: held.keys.clone(),
         secret_type: secret_type(&held.name, &then),
-        changes: changes(&held.name, now, &then),
+        changes: changes(world, &held.name, now, &then).await,
     };
     Ok((live, held))
 }
 
 /// What differs, from what stands to what was kept.
-fn changes(name: &ConfigName, now: Option<&ConfigObject>, then: &Value) -> Vec<Change> {
+async fn changes(world: &World, name: &ConfigName, now: Option<&ConfigObject>, then: &Value) -> Vec<Change> {
     let nothing = json!({});
     let from = now.map_or(&nothing, |now| &now.json);
-    let changes = config_changes(name, from, then).into_iter();
+    let marks = marks(world, from, then).await;
+    let changes = config_changes(name, from, then, &marks).into_iter();
     // Whether an object may be changed does not go back, and the type of one that is made anew is no news.
     let goes_back = |change: &Change| change.path != "immutable" && (now.is_some() || change.path != "type");
     changes.filter(goes_back).collect()
+}
+
+/// The marks of the values in which two objects differ. Without the vault's key there are none, and a difference is told without
+/// them.
+pub(crate) async fn marks(world: &World, from: &Value, to: &Value) -> Marks {
+    let mut differing: BTreeSet<&str> = BTreeSet::new();
+    for part in ["data", "binaryData"] {
+        let sides = [(from, to), (to, from)];
+        differing.extend(sides.into_iter().flat_map(|(one, other)| {
+            let held = one.get(part).and_then(Value::as_object).into_iter().flatten();
+            let others = held.filter(move |(key, value)| {
+                other.get(part).and_then(|part| part.get(key.as_str())) != Some(*value)
+            });
+            others.filter_map(|(_, value)| value.as_str())
+        }));
+    }
+    let hashed = differing.into_iter().map(|value| async move {
+        let hash = world.vault.hash(value.as_bytes()).await?;
+        Ok::<_, Failure>((value.to_owned(), hash))
+    });
+    try_join_all(hashed).await.map(Marks::of).unwrap_or_default()
 }
 
 /// The same with who else would write it.

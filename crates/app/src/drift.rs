@@ -1,5 +1,6 @@
 //! Drift: what runs now, held against a release of the ledger. Reads and compares; writes nothing.
 
+use crate::config::marks;
 use crate::ledger::{self, Shelf};
 use crate::survey;
 use crate::world::World;
@@ -185,9 +186,11 @@ async fn configuration(
     let read = written.map(|(held, now)| async move { (held, now, json(world, &held.content).await) });
     for (held, now, then) in join_all(read).await {
         match then {
-            Ok(then) => drift
-                .objects
-                .extend(config_drift(&held.name, &then, &now.json, &now.managed)),
+            Ok(then) => {
+                let marks = marks(world, &then, &now.json).await;
+                let differs = config_drift(&held.name, &then, &now.json, &now.managed, &marks);
+                drift.objects.extend(differs);
+            }
             Err(failure) => drift
                 .unread
                 .push(unknown(release, &held.name.to_string(), &failure)),

@@ -356,7 +356,7 @@ fn former_images(changes: &TargetChanges) -> Vec<String> {
     images
         .filter_map(|change| match &change.from {
             Some(Shown::Value(image)) => Some(image.clone()),
-            Some(Shown::Masked) | None => None,
+            Some(Shown::Masked | Shown::Keyed(_)) | None => None,
         })
         .collect()
 }

@@ -77,6 +77,8 @@ pub struct Asked {
     pub abandoned: BTreeSet<String>,
     /// Whether everything that is written is stopped before.
     pub stop: bool,
+    /// Whether ConfigMaps and Secrets keep what they hold.
+    pub leave_config: bool,
     /// The release of the ledger onto which all its members go.
     pub release: Option<ReleaseName>,
     /// Rows of the matrix that are overridden.
@@ -97,6 +99,7 @@ impl Asked {
             outside_helm: false,
             abandoned: BTreeSet::new(),
             stop: false,
+            leave_config: false,
             release: None,
             overrides: BTreeSet::new(),
             acceptor,
@@ -201,7 +204,15 @@ pub async fn roll_back(
     let named = |target: &Target, released: &Released| matches!(request.to.get(target), Some(Selector::Release(name)) if name == &released.release);
     ledger::read_back(world, &mut inventory, named).await;
     let draft = astern_plan::plan(&request, &inventory, platform, &past.history, world.clock.now());
-    config::of_plan(world, &mut inventory, &shelf, &request, draft.as_ref().ok()).await;
+    config::of_plan(
+        world,
+        platform,
+        &mut inventory,
+        &shelf,
+        &request,
+        draft.as_ref().ok(),
+    )
+    .await;
     let make =
         |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
     // A person reads the plan meanwhile, and the log may be what they look for.
@@ -650,6 +661,7 @@ fn request(
         on_failure: asked.on_failure,
         accept_revert: BTreeSet::new(),
         stop: asked.stop,
+        leave_config: asked.leave_config,
     })
 }
 

@@ -59,6 +59,9 @@ pub(crate) struct Global {
         default_value = "helm"
     )]
     pub(crate) helm: PathBuf,
+    /// Log on standard error, and in a runner's log: a level, or targets with levels
+    #[arg(long, global = true, env = "ASTERN_LOG", value_name = "FILTER", value_parser = crate::log::filter)]
+    pub(crate) log: Option<String>,
     /// The format of what is printed: text, json, yaml, markdown
     #[arg(short, long, global = true, value_name = "FORMAT")]
     pub(crate) output: Option<String>,
@@ -142,7 +145,7 @@ pub(crate) enum Command {
     Man,
     /// Carry out what standard input hands over
     #[command(hide = true)]
-    Runner(Runner),
+    Runner,
 }
 
 /// `init`
@@ -270,6 +273,9 @@ pub(crate) struct Choose {
     /// beside each other. CronJobs and KEDA pause meanwhile
     #[arg(long)]
     pub(crate) stop: bool,
+    /// Leave what ConfigMaps and Secrets hold as it is, also where a release of the ledger holds something else
+    #[arg(long)]
+    pub(crate) leave_config: bool,
     /// Go on although this row of the matrix says no; may be repeated
     #[arg(long, value_name = "ROW")]
     pub(crate) override_decision: Vec<String>,
@@ -546,12 +552,4 @@ pub(crate) struct Serve {
     /// Names and uids come from it
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(crate) seed: u64,
-}
-
-/// `runner`
-#[derive(Args, Debug)]
-pub(crate) struct Runner {
-    /// Where its log goes
-    #[arg(long, value_name = "FILE")]
-    pub(crate) log: Option<PathBuf>,
 }

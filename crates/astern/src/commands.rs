@@ -27,8 +27,8 @@ use astern_model::policy::Acceptor;
 pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliError> {
     let global = cli.global;
     let format = Format::parse(global.output.as_deref())?;
-    if let Command::Runner(arguments) = &cli.command {
-        return runner::carry_out_handover(&global, arguments).await;
+    if matches!(cli.command, Command::Runner) {
+        return runner::carry_out_handover(&global).await;
     }
     rightly_typed(&cli.command, &format, console)?;
     match &cli.command {
@@ -71,7 +71,7 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         | Command::Demo(_)
         | Command::Sandbox(_)
         | Command::Man
-        | Command::Runner(_) => {
+        | Command::Runner => {
             panic!("BUG: this command needs no platform and was dispatched before")
         }
     }

@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod console;
 mod error;
+mod log;
 mod output;
 mod platform;
 mod progress;
@@ -33,7 +34,12 @@ fn main() -> ExitCode {
         console.warn("another TLS provider was installed first");
     }
     let work = std::panic::AssertUnwindSafe(|| {
-        planted_defect();
+        planted_defect("start");
+        if let Some(filter) = &cli.global.log
+            && let Err(error) = log::start(filter)
+        {
+            console.warn(&format!("nothing is logged: {error}"));
+        }
         match offline(&cli, &console) {
             Some(result) => result,
             None => online(cli, &console),
@@ -53,10 +59,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// A defect on request, so that what a defect leads to can be tested. Never in a release build.
-fn planted_defect() {
+/// A defect on request, at this place, so that what a defect leads to can be tested. Never in a release build.
+fn planted_defect(place: &str) {
     assert!(
-        !(cfg!(debug_assertions) && std::env::var_os("ASTERN_PLANT_DEFECT").is_some()),
+        !(cfg!(debug_assertions)
+            && std::env::var_os("ASTERN_PLANT_DEFECT").is_some_and(|named| named == place)),
         "BUG: planted for a test"
     );
 }

@@ -2,10 +2,11 @@
 //! terminal ends the watching, not the run. Where nobody is asked, it is started while the plan is still being made, and
 //! waits for its task; without one it ends by itself.
 
-use crate::args::{self, Global};
+use crate::args::Global;
 use crate::commands::tend;
 use crate::console::Console;
 use crate::error::{CliError, Exit};
+use crate::log;
 use crate::output::Format;
 use crate::progress::Progress;
 use crate::wiring::{self, Wired, holder};
@@ -243,6 +244,7 @@ fn flags(global: &Global) -> Vec<std::ffi::OsString> {
     add("--file", global.file.clone().map(Into::into));
     add("--helm", Some(global.helm.clone().into()));
     add("--store", global.store.clone().map(Into::into));
+    add("--log", global.log.clone().map(Into::into));
     flags
 }
 
@@ -267,7 +269,7 @@ fn early_end(log: &Path, code: Option<i32>) -> CliError {
 
 /// The runner's own side: a session of its own, deaf to hang-ups; then one run, to its rest. It connects while it waits
 /// for its task.
-pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Result<Exit, CliError> {
+pub(crate) async fn carry_out_handover(global: &Global) -> Result<Exit, CliError> {
     let unread =
         |error: std::io::Error| CliError::input("the handover cannot be read").cause(error.to_string());
     // Already leading a session means that somebody started it so; either way no terminal is attached.
@@ -283,14 +285,10 @@ pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Res
         CliError::input("this is no handover; `astern rollback` starts runners").cause(error.to_string())
     })?;
     speak_to(&handover.log)?;
-    // kube's client logs bodies that it cannot read, and a body may hold a Secret.
-    let quiet =
-        tracing_subscriber::EnvFilter::new("info,kube_client=off,kube_runtime=off,hyper=off,tower=off");
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_env_filter(quiet)
-        .init();
+    if global.log.is_none() {
+        log::start(log::OF_A_RUNNER)
+            .map_err(|error| CliError::input("the runner cannot log").cause(error.to_string()))?;
+    }
     let mut wired = wired?;
     wired.platform = handover.platform.clone();
     let who = Runner {
@@ -355,6 +353,7 @@ pub(crate) async fn carry_out_handover(global: &Global, _: &args::Runner) -> Res
             .await?
         }
     };
+    crate::planted_defect("carried-out");
     Ok(match running::rest(&ended.book) {
         Rest::Validated => Exit::Done,
         Rest::Unwound => Exit::Unwound,

@@ -14,6 +14,7 @@ fn astern(folder: &tempfile::TempDir, words: &[&str]) -> Output {
         .env("HOME", folder.path())
         .env_remove("KUBECONFIG")
         .env_remove("ASTERN_ACCESSIBLE")
+        .env_remove("ASTERN_LOG")
         .env("COLUMNS", "100")
         .stdin(Stdio::null())
         .output()
@@ -70,6 +71,7 @@ fn wrong_usage_exits_2_before_anything_is_looked_for() {
         (&["status", "-o", "nonsense"], "text, json, yaml or markdown"),
         (&["status", "-o", "status.json"], "text, json, yaml or markdown"),
         (&["rollback", "--yes"], "--reason"),
+        (&["status", "--log", "astern=loud"], "info,astern_exec=trace"),
         (
             &["rollback", "--yes", "--reason", "r", "-o", "out.json"],
             "text, json, yaml or markdown",
@@ -189,7 +191,7 @@ fn a_defect_of_astern_exits_255_and_says_how_to_go_on() {
     let output = Command::new(env!("CARGO_BIN_EXE_astern"))
         .args(["policy", "check"])
         .current_dir(folder.path())
-        .env("ASTERN_PLANT_DEFECT", "1")
+        .env("ASTERN_PLANT_DEFECT", "start")
         .output()
         .unwrap();
     let said = text(&output.stderr);

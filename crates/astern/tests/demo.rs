@@ -4,6 +4,10 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
+#[path = "kwok/canaries.rs"]
+mod canaries;
+
+use canaries::{CANARIES, Seen, canary};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -381,4 +385,84 @@ fn a_sandbox_begins_as_a_copy_of_a_namespace_or_says_what_is_wrong_with_it() {
         assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
         assert!(said(&refused).contains(part), "{}", said(&refused));
     }
+}
+
+/// A defect anywhere on the way of a rollback, while a thousand values of Secrets are in memory.
+#[test]
+fn a_defect_shows_none_of_a_thousand_values_of_secrets_wherever_it_strikes() {
+    let home = tempfile::tempdir().unwrap();
+    let serving = Serving::start(&home, "sandbox.json", &[]);
+    let create = |object: serde_json::Value| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), object.to_string()).unwrap();
+        let kubectl = |verb: &str| {
+            Command::new("kubectl")
+                .args(["--kubeconfig", &serving.kubeconfig, "-n", "default", verb, "-f"])
+                .arg(file.path())
+                .output()
+                .unwrap()
+        };
+        if !kubectl("create").status.success() {
+            let replaced = kubectl("replace");
+            assert!(replaced.status.success(), "{}", said(&replaced));
+        }
+    };
+    let keys = |from: usize| {
+        let value = |key: usize| (format!("k{key}"), serde_json::Value::from(canary(from + key)));
+        let data: serde_json::Map<String, serde_json::Value> = (0..CANARIES / 2).map(value).collect();
+        create(
+            serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-keys"}, "stringData": data}),
+        );
+    };
+    keys(0);
+    create(serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "api"},
+        "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "api"}}, "template": {
+            "metadata": {"labels": {"app": "api"}},
+            "spec": {"containers": [{"name": "api", "image": "api:v1", "envFrom": [{"secretRef": {"name": "api-keys"}}]}]},
+        }},
+    }));
+    std::fs::write(
+        home.path().join("astern.yaml"),
+        "apiVersion: astern.dev/v1alpha1\nkind: Platform\nmetadata: {name: shop}\nspec:\n  namespace: default\n  \
+         validation: {soak: 1s}\n  config: {restoreSecrets: [api-keys]}\n",
+    )
+    .unwrap();
+    let mut seen = Seen::default();
+    let mut run = |defect: &str, words: &[&str], code: i32| -> String {
+        let mut command = astern(&home, words);
+        command
+            .env("KUBECONFIG", &serving.kubeconfig)
+            .env("ASTERN_LOG", "trace")
+            .env("RUST_BACKTRACE", "full")
+            .env("ASTERN_PLANT_DEFECT", defect);
+        let output = command.output().unwrap();
+        let told = said(&output);
+        seen.add(format!("{words:?} with a defect {defect}"), told.as_str());
+        assert_eq!(output.status.code(), Some(code), "{defect}: {told}");
+        told
+    };
+    let good = [
+        "releases",
+        "record",
+        "--version",
+        "1.0",
+        "--good",
+        "--reason",
+        "it serves",
+    ];
+    run("nowhere", &good, 0);
+    keys(CANARIES / 2);
+    let back = ["rollback", "--to", "1.0", "--yes", "--reason", "they leaked"];
+    let planned = run("planned", &back, 255);
+    assert!(planned.contains("BUG: planted for a test"), "{planned}");
+    run("carried-out", &back, 0);
+    let state = home.path().join(".local/state/astern");
+    seen.add_files(&state);
+    assert!(
+        seen.holds(".log", "BUG: planted for a test"),
+        "the runner's log has no panic"
+    );
+    assert!(seen.holds("planned", "TRACE"), "nothing was logged");
+    assert_eq!(seen.found(), None);
 }

@@ -25,6 +25,7 @@ mod busy;
 mod cluster;
 mod config_first;
 mod config_owner;
+mod config_unknown;
 mod drain;
 mod dry_run;
 pub(crate) mod expiry;
@@ -60,7 +61,7 @@ pub(crate) struct Rule {
 }
 
 /// Every rule, in the order of the codes.
-pub(crate) const ALL: [Rule; 37] = [
+pub(crate) const ALL: [Rule; 38] = [
     rule(bytes::CODE, nothing, bytes::check),
     rule(order::CODE, nothing, order::check),
     rule(awaited::CODE, nothing, awaited::check),
@@ -98,6 +99,7 @@ pub(crate) const ALL: [Rule; 37] = [
     rule(config_owner::CODE, nothing, config_owner::check),
     rule(resumed::CODE, nothing, resumed::check),
     rule(stopped::CODE, nothing, stopped::check),
+    rule(config_unknown::CODE, nothing, config_unknown::check),
 ];
 
 /// One line of the list.

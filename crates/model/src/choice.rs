@@ -71,6 +71,9 @@ pub enum Because {
         reason: Reason,
         /// On whose word.
         by: String,
+        /// Since when it is good; none in plans of before that was told.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
     },
     /// A run of astern went back to it, and it passed the validation over the soak window.
     Restored {
@@ -106,8 +109,14 @@ impl Because {
                     serve(*ready)
                 )
             }
-            Self::Released { release, reason, by } => {
-                format!("released: it is in release {release}, which is good ({reason}; by {by})")
+            Self::Released {
+                release,
+                reason,
+                by,
+                at,
+            } => {
+                let since = at.map_or_else(String::new, |at| format!(" since {}", clock(at)));
+                format!("released: it is in release {release}, which is good{since} ({reason}; by {by})")
             }
             Self::Restored { run } => {
                 format!("restored: run {run} went back to it, and it passed the validation")

@@ -7,6 +7,7 @@ use crate::id::{ContentHash, Uid};
 use crate::release::ReleaseName;
 use crate::target::Target;
 use crate::workload::{FieldManager, Owner};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
@@ -207,8 +208,26 @@ pub struct HeldConfig {
 pub struct HeldBy {
     /// The release.
     pub release: ReleaseName,
+    /// When it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded_at: Option<Timestamp>,
     /// What it holds, by name.
     pub objects: Vec<HeldConfig>,
+}
+
+/// An object that would go back with a release, where what it holds now or held then could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnknownConfig {
+    /// Which.
+    #[serde(flatten)]
+    pub name: ConfigName,
+    /// The release.
+    pub release: ReleaseName,
+    /// Who read it in that release.
+    pub readers: BTreeSet<Target>,
+    /// Why it could not be read.
+    pub why: String,
 }
 
 /// What is known of ConfigMaps and Secrets. Empty where nobody had to look.
@@ -227,6 +246,9 @@ pub struct ConfigSeen {
     /// What is there now and the release does not hold.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub newer: BTreeSet<ConfigName>,
+    /// What would go back and could not be compared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<UnknownConfig>,
 }
 
 impl ConfigSeen {

@@ -1,6 +1,7 @@
 //! The structured difference of two templates. Values that may be secret are masked where the difference is made.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One changed place of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,4 +25,37 @@ pub enum Shown {
     Value(String),
     /// A literal env value: only that it is there.
     Masked,
+    /// A value that is not shown, by its mark: of two, whether they are the same.
+    Keyed(String),
+}
+
+/// Digits of a mark: two values that differ share one once in four thousand million times, and a line stays short.
+const MARK_DIGITS: usize = 8;
+
+/// The marks of values that are not shown: the first digits of the vault's keyed hash of each. Without the vault's key a mark
+/// tells nothing of its value. Has no `Debug`: it holds the values.
+#[derive(Default)]
+pub struct Marks(BTreeMap<String, String>);
+
+impl Marks {
+    /// Of these values, each with its keyed hash as the vault gives it: `hmac-sha256:` and digits.
+    pub fn of(hashed: impl IntoIterator<Item = (String, String)>) -> Self {
+        let mark = |hash: String| {
+            let (_, digits) = hash.rsplit_once(':').unwrap_or_default();
+            digits.chars().take(MARK_DIGITS).collect()
+        };
+        Self(
+            hashed
+                .into_iter()
+                .map(|(value, hash)| (value, mark(hash)))
+                .collect(),
+        )
+    }
+
+    /// The value as it may be shown: its mark, or that it is there where it has none.
+    pub fn masked(&self, value: &str) -> Shown {
+        self.0
+            .get(value)
+            .map_or(Shown::Masked, |mark| Shown::Keyed(mark.clone()))
+    }
 }

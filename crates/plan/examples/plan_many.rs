@@ -34,6 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         releases: Default::default(),
         outside_helm: false,
         abandoned: Default::default(),
+        leave_config: false,
         only: Vec::new(),
         to: BTreeMap::new(),
         accept_revert: BTreeSet::new(),

@@ -269,6 +269,7 @@ fn released(view: &View<'_>, revision: &Revision) -> Option<Because> {
                 release: released.release.clone(),
                 reason: word.reason.clone(),
                 by: word.by.clone(),
+                at: Some(word.at),
             }),
             release::Standing::Candidate { .. } | release::Standing::Bad(_) => None,
         })

@@ -9,11 +9,13 @@ use crate::releases::Through;
 use crate::selector::Selector;
 use crate::steps::Moves;
 use crate::world::{View, World, asks_for};
+use astern_model::choice::clock;
 use astern_model::config::{ConfigKind, ConfigName, HeldBy, HeldConfig, LiveConfig, Use};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::plan::{ConfigChanges, Plan, TargetChanges};
+use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleaseName};
 use astern_model::reversal::Reversal;
 use astern_model::step::config::{Pin, Spec as ConfigSpec, Wanted};
@@ -355,9 +357,7 @@ pub(crate) fn way_out(request: &Request, world: &World<'_>) -> Option<String> {
     let differs = |object: &&HeldConfig| {
         let live = seen.live(&object.name);
         let name = &object.name;
-        let is_named = || may_go_back(&name.name, &world.platform.restore_secrets);
-        live.is_some_and(|live| live.content != object.content)
-            && (name.kind == ConfigKind::ConfigMap || is_named())
+        live.is_some_and(|live| live.content != object.content) && goes_back(name, world.platform)
     };
     let stands = |view: &&View<'_>| stands_on(held, view) == Some(true);
     let read: BTreeSet<ConfigName> = world
@@ -404,6 +404,12 @@ pub(crate) fn restoring<'a>(
 ) -> Result<Restoring<'a>, Refusal> {
     let mut restoring = Restoring::default();
     let seen = &world.inventory.config;
+    if request.leave_config {
+        restoring
+            .stays
+            .push("ConfigMaps and Secrets keep their content of now, as --leave-config says: whether it fits was not looked at".to_owned());
+        return Ok(restoring);
+    }
     let Some(held) = &seen.held else {
         return Ok(restoring);
     };
@@ -512,8 +518,7 @@ fn left(
     through: &[Through<'_>],
 ) -> Result<Option<String>, Refusal> {
     let name = &object.name;
-    let is_secret = name.kind == ConfigKind::Secret;
-    if is_secret && !may_go_back(&name.name, &world.platform.restore_secrets) {
+    if !goes_back(name, world.platform) {
         let keys: Vec<&str> = object.changes.iter().map(|change| change.path.as_str()).collect();
         let differs = match live {
             None => "is not there any more".to_owned(),
@@ -564,6 +569,11 @@ fn stem(name: &str) -> &str {
     }
 }
 
+/// Whether an object may go back at all: a ConfigMap, or a Secret that the owners name.
+pub fn goes_back(name: &ConfigName, platform: &Platform) -> bool {
+    name.kind == ConfigKind::ConfigMap || may_go_back(&name.name, &platform.restore_secrets)
+}
+
 /// Whether the owners let a Secret go back: by its name, or by the one under which kustomize makes it.
 fn may_go_back(name: &str, named: &BTreeSet<String>) -> bool {
     named.contains(name) || named.contains(stem(name))
@@ -579,7 +589,7 @@ fn write(
         kept: object.kept.clone(),
         content: object.content.clone(),
         keys: object.keys.clone(),
-        origin: format!("release {}", held.release),
+        origin: origin(held),
     };
     let change = ConfigChanges {
         object: object.name.clone(),
@@ -603,6 +613,12 @@ fn write(
         },
     };
     (step(spec), change)
+}
+
+/// The source of what goes back, with its date.
+fn origin(held: &HeldBy) -> String {
+    let recorded = held.recorded_at.map(|at| format!(", recorded {}", clock(at)));
+    format!("release {}{}", held.release, recorded.unwrap_or_default())
 }
 
 /// What must still hold of an object.

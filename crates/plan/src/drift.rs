@@ -4,7 +4,7 @@
 use crate::diff::{diff, says_a_secret, shown_value};
 use crate::ownership::owner;
 use astern_model::config::{ConfigKind, ConfigName};
-use astern_model::diff::{Change, Shown};
+use astern_model::diff::{Change, Marks, Shown};
 use astern_model::drift::{Compared, FieldDrift, Harmless, How, ObjectDrift};
 use astern_model::release::ReleasedWorkload;
 use astern_model::template::{RESTARTED_AT, Template};
@@ -130,8 +130,15 @@ fn numbers(path: &str, from: u32, to: u32) -> Change {
 
 /// The ways in which the content of a ConfigMap or Secret differs from a release's; none where it does not. `then` and
 /// `now` are whole objects. A value of several lines, such as a file, is told by the lines that differ. Values of Secrets are
-/// masked, and of ConfigMaps those whose key says what they are, and lines that say it themselves.
-pub fn config_drift(name: &ConfigName, then: &Value, now: &Value, managed: &[Value]) -> Option<ObjectDrift> {
+/// masked, and of ConfigMaps those whose key says what they are, and lines that say it themselves; of whole ones, `marks` say
+/// whether two are the same.
+pub fn config_drift(
+    name: &ConfigName,
+    then: &Value,
+    now: &Value,
+    managed: &[Value],
+    marks: &Marks,
+) -> Option<ObjectDrift> {
     let mut fields = Vec::new();
     for part in ["data", "binaryData"] {
         let of = |object: &Value| {
@@ -149,14 +156,15 @@ pub fn config_drift(name: &ConfigName, then: &Value, now: &Value, managed: &[Val
                 continue;
             }
             let path = format!("{part}[{key}]");
-            let value = |value: Option<&Value>| value.map(|value| content(name.kind, part, key, value));
+            let value =
+                |value: Option<&Value>| value.map(|value| content(name.kind, part, key, value, marks));
             let by = owner(managed, &[], &path);
             let change = Change {
                 from: value(from),
                 to: value(to),
                 path,
             };
-            fields.extend(line_by_line(change).into_iter().map(|change| FieldDrift {
+            fields.extend(line_by_line(change, marks).into_iter().map(|change| FieldDrift {
                 by: by.clone(),
                 change,
                 harmless: None,
@@ -185,14 +193,15 @@ pub fn config_drift(name: &ConfigName, then: &Value, now: &Value, managed: &[Val
 }
 
 /// What changes in a ConfigMap or Secret, from one whole object to another.
-pub fn config_changes(name: &ConfigName, from: &Value, to: &Value) -> Vec<Change> {
-    let Some(How::Changed { fields }) = config_drift(name, from, to, &[]).map(|drift| drift.how) else {
+pub fn config_changes(name: &ConfigName, from: &Value, to: &Value, marks: &Marks) -> Vec<Change> {
+    let drift = config_drift(name, from, to, &[], marks);
+    let Some(How::Changed { fields }) = drift.map(|drift| drift.how) else {
         return Vec::new();
     };
     fields.into_iter().map(|field| field.change).collect()
 }
 
-fn line_by_line(change: Change) -> Vec<Change> {
+fn line_by_line(change: Change, marks: &Marks) -> Vec<Change> {
     let (Some(from), Some(to)) = (text(&change.from), text(&change.to)) else {
         return vec![change];
     };
@@ -200,7 +209,10 @@ fn line_by_line(change: Change) -> Vec<Change> {
         return vec![change];
     }
     if from.lines().chain(to.lines()).any(opens_a_secret) {
-        let masked = |side: &Option<Shown>| side.as_ref().map(|_| Shown::Masked);
+        let masked = |side: &Option<Shown>| {
+            side.as_ref()
+                .map(|_| marks.masked(text(side).unwrap_or_default()))
+        };
         return vec![Change {
             from: masked(&change.from),
             to: masked(&change.to),
@@ -260,10 +272,11 @@ fn shown_line(line: &str) -> Shown {
     }
 }
 
-fn content(kind: ConfigKind, part: &str, key: &str, value: &Value) -> Shown {
+fn content(kind: ConfigKind, part: &str, key: &str, value: &Value, marks: &Marks) -> Shown {
+    let masked = || marks.masked(value.as_str().unwrap_or_default());
     match kind {
-        ConfigKind::Secret => Shown::Masked,
-        ConfigKind::ConfigMap if says_a_secret(key) => Shown::Masked,
+        ConfigKind::Secret => masked(),
+        ConfigKind::ConfigMap if says_a_secret(key) => masked(),
         ConfigKind::ConfigMap if part == "binaryData" => Shown::Value("bytes".to_owned()),
         ConfigKind::ConfigMap => match value.as_str() {
             Some(line) if !has_lines(line) => shown_line(line),

@@ -37,7 +37,7 @@ mod world;
 
 pub use assess::{EVIDENCE_FRESH_FOR, RESTART_EVERY, RESTARTS_OFTEN, assess};
 pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose};
-pub use config::config_release;
+pub use config::{config_release, goes_back};
 pub use consumers::consumers;
 pub use decide::decide;
 pub use diff::diff;

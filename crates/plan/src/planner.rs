@@ -46,6 +46,8 @@ pub struct Request {
     pub abandoned: BTreeSet<String>,
     /// `--stop`: everything that is written is stopped before, and started again afterwards.
     pub stop: bool,
+    /// `--leave-config`: ConfigMaps and Secrets keep what they hold.
+    pub leave_config: bool,
     /// `--accept-revert`: owners that are left free, by name.
     pub accept_revert: BTreeSet<String>,
     /// Rows of the matrix that say "do not" and are overridden (`--override-decision`), by id.

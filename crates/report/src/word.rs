@@ -296,12 +296,17 @@ pub(crate) fn probe(probe: &Probe) -> String {
 pub(crate) fn shown(shown: &Shown) -> String {
     match shown {
         Shown::Value(value) => clipped(value, VALUE_CHARS),
-        Shown::Masked => MASKED.to_owned(),
+        Shown::Masked | Shown::Keyed(_) => masked(shown),
     }
 }
 
-/// What stands for a value that may be secret.
-pub(crate) const MASKED: &str = "‹masked›";
+/// What stands for a value that may be secret; with its mark where it has one.
+pub(crate) fn masked(shown: &Shown) -> String {
+    match shown {
+        Shown::Keyed(mark) => format!("‹masked {}›", visible(mark)),
+        Shown::Masked | Shown::Value(_) => "‹masked›".to_owned(),
+    }
+}
 
 /// The first twelve digits of `sha256:…`, as container tools print them.
 pub(crate) fn digest(digest: &str) -> String {

@@ -417,6 +417,8 @@ fn newest(theatre: &Theatre) -> Option<RunId> {
 
 /// Another run holds the namespace.
 const LOCKED: &str = "AST0220";
+/// What would go back of ConfigMaps and Secrets could not be compared just now.
+const UNKNOWN_CONFIG: &str = "AST0237";
 
 /// Whether it would be the same answer a moment later. It would not while somebody else's run goes on, nor where the plan itself
 /// says that it left something out because that could not be read just now.
@@ -425,8 +427,9 @@ fn is_final(no: &NoPlan) -> bool {
     match no {
         NoPlan::Refused(_) | NoPlan::Unknown(_) => true,
         NoPlan::Rejected(rejected) => {
-            let only_locked = rejected.refusals().all(|finding| finding.code == LOCKED);
-            !only_locked && !rejected.plan.warnings.iter().any(left_out)
+            let passes = |code: &str| [LOCKED, UNKNOWN_CONFIG].contains(&code);
+            !rejected.refusals().all(|finding| passes(&finding.code))
+                && !rejected.plan.warnings.iter().any(left_out)
         }
         _ => false,
     }

@@ -242,6 +242,7 @@ pub(crate) fn asked(choose: &Choose, acceptor: Acceptor) -> Result<Asked, CliErr
         outside_helm: choose.outside_helm,
         abandoned: choose.abandoned.iter().cloned().collect(),
         stop: choose.stop,
+        leave_config: choose.leave_config,
         release,
         overrides: choose.override_decision.iter().cloned().collect(),
         acceptor,

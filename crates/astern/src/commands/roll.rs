@@ -263,6 +263,7 @@ pub(super) async fn carry_out(
     format: &Format,
     console: &Console,
 ) -> Result<Exit, CliError> {
+    crate::planted_defect("planned");
     let checked = &prepared.checked;
     console.say_lines(&astern_report::plan_lines(
         checked.plan(),

@@ -1,14 +1,14 @@
 //! The content of ConfigMaps and Secrets: back before whoever reads it, exactly its readers restarted, once.
 
 use crate::input::own_user;
-use crate::support::{Done, Place, config, ended, kubeconfig};
+use crate::support::{Done, Place, config, kubeconfig};
 use astern_faultproxy::{Class, How, Proxy, Unseen};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A Deployment whose pods read what `reads` names.
-fn deployment(name: &str, reads: Value) -> Value {
+pub(crate) fn deployment(name: &str, reads: Value) -> Value {
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
         "spec": {"replicas": 2, "selector": {"matchLabels": {"app": name}}, "template": {
@@ -18,19 +18,19 @@ fn deployment(name: &str, reads: Value) -> Value {
     })
 }
 
-fn config_map(name: &str, data: Value) -> Value {
+pub(crate) fn config_map(name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 }
 
-fn reads(name: &str) -> Value {
+pub(crate) fn reads(name: &str) -> Value {
     json!([{"configMapRef": {"name": name}}])
 }
 
-fn apply(place: &Place, objects: &[Value]) {
+pub(crate) fn apply(place: &Place, objects: &[Value]) {
     place.apply(&json!({"apiVersion": "v1", "kind": "List", "items": objects}).to_string());
 }
 
-fn rolled_out(place: &Place, names: &[&str]) {
+pub(crate) fn rolled_out(place: &Place, names: &[&str]) {
     for name in names {
         place.kubectl(&[
             "rollout",
@@ -46,7 +46,7 @@ fn rolled_out(place: &Place, names: &[&str]) {
     });
 }
 
-fn record(place: &Place, version: &str) {
+pub(crate) fn record(place: &Place, version: &str) {
     let words = [
         "releases",
         "record",
@@ -59,16 +59,16 @@ fn record(place: &Place, version: &str) {
     place.astern(&words).expect(0);
 }
 
-fn roll_back(place: &Place, more: &[&str]) -> Done {
+pub(crate) fn roll_back(place: &Place, more: &[&str]) -> Done {
     place.astern(&[&["rollback", "--yes", "--reason", "the release is bad"], more].concat())
 }
 
-fn pods(place: &Place, app: &str) -> BTreeSet<String> {
+pub(crate) fn pods(place: &Place, app: &str) -> BTreeSet<String> {
     let names = place.kubectl(&["get", "pods", "-l", &format!("app={app}"), "-o", "name"]);
     names.lines().map(str::to_owned).collect()
 }
 
-fn data(place: &Place, object: &str) -> Value {
+pub(crate) fn data(place: &Place, object: &str) -> Value {
     place.get(object)["data"].clone()
 }
 
@@ -94,6 +94,49 @@ fn bad_config(name: &str) -> Place {
     place
 }
 
+/// By the API server's own log the content was written once, and then each reader's template once; and by its clock every pod that
+/// reads it was made after that.
+fn content_is_older_than_its_readers(place: &Place) {
+    let log = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")).unwrap();
+    let by_astern = |path: &str| -> Vec<String> {
+        let path = format!("/namespaces/{}/{path}", place.namespace);
+        log.lines()
+            .filter(|line| line.contains(&path) && line.contains("\"ResponseComplete\""))
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|entry| {
+                entry["verb"] == "update" && !entry["requestURI"].as_str().unwrap().contains("dryRun")
+            })
+            .map(|entry| entry["stageTimestamp"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let written = by_astern("configmaps/app-config");
+    assert_eq!(written.len(), 1, "{written:?}");
+    for reader in ["api", "worker"] {
+        let restarted = by_astern(&format!("deployments/{reader}"));
+        assert_eq!(restarted.len(), 1, "{reader}: {restarted:?}");
+        assert!(
+            restarted[0] > written[0],
+            "{reader} was restarted at {restarted:?}, before {written:?}"
+        );
+        let second = written[0].split('.').next().unwrap();
+        let selected = [
+            "get",
+            "pods",
+            "-l",
+            &format!("app={reader}"),
+            "-o",
+            "jsonpath={.items[*].metadata.creationTimestamp}",
+        ];
+        let made = place.kubectl(&selected);
+        assert_eq!(made.split_whitespace().count(), 2, "{made}");
+        assert!(
+            made.split_whitespace()
+                .all(|made| made.trim_end_matches('Z') >= second),
+            "{made} before {written:?}"
+        );
+    }
+}
+
 /// The record's number of a step's result, by the step.
 fn applied(place: &Place, run: &str) -> Vec<String> {
     let journal = place.astern(&["report", run, "-o", "json"]).expect(0);
@@ -111,7 +154,7 @@ fn collect(json: &Value, steps: &mut Vec<String>) {
     }
 }
 
-fn newest_run(place: &Place) -> String {
+pub(crate) fn newest_run(place: &Place) -> String {
     let runs = place.astern(&["runs", "-o", "json"]).expect(0).json();
     runs["items"][0]["run"].as_str().unwrap().to_owned()
 }
@@ -148,10 +191,10 @@ fn content_is_back_before_exactly_its_readers_are_restarted_once() {
         let count = sets["items"].as_array().unwrap().iter().filter(of).count();
         assert_eq!(count, 2, "{name} was restarted more than once");
     }
-    // The content is older than any pod that reads it.
+    content_is_older_than_its_readers(&place);
     let steps = applied(&place, &newest_run(&place)).join("\n");
     assert!(
-        steps.contains("put the content of configmap/app-config back to release 1.0"),
+        steps.contains("put the content of configmap/app-config back to release 1.0, recorded 20"),
         "{steps}"
     );
     // What is applied next is held against the content of then.
@@ -381,226 +424,6 @@ fn who_reloads_by_itself_or_is_restarted_by_reloader_is_not_restarted() {
     assert!(pods(&place, "web").is_disjoint(&before[2]));
 }
 
-/// Values of which none may be seen.
-const CANARIES: usize = 1000;
-
-fn canary(nth: usize) -> String {
-    format!("c4n4ry \"{nth:04}\" <ß&{}>", nth * 7919)
-}
-
-/// Every form in which a value may stand in a text.
-fn forms(value: &str) -> Vec<String> {
-    let hex: String = value.bytes().map(|byte| format!("{byte:02x}")).collect();
-    let url: String = value
-        .bytes()
-        .map(|byte| match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
-                char::from(byte).to_string()
-            }
-            other => format!("%{other:02X}"),
-        })
-        .collect();
-    let json = Value::from(value).to_string();
-    let base64 = base64(value.as_bytes());
-    vec![
-        value.to_owned(),
-        json.trim_matches('"').to_owned(),
-        base64.trim_end_matches('=').to_owned(),
-        hex,
-        url,
-    ]
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let digit = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= chunk.len() {
-                char::from(digit)
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
-/// A Secret of a thousand values, of which half are those of release 1.0.
-fn secrets(place: &Place, from: usize) {
-    let data: serde_json::Map<String, Value> = (0..CANARIES / 2)
-        .map(|key| (format!("k{key}"), Value::from(canary(from + key))))
-        .collect();
-    let secret =
-        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "api-keys"}, "stringData": data});
-    place.kubectl(&["delete", "secret", "api-keys", "--ignore-not-found"]);
-    let file = place.folder.path().with_extension("secret.json");
-    std::fs::write(&file, secret.to_string()).unwrap();
-    place.kubectl(&["create", "-f", file.to_str().unwrap()]);
-    std::fs::remove_file(&file).unwrap();
-}
-
-fn secret_data(place: &Place) -> Value {
-    place.get("secret/api-keys")["data"].clone()
-}
-
-/// `api` reads a Secret; release 1.0 is good; then its values are others.
-fn other_secrets(name: &str, spec: &str) -> Place {
-    let place = Place::new(name);
-    place.platform(spec);
-    secrets(&place, 0);
-    apply(
-        &place,
-        &[deployment("api", json!([{"secretRef": {"name": "api-keys"}}]))],
-    );
-    rolled_out(&place, &["api"]);
-    record(&place, "1.0");
-    secrets(&place, CANARIES / 2);
-    place
-}
-
-#[test]
-fn a_secret_goes_back_only_where_it_is_named_and_none_of_a_thousand_values_is_seen_anywhere() {
-    let place = other_secrets("config-secret", "");
-    let then = {
-        let bytes = |nth: usize| Value::from(base64(canary(nth).as_bytes()));
-        let data = (0..CANARIES / 2).map(|key| (format!("k{key}"), bytes(key)));
-        Value::Object(data.collect())
-    };
-    let now = secret_data(&place);
-    let left = roll_back(&place, &["--to", "1.0"]).expect(3);
-    for words in [
-        "secret/api-keys",
-        "may have been rotated",
-        "restoreSecrets: [api-keys]",
-    ] {
-        assert!(left.err.contains(words), "no {words:?}: {}", left.err);
-    }
-    assert_eq!(secret_data(&place), now);
-
-    place.platform("  config: {restoreSecrets: [api-keys]}\n");
-    let mut seen = vec![format!("{left:?}")];
-    for format in ["text", "json", "yaml", "markdown"] {
-        let done = place.astern(&["plan", "--to", "1.0", "-o", format]).expect(0);
-        seen.push(done.out + &done.err);
-    }
-    place
-        .astern(&["plan", "--to", "1.0", "-o", "back.json"])
-        .expect(0);
-    let mut command = place.command(
-        &kubeconfig(),
-        &[
-            "rollback",
-            "--to",
-            "1.0",
-            "--yes",
-            "--reason",
-            "the release is bad",
-        ],
-    );
-    let done: Done = ended(command.env("RUST_LOG", "trace")).into();
-    seen.push(format!("{:?}", done.expect(0)));
-    assert_eq!(secret_data(&place), then);
-    let run = newest_run(&place);
-    // Refused: it holds already what the release held. And taken back.
-    seen.push(format!(
-        "{:?}",
-        place
-            .astern(&["run", "back.json", "--yes", "--reason", "again"])
-            .expect(3)
-    ));
-    seen.push(format!(
-        "{:?}",
-        place.astern(&["undo", &run, "--yes", "--reason", "no"]).expect(0)
-    ));
-    assert_eq!(secret_data(&place), now);
-    for words in [
-        &["report", &run][..],
-        &["report", &run, "-o", "json"],
-        &["report", &run, "-o", "html"],
-        &["report", &run, "-o", "markdown"],
-        &["runs", "-o", "json"],
-        &["status", "-o", "json"],
-        &["drift", "-o", "json"],
-        &["releases", "show", "1.0", "-o", "json"],
-    ] {
-        let done = place.astern(words);
-        seen.push(done.out + &done.err);
-    }
-    // The journal as it lies in the cluster, unpacked by the command that reads it, and every file that was written.
-    seen.push(place.kubectl(&["get", "events", "-o", "json"]));
-    seen.push(place.kubectl(&[
-        "get",
-        "leases,configmaps,deployments,replicasets,pods",
-        "-o",
-        "json",
-    ]));
-    for entry in walk(place.folder.path()) {
-        seen.push(String::from_utf8_lossy(&std::fs::read(entry).unwrap()).into_owned());
-    }
-    let all = seen.join("\n");
-    assert!(
-        all.contains("data[k0]") && all.contains("(before)"),
-        "nothing was shown at all"
-    );
-    for nth in 0..CANARIES {
-        for form in forms(&canary(nth)) {
-            if let Some(at) = all.find(&form) {
-                let around: String = all[..at]
-                    .chars()
-                    .rev()
-                    .take(200)
-                    .collect::<String>()
-                    .chars()
-                    .rev()
-                    .collect();
-                panic!("value {nth} is seen as {form}, after {around:?}");
-            }
-        }
-    }
-}
-
-fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files.extend(walk(&path));
-        } else {
-            files.push(path);
-        }
-    }
-    files
-}
-
-#[test]
-fn a_secret_that_is_made_from_another_object_is_refused_with_its_source() {
-    let place = other_secrets("config-external", "  config: {restoreSecrets: [api-keys]}\n");
-    let before = secret_data(&place);
-    place.kubectl(&[
-        "patch",
-        "secret",
-        "api-keys",
-        "--type=merge",
-        "-p",
-        r#"{"metadata": {"ownerReferences": [{"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
-            "name": "keys", "uid": "11111111-1111-4111-8111-111111111111", "blockOwnerDeletion": false}]}}"#,
-    ]);
-    let refused = roll_back(&place, &["--to", "1.0"]).expect(3);
-    for words in [
-        "AST0114",
-        "secret/api-keys",
-        "externalsecret/keys",
-        "version of then",
-    ] {
-        assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);
-    }
-    assert_eq!(secret_data(&place), before);
-}
-
 #[test]
 fn a_failing_release_goes_back_with_the_content_that_its_templates_read_then() {
     let place = Place::new("config-both");
@@ -737,5 +560,128 @@ fn the_documented_rights_suffice_and_without_those_on_config_maps_the_plan_says_
     assert_eq!(
         data(&place, "configmap/app-config"),
         json!({"MODE": "calm", "LIMIT": "10"})
+    );
+}
+
+/// The role of docs/rbac.yaml, bound to a user of its own.
+fn with_rights(place: &Place, change: impl Fn(&str) -> String) -> std::path::PathBuf {
+    let (kubeconfig, user) = own_user(place);
+    place.kubectl(&["delete", "rolebinding", "counted"]);
+    let rights =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/rbac.yaml")).unwrap();
+    let (role, _) = rights.split_once("\n---\n").unwrap();
+    let changed = change(role);
+    assert_ne!(changed, role, "the right stands elsewhere");
+    place.apply(&changed);
+    let account = format!(
+        "--serviceaccount={}",
+        user.trim_start_matches("system:serviceaccount:")
+    );
+    place.kubectl(&["create", "rolebinding", "astern", "--role=astern", &account]);
+    kubeconfig
+}
+
+#[test]
+fn old_templates_go_back_on_content_that_nobody_could_compare_only_on_somebodys_word() {
+    let place = Place::new("config-unknown");
+    place.platform("");
+    apply(
+        &place,
+        &[
+            config_map("app-config", json!({"MODE": "calm"})),
+            deployment("api", reads("app-config")),
+            deployment("web", json!([])),
+        ],
+    );
+    rolled_out(&place, &["api", "web"]);
+    record(&place, "1.0");
+    let mut bad = deployment("api", reads("app-config"));
+    bad["spec"]["template"]["spec"]["containers"][0]["image"] = json!("api:v2");
+    bad["spec"]["template"]["metadata"]["labels"]["kwok.astern.dev/crash-loop"] = json!("true");
+    apply(&place, &[config_map("app-config", json!({"MODE": "storm"})), bad]);
+    place.until("the crash loop", 60, |place| {
+        place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+    });
+    let right = "resources: [configmaps]\n    verbs: [list]";
+    let kubeconfig = with_rights(&place, |role| {
+        role.replace(right, "resources: [configmaps]\n    verbs: [get]")
+    });
+    let words = ["rollback", "--yes", "--reason", "the release is bad"];
+    let refused = place.astern_as(&kubeconfig, &words).expect(3);
+    for words in [
+        "AST0237",
+        "deployment/api goes back to what release 1.0 has of it",
+        "configmap/app-config",
+        "configmaps",
+        "--leave-config",
+    ] {
+        assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);
+    }
+    assert_eq!(place.image("api"), "api:v2");
+    let done = place
+        .astern_as(&kubeconfig, &[&words[..], &["--leave-config"]].concat())
+        .expect(0);
+    let told = done.out + &done.err;
+    assert!(
+        told.contains("keep their content of now, as --leave-config says"),
+        "{told}"
+    );
+    assert_eq!(place.image("api"), "api:v1");
+    assert_eq!(data(&place, "configmap/app-config"), json!({"MODE": "storm"}));
+}
+
+/// Characters of a value that kubectl cannot remember beside its object: annotations take 256 KiB.
+const NOT_REMEMBERED: usize = 300_000;
+
+#[test]
+fn content_that_does_not_fit_beside_what_kubectl_remembers_of_it_is_refused_with_sizes_and_the_way_out() {
+    let place = Place::new("config-large");
+    place.platform("");
+    let large = |size: usize| config_map("app-config", json!({"CATALOG": "x".repeat(size)}));
+    let write = |verb: &[&str], object: &Value| {
+        let file = place.file("large.json");
+        std::fs::write(&file, object.to_string()).unwrap();
+        place.kubectl(&[verb, &["-f", file.to_str().unwrap()]].concat());
+    };
+    write(&["create"], &large(NOT_REMEMBERED));
+    apply(&place, &[deployment("api", reads("app-config"))]);
+    rolled_out(&place, &["api"]);
+    record(&place, "1.0");
+    place.kubectl(&["delete", "configmap", "app-config"]);
+    apply(&place, &[config_map("app-config", json!({"CATALOG": "small"}))]);
+    let before = place.get("configmap/app-config");
+    let pods_before = pods(&place, "api");
+    let refused = roll_back(&place, &["--to", "1.0"]).expect(3);
+    for words in [
+        "AST0217",
+        "configmap/app-config",
+        "its annotations would take 300",
+        "262144",
+        "kubectl annotate configmap/app-config kubectl.kubernetes.io/last-applied-configuration-",
+    ] {
+        assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);
+    }
+    assert_eq!(place.get("configmap/app-config"), before);
+    assert_eq!(pods(&place, "api"), pods_before, "a reader was started");
+    place.kubectl(&[
+        "annotate",
+        "configmap/app-config",
+        "kubectl.kubernetes.io/last-applied-configuration-",
+    ]);
+    roll_back(&place, &["--to", "1.0"]).expect(0);
+    let back = data(&place, "configmap/app-config");
+    assert_eq!(back["CATALOG"].as_str().map(str::len), Some(NOT_REMEMBERED));
+    // As much as an object may hold at all.
+    write(&["replace"], &large((1 << 20) - "CATALOG".len()));
+    record(&place, "2.0");
+    write(
+        &["replace"],
+        &config_map("app-config", json!({"CATALOG": "small"})),
+    );
+    roll_back(&place, &["--to", "2.0"]).expect(0);
+    let back = data(&place, "configmap/app-config");
+    assert_eq!(
+        back["CATALOG"].as_str().map(str::len),
+        Some((1 << 20) - "CATALOG".len())
     );
 }

@@ -255,3 +255,56 @@ fn of_a_stateful_set_last_applied_comes_back_as_its_revision_remembers_it() {
     let expected = template("twin").to_string().replace("twin", "db");
     assert_eq!(template("db").to_string(), expected);
 }
+
+#[test]
+fn a_container_of_another_name_than_its_workload_goes_back_with_the_whole_template_of_every_member() {
+    let place = Place::new("other-names");
+    place.platform("");
+    let release = |version: &str, crash: bool| {
+        for (name, container) in [("shop", "main"), ("basket", "server")] {
+            let mut labels = json!({"app": name});
+            if crash {
+                labels["kwok.astern.dev/crash-loop"] = json!("true");
+            }
+            place.apply(
+                &json!({
+                    "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+                    "spec": {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": {
+                        "metadata": {"labels": labels},
+                        "spec": {
+                            "initContainers": [{"name": "setup", "image": format!("setup:{version}")}],
+                            "containers": [
+                                {"name": container, "image": format!("{name}:{version}"), "env": [{"name": "OF", "value": version}]},
+                                {"name": "proxy", "image": format!("proxy:{version}")},
+                            ],
+                        },
+                    }},
+                })
+                .to_string(),
+            );
+        }
+    };
+    release("v1", false);
+    for name in ["shop", "basket"] {
+        place.kubectl(&[
+            "rollout",
+            "status",
+            &format!("deployment/{name}"),
+            "--timeout=60s",
+        ]);
+    }
+    let good = ["shop", "basket"].map(|name| template(&place, name));
+    let words = ["--version", "1.0", "--good", "--reason", "it serves"];
+    place
+        .astern(&[&["releases", "record"][..], &words].concat())
+        .expect(0);
+    release("v2", true);
+    place.until("the crash loop", 60, |place| {
+        place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+    });
+    place
+        .astern(&["rollback", "--yes", "--reason", "v2 crashes", "--to", "1.0"])
+        .expect(0);
+    assert_eq!(["shop", "basket"].map(|name| template(&place, name)), good);
+    assert_eq!(good[0]["spec"]["containers"][0]["name"], "main");
+}

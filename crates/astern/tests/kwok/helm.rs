@@ -1,7 +1,11 @@
 //! Helm releases on a real API server with the real helm programs, 3 and 4: rolled back through their own records.
 
+use crate::canaries::base64;
 use crate::support::{Done, Place, ended, kubeconfig};
-use serde_json::Value;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -398,4 +402,127 @@ fn a_runner_that_died_before_helm_did_anything_is_followed_by_one_rollback() {
         status(&history),
         [(1, "superseded"), (2, "superseded"), (3, "deployed")]
     );
+}
+
+/// Puts this payload in the place of a revision's.
+fn forge(shop: &Shop, revision: u64, payload: &[u8]) {
+    let name = format!("sh.helm.release.v1.shop.v{revision}");
+    let data = base64(base64(payload).as_bytes());
+    let patch = json!({"data": {"release": data}}).to_string();
+    let file = shop.place.file("forged.json");
+    std::fs::write(&file, patch).unwrap();
+    let file = file.to_str().unwrap();
+    shop.place
+        .kubectl(&["patch", "secret", &name, "--type=merge", "--patch-file", file]);
+}
+
+#[test]
+fn a_record_that_is_not_what_it_says_or_expands_without_end_is_named_and_never_gone_back_to() {
+    let shop = Shop::new("helm-forged", &helms()[0]);
+    shop.bad_release();
+    let before = shop.place.get("deployment/api")["spec"]["template"].clone();
+    let endless = {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        let zeros = vec![0_u8; 1 << 20];
+        (0..80).for_each(|_| gzip.write_all(&zeros).unwrap());
+        gzip.finish().unwrap()
+    };
+    let packed = |text: &str| {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        gzip.write_all(text.as_bytes()).unwrap();
+        gzip.finish().unwrap()
+    };
+    let other = packed(r#"{"name": "bank", "version": 7, "manifest": ""}"#);
+    for (payload, why) in [
+        (endless, "expands to more than 64 MiB"),
+        (other, "is of release bank, revision 7"),
+        (packed("canary-secret-value"), "is no release (JSON, line 1"),
+        (packed("x")[..12].to_vec(), "cut short or damaged"),
+    ] {
+        forge(&shop, 1, &payload);
+        let named = shop.astern(&["plan", "--to", "helm/shop=1"]).expect(3);
+        let told = named.out + &named.err;
+        assert!(
+            told.contains(why) && told.contains("revision 1"),
+            "no {why:?}: {told}"
+        );
+        let whole = shop.astern(&["rollback", "--yes", "--reason", "v2 crashes"]);
+        let told = format!("{whole:?}");
+        assert_ne!(whole.code, 0, "{told}");
+        assert!(!told.contains("canary-secret-value"), "{told}");
+    }
+    assert_eq!(shop.place.get("deployment/api")["spec"]["template"], before);
+    let records = shop
+        .place
+        .kubectl(&["get", "secrets", "-l", "owner=helm", "-o", "name"]);
+    assert_eq!(records.lines().count(), 2, "helm was called: {records}");
+}
+
+/// The images of a release of the example, as kubelets would list them: its pods never pull.
+fn on_every_node(place: &Place, version: &str) {
+    let services = [
+        "api-gateway",
+        "data-ingestion",
+        "calculation-engine",
+        "reporting-service",
+        "ledger-store",
+        "node-agent",
+    ];
+    let images: Vec<Value> = services
+        .iter()
+        .map(|service| json!({"names": [format!("docker.io/library/vcci-scope3-{service}:{version}")], "sizeBytes": 1}))
+        .collect();
+    let patch = json!({"status": {"images": images}}).to_string();
+    for node in place.get("nodes")["items"].as_array().unwrap() {
+        let node = node["metadata"]["name"].as_str().unwrap();
+        place.kubectl(&[
+            "patch",
+            "node",
+            node,
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            &patch,
+        ]);
+    }
+}
+
+#[test]
+fn the_examples_chart_is_installed_upgraded_and_taken_back_with_either_helm() {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/vcci-scope3/chart");
+    let bad = format!("{chart}/values-v1.2.4.yaml");
+    for (at, helm) in helms().iter().enumerate() {
+        let shop = Shop::new(&format!("helm-example-{at}"), helm);
+        on_every_node(&shop.place, "v1.2.3");
+        let ready = |place: &Place| {
+            for workload in [
+                "deployment/api-gateway",
+                "statefulset/ledger-store",
+                "daemonset/node-agent",
+            ] {
+                place.kubectl(&["rollout", "status", workload, "--timeout=120s"]);
+            }
+        };
+        shop.helm(&["install", "vcci-scope3", chart]);
+        ready(&shop.place);
+        let template = |name: &str| shop.place.get(name)["spec"]["template"].clone();
+        let all = [
+            "deployment/api-gateway",
+            "deployment/reporting-service",
+            "statefulset/ledger-store",
+            "daemonset/node-agent",
+        ];
+        let good = all.map(template);
+        shop.helm(&["upgrade", "vcci-scope3", chart, "-f", &bad]);
+        ready(&shop.place);
+        assert_ne!(all.map(template), good);
+        let why = ["--yes", "--reason", "v1.2.4 is slow"];
+        shop.astern(&[&["rollback", "--to", "helm/vcci-scope3=1"][..], &why].concat())
+            .expect(0);
+        assert_eq!(all.map(template), good);
+        let history = shop.helm(&["history", "vcci-scope3", "-o", "json"]);
+        let history: Value = serde_json::from_str(&history).unwrap();
+        assert_eq!(history[2]["status"], "deployed", "{history:#}");
+        assert_eq!(history.as_array().map(Vec::len), Some(3), "{history:#}");
+    }
 }

@@ -84,7 +84,10 @@ fn a_good_release_is_gone_back_to_where_nothing_else_speaks_for_it() {
     let done = place.roll_back(&[]).expect(0);
     says(
         &done,
-        &["released: it is in release 1.0.0, which is good (the smoke test passed; by ci)"],
+        &[
+            "released: it is in release 1.0.0, which is good since 20",
+            "UTC (the smoke test passed; by ci)",
+        ],
     );
     assert_eq!(place.image("api"), "api:v1");
 }
@@ -498,6 +501,52 @@ fn a_damaged_entry_is_told_with_its_object_and_stands_in_nobodys_way() {
         .expect(1);
     assert!(word.err.contains("it is damaged"), "{}", word.err);
     assert_eq!(written(&place), before);
+}
+
+#[test]
+fn a_copy_of_an_entry_under_another_name_is_told_and_says_nothing() {
+    let place = Place::new("ledger-copied");
+    place.platform("");
+    whole(&place, &deployment("api", 1, pod("api", "v1")), 1);
+    record(&place, "v1", &GOOD).expect(0);
+    let copy = |name: &str, change: &dyn Fn(&mut Value)| {
+        let entry = place.get("secret/astern-release-v1");
+        let mut copy = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
+            "type": entry["type"], "data": entry["data"]});
+        copy["metadata"]["labels"] = entry["metadata"]["labels"].clone();
+        change(&mut copy);
+        place.apply(&copy.to_string());
+    };
+    copy("astern-release-v9", &|_| ());
+    let told = place.astern(&["releases"]).expect(0);
+    says(
+        &told,
+        &[
+            "secret/astern-release-v9",
+            "calls itself release v1",
+            "somebody copied it",
+        ],
+    );
+    assert_eq!(told.out.matches("✓ good").count(), 1, "{}", told.out);
+    let before = written(&place);
+    let none = place.astern(&["plan", "--to", "v9"]);
+    assert_ne!(none.code, 0, "{none:?}");
+    place
+        .astern(&["releases", "mark", "bad", "v9", "--reason", "x"])
+        .expect(1);
+    assert_eq!(written(&place), before);
+    // One whose head was changed too: what it seals is still another release.
+    copy("astern-release-v9", &|copy| {
+        let head = crate::secrets::decoded(copy["data"]["head.json"].as_str().unwrap());
+        let head = String::from_utf8(head).unwrap().replace("\"v1\"", "\"v9\"");
+        copy["data"]["head.json"] = json!(crate::canaries::base64(head.as_bytes()));
+    });
+    let told = place.astern(&["releases"]).expect(0);
+    says(
+        &told,
+        &["read release v9", "it calls itself v1; somebody copied it"],
+    );
+    assert_eq!(told.out.matches("✓ good").count(), 1, "{}", told.out);
 }
 
 /// Fifty services, each with some KiB of template, a ConfigMap and a Secret.

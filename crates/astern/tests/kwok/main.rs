@@ -4,6 +4,7 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
+mod canaries;
 mod manifest;
 #[path = "../owners/repository.rs"]
 #[expect(dead_code, reason = "what tests of other lanes need of it too")]
@@ -26,5 +27,6 @@ mod operators;
 mod owners;
 mod proof;
 mod rehearsal;
+mod secrets;
 mod stopping;
 mod writeback;

@@ -33,6 +33,7 @@ impl Driver {
             {
                 Ok(_) => {
                     for record in &self.book.records[from..] {
+                        tracing::debug!(run = %self.book.id, record = record.seq.0, epoch = self.epoch.0, "recorded");
                         self.ports.observer.see(record, &self.book.run);
                     }
                     if matches!(self.book.run.phase, Phase::Held { .. })

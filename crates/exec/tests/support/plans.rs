@@ -198,6 +198,7 @@ fn config_cases(on_failure: OnFailure) -> Vec<Case> {
             live,
             held: Some(HeldBy {
                 release: release.clone(),
+                recorded_at: None,
                 objects: vec![object.clone()],
             }),
             ..ConfigSeen::default()
@@ -318,6 +319,7 @@ fn case(
         releases: BTreeMap::new(),
         outside_helm: false,
         abandoned: BTreeSet::new(),
+        leave_config: false,
         only: Vec::new(),
         to: held.to,
         accept_revert: BTreeSet::new(),

@@ -340,7 +340,7 @@ fn three() -> Build {
 fn a_good_release_outranks_what_is_presumed_and_a_candidate_does_not() {
     let candidate = || Standing::Candidate { failed: None };
     insta::assert_snapshot!(told(&choice(three().released("r2", "v1.2.2", good(), None), None)), @r"
-    good: v1.2.2 (1): released: it is in release r2, which is good (soaked; by ci)
+    good: v1.2.2 (1): released: it is in release r2, which is good since 2026-11-23 13:00:00 UTC (soaked; by ci)
     not v1.2.3 (2): presumed good at most, while revision 1 is of a good release
     ");
     insta::assert_snapshot!(told(&choice(three().released("r2", "v1.2.2", candidate(), None), None)), @r"
@@ -348,7 +348,7 @@ fn a_good_release_outranks_what_is_presumed_and_a_candidate_does_not() {
     not v1.2.2 (1): presumed good as well, but older than revision 2
     ");
     insta::assert_snapshot!(told(&choice(three().released("r2", "v1.2.2", good(), None).released("r3", "v1.2.3", good(), None), None)), @r"
-    good: v1.2.3 (2): released: it is in release r3, which is good (soaked; by ci)
+    good: v1.2.3 (2): released: it is in release r3, which is good since 2026-11-23 13:00:00 UTC (soaked; by ci)
     not v1.2.2 (1): it is in release r2, which is good, but older than revision 2
     ");
 }
@@ -399,7 +399,7 @@ fn a_release_names_its_template_also_where_the_ledger_alone_keeps_it() {
             .released("r3", "v1.2.3", good(), None)
     };
     insta::assert_snapshot!(told(&choice(pruned().read_back("v1.2.3"), None)), @r"
-    good: v1.2.3 (0): released: it is in release r3, which is good (soaked; by ci)
+    good: v1.2.3 (0): released: it is in release r3, which is good since 2026-11-23 13:00:00 UTC (soaked; by ci)
     note: the cluster remembers no earlier revision of deployment/api (revisionHistoryLimit: 10)
     ");
     insta::assert_snapshot!(told(&choice(pruned().read_back("v1.2.3"), Some("release:r3"))), @r"

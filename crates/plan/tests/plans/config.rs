@@ -6,6 +6,7 @@ use crate::support::{
 use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig};
 use astern_model::content::ContentRef;
 use astern_model::decision::Refusal;
+use astern_model::diff::{Change, Marks};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
@@ -102,7 +103,11 @@ fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) 
     Inventory {
         config: ConfigSeen {
             live,
-            held: Some(HeldBy { release, objects }),
+            held: Some(HeldBy {
+                release,
+                recorded_at: Some(at("13:40:00")),
+                objects,
+            }),
             ..ConfigSeen::default()
         },
         ..inventory(workloads)
@@ -172,7 +177,7 @@ fn content_comes_before_every_reader_and_the_readers_keep_the_order_of_what_they
     )
     .unwrap();
     insta::assert_snapshot!(steps(&plan), @r"
-    config:configmap/app after []: put the content of configmap/app back to release r1
+    config:configmap/app after []: put the content of configmap/app back to release r1, recorded 2026-11-23 13:40:00 UTC
     template:deployment/api after [config:configmap/app]: put deployment/api back to v1.2.3 (revision 1)
     rollout:deployment/api after [template:deployment/api]: wait until deployment/api serves v1.2.3
     restart:deployment/web after [config:configmap/app, rollout:deployment/api]: restart deployment/web
@@ -202,7 +207,7 @@ fn the_same_templates_with_other_content_are_a_plan_of_content_and_restarts_alon
     };
     let plan = of("now").unwrap();
     insta::assert_snapshot!(steps(&plan), @r"
-    config:configmap/app after []: put the content of configmap/app back to release r1
+    config:configmap/app after []: put the content of configmap/app back to release r1, recorded 2026-11-23 13:40:00 UTC
     restart:deployment/api after [config:configmap/app]: restart deployment/api
     rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.4
     ");
@@ -221,7 +226,7 @@ fn an_object_that_is_gone_is_made_anew_and_one_that_nobody_of_the_plan_reads_is_
     );
     let plan = go(&to_release(&["api"]), &inventory, &platform()).unwrap();
     insta::assert_snapshot!(steps(&plan), @r"
-    config:configmap/app-5f7 after []: make configmap/app-5f7 anew as of release r1
+    config:configmap/app-5f7 after []: make configmap/app-5f7 anew as of release r1, recorded 2026-11-23 13:40:00 UTC
     template:deployment/api after [config:configmap/app-5f7]: put deployment/api back to v1.2.3 (revision 1)
     rollout:deployment/api after [template:deployment/api]: wait until deployment/api serves v1.2.3
     ");
@@ -257,7 +262,7 @@ fn readers_that_need_no_restart_or_cannot_have_one_are_told_with_the_reason() {
     );
     let plan = go(&request, &inventory, &platform).unwrap();
     insta::assert_snapshot!(steps(&plan), @r"
-    config:configmap/app after []: put the content of configmap/app back to release r1
+    config:configmap/app after []: put the content of configmap/app back to release r1, recorded 2026-11-23 13:40:00 UTC
     restart:deployment/api after [config:configmap/app]: restart deployment/api
     rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.4
     ");
@@ -376,7 +381,7 @@ fn a_secret_goes_back_only_where_it_is_named() {
     let plan = go(&request, &inventory, &platform).unwrap();
     assert_eq!(
         plan.steps[0].spec.phrase(),
-        "make secret/keys-5f7b2d9c8k anew as of release r1"
+        "make secret/keys-5f7b2d9c8k anew as of release r1, recorded 2026-11-23 13:40:00 UTC"
     );
 }
 
@@ -507,13 +512,11 @@ fn a_file_in_a_config_map_is_told_by_the_lines_that_differ_and_none_that_says_it
         "storm",
     );
     let then = object("listen: 80\npassword: hunter1\nmode: calm\nend: 1\n", "calm");
-    let told = |changes: Vec<astern_model::diff::Change>| {
-        let line = |change: &astern_model::diff::Change| {
-            format!("{}: {:?} {:?}", change.path, change.from, change.to)
-        };
+    let told = |changes: Vec<Change>| {
+        let line = |change: &Change| format!("{}: {:?} {:?}", change.path, change.from, change.to);
         changes.iter().map(line).collect::<Vec<_>>().join("\n")
     };
-    insta::assert_snapshot!(told(config_changes(&map("app"), &now, &then)), @r#"
+    insta::assert_snapshot!(told(config_changes(&map("app"), &now, &then, &Marks::default())), @r#"
     data[MODE]: Some(Value("storm")) Some(Value("calm"))
     data[app.yaml] line 2: Some(Masked) Some(Masked)
     data[app.yaml] line 3: Some(Value("mode: storm")) Some(Value("mode: calm"))
@@ -524,13 +527,13 @@ fn a_file_in_a_config_map_is_told_by_the_lines_that_differ_and_none_that_says_it
         "user: shop\npassword: |\n  hunter3\n",
         "DSN: host=db password=hunter4",
     );
-    let hidden = told(config_changes(&map("app"), &then, &block));
+    let hidden = told(config_changes(&map("app"), &then, &block, &Marks::default()));
     insta::assert_snapshot!(hidden, @r#"
     data[MODE]: Some(Value("calm")) Some(Masked)
     data[app.yaml]: Some(Masked) Some(Masked)
     "#);
     // A file that is new, or that goes, is told by its lines as well.
-    let whole = told(config_changes(&map("app"), &json!({}), &then));
+    let whole = told(config_changes(&map("app"), &json!({}), &then, &Marks::default()));
     insta::assert_snapshot!(whole, @r#"
     data[MODE]: None Some(Value("calm"))
     data[app.yaml] line 1: None Some(Value("listen: 80"))
@@ -538,8 +541,17 @@ fn a_file_in_a_config_map_is_told_by_the_lines_that_differ_and_none_that_says_it
     data[app.yaml] line 3: None Some(Value("mode: calm"))
     data[app.yaml] line 4: None Some(Value("end: 1"))
     "#);
-    // A Secret is never told by its lines.
-    let of_secret = told(config_changes(&secret("keys"), &now, &then));
+    // A Secret is never told by its lines, but by the marks of what it holds.
+    let marks = [
+        ("storm", "hmac-sha256:0123456789abcdef"),
+        ("calm", "hmac-sha256:fedcba9876543210"),
+    ];
+    let marks = Marks::of(marks.map(|(value, hash)| (value.to_owned(), hash.to_owned())));
+    let of_secret = told(config_changes(&secret("keys"), &now, &then, &marks));
+    assert!(
+        of_secret.contains(r#"data[MODE]: Some(Keyed("01234567")) Some(Keyed("fedcba98"))"#),
+        "{of_secret}"
+    );
     assert!(
         !of_secret.contains("storm") && !of_secret.contains("line"),
         "{of_secret}"

@@ -9,7 +9,7 @@ fn told(from: Value, to: Value) -> String {
     let shown = |shown: &Option<Shown>| match shown {
         None => "-".to_owned(),
         Some(Shown::Value(value)) => value.clone(),
-        Some(Shown::Masked) => "***".to_owned(),
+        Some(Shown::Masked | Shown::Keyed(_)) => "***".to_owned(),
     };
     diff(&Template::clean(from), &Template::clean(to))
         .iter()

@@ -410,6 +410,7 @@ pub(crate) fn request() -> Request {
         releases: Default::default(),
         outside_helm: false,
         abandoned: Default::default(),
+        leave_config: false,
         only: Vec::new(),
         to: BTreeMap::new(),
         accept_revert: BTreeSet::new(),

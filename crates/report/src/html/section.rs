@@ -275,7 +275,7 @@ pub(super) fn config(report: &Report) -> Option<Markup> {
 fn change_lines(change: &Change) -> Markup {
     let value = |shown: &Shown| match shown {
         Shown::Value(value) => visible(value),
-        Shown::Masked => word::MASKED.to_owned(),
+        Shown::Masked | Shown::Keyed(_) => word::masked(shown),
     };
     html! {
         dt { (visible(&change.path)) }

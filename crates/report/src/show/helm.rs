@@ -71,8 +71,13 @@ pub(super) fn changed(changes: &[Change]) -> Vec<Line> {
     let value = |shown: &Option<Shown>| shown.as_ref().map_or_else(|| "(none)".to_owned(), word::shown);
     // Two hidden values that differ are told as before and after.
     let line = |change: &Change| match (&change.from, &change.to) {
-        (Some(Shown::Masked), Some(Shown::Masked)) => {
-            format!("{}: {m} (before) → {m} (after)", change.path, m = word::MASKED)
+        (Some(from @ (Shown::Masked | Shown::Keyed(_))), Some(to @ (Shown::Masked | Shown::Keyed(_)))) => {
+            format!(
+                "{}: {} (before) → {} (after)",
+                change.path,
+                word::masked(from),
+                word::masked(to)
+            )
         }
         (from, to) => format!("{}: {} → {}", change.path, value(from), value(to)),
     };

@@ -402,7 +402,7 @@ fn places(of: &TargetChanges, changes: &[&Change]) -> String {
         let value = |shown: Option<&Shown>| match shown {
             Some(Shown::Value(digest)) if change.path.ends_with(".imageID") => Some(word::digest(digest)),
             Some(Shown::Value(_)) => shown.map(word::shown),
-            Some(Shown::Masked) | None => None,
+            Some(Shown::Masked | Shown::Keyed(_)) | None => None,
         };
         match (value(change.from.as_ref()), value(change.to.as_ref())) {
             (Some(from), Some(to)) => format!("{path} {from} → {to}"),

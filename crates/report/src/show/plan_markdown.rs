@@ -158,7 +158,7 @@ pub(crate) fn changes_markdown(changes: &[TargetChanges]) -> String {
         for change in &of.changes {
             let value = |shown: &Option<Shown>| match shown {
                 Some(Shown::Value(value)) => code(value),
-                Some(Shown::Masked) => word::MASKED.to_owned(),
+                Some(masked) => word::masked(masked),
                 None => "(none)".to_owned(),
             };
             table.row(

@@ -314,7 +314,7 @@ fn tag(plan: &Plan, standings: &[Standing]) -> Vec<FollowUp> {
                 .filter(|place| place.path.ends_with(".image"))
                 .filter_map(|place| match &place.from {
                     Some(Shown::Value(image)) => Some(image.clone()),
-                    Some(Shown::Masked) | None => None,
+                    Some(Shown::Masked | Shown::Keyed(_)) | None => None,
                 }),
         );
     }

@@ -204,7 +204,14 @@ fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a
                 object: object(ConfigKind::Secret, "api-keys"),
                 anew: true,
                 to: "release v1.2.3".to_owned(),
-                changes: vec![change("data[token]", Some(Shown::Masked), Some(Shown::Masked))],
+                changes: vec![
+                    change("data[token]", Some(Shown::Masked), Some(Shown::Masked)),
+                    change(
+                        "data[user]",
+                        Some(Shown::Keyed("1f0c9e77".to_owned())),
+                        Some(Shown::Keyed("a85be013".to_owned())),
+                    ),
+                ],
                 readers: Vec::new(),
             },
         ],
@@ -222,6 +229,7 @@ fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a
        deployment/mailer is restarted
      secret/api-keys is made anew as of release v1.2.3
        data[token]: ‹masked› (before) → ‹masked› (after)
+       data[user]: ‹masked 1f0c9e77› (before) → ‹masked a85be013› (after)
     ");
     let markdown = plan_markdown(&plan, &[], &sample::hash());
     assert!(
