@@ -53,7 +53,7 @@ const LANES: [Lane; 8] = [
     },
     Lane {
         name: "owners",
-        says: "tests/owners.rs, beside the real Argo CD and Flux",
+        says: "tests/owners.rs, beside the real Argo CD, Flux and Argo Rollouts",
         work: Work::Cluster(Ground::Owners, "--test-threads=4"),
     },
     Lane {

@@ -1,4 +1,4 @@
-//! The real Argo CD and Flux, and a Git server that they read from, beside a cluster with fake nodes: what they need, and their flags.
+//! The real Argo CD and Flux, a Git server that they read from, and the real Argo Rollouts, beside a cluster with fake nodes: what they need, and their flags.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,8 +13,9 @@ use crate::{debian, process};
 pub(super) const NAME: &str = "owners";
 
 const LOOPBACK: &str = "127.0.0.1";
-const PROGRAMS: [Program; 5] = [
+const PROGRAMS: [Program; 6] = [
     programs::ARGO_CD,
+    programs::ARGO_ROLLOUTS,
     programs::FLUX_SOURCE,
     programs::FLUX_KUSTOMIZE,
     programs::FLUX_HELM,
@@ -22,6 +23,7 @@ const PROGRAMS: [Program; 5] = [
 ];
 const ARGO_CD_NAMESPACE: &str = "argocd";
 const FLUX_NAMESPACE: &str = "flux-system";
+const ARGO_ROLLOUTS_NAMESPACE: &str = "argo-rollouts";
 
 /// What Argo CD's own installation brings beside its programs, but for the key that its sessions are signed with.
 const ARGO_CD_OBJECTS: &str = "\
@@ -32,6 +34,10 @@ metadata: {name: argocd}
 apiVersion: v1
 kind: Namespace
 metadata: {name: flux-system}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: argo-rollouts}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -66,6 +72,8 @@ struct Ports {
     source_health: u16,
     kustomize_health: u16,
     helm_health: u16,
+    rollouts_health: u16,
+    rollouts_metrics: u16,
 }
 
 impl Ports {
@@ -83,6 +91,8 @@ impl Ports {
             source_health,
             kustomize_health,
             helm_health,
+            rollouts_health,
+            rollouts_metrics,
         ] = control_plane::free_ports(LOOPBACK)?;
         Ok(Self {
             git,
@@ -97,6 +107,8 @@ impl Ports {
             source_health,
             kustomize_health,
             helm_health,
+            rollouts_health,
+            rollouts_metrics,
         })
     }
 }
@@ -132,6 +144,7 @@ pub(super) fn start(record: &mut Record, kubectl: &Kubectl, deadline: Duration) 
     start_git(record, &ports)?;
     start_argo_cd(record, &ports)?;
     start_flux(record, &ports)?;
+    start_argo_rollouts(record, &ports)?;
     wait_until_ready(record, &ports, deadline)
 }
 
@@ -263,6 +276,26 @@ fn start_flux(record: &mut Record, ports: &Ports) -> Outcome {
     start(programs::FLUX_HELM, ports.helm_health, &[])
 }
 
+fn start_argo_rollouts(record: &mut Record, ports: &Ports) -> Outcome {
+    let home = private_folder(record, "argo-rollouts")?;
+    let environment = [
+        ("ARGO_ROLLOUTS_NAMESPACE", String::from(ARGO_ROLLOUTS_NAMESPACE)),
+        ("HOME", home.display().to_string()),
+        ("TMPDIR", home.display().to_string()),
+    ];
+    record.start_with(
+        &environment,
+        programs::ARGO_ROLLOUTS.name,
+        &programs::ARGO_ROLLOUTS.path(),
+        &[
+            format!("--kubeconfig={}", record.path("argo-rollouts.kubeconfig")),
+            String::from("--leader-elect=false"),
+            format!("--healthzPort={}", ports.rollouts_health),
+            format!("--metricsPort={}", ports.rollouts_metrics),
+        ],
+    )
+}
+
 /// Each of them listens once it has what it needs; one that ends by itself says why in its log.
 fn wait_until_ready(record: &Record, ports: &Ports, deadline: Duration) -> Outcome {
     let parts = [
@@ -274,6 +307,7 @@ fn wait_until_ready(record: &Record, ports: &Ports, deadline: Duration) -> Outco
         ("source-controller", ports.artifacts),
         ("kustomize-controller", ports.kustomize_health),
         ("helm-controller", ports.helm_health),
+        ("argo-rollouts", ports.rollouts_health),
     ];
     for (name, port) in parts {
         process::wait_until(name, deadline, || {

@@ -11,6 +11,8 @@ use crate::failure::{Failure, Outcome, doing};
 use crate::process;
 
 const ARGO_CD_MODULE: (&str, &str) = ("github.com/argoproj/argo-cd/v3", "v3.1.9");
+/// The newest that goes with Kubernetes 1.34 and builds with the same Go as all others.
+const ARGO_ROLLOUTS_MODULE: (&str, &str) = ("github.com/argoproj/argo-rollouts", "v1.9.2");
 const FLUX_SOURCE_MODULE: (&str, &str) = ("github.com/fluxcd/source-controller", "v1.7.3");
 const FLUX_KUSTOMIZE_MODULE: (&str, &str) = ("github.com/fluxcd/kustomize-controller", "v1.7.3");
 const FLUX_HELM_MODULE: (&str, &str) = ("github.com/fluxcd/helm-controller", "v1.4.0");
@@ -33,6 +35,28 @@ pub(crate) const ARGO_CD: Program = Program {
         Main {
             module: ARGO_CD_MODULE.0,
             package: "/cmd",
+            definitions: "manifests/crds",
+        },
+    ),
+};
+/// The controller of Rollouts.
+pub(crate) const ARGO_ROLLOUTS: Program = Program {
+    name: "argo-rollouts",
+    version: ARGO_ROLLOUTS_MODULE.1,
+    source: Source::Replacing(
+        &Modules {
+            folder: "argo-rollouts-v1.9.2",
+            needs: &[ARGO_ROLLOUTS_MODULE],
+            // It listens for its metrics and its health, and no flag gives the address.
+            change: Some(Change {
+                file: "controller/controller.go",
+                from: "\"0.0.0.0:%d\"",
+                to: "\"127.0.0.1:%d\"",
+            }),
+        },
+        Main {
+            module: ARGO_ROLLOUTS_MODULE.0,
+            package: "/cmd/rollouts-controller",
             definitions: "manifests/crds",
         },
     ),
