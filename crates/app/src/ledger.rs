@@ -239,10 +239,7 @@ fn revision(target: &Target, released: &Released, bytes: &[u8]) -> Known<Revisio
     Known::Is(Revision {
         number: 0,
         former_numbers: Vec::new(),
-        kind: match target.kind {
-            WorkloadKind::Deployment => RevisionKind::ReplicaSet,
-            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => RevisionKind::ControllerRevision,
-        },
+        kind: RevisionKind::of(target.kind),
         name: released.content.name.clone(),
         uid: Uid(String::new()),
         created_at: jiff::Timestamp::UNIX_EPOCH,

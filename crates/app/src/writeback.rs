@@ -17,7 +17,7 @@ use astern_model::plan::ReleaseChanges;
 use astern_model::record::Outcome;
 use astern_model::source::{ConfigRevert, Revert, Source, WorkloadRevert};
 use astern_model::step::{Spec, workload};
-use astern_model::target::Target;
+use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
 use astern_port::Failure;
 use astern_port::source::{Commit, Origin, Origins, Share, SourceCode, SourceError};
@@ -127,6 +127,13 @@ async fn workloads(
             }
             _ => None,
         });
+        if taken.target.kind == WorkloadKind::Rollout {
+            let why = format!(
+                "{} is a Rollout: what was written back has the defaults that the API server puts into its ReplicaSets, and what differs by the release alone is not told apart yet; change its manifest by hand",
+                taken.target
+            );
+            return Err(nothing(book, why, &[]).into());
+        }
         let from = from_vault(vault, &taken.kept).await?;
         let to = template(vault, inventory, &taken.target, &taken.after, kept.as_ref()).await?;
         reverts.push((taken.target, from, to));

@@ -86,22 +86,43 @@ impl Rolling {
     /// one pod away at a time.
     pub(crate) fn of(workload: &Workload) -> Self {
         let count = workload.desired;
-        let Strategy::RollingUpdate {
-            max_surge,
-            max_unavailable,
-            ..
-        } = &workload.strategy
-        else {
-            return Self {
-                surge: 0,
-                unavailable: count,
-            };
+        let (max_surge, max_unavailable) = match &workload.strategy {
+            Strategy::RollingUpdate {
+                max_surge,
+                max_unavailable,
+                ..
+            }
+            | Strategy::Canary {
+                max_surge,
+                max_unavailable,
+                ..
+            } => (max_surge, max_unavailable),
+            // All pods of the new version are made beside the former ones.
+            Strategy::BlueGreen { .. } => {
+                return Self {
+                    surge: count,
+                    unavailable: 0,
+                };
+            }
+            Strategy::Recreate | Strategy::OnDelete => {
+                return Self {
+                    surge: 0,
+                    unavailable: count,
+                };
+            }
         };
+        // With a router the stable version keeps all of its pods while the new one is made.
+        if matches!(workload.strategy, Strategy::Canary { routed: true, .. }) {
+            return Self {
+                surge: count,
+                unavailable: 0,
+            };
+        }
         let resolve = |written: &Option<String>, default: &str, up: bool| {
             share(written.as_deref().unwrap_or(default), count, up).unwrap_or_default()
         };
         match workload.target.kind {
-            WorkloadKind::Deployment => {
+            WorkloadKind::Deployment | WorkloadKind::Rollout => {
                 let surge = resolve(max_surge, DEPLOYMENT_DEFAULT, true);
                 let unavailable = resolve(max_unavailable, DEPLOYMENT_DEFAULT, false);
                 let unavailable = if surge == 0 {

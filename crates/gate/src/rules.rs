@@ -39,6 +39,7 @@ mod paused;
 mod permissions;
 mod pins;
 mod pod;
+mod promoted;
 mod quota;
 mod references;
 mod resumed;
@@ -47,6 +48,7 @@ mod rolled_back;
 mod server_side_apply;
 mod stopped;
 mod tag;
+mod template_of;
 mod unread;
 
 /// One rule.
@@ -61,7 +63,7 @@ pub(crate) struct Rule {
 }
 
 /// Every rule, in the order of the codes.
-pub(crate) const ALL: [Rule; 38] = [
+pub(crate) const ALL: [Rule; 40] = [
     rule(bytes::CODE, nothing, bytes::check),
     rule(order::CODE, nothing, order::check),
     rule(awaited::CODE, nothing, awaited::check),
@@ -100,6 +102,8 @@ pub(crate) const ALL: [Rule; 38] = [
     rule(resumed::CODE, nothing, resumed::check),
     rule(stopped::CODE, nothing, stopped::check),
     rule(config_unknown::CODE, nothing, config_unknown::check),
+    rule(promoted::CODE, nothing, promoted::check),
+    rule(template_of::CODE, nothing, template_of::check),
 ];
 
 /// One line of the list.

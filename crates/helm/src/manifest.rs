@@ -138,8 +138,8 @@ fn template(object: &Value, namespace: &str) -> Option<(Target, Template)> {
     let group = object.get("apiVersion")?.as_str()?.split('/').next()?;
     let kind = WorkloadKind::ALL
         .into_iter()
-        .find(|kind| object.get("kind").and_then(Value::as_str) == Some(&format!("{kind:?}")))
-        .filter(|_| group == "apps")?;
+        .find(|kind| object.get("kind").and_then(Value::as_str) == Some(kind.name()))
+        .filter(|kind| group == kind.group())?;
     let target = Target {
         kind,
         namespace: object

@@ -13,11 +13,52 @@ pub enum WorkloadKind {
     StatefulSet,
     /// `apps/v1` DaemonSet; its revisions are ControllerRevisions.
     DaemonSet,
+    /// `argoproj.io/v1alpha1` Rollout of Argo Rollouts; its revisions are ReplicaSets.
+    Rollout,
 }
 
 impl WorkloadKind {
     /// All kinds, in the order in which they are printed.
-    pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet];
+    pub const ALL: [Self; 4] = [
+        Self::Deployment,
+        Self::StatefulSet,
+        Self::DaemonSet,
+        Self::Rollout,
+    ];
+
+    /// `kind` as manifests spell it: `Deployment`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+            Self::Rollout => "Rollout",
+        }
+    }
+
+    /// The API group that serves it.
+    pub fn group(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps",
+            Self::Rollout => "argoproj.io",
+        }
+    }
+
+    /// The version of that group.
+    pub fn version(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "v1",
+            Self::Rollout => "v1alpha1",
+        }
+    }
+
+    /// `apiVersion` as manifests have it: `apps/v1`.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps/v1",
+            Self::Rollout => "argoproj.io/v1alpha1",
+        }
+    }
 
     /// The resource name as the API's path has it: `deployments`.
     pub fn plural(self) -> &'static str {
@@ -25,6 +66,7 @@ impl WorkloadKind {
             Self::Deployment => "deployments",
             Self::StatefulSet => "statefulsets",
             Self::DaemonSet => "daemonsets",
+            Self::Rollout => "rollouts",
         }
     }
 
@@ -34,15 +76,17 @@ impl WorkloadKind {
             Self::Deployment => "deployment",
             Self::StatefulSet => "statefulset",
             Self::DaemonSet => "daemonset",
+            Self::Rollout => "rollout",
         }
     }
 
-    /// Reads `deployment`, `Deployment`, `deploy`, `sts`, `ds` and the plurals, as kubectl does.
+    /// Reads `deployment`, `Deployment`, `deploy`, `sts`, `ds`, `ro` and the plurals, as kubectl does.
     pub fn parse(text: &str) -> Option<Self> {
         match text.to_ascii_lowercase().as_str() {
             "deployment" | "deployments" | "deploy" => Some(Self::Deployment),
             "statefulset" | "statefulsets" | "sts" => Some(Self::StatefulSet),
             "daemonset" | "daemonsets" | "ds" => Some(Self::DaemonSet),
+            "rollout" | "rollouts" | "ro" => Some(Self::Rollout),
             _ => None,
         }
     }

@@ -12,11 +12,15 @@ use std::sync::OnceLock;
 /// Source: <https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label>.
 pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
 
+/// The label that Argo Rollouts puts into a ReplicaSet's template.
+/// Source: `DefaultRolloutUniqueLabelKey` of its API.
+pub const ROLLOUTS_POD_TEMPLATE_HASH: &str = "rollouts-pod-template-hash";
+
 /// The annotation that `kubectl rollout restart` puts into a template. It makes a new revision of the same version.
 /// Source: <https://kubernetes.io/docs/reference/labels-annotations-taints/#kubectl-k8s-io-restart-at>.
 pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
-/// A whole `spec.template`, free of `pod-template-hash` and of the `$patch` of ControllerRevisions.
+/// A whole `spec.template`, free of the labels by which controllers tell ReplicaSets apart and of the `$patch` of ControllerRevisions.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Template {
@@ -42,6 +46,7 @@ impl Template {
         if let Some(metadata) = raw.get_mut("metadata").and_then(Value::as_object_mut) {
             if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
                 labels.remove(POD_TEMPLATE_HASH);
+                labels.remove(ROLLOUTS_POD_TEMPLATE_HASH);
             }
             if metadata.get("creationTimestamp").is_some_and(Value::is_null) {
                 metadata.remove("creationTimestamp");

@@ -5,7 +5,7 @@ use crate::evidence::{Known, Trouble};
 use crate::id::{TemplateHash, Uid};
 use crate::image::Image;
 use crate::release::{ReleaseName, Standing};
-use crate::target::Target;
+use crate::target::{Target, WorkloadKind};
 use crate::template::Template;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub struct Workload {
     pub template: Template,
     /// How it replaces pods.
     pub strategy: Strategy,
-    /// Whether a Deployment is paused: it takes a template and rolls nothing.
+    /// Whether a Deployment or Rollout is paused by its spec: it takes a template and rolls nothing.
     pub paused: bool,
     /// The pods it asks for.
     pub desired: u32,
@@ -34,7 +34,7 @@ pub struct Workload {
     pub deletes_claims: bool,
     /// What its status says.
     pub status: Status,
-    /// `spec.progressDeadlineSeconds`, 600 s where a Deployment says nothing; none for other kinds.
+    /// `spec.progressDeadlineSeconds`, 600 s where a Deployment or Rollout says nothing; none for other kinds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress_deadline: Option<SignedDuration>,
     /// `spec.minReadySeconds`.
@@ -62,6 +62,9 @@ pub struct Workload {
     /// The field manager that set `spec.paused` last, with when: `kubectl-rollout`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_manager: Option<FieldManager>,
+    /// How Argo Rollouts says that it stands; none for other kinds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
     /// What the ledger's releases hold of it, newest first; empty without a ledger.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<Released>,
@@ -103,6 +106,12 @@ impl Workload {
         self.revisions.iter().chain(kept)
     }
 
+    /// The live template, as a revision's is compared with it: a Rollout's own lacks the defaults that its ReplicaSets have.
+    pub fn made(&self) -> &Template {
+        let made = self.delivery.as_ref().and_then(|delivery| delivery.made.as_ref());
+        made.unwrap_or(&self.template)
+    }
+
     /// The version that a person would name: the first container's image tag.
     pub fn version(&self) -> String {
         version_of(&self.template)
@@ -140,6 +149,123 @@ pub enum Strategy {
     Recreate,
     /// Nothing is replaced until somebody deletes a pod.
     OnDelete,
+    /// A Rollout gives a new version more and more of the pods or the traffic, step by step.
+    Canary {
+        /// Pods above the count while rolling.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_surge: Option<String>,
+        /// Pods below the count while rolling.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        max_unavailable: Option<String>,
+        /// What a new version goes through; the way back to the stable one skips all of it.
+        steps: Vec<CanaryStep>,
+        /// Whether a router shifts traffic, so that pods of the former version may stay for a while.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        routed: bool,
+        /// `spec.rollbackWindow.revisions`: a way back over fewer revisions than this skips the steps.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rollback_window: Option<u32>,
+    },
+    /// A Rollout makes all pods of a new version beside the former ones and then moves the Service over.
+    BlueGreen {
+        /// Who moves it.
+        promotion: Promotion,
+        /// `spec.rollbackWindow.revisions`, as above.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rollback_window: Option<u32>,
+    },
+}
+
+/// One step of a canary.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "step")]
+pub enum CanaryStep {
+    /// The new version gets this share.
+    SetWeight {
+        /// Percent.
+        percent: u32,
+    },
+    /// Nothing goes on for a while.
+    Pause {
+        /// How long; none until somebody promotes it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lasts: Option<SignedDuration>,
+    },
+    /// Any other: an analysis, an experiment, a plugin.
+    Other {
+        /// Its name in the spec.
+        name: String,
+    },
+}
+
+/// Who moves the Service of a blue-green Rollout over to the new version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "by")]
+pub enum Promotion {
+    /// The controller, as soon as all pods serve.
+    Controller,
+    /// The controller, so long after that.
+    ControllerAfter {
+        /// `autoPromotionSeconds`.
+        waits: SignedDuration,
+    },
+    /// A person: `autoPromotionEnabled: false`.
+    Person,
+}
+
+impl Strategy {
+    /// The step at which a new version waits until somebody promotes it, with its place from 1.
+    pub fn waits_for_a_person(&self) -> Option<String> {
+        match self {
+            Self::Canary { steps, .. } => steps
+                .iter()
+                .position(|step| matches!(step, CanaryStep::Pause { lasts: None }))
+                .map(|place| {
+                    format!(
+                        "step {} of {} is a pause without a duration",
+                        place + 1,
+                        steps.len()
+                    )
+                }),
+            Self::BlueGreen {
+                promotion: Promotion::Person,
+                ..
+            } => Some("autoPromotionEnabled is false".to_owned()),
+            Self::BlueGreen { .. } | Self::RollingUpdate { .. } | Self::Recreate | Self::OnDelete => None,
+        }
+    }
+
+    /// `spec.rollbackWindow.revisions` of a Rollout.
+    pub fn rollback_window(&self) -> Option<u32> {
+        match self {
+            Self::Canary { rollback_window, .. } | Self::BlueGreen { rollback_window, .. } => {
+                *rollback_window
+            }
+            Self::RollingUpdate { .. } | Self::Recreate | Self::OnDelete => None,
+        }
+    }
+}
+
+/// How Argo Rollouts says that a Rollout stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// `status.phase`: `Healthy`, `Progressing`, `Paused`, `Degraded`.
+    pub phase: String,
+    /// `status.message`: why, where it says so.
+    pub message: String,
+    /// The revision that it calls stable and goes back to by itself, if the cluster remembers it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stable: Option<TemplateHash>,
+    /// Whether the update to the template was aborted: the stable version serves, and the template stays.
+    pub aborted: bool,
+    /// `spec.workloadRef`: the object whose template it takes, as `deployment/web`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template_of: Option<String>,
+    /// The live template as its ReplicaSet keeps it, with the defaults of the API server: what another revision's template is
+    /// compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Template>,
 }
 
 /// What `status` says. It moves all the time and is never pinned.
@@ -180,10 +306,20 @@ pub struct Condition {
 /// The object that keeps a revision's template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RevisionKind {
-    /// Deployments.
+    /// Deployments and Rollouts.
     ReplicaSet,
     /// StatefulSets and DaemonSets.
     ControllerRevision,
+}
+
+impl RevisionKind {
+    /// The object that keeps the revisions of this kind of workload.
+    pub fn of(kind: WorkloadKind) -> Self {
+        match kind {
+            WorkloadKind::Deployment | WorkloadKind::Rollout => Self::ReplicaSet,
+            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => Self::ControllerRevision,
+        }
+    }
 }
 
 /// One revision that the cluster remembers, with the evidence that it really keeps. What is not here is unknown.

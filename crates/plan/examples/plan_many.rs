@@ -145,6 +145,7 @@ fn workload(number: usize, now: Timestamp) -> Workload {
         },
         progress_deadline: Some(SignedDuration::from_secs(600)),
         min_ready: SignedDuration::ZERO,
+        delivery: None,
         history_limit: 10,
         annotations: BTreeMap::new(),
         labels: BTreeMap::new(),

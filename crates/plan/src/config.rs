@@ -305,6 +305,10 @@ fn how(view: &View<'_>, uses: &[Use], world: &World<'_>, about: bool) -> How {
         Strategy::OnDelete => How::Cannot("its strategy is OnDelete"),
         Strategy::RollingUpdate { partition, .. } if partition > 0 => How::Cannot("it has a partition"),
         Strategy::RollingUpdate { .. } | Strategy::Recreate => How::Restarts,
+        // A mark on its template would be a new version, which goes through all steps.
+        Strategy::Canary { .. } | Strategy::BlueGreen { .. } => {
+            How::Cannot("it is a Rollout (`kubectl argo rollouts restart` makes its pods anew in place)")
+        }
     }
 }
 

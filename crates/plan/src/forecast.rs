@@ -1,12 +1,13 @@
 //! How long things take: from earlier rollouts where there were any, otherwise from the template's probes, the count
 //! and the strategy. Owns the numbers that a plan's deadlines and forecast rest on; orders nothing.
 
+use crate::delivery;
 use crate::world::{View, number};
 use astern_model::id::TemplateHash;
 use astern_model::step::{Basis, Forecast};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
-use astern_model::workload::Strategy;
+use astern_model::workload::{CanaryStep, Promotion, Strategy};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -144,6 +145,38 @@ fn rollout_seconds(view: &View<'_>, hash: &TemplateHash, template: &Template) ->
     match (&view.workload.strategy, view.workload.target.kind) {
         (Strategy::Recreate, _) => one_by_one,
         (Strategy::OnDelete, _) => fresh,
+        (Strategy::BlueGreen { promotion, .. }, _) => {
+            let waits = match promotion {
+                Promotion::ControllerAfter { waits } if !delivery::skips_steps(view.workload, hash) => {
+                    waits.as_secs()
+                }
+                Promotion::Controller | Promotion::ControllerAfter { .. } | Promotion::Person => 0,
+            };
+            fresh.saturating_add(waits)
+        }
+        (
+            Strategy::Canary {
+                max_surge,
+                max_unavailable,
+                steps,
+                ..
+            },
+            _,
+        ) => {
+            let rolling = in_batches(
+                max_surge,
+                max_unavailable,
+                view.workload.desired,
+                left,
+                fresh,
+                ending,
+            );
+            if delivery::skips_steps(view.workload, hash) {
+                rolling
+            } else {
+                rolling.saturating_add(pauses(steps))
+            }
+        }
         (Strategy::RollingUpdate { .. }, WorkloadKind::StatefulSet) => one_by_one.saturating_mul(left),
         (
             Strategy::RollingUpdate {
@@ -174,16 +207,42 @@ fn rollout_seconds(view: &View<'_>, hash: &TemplateHash, template: &Template) ->
                 max_unavailable,
                 ..
             },
-            WorkloadKind::Deployment,
-        ) => {
-            let text = |limit: &Option<String>| limit.clone().unwrap_or_else(|| DEFAULT_SURGE.to_owned());
-            let surge = share(&text(max_surge), view.workload.desired, Round::Up);
-            let gone = share(&text(max_unavailable), view.workload.desired, Round::Down);
-            fresh
-                .saturating_mul(batches(left, surge.saturating_add(gone)))
-                .saturating_add(ending)
-        }
+            WorkloadKind::Deployment | WorkloadKind::Rollout,
+        ) => in_batches(
+            max_surge,
+            max_unavailable,
+            view.workload.desired,
+            left,
+            fresh,
+            ending,
+        ),
     }
+}
+
+/// As many at once as surge and unavailability together allow.
+fn in_batches(
+    max_surge: &Option<String>,
+    max_unavailable: &Option<String>,
+    desired: u32,
+    left: i64,
+    fresh: i64,
+    ending: i64,
+) -> i64 {
+    let text = |limit: &Option<String>| limit.clone().unwrap_or_else(|| DEFAULT_SURGE.to_owned());
+    let surge = share(&text(max_surge), desired, Round::Up);
+    let gone = share(&text(max_unavailable), desired, Round::Down);
+    fresh
+        .saturating_mul(batches(left, surge.saturating_add(gone)))
+        .saturating_add(ending)
+}
+
+/// How long the pauses of a canary last; those that a person ends are not foretold.
+fn pauses(steps: &[CanaryStep]) -> i64 {
+    let seconds = steps.iter().map(|step| match step {
+        CanaryStep::Pause { lasts: Some(lasts) } => lasts.as_secs(),
+        CanaryStep::Pause { lasts: None } | CanaryStep::SetWeight { .. } | CanaryStep::Other { .. } => 0,
+    });
+    seconds.fold(0, i64::saturating_add)
 }
 
 fn batches(left: i64, size: i64) -> i64 {

@@ -270,7 +270,10 @@ impl<'a> Case<'a> {
                 ));
             }
         }
-        if workload.target.kind == WorkloadKind::Deployment {
+        if matches!(
+            workload.target.kind,
+            WorkloadKind::Deployment | WorkloadKind::Rollout
+        ) {
             return match told("Available") {
                 Some(condition) if condition.status == "True" => pass("Available=True".to_owned()),
                 Some(condition) => unknown(format!("Available={}", condition.status)),

@@ -9,6 +9,7 @@ mod choose;
 mod config;
 mod consumers;
 mod decide;
+mod delivery;
 mod diff;
 mod drift;
 mod errors;

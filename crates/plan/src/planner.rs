@@ -264,7 +264,7 @@ fn changes(one: &Move<'_>) -> TargetChanges {
         changes: one
             .template
             .map(|to| {
-                let mut changes = diff(&one.view.workload.template, to);
+                let mut changes = diff(one.view.workload.made(), to);
                 changes.extend(images::changes(one.view, to, &one.to.template));
                 changes
             })

@@ -55,7 +55,7 @@ const FLAGS_MAX: usize = 8;
 pub(crate) fn typed(target: &Target) -> String {
     match target.kind {
         WorkloadKind::Deployment => target.name.clone(),
-        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => target.to_string(),
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet | WorkloadKind::Rollout => target.to_string(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! the sentences; it decides nothing, and leaves to the gate what the gate finds.
 
 use crate::config::Restoring;
+use crate::delivery;
 use crate::phrase;
 use crate::refuse::list;
 use crate::scope::Scope;
@@ -88,6 +89,7 @@ pub(crate) fn of_targets(moves: &Moves<'_>, assessment: &Assessment, choices: &[
         );
         remarks.extend(of_autoscaler(one));
         remarks.extend(of_pods(one));
+        remarks.extend(delivery::remarks(one));
     }
     remarks
 }

@@ -309,7 +309,9 @@ pub(crate) fn on_delete<'a>(view: &View<'a>, to: &TemplateHash) -> (Vec<&'a Pod>
         old.partition(|pod| matches!(pod.trouble, Some(Trouble::NodeLost { .. })));
     match view.workload.target.kind {
         WorkloadKind::StatefulSet => pods.sort_by(|a, b| last_first(a, b)),
-        WorkloadKind::Deployment | WorkloadKind::DaemonSet => pods.sort_by(|a, b| a.name.cmp(&b.name)),
+        WorkloadKind::Deployment | WorkloadKind::DaemonSet | WorkloadKind::Rollout => {
+            pods.sort_by(|a, b| a.name.cmp(&b.name))
+        }
     }
     (pods, lost)
 }

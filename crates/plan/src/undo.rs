@@ -21,7 +21,7 @@ use astern_model::platform::Platform;
 use astern_model::policy::Say;
 use astern_model::step::Step;
 use astern_model::step::config::{Spec as ConfigSpec, Wanted};
-use astern_model::target::{Target, WorkloadKind};
+use astern_model::target::Target;
 use astern_model::workload::RevisionKind;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -253,10 +253,7 @@ fn put_back<'a>(view: &'a View<'a>, one: &Taken) -> Move<'a> {
 fn kept_alone(one: &Taken) -> RevisionRef {
     RevisionRef {
         number: one.revision.unwrap_or_default(),
-        kind: match one.target.kind {
-            WorkloadKind::Deployment => RevisionKind::ReplicaSet,
-            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => RevisionKind::ControllerRevision,
-        },
+        kind: RevisionKind::of(one.target.kind),
         name: one.kept.name.clone(),
         uid: Uid(String::new()),
         template: one.before.clone(),

@@ -89,11 +89,13 @@ impl Revision {
         let name = text(&object["metadata"]["name"])?;
         let value = match kind {
             WorkloadKind::StatefulSet => name.clone(),
-            WorkloadKind::Deployment | WorkloadKind::DaemonSet => text(&object["metadata"]["labels"][label])?,
+            WorkloadKind::Deployment | WorkloadKind::DaemonSet | WorkloadKind::Rollout => {
+                text(&object["metadata"]["labels"][label])?
+            }
         };
         // A Deployment's pods belong to the ReplicaSet, others' to the workload.
         let owner = match kind {
-            WorkloadKind::Deployment => text(&object["metadata"]["uid"])?,
+            WorkloadKind::Deployment | WorkloadKind::Rollout => text(&object["metadata"]["uid"])?,
             WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => text(&workload["metadata"]["uid"])?,
         };
         Some(Self {

@@ -140,9 +140,18 @@ pub async fn on_paused_time(piece: Piece, faults: bool) -> Result<Rehearsal, Reh
     Ok(rehearsal)
 }
 
+/// Its canaries, analyses and routers are a program of their own, which the copy has not.
+const NO_ARGO_ROLLOUTS: &str = "Argo Rollouts rolls it, and the copy has no controller of Argo Rollouts";
+
 /// Whether the copy rolls each workload of the plan as the cluster does.
 fn imitated(piece: &Piece) -> Result<(), RehearsalError> {
     for target in piece.checked.plan().targets() {
+        if target.kind == WorkloadKind::Rollout {
+            return Err(RehearsalError::NotImitated {
+                target: target.clone(),
+                why: NotRolled(String::from(NO_ARGO_ROLLOUTS)),
+            });
+        }
         let of_target = |found: &&NotImitated| {
             WorkloadKind::parse(&found.kind) == Some(target.kind) && found.name == target.name
         };

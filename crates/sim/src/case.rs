@@ -131,7 +131,7 @@ fn staged(id: CaseId, slow: bool) -> Case {
     }];
     let named = |kind: WorkloadKind, name: &str| Named {
         api_version: "apps/v1".to_owned(),
-        kind: word(kind).to_owned(),
+        kind: kind.name().to_owned(),
         namespace: NAMESPACE.to_owned(),
         name: name.to_owned(),
     };
@@ -314,8 +314,8 @@ fn behaviours(members: &[(WorkloadKind, &str, &[&str])], slow: bool, bad: &Behav
 
 fn workload(kind: WorkloadKind, name: &str, id: CaseId) -> Value {
     let mut object = json!({
-        "apiVersion": "apps/v1",
-        "kind": word(kind),
+        "apiVersion": kind.api_version(),
+        "kind": kind.name(),
         "metadata": {"name": name, "namespace": NAMESPACE, "labels": {"app": name}},
         "spec": {
             "selector": {"matchLabels": {"app": name}},
@@ -337,19 +337,10 @@ fn workload(kind: WorkloadKind, name: &str, id: CaseId) -> Value {
                 object["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
             }
         }
-        WorkloadKind::DaemonSet => {}
+        WorkloadKind::DaemonSet | WorkloadKind::Rollout => {}
     }
     if id == CaseId::Configured {
         return configured::reading(object);
     }
     object
-}
-
-/// The kind as a manifest says it.
-fn word(kind: WorkloadKind) -> &'static str {
-    match kind {
-        WorkloadKind::Deployment => "Deployment",
-        WorkloadKind::StatefulSet => "StatefulSet",
-        WorkloadKind::DaemonSet => "DaemonSet",
-    }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn init(
     let inventory = wired.world.look.inventory(namespace).await?;
     if inventory.workloads.is_empty() {
         return Err(CliError::input(format!(
-            "namespace {namespace} has no Deployment, StatefulSet or DaemonSet; nothing was written"
+            "namespace {namespace} has no Deployment, StatefulSet, DaemonSet or Rollout; nothing was written"
         ))
         .hint("name the namespace with -n"));
     }

@@ -267,7 +267,7 @@ pub(crate) fn names(typed: &[String]) -> Result<Vec<Name>, CliError> {
         .map(|text| {
             Name::parse(text).ok_or_else(|| {
                 CliError::new(Exit::Usage, format!("`{text}` names no kind that is known"))
-                    .hint("NAME, deployment/NAME, statefulset/NAME or daemonset/NAME")
+                    .hint("NAME, deployment/NAME, statefulset/NAME, daemonset/NAME or rollout/NAME")
             })
         })
         .collect()

@@ -1,4 +1,4 @@
-//! astern through its binary, beside the real Argo CD and Flux. `cargo xtask test --lane owners` runs it.
+//! astern through its binary, beside the real Argo CD, Flux and Argo Rollouts. `cargo xtask test --lane owners` runs it.
 #![expect(
     clippy::unwrap_used,
     reason = "a test's support code fails the test where it cannot go on"
@@ -19,5 +19,6 @@ mod owner;
 mod ground;
 mod helm_release;
 mod pausing;
+mod rollouts;
 mod story;
 mod writeback;

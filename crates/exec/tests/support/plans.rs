@@ -365,10 +365,7 @@ fn nth(pod: &Pod, place: usize) -> Pod {
 /// A workload whose newest version crashes; the version before it served for hours.
 fn crashing(kind: WorkloadKind, name: &str) -> Workload {
     let hours = |hours: i64| now() - SignedDuration::from_hours(hours);
-    let kept = match kind {
-        WorkloadKind::Deployment => RevisionKind::ReplicaSet,
-        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => RevisionKind::ControllerRevision,
-    };
+    let kept = RevisionKind::of(kind);
     let (good, bad) = (template(name, "v1"), template(name, "v2"));
     let revision = |number: u64, template: &Template, created_at| Revision {
         number,
@@ -422,6 +419,7 @@ fn crashing(kind: WorkloadKind, name: &str) -> Workload {
         },
         progress_deadline: Some(SignedDuration::from_secs(600)),
         min_ready: SignedDuration::ZERO,
+        delivery: None,
         history_limit: 10,
         annotations: BTreeMap::new(),
         labels: BTreeMap::new(),

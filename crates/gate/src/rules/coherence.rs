@@ -133,7 +133,7 @@ fn states(target: &Target, steps: &[&Step]) -> Vec<String> {
 fn fits(kind: WorkloadKind, spec: &Spec) -> Option<&'static str> {
     match (spec, kind) {
         (Spec::SetPaused { .. }, WorkloadKind::StatefulSet | WorkloadKind::DaemonSet) => {
-            Some("pauses or resumes what is no Deployment")
+            Some("pauses or resumes what is neither a Deployment nor a Rollout")
         }
         (Spec::Scale { .. } | Spec::AwaitGone { .. }, WorkloadKind::DaemonSet) => {
             Some("stops or starts what has no count")
@@ -163,7 +163,7 @@ fn fits(kind: WorkloadKind, spec: &Spec) -> Option<&'static str> {
 /// Which objects keep the revisions of a kind.
 fn keeper(kind: WorkloadKind) -> RevisionKind {
     match kind {
-        WorkloadKind::Deployment => RevisionKind::ReplicaSet,
+        WorkloadKind::Deployment | WorkloadKind::Rollout => RevisionKind::ReplicaSet,
         WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => RevisionKind::ControllerRevision,
     }
 }

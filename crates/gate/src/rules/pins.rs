@@ -12,7 +12,7 @@ use astern_model::step::Step;
 use astern_model::step::config::Spec as ConfigSpec;
 use astern_model::step::owner::Spec as OwnerSpec;
 use astern_model::target::Target;
-use astern_model::workload::{FieldManager, Strategy, Workload};
+use astern_model::workload::{FieldManager, Promotion, Strategy, Workload};
 
 pub(crate) const CODE: &str = "AST0212";
 
@@ -197,10 +197,14 @@ fn phrase(strategy: &Strategy) -> String {
     } = strategy
     else {
         return match strategy {
-            Strategy::Recreate => "Recreate",
-            Strategy::OnDelete | Strategy::RollingUpdate { .. } => "OnDelete",
-        }
-        .to_owned();
+            Strategy::Recreate => "Recreate".to_owned(),
+            Strategy::Canary { steps, .. } => format!("canary ({} steps)", steps.len()),
+            Strategy::BlueGreen { promotion, .. } => match promotion {
+                Promotion::Person => "blueGreen (promoted by a person)".to_owned(),
+                Promotion::Controller | Promotion::ControllerAfter { .. } => "blueGreen".to_owned(),
+            },
+            Strategy::OnDelete | Strategy::RollingUpdate { .. } => "OnDelete".to_owned(),
+        };
     };
     let mut parts = Vec::new();
     parts.extend(max_surge.as_ref().map(|surge| format!("maxSurge {surge}")));

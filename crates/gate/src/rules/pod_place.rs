@@ -32,6 +32,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
                 "for another template than the one put back"
             }
             _ if target.kind == WorkloadKind::Deployment => "although a Deployment replaces its pods itself",
+            _ if target.kind == WorkloadKind::Rollout => "although Argo Rollouts replaces its pods itself",
             (_, DeleteWhy::Stuck { trouble }) if !trouble.cannot_pass() => {
                 "although its trouble can pass by itself"
             }

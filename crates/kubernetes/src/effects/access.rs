@@ -9,7 +9,7 @@ use astern_model::choice::RevisionRef;
 use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
-use astern_model::target::{Target, WorkloadKind};
+use astern_model::target::Target;
 use astern_model::workload::RevisionKind;
 use astern_port::clock::Clock;
 use jiff::Timestamp;
@@ -108,14 +108,10 @@ impl Access {
     }
 
     fn workload_api(&self, target: &Target) -> Api<DynamicObject> {
-        let kind = match target.kind {
-            WorkloadKind::Deployment => "Deployment",
-            WorkloadKind::StatefulSet => "StatefulSet",
-            WorkloadKind::DaemonSet => "DaemonSet",
-        };
+        let kind = target.kind;
         let resource = ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk("apps", "v1", kind),
-            target.kind.plural(),
+            &GroupVersionKind::gvk(kind.group(), kind.version(), kind.name()),
+            kind.plural(),
         );
         Api::namespaced_with(self.watching.clone(), &target.namespace, &resource)
     }
@@ -311,14 +307,6 @@ impl Access {
     async fn get(&self, path: &Path<'_>, operation: &str) -> Result<Option<Value>, Failure> {
         let attempt = Attempt::new(Verb::Get, path.resource, operation);
         self.reads.get(&path.collection, path.name, &attempt).await
-    }
-}
-
-/// The kind of object in which a workload's revisions are kept.
-pub(crate) fn revision_kind(kind: WorkloadKind) -> RevisionKind {
-    match kind {
-        WorkloadKind::Deployment => RevisionKind::ReplicaSet,
-        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => RevisionKind::ControllerRevision,
     }
 }
 

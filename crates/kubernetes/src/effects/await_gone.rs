@@ -103,7 +103,7 @@ fn stays(pod: &Pod, target: &Target) -> bool {
     let owners = pod.metadata.owner_references.iter().flatten();
     let controller = owners.into_iter().find(|owner| owner.controller == Some(true));
     let theirs = controller.is_none_or(|owner| match target.kind {
-        WorkloadKind::Deployment => {
+        WorkloadKind::Deployment | WorkloadKind::Rollout => {
             owner.kind != "ReplicaSet" || !owner.name.starts_with(&format!("{}-", target.name))
         }
         WorkloadKind::StatefulSet => owner.kind != "StatefulSet" || owner.name != target.name,

@@ -2,12 +2,14 @@
 //! after each change. Owns the watching; decides neither completeness nor hopelessness, and writes nothing.
 
 use super::Seen;
-use super::access::{Access, gone, revision_kind};
+use super::access::{Access, gone};
+use super::delivery::Halt;
 use super::evidence;
 use super::object::Object;
 use super::pod::PodView;
 use super::revision::template_in;
 use super::rollout::{Belongs, Lack, Member, Rollout, not_renewed, rollout};
+use super::stamp::{Annotated, EFFECT};
 use super::standing::{Finding, Outlook, Sight, Standing, Suspect, told};
 use super::watch::{Events, Followed, Many, events, many, one, watching};
 use astern_model::choice::human;
@@ -16,6 +18,7 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::workload::After;
 use astern_model::target::{Target, WorkloadKind};
+use astern_model::workload::RevisionKind;
 use astern_port::workloads::Settled;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -161,23 +164,24 @@ async fn looked(access: &Access, seen: &Seen, wait: &Wait<'_>) -> Result<Option<
     }
     let mut watch = Watched::new(access, seen, wait);
     loop {
-        match rollout(&now, wait.uid, wait.template, &watch.members(pods.known())) {
+        let members = watch.members(&now, pods.known());
+        match watch.stands(&now, &members) {
             Rollout::Serving {
                 ready,
                 desired,
                 digests,
             } => return Ok(Some((ready, desired, digests))),
-            Rollout::Moved { .. } => return Ok(None),
-            Rollout::Unclear { revisions } => match watch.read(revisions).await? {
+            Rollout::Moved { .. } | Rollout::Halted(_) => return Ok(None),
+            Rollout::Unclear { revisions } => match watch.read(&now, revisions).await? {
                 Reading::Later => tokio::time::sleep(READ_AGAIN.unsigned_abs()).await,
                 Reading::Done | Reading::Nothing => {}
             },
             Rollout::Waiting { .. } => {
-                let unresolved = needed(&now, &watch.members(pods.known()));
+                let unresolved = needed(&now, &members);
                 if unresolved.is_empty() {
                     return Ok(None);
                 }
-                if matches!(watch.read(unresolved).await?, Reading::Later) {
+                if matches!(watch.read(&now, unresolved).await?, Reading::Later) {
                     tokio::time::sleep(READ_AGAIN.unsigned_abs()).await;
                 }
             }
@@ -219,7 +223,7 @@ async fn until_renewed(
     loop {
         let mut again = None;
         if pods.known().is_some() {
-            let members = watch.members(pods.known());
+            let members = watch.members(&now, pods.known());
             let unresolved = needed(&now, &members);
             if unresolved.is_empty() {
                 *lack = not_renewed(&now, &members);
@@ -229,7 +233,7 @@ async fn until_renewed(
                     Some(_) => {}
                 }
             } else {
-                match watch.read(unresolved).await? {
+                match watch.read(&now, unresolved).await? {
                     Reading::Later => again = Some(READ_AGAIN),
                     Reading::Done | Reading::Nothing => continue,
                 }
@@ -279,11 +283,11 @@ async fn waiting(
         pods.changed().await?;
     }
     let mut watch = Watched::new(access, seen, wait);
-    let unresolved = needed(&now, &watch.members(pods.known()));
+    let unresolved = needed(&now, &watch.members(&now, pods.known()));
     if !unresolved.is_empty() {
-        watch.read(unresolved).await?;
+        watch.read(&now, unresolved).await?;
     }
-    Ok(super::standing::waiting(&watch.members(pods.known())))
+    Ok(super::standing::waiting(&watch.members(&now, pods.known())))
 }
 
 /// What one look leads to.
@@ -331,9 +335,10 @@ impl<'a> Watched<'a> {
         elapsed: SignedDuration,
     ) -> Result<Next, Failure> {
         loop {
-            let members = self.members(pods);
-            let known = match rollout(now, self.wait.uid, self.wait.template, &members) {
+            let members = self.members(now, pods);
+            let known = match self.stands(now, &members) {
                 Rollout::Moved { message } => return Err(moved(self.wait, &message)),
+                Rollout::Halted(halt) => return Err(halted(self.wait, &halt)),
                 _ if pods.is_none() => return Ok(Next::Watch { again: None }),
                 Rollout::Serving {
                     ready,
@@ -346,14 +351,14 @@ impl<'a> Watched<'a> {
                         digests,
                     });
                 }
-                Rollout::Unclear { revisions } => self.read(revisions).await?,
+                Rollout::Unclear { revisions } => self.read(now, revisions).await?,
                 Rollout::Waiting { why } => {
                     tracing::debug!(target = %self.wait.target, "waiting: {why}");
                     let unresolved = needed(now, &members);
                     if unresolved.is_empty() {
                         Reading::Nothing
                     } else {
-                        self.read(unresolved).await?
+                        self.read(now, unresolved).await?
                     }
                 }
             };
@@ -382,7 +387,30 @@ impl<'a> Watched<'a> {
         }
     }
 
-    fn members(&self, pods: Option<&Pods>) -> Vec<Member> {
+    /// How the rollout stands. What the status of a Rollout concludes is believed once the ReplicaSet that it names is
+    /// the template's: its controller may call a spec seen whose template it has not taken in.
+    fn stands(&self, now: &Object, members: &[Member]) -> Rollout {
+        let found = rollout(now, self.wait.uid, self.wait.template, members);
+        match (&found, now.current_replica_set()) {
+            (Rollout::Serving { .. } | Rollout::Halted(_), Some(current)) => {
+                match self.seen.get(self.wait.uid, &current) {
+                    Some(hash) if &hash == self.wait.template => found,
+                    _ if self.gone.contains(&current) || self.foreign.contains(&current) => {
+                        Rollout::Waiting {
+                            why: format!("replicaset/{current}, which its status names, is not there"),
+                        }
+                    }
+                    Some(_) | None => Rollout::Unclear {
+                        revisions: BTreeSet::from([current]),
+                    },
+                }
+            }
+            _ => found,
+        }
+    }
+
+    fn members(&self, now: &Object, pods: Option<&Pods>) -> Vec<Member> {
+        let current = now.current_replica_set();
         let member = |pod: &PodView| {
             let revision = pod
                 .revision
@@ -390,6 +418,8 @@ impl<'a> Watched<'a> {
                 .filter(|revision| !self.foreign.contains(*revision))?;
             let belongs = match self.seen.get(self.wait.uid, revision) {
                 Some(hash) if &hash == self.wait.template => Belongs::Target,
+                // Whether it is the template's is known once its controller has marked it.
+                Some(_) if current.as_ref() == Some(revision) => Belongs::Unresolved,
                 Some(_) => Belongs::Other,
                 None if self.gone.contains(revision) => Belongs::Other,
                 None => Belongs::Unresolved,
@@ -406,14 +436,14 @@ impl<'a> Watched<'a> {
     }
 
     /// Reads revisions that pods name, side by side.
-    async fn read(&mut self, names: BTreeSet<String>) -> Result<Reading, Failure> {
+    async fn read(&mut self, now: &Object, names: BTreeSet<String>) -> Result<Reading, Failure> {
         let Wait {
             target,
             uid,
             operation,
             ..
         } = *self.wait;
-        let kind = revision_kind(target.kind);
+        let kind = RevisionKind::of(target.kind);
         let access = self.access;
         let reads = names
             .iter()
@@ -423,7 +453,14 @@ impl<'a> Watched<'a> {
         for (name, found) in names.iter().zip(found) {
             match found {
                 Ok(Some(object)) if is_owned(&object, uid) => {
-                    self.seen.insert(uid, name, template_in(kind, &object).hash());
+                    let kept = template_in(kind, &object).hash();
+                    if now.current_replica_set().as_ref() != Some(name) {
+                        self.seen.insert(uid, name, kept);
+                    } else if kept == now.template_hash() || has_mark_of(now, &object) {
+                        self.seen.insert(uid, name, now.template_hash());
+                    } else {
+                        later = true;
+                    }
                 }
                 Ok(Some(_)) => {
                     self.foreign.insert(name.clone());
@@ -501,7 +538,7 @@ fn needed(now: &Object, members: &[Member]) -> BTreeSet<String> {
         .any(|member| member.belongs == Belongs::Target && member.stands());
     let updated = now.number("/status/updatedReplicas").unwrap_or(0);
     let must = match now.kind() {
-        WorkloadKind::Deployment => now.observed() && updated > 0 && !has_target,
+        WorkloadKind::Deployment | WorkloadKind::Rollout => now.observed() && updated > 0 && !has_target,
         WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => true,
     };
     let unresolved = members
@@ -510,6 +547,14 @@ fn needed(now: &Object, members: &[Member]) -> BTreeSet<String> {
     unresolved
         .filter_map(|member| member.pod.revision.clone())
         .collect()
+}
+
+/// Whether a ReplicaSet is made from a Rollout's template of now although it keeps that with the API server's defaults, which the
+/// Rollout itself has not: its controller copies the Rollout's annotations to the ReplicaSet of the template alone.
+fn has_mark_of(now: &Object, replica_set: &Value) -> bool {
+    let marked = replica_set.pointer("/metadata/annotations");
+    let marked = marked.and_then(|annotations| annotations.get(EFFECT)?.as_str());
+    marked.is_some() && marked == now.annotation(EFFECT)
 }
 
 fn is_owned(revision: &Value, uid: &Uid) -> bool {
@@ -582,7 +627,7 @@ type Refusals = Many<Event, Option<(Option<Timestamp>, String)>>;
 
 /// Watches the `FailedCreate` events of a StatefulSet or DaemonSet, whose status does not tell of them.
 fn refusals(access: &Access, wait: &Wait<'_>, now: &Object, since: Timestamp) -> Option<Refusals> {
-    if now.kind() == WorkloadKind::Deployment {
+    if RevisionKind::of(now.kind()) == RevisionKind::ReplicaSet {
         return None;
     }
     let fields = format!("involvedObject.uid={},reason=FailedCreate", wait.uid);
@@ -635,6 +680,33 @@ fn moved(wait: &Wait<'_>, message: &str) -> Failure {
         "look at it: kubectl describe {} -n {}",
         wait.target, wait.target.namespace
     ))
+}
+
+/// It goes on once a person has said so, or not at all.
+fn halted(wait: &Wait<'_>, halt: &Halt) -> Failure {
+    let Target { name, namespace, .. } = wait.target;
+    let (message, hint) = match halt {
+        Halt::ForAPerson { why } => (
+            format!("{why}, and goes on once somebody promotes it"),
+            format!(
+                "look at it, then type `kubectl argo rollouts promote {name} -n {namespace}` and `astern resume RUN`, which waits on"
+            ),
+        ),
+        Halt::Aborted { why } => (
+            format!(
+                "Argo Rollouts has aborted the update, so the version that it calls stable serves: {why}"
+            ),
+            format!(
+                "see why: kubectl argo rollouts get rollout {name} -n {namespace}; `kubectl argo rollouts retry rollout {name} -n {namespace}` tries again, and `astern resume RUN` waits for that"
+            ),
+        ),
+        Halt::Invalid { why } => (
+            format!("Argo Rollouts refuses its spec: {why}"),
+            format!("look at it: kubectl describe {} -n {namespace}", wait.target),
+        ),
+    };
+    let message = format!("{message}; the template stays written");
+    Failure::new(FailureClass::Permanent, wait.operation, message).hint(hint)
 }
 
 fn way_out(target: &Target, suspect: Option<&Suspect>) -> String {

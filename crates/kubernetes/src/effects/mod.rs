@@ -11,6 +11,7 @@ mod await_gone;
 mod await_rollout;
 pub(crate) mod config;
 mod delete_pod;
+pub(crate) mod delivery;
 mod evidence;
 mod fence;
 pub(crate) mod last_applied;

@@ -52,7 +52,16 @@ impl Object {
 
     /// Whether its controller has taken in the newest spec.
     pub(crate) fn observed(&self) -> bool {
-        self.number("/status/observedGeneration").unwrap_or(0) >= self.generation()
+        let observed = match self.kind {
+            // Argo Rollouts writes it as a text.
+            WorkloadKind::Rollout => self
+                .text("/status/observedGeneration")
+                .and_then(|text| text.parse().ok()),
+            WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => {
+                self.number("/status/observedGeneration")
+            }
+        };
+        observed.unwrap_or(0) >= self.generation()
     }
 
     /// `spec.template` without what controllers put in.
@@ -65,12 +74,21 @@ impl Object {
         self.template().hash()
     }
 
+    /// The ReplicaSet of the template, as Argo Rollouts names it once it has taken the template in.
+    pub(crate) fn current_replica_set(&self) -> Option<String> {
+        let hash = self
+            .text("/status/currentPodHash")
+            .filter(|hash| !hash.is_empty())?;
+        let name = self.text("/metadata/name")?;
+        (self.kind == WorkloadKind::Rollout).then(|| format!("{name}-{hash}"))
+    }
+
     /// How it replaces pods.
     pub(crate) fn strategy(&self) -> Strategy {
         strategy(self.kind, self.json.get("spec").unwrap_or(&Value::Null))
     }
 
-    /// `spec.paused` of a Deployment.
+    /// `spec.paused` of a Deployment or Rollout.
     pub(crate) fn paused(&self) -> bool {
         self.at("/spec/paused").and_then(Value::as_bool).unwrap_or(false)
     }
@@ -226,10 +244,12 @@ fn entry_mut<'a>(object: &'a mut Value, name: &str) -> &'a mut Map<String, Value
 
 /// The API path under which the workloads of a target's kind and namespace lie.
 pub(crate) fn collection(target: &Target) -> String {
+    let Target { kind, namespace, .. } = target;
     format!(
-        "/apis/apps/v1/namespaces/{}/{}",
-        target.namespace,
-        target.kind.plural()
+        "/apis/{}/{}/namespaces/{namespace}/{}",
+        kind.group(),
+        kind.version(),
+        kind.plural()
     )
 }
 

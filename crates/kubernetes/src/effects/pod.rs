@@ -135,8 +135,8 @@ pub(crate) fn node(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }
 
-/// The revision object that a pod was made from, if the workload owns the pod. A Deployment owns it through a
-/// ReplicaSet; whether that ReplicaSet is the Deployment's own is for the reader of the ReplicaSet to see.
+/// The revision object that a pod was made from, if the workload owns the pod. A Deployment or Rollout owns it through
+/// a ReplicaSet; whether that ReplicaSet is its own is for the reader of the ReplicaSet to see.
 fn revision(target: &Target, workload: &Uid, pod: &Pod) -> Option<String> {
     let owners = pod.metadata.owner_references.as_ref()?;
     let owner = owners.iter().find(|owner| owner.controller == Some(true))?;
@@ -148,7 +148,9 @@ fn revision(target: &Target, workload: &Uid, pod: &Pod) -> Option<String> {
             .cloned()
     };
     match target.kind {
-        WorkloadKind::Deployment => (owner.kind == "ReplicaSet").then(|| owner.name.clone()),
+        WorkloadKind::Deployment | WorkloadKind::Rollout => {
+            (owner.kind == "ReplicaSet").then(|| owner.name.clone())
+        }
         // The label of a StatefulSet's pod is the revision's name, that of a DaemonSet's pod its last part.
         WorkloadKind::StatefulSet => (owner.uid == workload.as_str()).then(hash).flatten(),
         WorkloadKind::DaemonSet => (owner.uid == workload.as_str())

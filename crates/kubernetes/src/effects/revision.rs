@@ -2,6 +2,7 @@
 //! of it. Owns finding it and proving that it is the planned one; writes nothing.
 
 use super::access::{Access, revision_phrase};
+use super::delivery;
 use super::last_applied::LAST_APPLIED;
 use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
@@ -99,11 +100,13 @@ pub(crate) async fn from_vault(
 
 /// The template inside the object that keeps a revision, cleaned.
 pub(crate) fn template_in(kind: RevisionKind, object: &Value) -> Template {
-    let place = match kind {
-        RevisionKind::ReplicaSet => "/spec/template",
-        RevisionKind::ControllerRevision => "/data/spec/template",
-    };
-    Template::clean(object.pointer(place).cloned().unwrap_or(Value::Null))
+    match kind {
+        RevisionKind::ReplicaSet => delivery::template_of(object),
+        RevisionKind::ControllerRevision => {
+            let template = object.pointer("/data/spec/template");
+            Template::clean(template.cloned().unwrap_or(Value::Null))
+        }
+    }
 }
 
 /// The planned revision, or what is wrong with what was found.

@@ -1,6 +1,7 @@
 //! Whether a rollout is complete: one decision over the workload and its pods as they were last seen. Owns that
 //! decision; watches nothing, and says nothing of rollouts that cannot succeed (see [`super::standing`]).
 
+use super::delivery::{self, Halt};
 use super::object::{Object, writer_phrase};
 use super::pin;
 use super::pod::PodView;
@@ -48,6 +49,8 @@ pub(crate) enum Rollout {
     Waiting { why: String },
     /// It would be complete if these revisions are not the workload's own: they must be read.
     Unclear { revisions: BTreeSet<String> },
+    /// It does not go on by itself.
+    Halted(Halt),
     /// The workload is not what is waited for any more.
     Moved { message: String },
 }
@@ -66,7 +69,9 @@ pub(crate) fn rollout(now: &Object, uid: &Uid, template: &TemplateHash, members:
     };
     let ready = narrow(serving().count() as u64);
     if let Some(why) = status_lags(now, &asked) {
-        return paused(now).unwrap_or(Rollout::Waiting { why });
+        return paused(now)
+            .or_else(|| halted(now))
+            .unwrap_or(Rollout::Waiting { why });
     }
     let unresolved: BTreeSet<String> = members
         .iter()
@@ -88,7 +93,9 @@ pub(crate) fn rollout(now: &Object, uid: &Uid, template: &TemplateHash, members:
             ),
         };
     }
-    let former = |member: &&Member| !is_target(member) && member.stands() && !asked.may_stay(member);
+    let former = |member: &&Member| {
+        !is_target(member) && member.stands() && !asked.may_stay(member) && !asked.former_may_stay
+    };
     if let Some(other) = members.iter().find(former) {
         return Rollout::Waiting {
             why: format!("pod/{} of another version is still there", other.pod.name),
@@ -145,6 +152,8 @@ struct Asked {
     updated: u32,
     /// StatefulSets with a partition: pods below this ordinal keep the version that they have.
     partition: Option<u64>,
+    /// Rollouts whose traffic is moved over at once: pods of the version before stay for a while and get none.
+    former_may_stay: bool,
 }
 
 impl Asked {
@@ -166,6 +175,7 @@ fn asked(now: &Object) -> Asked {
                 desired,
                 updated: desired,
                 partition: None,
+                former_may_stay: false,
             }
         }
         (WorkloadKind::StatefulSet, Strategy::RollingUpdate { partition, .. }) if partition > 0 => {
@@ -175,12 +185,17 @@ fn asked(now: &Object) -> Asked {
                 desired: replicas(),
                 updated: replicas() - kept,
                 partition: Some(partition.into()),
+                former_may_stay: false,
             }
         }
-        (WorkloadKind::Deployment | WorkloadKind::StatefulSet, _) => Asked {
+        (WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::Rollout, strategy) => Asked {
             desired: replicas(),
             updated: replicas(),
             partition: None,
+            former_may_stay: matches!(
+                strategy,
+                Strategy::BlueGreen { .. } | Strategy::Canary { routed: true, .. }
+            ),
         },
     }
 }
@@ -191,13 +206,16 @@ fn status_lags(now: &Object, asked: &Asked) -> Option<String> {
     if !now.observed() {
         return Some("its controller has not seen the new template yet".to_owned());
     }
+    if now.kind() == WorkloadKind::Rollout {
+        return delivery::lags(now);
+    }
     let (exist, updated, available) = match now.kind() {
         WorkloadKind::DaemonSet => (
             asked.desired,
             status(now, "updatedNumberScheduled"),
             status(now, "numberAvailable"),
         ),
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet => (
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::Rollout => (
             status(now, "replicas"),
             status(now, "updatedReplicas"),
             status(now, "availableReplicas"),
@@ -230,9 +248,16 @@ fn moved(now: &Object, uid: &Uid, template: &TemplateHash) -> Option<String> {
     })
 }
 
-/// A paused Deployment rolls nothing, so waiting for it is in vain.
+fn halted(now: &Object) -> Option<Rollout> {
+    (now.kind() == WorkloadKind::Rollout)
+        .then(|| delivery::halted(now).map(Rollout::Halted))
+        .flatten()
+}
+
+/// A paused Deployment or Rollout rolls nothing, so waiting for it is in vain.
 fn paused(now: &Object) -> Option<Rollout> {
-    (now.kind() == WorkloadKind::Deployment && now.paused()).then(|| Rollout::Moved {
+    let can_be = matches!(now.kind(), WorkloadKind::Deployment | WorkloadKind::Rollout);
+    (can_be && now.paused()).then(|| Rollout::Moved {
         message: format!(
             "it is paused, so nothing rolls, {}",
             writer_phrase(now.paused_manager().as_ref())
@@ -313,6 +338,7 @@ mod tests {
             Rollout::Serving { ready, desired, .. } => format!("serving {ready}/{desired}"),
             Rollout::Waiting { why } => why,
             Rollout::Unclear { .. } => "unclear".to_owned(),
+            Rollout::Halted(_) => "halted".to_owned(),
             Rollout::Moved { message } => message,
         };
         assert!(told.starts_with(expected), "{row} {changes}: {told}");
@@ -342,6 +368,45 @@ mod tests {
         check("ooT", None, Some((starts, false)));
         let fails = "pod/web-2 of the new template does not serve (CrashLoopBackOff, 3 restarts)";
         check("ooT", Some(crashes), Some((fails, true)));
+    }
+
+    #[test]
+    fn a_rollout_serves_when_argo_rollouts_calls_it_healthy_and_the_pods_agree() {
+        let status = |phase: &str| {
+            json!({"metadata": {"name": "web"}, "status": {"observedGeneration": "4", "phase": phase,
+                "stableRS": "aaa", "currentPodHash": "aaa", "message": "more replicas need to be updated"}})
+        };
+        let rollout = |more: Value, row: &str, expected: &str| {
+            let mut changes = status("Healthy");
+            merge(&mut changes, &more);
+            check(WorkloadKind::Rollout, changes, row, expected);
+        };
+        rollout(json!({}), "ttt", "serving 3/3");
+        rollout(json!({}), "ttT", "2 of 3 pods of the new template are ready");
+        rollout(json!({}), "ttto", "pod/web-3 of another version is still there");
+        rollout(
+            json!({"status": {"observedGeneration": "3"}}),
+            "ttt",
+            "its controller has not seen",
+        );
+        rollout(
+            json!({"status": {"phase": "Progressing"}}),
+            "ttt",
+            "Argo Rollouts calls it Progressing: more replicas",
+        );
+        rollout(
+            json!({"status": {"phase": "Degraded", "abort": true}}),
+            "ooo",
+            "halted",
+        );
+        // Former pods of these stay for a while, without traffic.
+        rollout(
+            json!({"spec": {"strategy": {"blueGreen": {}}}}),
+            "tttooo",
+            "serving 3/3",
+        );
+        let routed = json!({"spec": {"strategy": {"canary": {"trafficRouting": {"nginx": {}}}}}});
+        rollout(routed, "tttooo", "serving 3/3");
     }
 
     #[test]

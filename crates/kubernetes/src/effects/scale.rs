@@ -159,7 +159,7 @@ fn counted(from: Option<u32>, now: &Object) -> Option<String> {
 
 fn has_a_count(target: &Target, operation: &str) -> Result<(), Failure> {
     match target.kind {
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet => Ok(()),
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::Rollout => Ok(()),
         WorkloadKind::DaemonSet => Err(Failure::new(
             FailureClass::Permanent,
             operation,

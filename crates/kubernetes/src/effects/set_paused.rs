@@ -18,14 +18,14 @@ pub(crate) struct Effect<'a> {
     pub(crate) wanted: bool,
 }
 
-/// Reads the Deployment and checks the pins.
+/// Reads the workload and checks the pins.
 pub(crate) async fn prepare(
     access: &Access,
     target: &Target,
     pin: &Pin,
     operation: &str,
 ) -> Result<Before, Failure> {
-    only_deployments(target, operation)?;
+    can_be_paused(target, operation)?;
     let now = access.workload(target, operation).await?;
     match pin::broken(pin, &now) {
         Some(message) => Err(moved(operation, &message)),
@@ -45,7 +45,7 @@ pub(crate) async fn apply(
     claim: &Claim<'_>,
     operation: &str,
 ) -> Result<After, Failure> {
-    only_deployments(target, operation)?;
+    can_be_paused(target, operation)?;
     let now = access.workload(target, operation).await?;
     let effect = Effect {
         uid: &pin.uid,
@@ -143,13 +143,13 @@ async fn write(
     })
 }
 
-fn only_deployments(target: &Target, operation: &str) -> Result<(), Failure> {
+fn can_be_paused(target: &Target, operation: &str) -> Result<(), Failure> {
     match target.kind {
-        WorkloadKind::Deployment => Ok(()),
+        WorkloadKind::Deployment | WorkloadKind::Rollout => Ok(()),
         WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => Err(Failure::new(
             FailureClass::Permanent,
             operation,
-            format!("{target} cannot be paused: only Deployments can; nothing was written"),
+            format!("{target} cannot be paused: only Deployments and Rollouts can; nothing was written"),
         )),
     }
 }

@@ -224,11 +224,11 @@ fn is_ordered(workload: &Object) -> bool {
 /// Pods that the controller cannot make: quota, admission, a missing ServiceAccount.
 fn creation(seen: &Sight<'_>) -> Option<Finding> {
     let words = match seen.workload.kind() {
-        WorkloadKind::Deployment if seen.workload.observed() => {
+        WorkloadKind::Deployment | WorkloadKind::Rollout if seen.workload.observed() => {
             let condition = condition(seen.workload, "ReplicaFailure")?;
             (condition.status == "True").then_some(condition.message)?
         }
-        WorkloadKind::Deployment => return None,
+        WorkloadKind::Deployment | WorkloadKind::Rollout => return None,
         WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => seen.not_created?,
     };
     let message = format!("pods cannot be created: {words}");

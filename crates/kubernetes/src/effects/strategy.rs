@@ -1,13 +1,15 @@
 //! How a workload replaces its pods, read from the untyped object. Owns the reading and the words; decides nothing.
 
+use super::delivery;
 use astern_model::target::WorkloadKind;
-use astern_model::workload::Strategy;
+use astern_model::workload::{CanaryStep, Strategy};
 use serde_json::Value;
 
 /// The strategy in a workload's `spec`: `strategy` of a Deployment, `updateStrategy` of the others. What the object
 /// does not say is the API's default, `RollingUpdate`.
 pub(crate) fn strategy(kind: WorkloadKind, spec: &Value) -> Strategy {
     let field = match kind {
+        WorkloadKind::Rollout => return delivery::strategy(spec),
         WorkloadKind::Deployment => "strategy",
         WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => "updateStrategy",
     };
@@ -40,6 +42,18 @@ pub(crate) fn strategy_phrase(strategy: &Strategy) -> String {
     match strategy {
         Strategy::Recreate => "Recreate".to_owned(),
         Strategy::OnDelete => "OnDelete".to_owned(),
+        Strategy::BlueGreen { .. } => "blueGreen".to_owned(),
+        Strategy::Canary { steps, .. } if steps.is_empty() => "canary".to_owned(),
+        Strategy::Canary { steps, .. } => {
+            let pauses = steps
+                .iter()
+                .filter(|step| matches!(step, CanaryStep::Pause { .. }));
+            format!(
+                "canary ({} steps, {} of them pauses)",
+                steps.len(),
+                pauses.count()
+            )
+        }
         Strategy::RollingUpdate {
             max_surge,
             max_unavailable,
@@ -65,7 +79,7 @@ pub(crate) fn strategy_phrase(strategy: &Strategy) -> String {
 }
 
 /// An int-or-string as it is written: `1`, `25%`.
-fn int_or_percent(value: &Value) -> Option<String> {
+pub(super) fn int_or_percent(value: &Value) -> Option<String> {
     match value {
         Value::Number(number) => Some(number.to_string()),
         Value::String(text) => Some(text.clone()),

@@ -14,7 +14,8 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::workload::{After, Before, Pin, Stamp};
 use astern_model::target::Target;
-use astern_model::template::canonical;
+use astern_model::template::{Template, canonical};
+use astern_model::workload::RevisionKind;
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
 use std::collections::BTreeMap;
@@ -111,8 +112,9 @@ pub(crate) async fn apply(
     if matches!(remembered.from, Origin::Cluster { .. }) {
         seen.insert(&pin.uid, &to.name, to.template.clone());
     }
+    let live = as_made(access, target, &now, operation).await?;
     let written = access
-        .replace(target, &forward(now, &remembered, claim.stamp), operation)
+        .replace(target, &forward(now, &live, &remembered, claim.stamp), operation)
         .await?;
     Ok(after(&effect, &written))
 }
@@ -275,8 +277,28 @@ fn not_as_written(effect: &Effect<'_>, claim: &Claim<'_>, now: &Object) -> Optio
     claim.refused(now)
 }
 
+/// The template that stands, as a revision's is compared with it: that of a Rollout as its ReplicaSet keeps it, with the API
+/// server's defaults, where last-applied must tell those from what somebody applied.
+async fn as_made(
+    access: &Access,
+    target: &Target,
+    now: &Object,
+    operation: &str,
+) -> Result<Template, Failure> {
+    let current = now.current_replica_set().filter(|_| now.observed());
+    let Some(current) = current.filter(|_| now.annotation(LAST_APPLIED).is_some()) else {
+        return Ok(now.template());
+    };
+    let kind = RevisionKind::ReplicaSet;
+    let kept = access.revision(target, kind, &current, operation).await?;
+    Ok(kept.map_or_else(
+        || now.template(),
+        |replica_set| revision::template_in(kind, &replica_set),
+    ))
+}
+
 /// The whole object as it shall be: only the template, last-applied inside it, and our annotations differ.
-fn forward(now: Object, remembered: &Remembered, stamp: &Stamp) -> Object {
+fn forward(now: Object, live: &Template, remembered: &Remembered, stamp: &Stamp) -> Object {
     let mut annotations = marks(stamp);
     annotations.insert(CHANGE_CAUSE, Some(change_cause(stamp)));
     if let Some(today) = now.annotation(LAST_APPLIED) {
@@ -286,7 +308,7 @@ fn forward(now: Object, remembered: &Remembered, stamp: &Stamp) -> Object {
         let text = from_revision.unwrap_or_else(|| {
             carried_over(
                 today,
-                now.template().json(),
+                live.json(),
                 remembered.template.json(),
                 now.managed_fields(),
             )

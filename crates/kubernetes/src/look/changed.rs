@@ -98,7 +98,7 @@ fn scopes(targets: &[Target], seen: &BTreeMap<String, Arc<Seen>>) -> Vec<Scope> 
     }
     let version = |namespace: &str, resource: &str| seen.get(namespace)?.versions.get(resource).cloned();
     let workloads = workloads.into_iter().map(|((namespace, kind), names)| Scope {
-        collection: Collection::namespaced("apis/apps/v1", namespace, kind.plural()),
+        collection: Collection::workloads(kind, namespace),
         version: version(namespace, kind.plural()),
         about: About::Workloads(names),
     });

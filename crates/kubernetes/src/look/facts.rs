@@ -3,8 +3,7 @@
 
 use super::warnings::Warnings;
 use astern_model::evidence::{Evidence, Fact, Side, Source, Trouble};
-use astern_model::target::WorkloadKind;
-use astern_model::workload::{Pod, Workload};
+use astern_model::workload::{Pod, RevisionKind, Workload};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -102,10 +101,10 @@ fn deadline(workload: &Workload) -> Option<Fact> {
     })
 }
 
-/// Deployments have a condition for it; of the other kinds only an event tells, and only one since the live revision
+/// Deployments and Rollouts have a condition for it; of the other kinds only an event tells, and only one since the live revision
 /// is about it.
 fn not_created(workload: &Workload, warnings: &Warnings<'_>) -> Option<(Fact, Source)> {
-    if workload.target.kind == WorkloadKind::Deployment {
+    if RevisionKind::of(workload.target.kind) == RevisionKind::ReplicaSet {
         let condition = workload
             .status
             .conditions

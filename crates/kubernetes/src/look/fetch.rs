@@ -4,6 +4,7 @@
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
+use astern_model::target::WorkloadKind;
 use kube::Client;
 use kube::core::params::{DeleteParams, GetParams, ListParams, PostParams, Preconditions};
 use kube::core::request::Request;
@@ -61,6 +62,12 @@ impl Collection {
             fields: None,
             labels: None,
         }
+    }
+
+    /// All workloads of a kind in a namespace.
+    pub(super) fn workloads(kind: WorkloadKind, namespace: &str) -> Self {
+        let group = format!("apis/{}/{}", kind.group(), kind.version());
+        Self::namespaced(&group, namespace, kind.plural())
     }
 
     /// All objects of a resource that has no namespace.
@@ -139,29 +146,43 @@ pub(super) async fn list<T: DeserializeOwned, K>(
     }
 }
 
-/// Lists a resource that not every cluster has, as it is now; none where the API server does not serve its group, which a
-/// missing right hides.
+/// Lists a resource that not every cluster has, as it is now; none where the API server does not serve it. Where it does
+/// not, whoever has no right to it is refused all the same, so what is served is looked up then. `group` is `GROUP/VERSION`.
 ///
 /// # Errors
 /// It is served, and could not be listed.
-pub(super) async fn list_where_served(
+pub(super) async fn list_where_served<T: DeserializeOwned, K>(
     client: &Client,
     group: &str,
     what: &Collection,
-) -> Result<Vec<Value>, Failure> {
-    match list(client, what, Part::Whole, |object: Value| object).await {
-        Ok(listed) => Ok(listed.items),
-        Err(failure) if failure.class == FailureClass::Permanent => Ok(Vec::new()),
-        Err(_) if !is_served(client, group).await => Ok(Vec::new()),
+    keep: impl Fn(T) -> K,
+) -> Result<Option<Listed<K>>, Failure> {
+    match list(client, what, Part::Whole, keep).await {
+        Ok(listed) => Ok(Some(listed)),
+        Err(failure) if failure.class == FailureClass::Permanent => Ok(None),
+        Err(failure)
+            if failure.class == FailureClass::Refused && !is_served(client, group, what.resource).await =>
+        {
+            Ok(None)
+        }
         Err(failure) => Err(failure),
     }
 }
 
-/// Whether the API server serves a group at all; where it does not say, it is taken to.
-async fn is_served(client: &Client, group: &str) -> bool {
-    let attempt = Attempt::new(Verb::Get, "apis", format!("look for the API group {group}"));
-    let found = get::<Value>(client, "/apis", group, Part::Whole, &attempt).await;
-    !matches!(found, Err(failure) if failure.class == FailureClass::Permanent)
+/// Whether discovery names a resource; yes where it cannot be had.
+async fn is_served(client: &Client, group: &str, resource: &str) -> bool {
+    let attempt = Attempt::new(Verb::Get, "apis", format!("look for {resource} of {group}"));
+    match raw::<Value>(client, &format!("/apis/{group}"), &attempt).await {
+        Ok(found) => {
+            let resources = found.get("resources").and_then(Value::as_array);
+            let mut names = resources
+                .into_iter()
+                .flatten()
+                .filter_map(|resource| resource.get("name")?.as_str());
+            names.any(|name| name == resource)
+        }
+        Err(failure) => failure.class != FailureClass::Permanent,
+    }
 }
 
 /// Reads one object. `collection` is the API path that it lies under.

@@ -84,7 +84,13 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
             })
             .collect();
         count(&mut revisions, &pods);
-        let mut read = workload(object, namespace, Remembered { revisions, pods });
+        let delivery = kept.delivery(object, &revisions);
+        let remembered = Remembered {
+            revisions,
+            pods,
+            delivery,
+        };
+        let mut read = workload(object, namespace, remembered);
         read.autoscaler = autoscaler(&target, &round.autoscalers);
         read.owners = owners_of(object.json(), &told.owners, aimed, &target);
         evidence.extend(facts(&read, &warnings, now));

@@ -18,7 +18,7 @@ pub(super) async fn read(
         .map(|target| (target.namespace.as_str(), target.kind))
         .collect();
     let lists = kinds.iter().map(|(namespace, kind)| async move {
-        let collection = Collection::namespaced("apis/apps/v1", namespace, kind.plural());
+        let collection = Collection::workloads(*kind, namespace);
         let of = |object: Value| managed(namespace, *kind, &object);
         list(client, &collection, Part::Metadata, of).await
     });

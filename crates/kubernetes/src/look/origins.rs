@@ -2,6 +2,7 @@
 
 use super::fetch::{Part, get};
 use super::owners::{self, FLUX_KUSTOMIZE, Mark, OwnersAt};
+use crate::effects::object::collection;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::owner::PausableKind;
@@ -28,10 +29,15 @@ impl ClusterOrigins {
     }
 
     async fn origin(&self, target: &Target) -> Result<Option<(Target, Origin)>, Failure> {
-        let kind = target.kind.plural();
-        let path = format!("/apis/apps/v1/namespaces/{}/{kind}", target.namespace);
-        let attempt = Attempt::new(Verb::Get, kind, format!("read {target}"));
-        let object: Value = match get(&self.owners.here, &path, &target.name, Part::Metadata, &attempt).await
+        let attempt = Attempt::new(Verb::Get, target.kind.plural(), format!("read {target}"));
+        let object: Value = match get(
+            &self.owners.here,
+            &collection(target),
+            &target.name,
+            Part::Metadata,
+            &attempt,
+        )
+        .await
         {
             Ok(object) => object,
             Err(failure) if failure.class == FailureClass::Permanent => return Ok(None),

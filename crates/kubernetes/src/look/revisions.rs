@@ -2,11 +2,13 @@
 //! references; judges no pod.
 
 use super::workload::{texts, time};
+use crate::effects::delivery;
 use crate::effects::object::{Object, at};
+use crate::effects::revision::template_in;
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::target::WorkloadKind;
-use astern_model::template::{POD_TEMPLATE_HASH, Template};
-use astern_model::workload::{Pod, Revision, RevisionKind};
+use astern_model::template::{POD_TEMPLATE_HASH, ROLLOUTS_POD_TEMPLATE_HASH};
+use astern_model::workload::{Delivery, Pod, Revision, RevisionKind};
 use k8s_openapi::api::core::v1::Pod as ApiPod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use serde_json::Value;
@@ -16,6 +18,9 @@ use std::collections::BTreeMap;
 const REVISION: &str = "deployment.kubernetes.io/revision";
 /// Numbers that a ReplicaSet had before an undo brought it back, with commas.
 const REVISION_HISTORY: &str = "deployment.kubernetes.io/revision-history";
+/// The same of a Rollout's ReplicaSet. Source: `utils/annotations` of Argo Rollouts.
+const ROLLOUT_REVISION: &str = "rollout.argoproj.io/revision";
+const ROLLOUT_REVISION_HISTORY: &str = "rollout.argoproj.io/revision-history";
 const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 /// Which ControllerRevision a pod was made from: its name for StatefulSets, its hash for DaemonSets.
 const CONTROLLER_REVISION_HASH: &str = "controller-revision-hash";
@@ -29,6 +34,8 @@ pub(super) struct Remembered {
     pub(super) revisions: Vec<Revision>,
     /// In the order of their names.
     pub(super) pods: Vec<Pod>,
+    /// How Argo Rollouts says that it stands.
+    pub(super) delivery: Option<Delivery>,
 }
 
 /// The objects of a namespace by who controls them, so that each workload finds its own at once.
@@ -65,8 +72,38 @@ impl<'a> Kept<'a> {
             .get(object.uid().as_str())
             .map_or(&[][..], Vec::as_slice);
         let mut revisions: Vec<Revision> = kept.iter().map(|json| revision(object.kind(), json)).collect();
+        if let Some(live) = live_replica_set(object, &mut revisions) {
+            live.template = object.template();
+            live.hash = live.template.hash();
+        }
         revisions.sort_by(|a, b| (b.number, b.created_at, &b.name).cmp(&(a.number, a.created_at, &a.name)));
         revisions
+    }
+
+    /// How Argo Rollouts says that a Rollout stands, with the revisions that its status names.
+    pub(super) fn delivery(&self, object: &Object, revisions: &[Revision]) -> Option<Delivery> {
+        if object.kind() != WorkloadKind::Rollout {
+            return None;
+        }
+        let named = |hash: &str| {
+            let name = format!("{}-{hash}", object.text("/metadata/name")?);
+            revisions.iter().find(|revision| revision.name == name)
+        };
+        let current = object.current_replica_set().filter(|_| object.observed());
+        let made = current.and_then(|current| {
+            let kept = self.by_owner.get(object.uid().as_str())?;
+            let name = |json: &Value| at(json, "/metadata/name").and_then(Value::as_str) == Some(&current);
+            let replica_set = kept.iter().find(|json| name(json))?;
+            Some(template_in(RevisionKind::ReplicaSet, replica_set))
+        });
+        Some(Delivery {
+            stable: object
+                .text("/status/stableRS")
+                .and_then(named)
+                .map(|revision| revision.hash.clone()),
+            made,
+            ..delivery::delivery(object)
+        })
     }
 
     /// The pods of a workload.
@@ -104,42 +141,48 @@ pub(super) fn count(revisions: &mut [Revision], pods: &[Pod]) {
     }
 }
 
-/// The workload that a pod belongs to, by its owner reference. A Deployment's pods belong to a ReplicaSet whose name
-/// is the Deployment's with the pod-template-hash, so this holds where ReplicaSets may not be read.
+/// The workload that a pod belongs to, by its owner reference. A Deployment's or Rollout's pods belong to a
+/// ReplicaSet whose name is the workload's with the hash that its pods have as a label, so this holds where ReplicaSets may not be read.
 pub(super) fn workload_of(pod: &ObjectMeta) -> Option<(WorkloadKind, String)> {
     let owner = controller(pod)?;
     match owner.kind.as_str() {
         "StatefulSet" => Some((WorkloadKind::StatefulSet, owner.name.clone())),
         "DaemonSet" => Some((WorkloadKind::DaemonSet, owner.name.clone())),
         "ReplicaSet" => {
-            let hash = pod.labels.as_ref()?.get(POD_TEMPLATE_HASH)?;
-            let name = owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
-            Some((WorkloadKind::Deployment, name.to_owned()))
+            let labels = pod.labels.as_ref()?;
+            let of = |label: &str, kind| {
+                let name = owner.name.strip_suffix(labels.get(label)?.as_str())?;
+                Some((kind, name.strip_suffix('-')?.to_owned()))
+            };
+            of(POD_TEMPLATE_HASH, WorkloadKind::Deployment)
+                .or_else(|| of(ROLLOUTS_POD_TEMPLATE_HASH, WorkloadKind::Rollout))
         }
         _ => None,
     }
 }
 
+/// The revision of a Rollout's template of now. Its ReplicaSet keeps the template with the API server's defaults, which the Rollout
+/// itself has not, so it is known by the name that the status has for it.
+fn live_replica_set<'a>(object: &Object, revisions: &'a mut [Revision]) -> Option<&'a mut Revision> {
+    let current = object.current_replica_set().filter(|_| object.observed())?;
+    object.at("/spec/template")?;
+    revisions.iter_mut().find(|revision| revision.name == current)
+}
+
 fn revision(kind: WorkloadKind, json: &Value) -> Revision {
     let text = |path: &str| at(json, path).and_then(Value::as_str).unwrap_or_default();
     let mut annotations = texts(at(json, "/metadata/annotations"));
-    let (number, kind, template) = match kind {
-        WorkloadKind::Deployment => (
-            annotations.get(REVISION).and_then(|number| number.parse().ok()),
-            RevisionKind::ReplicaSet,
-            at(json, "/spec/template"),
-        ),
-        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => (
-            json.get("revision").and_then(Value::as_u64),
-            RevisionKind::ControllerRevision,
-            at(json, "/data/spec/template"),
-        ),
+    let annotated = |name: &str| annotations.get(name).and_then(|number| number.parse().ok());
+    let (number, history) = match kind {
+        WorkloadKind::Deployment => (annotated(REVISION), REVISION_HISTORY),
+        WorkloadKind::Rollout => (annotated(ROLLOUT_REVISION), ROLLOUT_REVISION_HISTORY),
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => {
+            (json.get("revision").and_then(Value::as_u64), REVISION_HISTORY)
+        }
     };
-    let former = annotations
-        .get(REVISION_HISTORY)
-        .map(String::as_str)
-        .unwrap_or_default();
-    let template = Template::clean(template.cloned().unwrap_or_default());
+    let kind = RevisionKind::of(kind);
+    let former = annotations.get(history).map(String::as_str).unwrap_or_default();
+    let template = template_in(kind, json);
     Revision {
         number: number.unwrap_or(0),
         former_numbers: former

@@ -7,10 +7,12 @@ use super::owners::{CANARIES, POD_AUTOSCALERS};
 use super::unmanaged::Unmanaged;
 use crate::connect::Connection;
 use crate::effects::object::Object;
+use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::target::{Cluster, WorkloadKind};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota};
+use kube::Client;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -18,7 +20,7 @@ use std::collections::BTreeMap;
 pub(super) struct Round {
     /// Which cluster, as whom.
     pub(super) cluster: Cluster,
-    /// Deployments, StatefulSets and DaemonSets.
+    /// Deployments, StatefulSets, DaemonSets and Rollouts.
     pub(super) workloads: Vec<Object>,
     /// The ReplicaSets.
     pub(super) replica_sets: Vec<Value>,
@@ -44,7 +46,7 @@ pub(super) struct Round {
     pub(super) unread: Vec<String>,
 }
 
-/// Reads a namespace: fifteen requests side by side, more only where a list has more than one page, or may not
+/// Reads a namespace: sixteen requests side by side, more only where a list has more than one page, or may not
 /// be had.
 ///
 /// # Errors
@@ -53,7 +55,8 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
     let client = &connection.client;
     let apps = |resource| Collection::namespaced("apis/apps/v1", namespace, resource);
     let core = |resource| Collection::namespaced("api/v1", namespace, resource);
-    let [deployments, stateful_sets, daemon_sets] = WorkloadKind::ALL.map(|kind| apps(kind.plural()));
+    let [deployments, stateful_sets, daemon_sets, rollouts] =
+        WorkloadKind::ALL.map(|kind| Collection::workloads(kind, namespace));
     let (replica_sets, revisions) = (apps("replicasets"), apps("controllerrevisions"));
     let (pods, warnings) = (core("pods"), core("events").fields("type=Warning"));
     let autoscalers = Collection::namespaced("apis/autoscaling/v2", namespace, "horizontalpodautoscalers");
@@ -61,7 +64,10 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
     let nodes = Collection::cluster("api/v1", "nodes").fields("spec.unschedulable=true");
     let custom = async |(group, version, resource): (&'static str, &str, &'static str)| {
         let what = Collection::namespaced(&format!("apis/{group}/{version}"), namespace, resource);
-        list_where_served(client, group, &what).await
+        list_where_served(client, &format!("{group}/{version}"), &what, |object: Value| {
+            object
+        })
+        .await
     };
     let workload = |kind| move |json: Value| Object::new(kind, json);
     let whole = Part::Whole;
@@ -79,6 +85,12 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
         list(client, &nodes, whole, |Unmanaged(node): Unmanaged<Node>| {
             node.metadata.name.unwrap_or_default()
         }),
+        list_where_served(
+            client,
+            WorkloadKind::Rollout.api_version(),
+            &rollouts,
+            workload(WorkloadKind::Rollout)
+        ),
         custom(CANARIES),
         custom(POD_AUTOSCALERS),
     );
@@ -89,9 +101,10 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
     };
     let (cluster, mut unread) = read.0?;
     let workloads = take.workloads([
-        ("deployments", read.1),
-        ("statefulsets", read.2),
-        ("daemonsets", read.3),
+        ("deployments", read.1.map(Some)),
+        ("statefulsets", read.2.map(Some)),
+        ("daemonsets", read.3.map(Some)),
+        ("rollouts", read.11),
     ])?;
     let round = Round {
         cluster,
@@ -103,14 +116,17 @@ pub(super) async fn read(connection: &Connection, namespace: &str) -> Result<Rou
         autoscalers: take.wanted("horizontalpodautoscalers", read.8),
         quotas: take.wanted("resourcequotas", read.9),
         cordoned: take.wanted("nodes", read.10),
-        canaries: take.served(CANARIES.2, read.11),
-        pod_autoscalers: take.served(POD_AUTOSCALERS.2, read.12),
+        canaries: take.served(CANARIES.2, read.12),
+        pod_autoscalers: take.served(POD_AUTOSCALERS.2, read.13),
         versions: take.versions,
         unread: Vec::new(),
     };
     unread.extend(take.unread);
     Ok(Round { unread, ..round })
 }
+
+/// A list of workloads; none where the cluster does not serve their kind.
+type IfServed = Result<Option<Listed<Object>>, Failure>;
 
 /// Takes the lists over, one by one, and notes what could not be had.
 struct Take<'a> {
@@ -121,16 +137,14 @@ struct Take<'a> {
 
 impl Take<'_> {
     /// The workloads. One kind that may not be listed is noted; none that may be listed ends the matter.
-    fn workloads(
-        &mut self,
-        lists: [(&'static str, Result<Listed<Object>, Failure>); 3],
-    ) -> Result<Vec<Object>, Failure> {
+    fn workloads(&mut self, lists: [(&'static str, IfServed); 4]) -> Result<Vec<Object>, Failure> {
         let mut all = Vec::new();
         let mut refused = None;
         let mut had = false;
         for (resource, list) in lists {
             match list {
-                Ok(list) => {
+                Ok(None) => {}
+                Ok(Some(list)) => {
                     had = true;
                     self.versions.insert(resource, list.version);
                     all.extend(list.items);
@@ -175,11 +189,12 @@ impl Take<'_> {
     }
 
     /// The same of what not every cluster has.
-    fn served(&mut self, resource: &'static str, list: Result<Vec<Value>, Failure>) -> Vec<Value> {
-        list.unwrap_or_else(|failure| {
+    fn served(&mut self, resource: &'static str, list: Result<Option<Listed<Value>>, Failure>) -> Vec<Value> {
+        let listed = list.unwrap_or_else(|failure| {
             self.note(resource, &failure);
-            Vec::new()
-        })
+            None
+        });
+        listed.map(|listed| listed.items).unwrap_or_default()
     }
 
     fn note(&mut self, resource: &str, failure: &Failure) {

@@ -4,13 +4,14 @@
 use super::revisions::Remembered;
 use crate::effects::object::Object;
 use astern_model::target::{Target, WorkloadKind};
-use astern_model::workload::{Autoscaler, Condition, Status, Workload};
+use astern_model::template::Template;
+use astern_model::workload::{Autoscaler, Condition, Delivery, RevisionKind, Status, Workload};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// `progressDeadlineSeconds` where a Deployment says nothing. Source: `apps/v1` defaults.
+/// `progressDeadlineSeconds` where a Deployment or Rollout says nothing. Source: `apps/v1` defaults, and Argo Rollouts'.
 const DEFAULT_PROGRESS_DEADLINE: u64 = 600;
 /// `revisionHistoryLimit` where a workload says nothing. Source: `apps/v1` defaults.
 const DEFAULT_HISTORY_LIMIT: u32 = 10;
@@ -34,22 +35,25 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
         target: target(object, namespace),
         uid: object.uid(),
         created_at: time(object.at("/metadata/creationTimestamp")).unwrap_or_default(),
-        template: object.template(),
+        template: template(object, remembered.delivery.as_ref()),
         strategy: object.strategy(),
         paused: object.paused(),
         desired: match kind {
-            WorkloadKind::Deployment | WorkloadKind::StatefulSet => number("/spec/replicas").unwrap_or(1),
+            WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::Rollout => {
+                number("/spec/replicas").unwrap_or(1)
+            }
             WorkloadKind::DaemonSet => number("/status/desiredNumberScheduled").unwrap_or(0),
         },
         deletes_claims: object.text("/spec/persistentVolumeClaimRetentionPolicy/whenScaled")
             == Some("Delete"),
         status: status(object),
-        progress_deadline: (kind == WorkloadKind::Deployment).then(|| seconds(deadline)),
+        progress_deadline: (RevisionKind::of(kind) == RevisionKind::ReplicaSet).then(|| seconds(deadline)),
         min_ready: seconds(object.number("/spec/minReadySeconds").unwrap_or(0)),
         history_limit: number("/spec/revisionHistoryLimit").unwrap_or(DEFAULT_HISTORY_LIMIT),
         labels: texts(object.at("/metadata/labels")),
         annotations,
         has_last_applied,
+        delivery: remembered.delivery,
         revisions: remembered.revisions,
         pods: remembered.pods,
         autoscaler: None,
@@ -58,6 +62,14 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
         paused_manager: object.paused_manager().filter(|_| object.paused()),
         released: Vec::new(),
     }
+}
+
+/// The template that it asks for: where a Rollout takes that of another object, as its ReplicaSet has it.
+fn template(object: &Object, delivery: Option<&Delivery>) -> Template {
+    let elsewhere = delivery.filter(|delivery| delivery.template_of.is_some());
+    elsewhere
+        .and_then(|delivery| delivery.made.clone())
+        .unwrap_or_else(|| object.template())
 }
 
 /// The workload's name.
@@ -71,11 +83,7 @@ pub(super) fn target(object: &Object, namespace: &str) -> Target {
 
 /// The HorizontalPodAutoscaler that sets the count of `target`.
 pub(super) fn autoscaler(target: &Target, all: &[HorizontalPodAutoscaler]) -> Option<Autoscaler> {
-    let kind = match target.kind {
-        WorkloadKind::Deployment => "Deployment",
-        WorkloadKind::StatefulSet => "StatefulSet",
-        WorkloadKind::DaemonSet => return None,
-    };
+    let kind = target.kind.name();
     all.iter().find_map(|scaler| {
         let spec = scaler.spec.as_ref()?;
         let aim = &spec.scale_target_ref;
@@ -109,7 +117,7 @@ fn status(object: &Object) -> Status {
         .collect();
     let observed = object.observed();
     match object.kind() {
-        WorkloadKind::Deployment | WorkloadKind::StatefulSet => Status {
+        WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::Rollout => Status {
             replicas: number("replicas"),
             updated: number("updatedReplicas"),
             ready: number("readyReplicas"),

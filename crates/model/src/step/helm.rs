@@ -141,7 +141,7 @@ impl Spec {
                 let of_kind = |one: &Carried| {
                     ["get", "patch"].map(|verb| Verb {
                         verb,
-                        group: "apps",
+                        group: one.target.kind.group(),
                         resource: one.target.kind.plural(),
                     })
                 };

@@ -5,7 +5,7 @@ use crate::content::ContentRef;
 use crate::evidence::Trouble;
 use crate::id::{EffectKey, TemplateHash, Uid};
 use crate::target::{Target, WorkloadKind};
-use crate::workload::Strategy;
+use crate::workload::{RevisionKind, Strategy};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -63,16 +63,16 @@ pub enum Spec {
         /// The version, for people.
         version: String,
     },
-    /// Pause or resume a Deployment.
+    /// Pause or resume a Deployment or Rollout.
     SetPaused {
-        /// The Deployment.
+        /// The workload.
         target: Target,
         /// What must hold just before; its `paused` is the opposite of `paused`, its template the one then live.
         pin: Pin,
         /// What to set.
         paused: bool,
     },
-    /// Set how many pods a Deployment or StatefulSet asks for: none while nothing may serve, and the count of before again.
+    /// Set how many pods a Deployment, StatefulSet or Rollout asks for: none while nothing may serve, and the count of before again.
     Scale {
         /// The workload.
         target: Target,
@@ -191,9 +191,9 @@ impl Spec {
 
     /// The API verbs that the step needs: (verb, group, resource, subresource).
     pub fn verbs(&self) -> Vec<Verb> {
-        let apps = |verb, kind: WorkloadKind| Verb {
+        let own = |verb, kind: WorkloadKind| Verb {
             verb,
-            group: "apps",
+            group: kind.group(),
             resource: kind.plural(),
         };
         let core = |verb, resource| Verb {
@@ -202,9 +202,9 @@ impl Spec {
             resource,
         };
         let kind = self.target().kind;
-        let revisions = match kind {
-            WorkloadKind::Deployment => "replicasets",
-            WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => "controllerrevisions",
+        let revisions = match RevisionKind::of(kind) {
+            RevisionKind::ReplicaSet => "replicasets",
+            RevisionKind::ControllerRevision => "controllerrevisions",
         };
         let revisions = Verb {
             verb: "get",
@@ -212,31 +212,31 @@ impl Spec {
             resource: revisions,
         };
         match self {
-            Self::WriteTemplate { .. } => vec![apps("get", kind), apps("update", kind), revisions],
+            Self::WriteTemplate { .. } => vec![own("get", kind), own("update", kind), revisions],
             Self::Restart { .. } | Self::SetPaused { .. } | Self::Scale { .. } => {
-                vec![apps("get", kind), apps("update", kind)]
+                vec![own("get", kind), own("update", kind)]
             }
             Self::AwaitGone { .. } => vec![
-                apps("get", kind),
-                apps("list", kind),
-                apps("watch", kind),
+                own("get", kind),
+                own("list", kind),
+                own("watch", kind),
                 core("watch", "pods"),
                 core("list", "pods"),
             ],
             Self::AwaitRollout { .. } => vec![
-                apps("get", kind),
-                apps("list", kind),
-                apps("watch", kind),
+                own("get", kind),
+                own("list", kind),
+                own("watch", kind),
                 core("watch", "pods"),
                 core("list", "pods"),
                 revisions,
             ],
             // After a takeover the workload and the pod are marked, so that the predecessor's deletion is refused.
             Self::DeletePod { .. } => vec![
-                apps("get", kind),
-                apps("list", kind),
-                apps("watch", kind),
-                apps("update", kind),
+                own("get", kind),
+                own("list", kind),
+                own("watch", kind),
+                own("update", kind),
                 core("get", "pods"),
                 core("list", "pods"),
                 core("watch", "pods"),

@@ -88,6 +88,7 @@ pub(crate) fn of_kind(target: Target) -> Build {
             },
             progress_deadline: is_deployment.then(|| SignedDuration::from_secs(600)),
             min_ready: SignedDuration::ZERO,
+            delivery: None,
             history_limit: 10,
             annotations: BTreeMap::new(),
             labels: BTreeMap::new(),
@@ -120,10 +121,7 @@ impl Build {
             Revision {
                 number,
                 former_numbers: Vec::new(),
-                kind: match target.kind {
-                    WorkloadKind::Deployment => RevisionKind::ReplicaSet,
-                    _ => RevisionKind::ControllerRevision,
-                },
+                kind: RevisionKind::of(target.kind),
                 name: format!("{}-rs{number}", target.name),
                 uid: Uid(format!("uid-{target}-rs{number}")),
                 created_at: at(created),

@@ -113,7 +113,7 @@ impl Oracle {
         let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
         let (ready, wanted) = match target.kind {
             WorkloadKind::DaemonSet => ("/status/numberReady", number("/status/desiredNumberScheduled")),
-            WorkloadKind::Deployment | WorkloadKind::StatefulSet => {
+            WorkloadKind::Deployment | WorkloadKind::StatefulSet | WorkloadKind::Rollout => {
                 ("/status/readyReplicas", number("/spec/replicas"))
             }
         };

@@ -15,7 +15,7 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::question::{Answer, RevisionKey};
 use astern_model::target::{Target, WorkloadKind};
-use astern_model::template::Template;
+use astern_model::template::{POD_TEMPLATE_HASH, ROLLOUTS_POD_TEMPLATE_HASH, Template};
 use astern_model::workload::{Revision, Workload};
 use kube::Client;
 use serde_json::{Value, json};
@@ -342,7 +342,7 @@ fn pod_from(workload: &Workload, revision: &Revision, object: Option<&Object>) -
         _ => revision,
     };
     labels.extend(added_labels(target, keeper));
-    let (kind, name, uid) = owner(workload, keeper);
+    let (api, kind, name, uid) = owner(workload, keeper);
     json!({
         "apiVersion": "v1",
         "kind": "Pod",
@@ -353,21 +353,34 @@ fn pod_from(workload: &Workload, revision: &Revision, object: Option<&Object>) -
             "annotations": metadata.get("annotations").unwrap_or(&empty),
             // Without `blockOwnerDeletion`, for which the API server may ask for a right that only controllers have.
             "ownerReferences": [
-                {"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": uid, "controller": true},
+                {"apiVersion": api, "kind": kind, "name": name, "uid": uid, "controller": true},
             ],
         },
         "spec": spec,
     })
 }
 
-/// Whose pod it would be. A Deployment brings its old ReplicaSet back.
-fn owner<'a>(workload: &'a Workload, revision: &'a Revision) -> (&'static str, &'a str, &'a str) {
-    let own = |kind| (kind, workload.target.name.as_str(), workload.uid.as_str());
+/// Whose pod it would be. A Deployment or Rollout brings its old ReplicaSet back.
+fn owner<'a>(
+    workload: &'a Workload,
+    revision: &'a Revision,
+) -> (&'static str, &'static str, &'a str, &'a str) {
+    let target = &workload.target;
+    let api = target.kind.api_version();
+    let own = || {
+        (
+            api,
+            target.kind.name(),
+            target.name.as_str(),
+            workload.uid.as_str(),
+        )
+    };
     match workload.target.kind {
-        WorkloadKind::Deployment if revision.uid.as_str().is_empty() => own("Deployment"),
-        WorkloadKind::Deployment => ("ReplicaSet", &revision.name, revision.uid.as_str()),
-        WorkloadKind::StatefulSet => own("StatefulSet"),
-        WorkloadKind::DaemonSet => own("DaemonSet"),
+        WorkloadKind::Deployment | WorkloadKind::Rollout if revision.uid.as_str().is_empty() => own(),
+        WorkloadKind::Deployment | WorkloadKind::Rollout => {
+            ("apps/v1", "ReplicaSet", &revision.name, revision.uid.as_str())
+        }
+        WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => own(),
     }
 }
 
@@ -380,7 +393,8 @@ fn added_labels(target: &Target, revision: &Revision) -> Vec<(String, String)> {
         .unwrap_or(&revision.name)
         .to_owned();
     match target.kind {
-        WorkloadKind::Deployment => vec![("pod-template-hash".to_owned(), hash)],
+        WorkloadKind::Deployment => vec![(POD_TEMPLATE_HASH.to_owned(), hash)],
+        WorkloadKind::Rollout => vec![(ROLLOUTS_POD_TEMPLATE_HASH.to_owned(), hash)],
         WorkloadKind::DaemonSet => vec![("controller-revision-hash".to_owned(), hash)],
         WorkloadKind::StatefulSet => vec![
             ("controller-revision-hash".to_owned(), revision.name.clone()),

@@ -14,9 +14,10 @@ pub(in crate::look) fn resources(object: &Value) -> BTreeSet<Target> {
     let listed = object.pointer("/status/resources").and_then(Value::as_array);
     let target = |resource: &Value| {
         let text = |name: &str| resource.get(name).and_then(Value::as_str);
-        let kind = text("kind").filter(|_| text("group") == Some("apps"))?;
+        let kind = WorkloadKind::parse(text("kind")?)?;
+        (text("group") == Some(kind.group())).then_some(())?;
         Some(Target {
-            kind: WorkloadKind::parse(kind)?,
+            kind,
             namespace: text("namespace")?.to_owned(),
             name: text("name")?.to_owned(),
         })
