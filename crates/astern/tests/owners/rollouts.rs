@@ -45,7 +45,7 @@ fn until(place: &Place, phase: &str) {
     place.until(phase, SEEN_WITHIN, |place| {
         let rollout = rollout(place);
         let (status, generation) = (&rollout["status"], &rollout["metadata"]["generation"]);
-        status["phase"] == phase && status["observedGeneration"] == generation.to_string()
+        status["phase"] == phase && status["observedGeneration"].as_str() == Some(&generation.to_string())
     });
 }
 

@@ -385,6 +385,9 @@ fn said(kind: PausableKind, object: &Value) -> Word {
     }
 }
 
+/// The API of KEDA's ScaledObjects.
+const SCALED_OBJECTS: &str = "keda.sh/v1alpha1";
+
 /// What starts pods in a namespace beside its workloads' own controllers: CronJobs, and KEDA's ScaledObjects where there are
 /// any; with those above them.
 ///
@@ -392,12 +395,12 @@ fn said(kind: PausableKind, object: &Value) -> Word {
 /// They may not be listed.
 pub(super) async fn starters(owners: &OwnersAt, namespace: &str) -> Result<Vec<OwnerSeen>, Failure> {
     let jobs = Collection::namespaced("apis/batch/v1", namespace, "cronjobs");
-    let scaled = Collection::namespaced("apis/keda.sh/v1alpha1", namespace, "scaledobjects");
+    let scaled = Collection::namespaced(&format!("apis/{SCALED_OBJECTS}"), namespace, "scaledobjects");
     let (jobs, scaled) = futures::join!(
         list(&owners.here, &jobs, Part::Whole, |object: Value| object),
-        list_where_served(&owners.here, PausableKind::ScaledObject.group(), &scaled)
+        list_where_served(&owners.here, SCALED_OBJECTS, &scaled, |object: Value| object)
     );
-    let scaled = scaled?;
+    let scaled = scaled?.map(|listed| listed.items).unwrap_or_default();
     let jobs = jobs?
         .items
         .into_iter()

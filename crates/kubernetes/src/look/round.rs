@@ -7,12 +7,10 @@ use super::owners::{CANARIES, POD_AUTOSCALERS};
 use super::unmanaged::Unmanaged;
 use crate::connect::Connection;
 use crate::effects::object::Object;
-use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::target::{Cluster, WorkloadKind};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Event, Node, Pod, ResourceQuota};
-use kube::Client;
 use serde_json::Value;
 use std::collections::BTreeMap;
 

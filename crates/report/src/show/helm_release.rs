@@ -188,7 +188,9 @@ fn leaves(path: &str, value: &Value, told: &mut Vec<String>) {
             .iter()
             .enumerate()
             .for_each(|(place, value)| leaves(&format!("{path}[{place}]"), value, told)),
-        Value::String(text) if text.contains(HIDDEN) => told.push(format!("{path}: {}", word::MASKED)),
+        Value::String(text) if text.contains(HIDDEN) => {
+            told.push(format!("{path}: {}", word::masked(&Shown::Masked)))
+        }
         Value::String(text) => told.push(format!("{path}: {}", word::shown(&Shown::Value(text.clone())))),
         Value::Null if path.is_empty() => {}
         Value::Null | Value::Bool(_) | Value::Number(_) => told.push(format!("{path}: {value}")),
