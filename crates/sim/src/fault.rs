@@ -114,7 +114,9 @@ pub enum Fault {
 /// The requests that are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
-    /// Get and list.
+    /// Gets of one workload, ConfigMap or Secret: what a write stands on.
+    Object,
+    /// All other gets, and lists.
     Read,
     /// What may change a workload or a pod.
     Write,

@@ -268,6 +268,8 @@ fn class_of(request: &Request) -> Class {
         Class::Lease
     } else if reads && (query("watch=true") || query("watch=1") || query("follow=true")) {
         Class::Watch
+    } else if reads && is_of_one(&request.path) {
+        Class::Object
     } else if reads {
         Class::Read
     } else if crate::oracle::is_dry_run(request) || request.path.contains(".k8s.io/v1/self") {
@@ -275,6 +277,22 @@ fn class_of(request: &Request) -> Class {
     } else {
         Class::Write
     }
+}
+
+/// Whether a path is that of one workload, ConfigMap or Secret.
+fn is_of_one(path: &str) -> bool {
+    let mut parts = path.rsplit('/');
+    let (Some(_), Some(resource)) = (parts.next(), parts.next()) else {
+        return false;
+    };
+    [
+        "deployments",
+        "statefulsets",
+        "daemonsets",
+        "configmaps",
+        "secrets",
+    ]
+    .contains(&resource)
 }
 
 /// The watch as a server sees it that goes on from earlier.

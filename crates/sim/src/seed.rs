@@ -199,7 +199,7 @@ fn draw(random: &mut Rng, faults: &mut Vec<Fault>) {
 fn sleeper(random: &mut Rng, faults: &mut Vec<Fault>) {
     faults.push(Fault::Process {
         process: 0,
-        point: Point::Request(Class::Read, random.u32(30..68), Phase::Before),
+        point: Point::Request(Class::Object, random.u32(0..12), Phase::Before),
         then: Fate::Sleeps(seconds(random, 28..70)),
     });
     faults.push(Fault::Operator {

@@ -111,8 +111,9 @@ fn a_platform_without_a_ledger_is_told_as_before_and_asked_for_one_list_more() {
         .filter(of_user)
         .filter(|line| line.contains("type%3Dastern.dev%2Frelease"));
     assert_eq!(ledger.count(), 1, "the ledger is read by one request");
+    // Three of them, in the one round, look for what not every cluster serves: Rollouts, Canaries, VerticalPodAutoscalers.
     let all = log.lines().filter(of_user).count();
-    assert!(all <= 26, "{all} requests for a plan");
+    assert!(all <= 29, "{all} requests for a plan");
 }
 
 #[test]
