@@ -15,7 +15,7 @@ const POD_AUTOSCALER: Resource = (
     "verticalpodautoscalers",
     "VerticalPodAutoscaler",
 );
-const WIDGET: Resource = ("shop.test", "v1", "widgets", "Widget");
+const WIDGET: Resource = ("shop.test", "v1", "appliances", "Appliance");
 
 /// It belongs to no namespace, and tests beside this one may use it too: it stays.
 fn define((group, version, plural, kind): Resource, place: &Place) {
@@ -182,14 +182,14 @@ fn an_operator_is_presumed_by_one_sign_and_refused_by_two() {
         let manager = format!("--field-manager={manager}");
         place.kubectl(&["patch", "deployment/api", &manager, "-p", &patch]);
     };
-    write("widget-operator", "v2");
+    write("appliance-operator", "v2");
     place.until_it_crashes();
     let found = place.get("deployment/api");
     assert_eq!(found["spec"]["template"]["metadata"]["labels"][CRASHES], "true");
     let words = [
         "AST0227",
-        "deployment/api may belong to field manager widget-operator",
-        "widget-operator (Update at 20",
+        "deployment/api may belong to field manager appliance-operator",
+        "appliance-operator (Update at 20",
     ];
     passes(&place, &words);
 
@@ -198,9 +198,9 @@ fn an_operator_is_presumed_by_one_sign_and_refused_by_two() {
     refer(WIDGET, &place, ("w", "deployment/api"), false);
     let words = [
         "AST0227",
-        "deployment/api belongs to controller widget/w (ownerReferences), which writes it back: widget-operator (Update at 20",
+        "deployment/api belongs to controller appliance/w (ownerReferences), which writes it back: appliance-operator (Update at 20",
         "three ways out: change the object that it follows",
-        "--accept-revert widget/w",
+        "--accept-revert appliance/w",
     ];
     rollback_is_refused(&place, &words);
 
@@ -210,6 +210,6 @@ fn an_operator_is_presumed_by_one_sign_and_refused_by_two() {
     place.until("v3 to crash", 60, |place| place.image("api") == "api:v3");
     passes(
         &place,
-        &["deployment/api may belong to widget/w (ownerReferences, without controller: true)"],
+        &["deployment/api may belong to appliance/w (ownerReferences, without controller: true)"],
     );
 }
