@@ -4,6 +4,7 @@
 use crate::manifest::{CRASHES, crashing, refused, says};
 use crate::support::Place;
 use serde_json::{Value, json};
+use std::sync::{Mutex, PoisonError};
 
 /// API group, version, plural and kind of a resource.
 type Resource = (&'static str, &'static str, &'static str, &'static str);
@@ -17,8 +18,12 @@ const POD_AUTOSCALER: Resource = (
 );
 const WIDGET: Resource = ("shop.test", "v1", "appliances", "Appliance");
 
+/// kubectl fails where another makes the same thing at the same moment.
+static DEFINING: Mutex<()> = Mutex::new(());
+
 /// It belongs to no namespace, and tests beside this one may use it too: it stays.
 fn define((group, version, plural, kind): Resource, place: &Place) {
+    let _alone = DEFINING.lock().unwrap_or_else(PoisonError::into_inner);
     let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     place.put(&json!({
         "apiVersion": "apiextensions.k8s.io/v1",

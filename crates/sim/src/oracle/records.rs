@@ -53,7 +53,8 @@ impl Oracle {
             return wrong;
         }
         let epoch = record.epoch.map_or(0, |epoch| epoch.0);
-        if let Some((_, older)) = open.filter(|(_, older)| *older < epoch) {
+        // That it is not known yet is no settling.
+        if let Some((_, older)) = open.filter(|(_, older)| *older < epoch && done.is_some()) {
             let object = self.stored(&path);
             let fenced = epoch_on(&object, run).is_some_and(|on| on >= epoch);
             let uid = match &spec {
