@@ -53,8 +53,10 @@ impl Oracle {
             return wrong;
         }
         let epoch = record.epoch.map_or(0, |epoch| epoch.0);
-        // That it is not known yet is no settling.
-        if let Some((_, older)) = open.filter(|(_, older)| *older < epoch && done.is_some()) {
+        // What is not there when it is looked at has nothing to fence, and may be made before the record of that look is sure.
+        let creates = matches!(spec, StepSpec::Config(config::Spec::Create { .. }));
+        let not_known_yet = done.is_none() && creates;
+        if let Some((_, older)) = open.filter(|(_, older)| *older < epoch && !not_known_yet) {
             let object = self.stored(&path);
             let fenced = epoch_on(&object, run).is_some_and(|on| on >= epoch);
             let uid = match &spec {
