@@ -8,12 +8,14 @@ use astern_model::config::{
 };
 use astern_model::content::ContentRef;
 use astern_model::diff::{Change, Marks};
-use astern_model::id::ContentHash;
+use astern_model::id::{ContentHash, StepId};
 use astern_model::inventory::Inventory;
+use astern_model::login::LoginSeen;
 use astern_model::owner::OwnerSeen;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleasedConfig};
+use astern_model::step::config::Spec;
 use astern_model::template::canonical;
 use astern_plan::{TakenRun, config_changes};
 use astern_port::config::{ConfigObject, Owned};
@@ -131,6 +133,44 @@ pub(crate) async fn written_by(world: &World, inventory: &mut Inventory, plan: &
         .filter_map(|step| Some(step.spec.config()?.object().clone()))
         .collect();
     standing(world, inventory, &names).await;
+}
+
+/// Tries with their login probes what a plan would have Secrets hold again: of the steps that `ahead` names, where
+/// that was not tried yet.
+pub(crate) async fn try_logins(
+    world: &World,
+    inventory: &Inventory,
+    plan: &Plan,
+    ahead: impl Fn(&StepId) -> bool,
+) -> Vec<LoginSeen> {
+    let steps = plan.steps.iter().filter(|step| ahead(&step.id));
+    let specs: Vec<&Spec> = steps
+        .filter_map(|step| step.spec.config())
+        .filter(|spec| inventory.config.login(spec.object(), spec.to()).is_none())
+        .collect();
+    let tried = join_all(specs.into_iter().map(|spec| try_login(world, spec))).await;
+    tried.into_iter().flatten().collect()
+}
+
+async fn try_login(world: &World, spec: &Spec) -> Option<LoginSeen> {
+    let (object, to) = (spec.object(), spec.to());
+    let probe = to.login()?;
+    let tried = async {
+        let unread = |failure: Failure| format!("was not run, since what it tries could not be read: {failure}");
+        let then = kept(world, &to.kept).await.map_err(unread)?;
+        if hash(world, &then).await.map_err(unread)? != to.content {
+            return Err("was not run, since the vault keeps something else than the plan names".to_owned());
+        }
+        world.logins.ask(probe, &then).await.map_err(|why| why.to_string())
+    };
+    let failed = tried.await.err();
+    Some(LoginSeen {
+        object: object.clone(),
+        content: to.content.clone(),
+        probe: probe.clone(),
+        at: world.clock.now(),
+        failed,
+    })
 }
 
 /// Looks at what a run has replaced of ConfigMaps and Secrets, and at how they stand.

@@ -105,6 +105,7 @@ impl Fixture {
                 content: "hmac-sha256:bbbbbbbbbbbbbbbb".into(),
                 keys: vec!["MODE".to_owned()],
                 origin: "release v1.2.3".to_owned(),
+                proof: None,
             },
         };
         let mut first = fixture.plan.steps[0].clone();
@@ -117,6 +118,7 @@ impl Fixture {
             anew: false,
             to: "release v1.2.3".to_owned(),
             changes: Vec::new(),
+            proof: None,
             readers: Vec::new(),
         }];
         fixture.finish()

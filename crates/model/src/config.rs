@@ -4,7 +4,9 @@
 use crate::content::ContentRef;
 use crate::diff::Change;
 use crate::id::{ContentHash, Uid};
+use crate::login::LoginSeen;
 use crate::release::ReleaseName;
+use crate::step::config::Wanted;
 use crate::target::Target;
 use crate::workload::{FieldManager, Owner};
 use jiff::Timestamp;
@@ -249,12 +251,23 @@ pub struct ConfigSeen {
     /// What would go back and could not be compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownConfig>,
+    /// What login probes said of what would go back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<LoginSeen>,
 }
 
 impl ConfigSeen {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
         self.live.is_empty() && self.held.is_none()
+    }
+
+    /// What a probe said of what is to be held again; none where it was not run for that.
+    pub fn login(&self, object: &ConfigName, to: &Wanted) -> Option<&LoginSeen> {
+        let probe = to.login()?;
+        let of_it =
+            |seen: &&LoginSeen| &seen.object == object && seen.content == to.content && &seen.probe == probe;
+        self.logins.iter().find(of_it)
     }
 
     /// How an object stands.

@@ -23,6 +23,7 @@ pub mod assessment;
 pub mod choice;
 pub mod decision;
 pub mod evidence;
+pub mod login;
 pub mod mask;
 pub mod policy;
 

@@ -10,10 +10,11 @@ use crate::selector::Selector;
 use crate::steps::Moves;
 use crate::world::{View, World, asks_for};
 use astern_model::choice::clock;
-use astern_model::config::{ConfigKind, ConfigName, HeldBy, HeldConfig, LiveConfig, Use};
+use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, Use};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
 use astern_model::id::{StepId, TemplateHash};
+use astern_model::login::{LoginSeen, Proof};
 use astern_model::plan::{ConfigChanges, Plan, TargetChanges};
 use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleaseName};
@@ -23,7 +24,7 @@ use astern_model::step::{Spec, Step};
 use astern_model::target::Target;
 use astern_model::template::{RESTARTED_AT, Template};
 use astern_model::workload::{OwnerKind, Pod, Strategy};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -475,6 +476,8 @@ pub(crate) fn restoring<'a>(
         let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
         restoring.warnings.extend(kept);
         let (step, change) = write(held, object, live, world);
+        let to = step.spec.config().map(ConfigSpec::to);
+        restoring.warnings.extend(to.and_then(|to| untried(object, to)));
         restoring.write(step, change, readers, now);
     }
     for name in &seen.unreadable {
@@ -529,8 +532,8 @@ fn left(
             Some(_) => format!("differs ({})", keys.join(", ")),
         };
         return Ok(Some(format!(
-            "keeps its content of now: it {differs}, and a credential may have been rotated; `config: {{restoreSecrets: [{}]}}` in astern.yaml has it \
-             go back",
+            "keeps its content of now: it {differs}, and a credential may have been rotated; `config: {{restoreSecrets: [{{name: {}, probe: …}}]}}` \
+             in astern.yaml has it go back, once a login with what it held then answers",
             stem(&name.name)
         )));
     }
@@ -575,12 +578,54 @@ fn stem(name: &str) -> &str {
 
 /// Whether an object may go back at all: a ConfigMap, or a Secret that the owners name.
 pub fn goes_back(name: &ConfigName, platform: &Platform) -> bool {
-    name.kind == ConfigKind::ConfigMap || may_go_back(&name.name, &platform.restore_secrets)
+    name.kind == ConfigKind::ConfigMap || named_secret(name, platform).is_some()
 }
 
-/// Whether the owners let a Secret go back: by its name, or by the one under which kustomize makes it.
-fn may_go_back(name: &str, named: &BTreeSet<String>) -> bool {
-    named.contains(name) || named.contains(stem(name))
+/// What astern.yaml says of a Secret: by its name, or by the one under which kustomize makes it. None where it does not name it.
+fn named_secret<'a>(name: &ConfigName, platform: &'a Platform) -> Option<&'a Option<Proof>> {
+    let named = &platform.restore_secrets;
+    named.get(&name.name).or_else(|| named.get(stem(&name.name)))
+}
+
+/// What proves that an object may hold something of then; none of a ConfigMap, and where the owners do not say.
+pub(crate) fn proof(name: &ConfigName, platform: &Platform) -> Option<Proof> {
+    match name.kind {
+        ConfigKind::ConfigMap => None,
+        ConfigKind::Secret => named_secret(name, platform)?.clone(),
+    }
+}
+
+/// The same, as the plan says it.
+pub(crate) fn proof_phrase(name: &ConfigName, to: &Wanted, seen: &ConfigSeen) -> Option<String> {
+    Some(match to.proof.as_ref()? {
+        Proof::NeverRotates => "nobody rotates it, as astern.yaml says".to_owned(),
+        Proof::Login(probe) => {
+            let program = probe.program();
+            match seen.login(name, to) {
+                None => format!("login probe {program} is run before it is written"),
+                Some(LoginSeen { failed: Some(why), .. }) => format!("login probe {program} {why}"),
+                Some(login) => format!("login probe {program} answered at {}", clock(login.at)),
+            }
+        }
+    })
+}
+
+/// What goes back beside the credential that a probe tries.
+fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
+    let tried: BTreeSet<String> = to.login()?.env.values().map(|key| format!("data[{key}]")).collect();
+    let others: Vec<&str> = object
+        .changes
+        .iter()
+        .map(|change| change.path.as_str())
+        .filter(|path| path.starts_with("data[") && !tried.contains(*path))
+        .collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "the login probe of {} does not try {}, which goes back with what it tries",
+            object.name,
+            others.join(", ")
+        )
+    })
 }
 
 fn write(
@@ -594,12 +639,14 @@ fn write(
         content: object.content.clone(),
         keys: object.keys.clone(),
         origin: origin(held),
+        proof: proof(&object.name, world.platform),
     };
     let change = ConfigChanges {
         object: object.name.clone(),
         anew: live.is_none(),
         to: to.origin.clone(),
         changes: object.changes.clone(),
+        proof: proof_phrase(&object.name, &to, &world.inventory.config),
         readers: Vec::new(),
     };
     let namespace = world.inventory.namespace.clone();
@@ -635,12 +682,13 @@ pub(crate) fn pin(live: &LiveConfig) -> Pin {
 
 /// A write of an object's content. Nothing comes before it.
 pub(crate) fn step(spec: ConfigSpec) -> Step {
+    let login = spec.to().login().map_or(SignedDuration::ZERO, |probe| probe.timeout);
     Step {
         id: StepId(format!("config:{}", spec.object())),
         after: Vec::new(),
         spec: Spec::Config(spec),
         reversal: Reversal::Exact,
-        deadline: forecast::WRITE_DEADLINE,
+        deadline: forecast::WRITE_DEADLINE + login,
         forecast: forecast::request(),
     }
 }

@@ -216,12 +216,14 @@ fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
         content: before.content.clone(),
         keys: before.keys.clone(),
         origin: format!("what it was before run {run}"),
+        proof: config::proof(object, world.platform),
     };
     let change = ConfigChanges {
         object: object.clone(),
         anew: false,
         to: to.origin.clone(),
         changes: before.changes.clone(),
+        proof: config::proof_phrase(object, &to, &world.inventory.config),
         readers: Vec::new(),
     };
     let spec = ConfigSpec::Restore {

@@ -22,6 +22,7 @@ mod helm_repair;
 mod input;
 mod kills;
 mod ledger;
+mod logins;
 mod obstacles;
 mod operators;
 mod owners;

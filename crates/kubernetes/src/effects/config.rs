@@ -16,11 +16,13 @@ use astern_model::content::ContentRef;
 use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{ContentHash, Epoch, RunId, Uid};
+use astern_model::login::LoginProbe;
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
 use astern_model::template::canonical;
 use astern_port::clock::Clock;
 use astern_port::config::Contents;
+use astern_port::logins::Logins;
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
 use async_trait::async_trait;
@@ -36,6 +38,7 @@ use std::sync::Arc;
 pub struct KubernetesContents {
     client: kube::Client,
     vault: Arc<dyn Vault>,
+    logins: Arc<dyn Logins>,
     clock: Arc<dyn Clock>,
 }
 
@@ -113,8 +116,18 @@ pub(crate) fn anew(mut then: Value) -> Value {
 
 impl KubernetesContents {
     /// The objects behind this client.
-    pub fn new(client: kube::Client, vault: Arc<dyn Vault>, clock: Arc<dyn Clock>) -> Self {
-        Self { client, vault, clock }
+    pub fn new(
+        client: kube::Client,
+        vault: Arc<dyn Vault>,
+        logins: Arc<dyn Logins>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            client,
+            vault,
+            logins,
+            clock,
+        }
     }
 
     /// Until when a creation of this stamp may still arrive; none once it cannot. A clock that went back since does not tell how
@@ -269,14 +282,41 @@ impl KubernetesContents {
         if now.uid() == pin.uid && is_ours(&now, claim.stamp) && held == to.content {
             return self.written(&now).await;
         }
-        match broken(pin, &now, &held) {
+        if let Some(message) = broken(pin, &now, &held) {
+            return Err(place.moved(&message));
+        }
+        let Some(probe) = to.login() else {
+            return self.put(place, now, &then, claim).await;
+        };
+        self.prove(place, probe, &then).await?;
+        // A login takes its time: what stands now is looked at again.
+        let now = self.find(place).await?.ok_or_else(|| place.gone())?;
+        match broken(pin, &now, &self.hash(&now.0).await?) {
             Some(message) => Err(place.moved(&message)),
             None => self.put(place, now, &then, claim).await,
         }
     }
 
+    /// Hours may have passed since the plan was checked, and somebody may have rotated the credential meanwhile.
+    async fn prove(&self, place: &Place<'_>, probe: &LoginProbe, then: &Value) -> Result<(), Failure> {
+        self.logins.ask(probe, then).await.map_err(|why| {
+            let message = format!(
+                "what {} held then is not proven to work any more: its login probe {} {why}; nothing was written",
+                place.object,
+                probe.program()
+            );
+            Failure::new(FailureClass::Permanent, &place.operation, message).hint(
+                "where the credential was rotated, take this back, `astern abort RUN`, and plan with `--leave-config`; where the \
+                 probe could not reach what it asks, mend that, then `astern resume RUN`",
+            )
+        })
+    }
+
     async fn make(&self, place: &Place<'_>, to: &Wanted, claim: &Claim<'_>) -> Result<After, Failure> {
         let then = self.kept(&to.kept, &to.content, &place.operation).await?;
+        if let (Some(probe), None) = (to.login(), self.find(place).await?) {
+            self.prove(place, probe, &then).await?;
+        }
         let object = Found(anew(then)).with_annotations(marks(claim.stamp));
         if let Some(stored) = self.create(place, &object.0).await? {
             return self.written(&stored).await;

@@ -55,6 +55,7 @@ async fn wanted(place: &Place, name: &str, data: Value) -> Wanted {
         content: hash(&place.vault, &object).await,
         keys: Vec::new(),
         origin: "release v1".to_owned(),
+        proof: None,
     }
 }
 

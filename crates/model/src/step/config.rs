@@ -4,6 +4,7 @@
 use crate::config::ConfigName;
 use crate::content::ContentRef;
 use crate::id::{ContentHash, Uid};
+use crate::login::{LoginProbe, Proof};
 use crate::step::workload::Verb;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +31,19 @@ pub struct Wanted {
     pub keys: Vec<String>,
     /// Since when it was so, for people: `release v1.2.3`.
     pub origin: String,
+    /// Why a Secret may hold it again; none of a ConfigMap, and where astern.yaml does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+impl Wanted {
+    /// The probe that must let its user in before anything is written.
+    pub fn login(&self) -> Option<&LoginProbe> {
+        match &self.proof {
+            Some(Proof::Login(probe)) => Some(probe),
+            Some(Proof::NeverRotates) | None => None,
+        }
+    }
 }
 
 /// What a config step does.

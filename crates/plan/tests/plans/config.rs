@@ -364,11 +364,11 @@ fn a_secret_goes_back_only_where_it_is_named() {
     for words in [
         "secret/keys keeps its content of now",
         "may have been rotated",
-        "restoreSecrets: [keys]",
+        "restoreSecrets: [{name: keys, probe: …}]",
     ] {
         assert!(stays.contains(words), "no {words:?}: {stays}");
     }
-    platform.restore_secrets.insert("keys".to_owned());
+    platform.restore_secrets.insert("keys".to_owned(), None);
     let plan = go(&request, &inventory, &platform).unwrap();
     assert_eq!(plan.steps[0].id.as_str(), "config:secret/keys");
     // kustomize puts a hash of the content behind the name: the one of then is gone, and the owners name the stem.
@@ -389,7 +389,7 @@ fn a_secret_goes_back_only_where_it_is_named() {
 fn what_cannot_hold_the_content_of_then_or_is_written_by_another_object_is_refused() {
     let (app, keys) = (map("app"), secret("keys"));
     let mut platform = platform();
-    platform.restore_secrets.insert("keys".to_owned());
+    platform.restore_secrets.insert("keys".to_owned(), None);
     let check = |object: &ConfigName, change: &dyn Fn(&mut LiveConfig), expected: &str| {
         let mut live = live(object, "now");
         change(&mut live);
