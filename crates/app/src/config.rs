@@ -156,12 +156,17 @@ async fn try_login(world: &World, spec: &Spec) -> Option<LoginSeen> {
     let (object, to) = (spec.object(), spec.to());
     let probe = to.login()?;
     let tried = async {
-        let unread = |failure: Failure| format!("was not run, since what it tries could not be read: {failure}");
+        let unread =
+            |failure: Failure| format!("was not run, since what it tries could not be read: {failure}");
         let then = kept(world, &to.kept).await.map_err(unread)?;
         if hash(world, &then).await.map_err(unread)? != to.content {
             return Err("was not run, since the vault keeps something else than the plan names".to_owned());
         }
-        world.logins.ask(probe, &then).await.map_err(|why| why.to_string())
+        world
+            .logins
+            .ask(probe, &then)
+            .await
+            .map_err(|why| why.to_string())
     };
     let failed = tried.await.err();
     Some(LoginSeen {
@@ -255,6 +260,7 @@ async fn side_by_side(
         content,
         keys: held.keys.clone(),
         secret_type: secret_type(&held.name, &then),
+        drawn: held.drawn.clone(),
         changes: changes(world, &held.name, now, &then).await,
     };
     Ok((live, held))
@@ -311,6 +317,8 @@ async fn live(world: &World, object: &ConfigObject) -> Result<LiveConfig, Failur
         immutable: object.is_immutable(),
         secret_type: secret_type(&object.name, &object.json),
         source: object.source.clone(),
+        // One that cannot be read is told by its name alone, and refused.
+        drawn: world.config.drawn(object).await.unwrap_or_default(),
         owners: Vec::new(),
         manager: object.manager.clone(),
     })

@@ -453,6 +453,8 @@ async fn configured(
         immutable: object.is_immutable(),
         keys: object.keys(),
         content,
+        // Without it a rollback does not change the ExternalSecret: no reason to record nothing at all.
+        drawn: world.config.drawn(object).await.unwrap_or_default(),
         consumers: consumers.to_vec(),
     })
 }

@@ -458,6 +458,10 @@ async fn examine(
     evidence: Evidence,
     patience: Patience,
 ) -> Result<Prepared, NoPlan> {
+    let mounted = astern_plan::mounted_classes(&inventory);
+    if !mounted.is_empty() {
+        inventory.config.classes = world.config.classes(&inventory.namespace, &mounted).await;
+    }
     let now = world.clock.now();
     let scope = survey::scope(platform, &inventory);
     let draft = make(&inventory, now);

@@ -353,7 +353,11 @@ async fn admit(
         .map_err(RunError::Look)?;
     config::written_by(world, &mut inventory, &book.plan).await;
     let progress = progress(book, wish);
-    let ahead = |step: &StepId| progress.get(step).is_none_or(|progress| *progress == Progress::Pending);
+    let ahead = |step: &StepId| {
+        progress
+            .get(step)
+            .is_none_or(|progress| *progress == Progress::Pending)
+    };
     inventory.config.logins = config::try_logins(world, &inventory, &book.plan, ahead).await;
     planning::paused_by(world, &mut inventory, &book.plan).await;
     let questions = astern_gate::questions(&book.plan, &inventory);

@@ -85,6 +85,7 @@ impl Fixture {
             immutable: false,
             secret_type: None,
             source: None,
+            drawn: None,
             owners: Vec::new(),
             manager: None,
         }];

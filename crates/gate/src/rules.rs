@@ -119,7 +119,9 @@ const fn rule(
 
 /// Every code that a finding or a refused approval can carry, in order.
 pub(crate) fn codes() -> Vec<&'static str> {
-    ALL.iter().map(|rule| rule.code).chain(approved::CODES).collect()
+    let mut codes: Vec<&'static str> = ALL.iter().map(|rule| rule.code).chain(approved::CODES).collect();
+    codes.sort_unstable();
+    codes
 }
 
 /// What all rules find: refusals first, then warnings, each in the order of codes and workloads.

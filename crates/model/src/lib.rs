@@ -37,6 +37,7 @@ pub mod step;
 
 pub mod approval;
 pub mod content;
+pub mod external;
 pub mod failure;
 pub mod finding;
 pub mod record;

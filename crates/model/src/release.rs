@@ -288,6 +288,9 @@ pub struct ReleasedConfig {
     pub keys: Vec<String>,
     /// The object, without what the API server adds, as canonical JSON.
     pub content: ContentRef,
+    /// What its ExternalSecret drew it from, where it had one that could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<crate::external::Drawn>,
     /// Who reads it.
     pub consumers: Vec<Consumer>,
 }

@@ -2,6 +2,7 @@
 //! for them. Owns that choice and its words; the content of then and of now is compared where both are at hand.
 
 use crate::consumers::consumers;
+use crate::external;
 use crate::forecast;
 use crate::planner::Request;
 use crate::refuse;
@@ -87,14 +88,16 @@ impl<'a> Restoring<'a> {
         })
     }
 
-    /// A write of `object`; everybody who reads it comes after it, and is restarted where nothing else starts it anew.
+    /// The steps that have `object` hold something else; everybody who reads it comes after them, and is restarted where nothing
+    /// else starts it anew.
     pub(crate) fn write(
         &mut self,
-        step: Step,
+        steps: Vec<Step>,
         change: ConfigChanges,
         readers: Vec<Reader<'a>>,
         now: Timestamp,
     ) {
+        let ids = || steps.iter().map(|step| step.id.clone());
         let mut told = Vec::new();
         for reader in readers {
             let target = &reader.view.workload.target;
@@ -103,10 +106,10 @@ impl<'a> Restoring<'a> {
                 .extend(reader.how.warning(target, &change.object.to_string()));
             match reader.how {
                 How::Moves | How::MovesBesideReloader | How::MayRead => {
-                    self.before.entry(target).or_default().push(step.id.clone())
+                    self.before.entry(target).or_default().extend(ids())
                 }
                 How::Restarts => {
-                    self.before.entry(target).or_default().push(step.id.clone());
+                    self.before.entry(target).or_default().extend(ids());
                     self.restarts
                         .entry(target)
                         .or_insert_with(|| restart(reader.view, now));
@@ -118,7 +121,7 @@ impl<'a> Restoring<'a> {
             readers: told,
             ..change
         });
-        self.steps.push(step);
+        self.steps.extend(steps);
     }
 }
 
@@ -475,10 +478,10 @@ pub(crate) fn restoring<'a>(
         }
         let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
         restoring.warnings.extend(kept);
-        let (step, change) = write(held, object, live, world);
-        let to = step.spec.config().map(ConfigSpec::to);
-        restoring.warnings.extend(to.and_then(|to| untried(object, to)));
-        restoring.write(step, change, readers, now);
+        let to = wanted(held, object, world);
+        restoring.warnings.extend(untried(object, &to));
+        let (steps, change) = write(object, live, to, world)?;
+        restoring.write(steps, change, readers, now);
     }
     for name in &seen.unreadable {
         restoring.stays.push(format!(
@@ -541,7 +544,7 @@ fn left(
         return Ok(None);
     };
     if let Some(source) = &live.source {
-        return Err(refuse::made_from(name, source));
+        return external::redrawn(object, live, source, world).map(|_| None);
     }
     let mut owners = live.owners.iter().filter(|owner| owner.kind == OwnerKind::Helm);
     if let Some(owner) = owners.find(|owner| {
@@ -603,7 +606,9 @@ pub(crate) fn proof_phrase(name: &ConfigName, to: &Wanted, seen: &ConfigSeen) ->
             let program = probe.program();
             match seen.login(name, to) {
                 None => format!("login probe {program} is run before it is written"),
-                Some(LoginSeen { failed: Some(why), .. }) => format!("login probe {program} {why}"),
+                Some(LoginSeen {
+                    failed: Some(why), ..
+                }) => format!("login probe {program} {why}"),
                 Some(login) => format!("login probe {program} answered at {}", clock(login.at)),
             }
         }
@@ -612,7 +617,12 @@ pub(crate) fn proof_phrase(name: &ConfigName, to: &Wanted, seen: &ConfigSeen) ->
 
 /// What goes back beside the credential that a probe tries.
 fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
-    let tried: BTreeSet<String> = to.login()?.env.values().map(|key| format!("data[{key}]")).collect();
+    let tried: BTreeSet<String> = to
+        .login()?
+        .env
+        .values()
+        .map(|key| format!("data[{key}]"))
+        .collect();
     let others: Vec<&str> = object
         .changes
         .iter()
@@ -628,19 +638,23 @@ fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
     })
 }
 
-fn write(
-    held: &HeldBy,
-    object: &HeldConfig,
-    live: Option<&LiveConfig>,
-    world: &World<'_>,
-) -> (Step, ConfigChanges) {
-    let to = Wanted {
+/// What a release has of an object.
+fn wanted(held: &HeldBy, object: &HeldConfig, world: &World<'_>) -> Wanted {
+    Wanted {
         kept: object.kept.clone(),
         content: object.content.clone(),
         keys: object.keys.clone(),
         origin: origin(held),
         proof: proof(&object.name, world.platform),
-    };
+    }
+}
+
+fn write(
+    object: &HeldConfig,
+    live: Option<&LiveConfig>,
+    to: Wanted,
+    world: &World<'_>,
+) -> Result<(Vec<Step>, ConfigChanges), Refusal> {
     let change = ConfigChanges {
         object: object.name.clone(),
         anew: live.is_none(),
@@ -651,19 +665,26 @@ fn write(
     };
     let namespace = world.inventory.namespace.clone();
     let spec = match live {
-        Some(live) => ConfigSpec::Restore {
-            object: object.name.clone(),
-            namespace,
-            pin: pin(live),
-            to,
-        },
+        Some(live) => {
+            if let Some(source) = &live.source {
+                let versions = external::redrawn(object, live, source, world)?;
+                let steps = external::drawn_again(live, &versions, to, &namespace);
+                return Ok((steps.unwrap_or_default(), change));
+            }
+            ConfigSpec::Restore {
+                object: object.name.clone(),
+                namespace,
+                pin: pin(live),
+                to,
+            }
+        }
         None => ConfigSpec::Create {
             object: object.name.clone(),
             namespace,
             to,
         },
     };
-    (step(spec), change)
+    Ok((vec![step(spec)], change))
 }
 
 /// The source of what goes back, with its date.
@@ -682,7 +703,10 @@ pub(crate) fn pin(live: &LiveConfig) -> Pin {
 
 /// A write of an object's content. Nothing comes before it.
 pub(crate) fn step(spec: ConfigSpec) -> Step {
-    let login = spec.to().login().map_or(SignedDuration::ZERO, |probe| probe.timeout);
+    let login = spec
+        .to()
+        .login()
+        .map_or(SignedDuration::ZERO, |probe| probe.timeout);
     Step {
         id: StepId(format!("config:{}", spec.object())),
         after: Vec::new(),

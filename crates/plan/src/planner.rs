@@ -8,6 +8,7 @@ use crate::decide::{decide, suspects};
 use crate::diff::diff;
 use crate::forecast::History;
 use crate::images;
+use crate::mounted;
 use crate::refuse;
 use crate::releases;
 use crate::remarks;
@@ -209,6 +210,7 @@ pub(crate) fn finish(
     warnings.extend(remarks::of_budget(forecast, platform.rto));
     warnings.extend(remarks::of_gaps(world));
     warnings.extend(restoring.warnings.iter().cloned());
+    warnings.extend(mounted::warnings(moves, world));
     Plan {
         platform: platform.name.clone(),
         namespace: world.inventory.namespace.clone(),

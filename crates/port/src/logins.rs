@@ -29,7 +29,10 @@ impl fmt::Display for NoLogin {
         match self {
             Self::NotNamed => write!(f, "was not run, since the astern.yaml here does not name it"),
             Self::NoKey(key) => write!(f, "was not run, since the Secret held no key {key:?} then"),
-            Self::NoText(key) => write!(f, "was not run, since key {key:?} held a zero byte, which no variable can"),
+            Self::NoText(key) => write!(
+                f,
+                "was not run, since key {key:?} held a zero byte, which no variable can"
+            ),
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
             Self::Exited(code) => write!(f, "exited with {code}"),
             Self::Ended(signal) => write!(f, "was ended by signal {signal}"),

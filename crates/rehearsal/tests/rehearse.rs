@@ -644,7 +644,9 @@ async fn piece_with_config() -> Piece {
     world.ledger = Arc::new(MemoryLedger::default());
     let mut platform = Platform::of_namespace("shop");
     platform.soak = SignedDuration::from_secs(10);
-    platform.restore_secrets.insert("token".to_owned(), Some(Proof::NeverRotates));
+    platform
+        .restore_secrets
+        .insert("token".to_owned(), Some(Proof::NeverRotates));
     let recording = Recording {
         name: ReleaseName::parse("v1").unwrap(),
         commit: None,

@@ -79,7 +79,10 @@ fn rotated(name: &str) -> Place {
                   echo \"$DB_PASSWORD\" >&3\nread -r answer <&3\n[ \"$answer\" = in ] || exit 7\n";
     std::fs::write(place.file("login.sh"), script).unwrap();
     password(&place, THEN);
-    apply(&place, &[deployment("api", json!([{"secretRef": {"name": "db"}}]))]);
+    apply(
+        &place,
+        &[deployment("api", json!([{"secretRef": {"name": "db"}}]))],
+    );
     rolled_out(&place, &["api"]);
     record(&place, "1.0");
     password(&place, NOW);
@@ -92,7 +95,7 @@ fn password(place: &Place, password: &str) {
     place.kubectl(&["create", "secret", "generic", "db", &literal]);
 }
 
-fn held(place: &Place) -> String {
+pub(crate) fn held(place: &Place) -> String {
     let secret = place.get("secret/db");
     String::from_utf8(decoded(secret["data"]["password"].as_str().unwrap())).unwrap()
 }
@@ -147,7 +150,11 @@ fn a_secret_goes_back_only_once_a_login_with_what_it_held_then_has_answered() {
     let database = Database::answering(|_| Answer::In);
     logs_in(&place, &database);
     let plan = quiet(place.astern(&["plan", "--to", "1.0"]).expect(0));
-    assert!(plan.out.contains("login probe bash answered at 20"), "{}", plan.out);
+    assert!(
+        plan.out.contains("login probe bash answered at 20"),
+        "{}",
+        plan.out
+    );
     assert_eq!(database.logins(), 1);
     quiet(roll_back(&place, &TO).expect(0));
     assert_eq!(held(&place), THEN);
@@ -156,9 +163,17 @@ fn a_secret_goes_back_only_once_a_login_with_what_it_held_then_has_answered() {
     assert_eq!(*database.tried.lock().unwrap(), [THEN, THEN, THEN]);
     let run = newest_run(&place);
     let report = quiet(place.astern(&["report", &run]).expect(0));
-    assert!(report.out.contains("login probe bash answered at"), "{}", report.out);
+    assert!(
+        report.out.contains("login probe bash answered at"),
+        "{}",
+        report.out
+    );
     // On the way back it is the other one that must let somebody in.
-    quiet(place.astern(&["undo", &run, "--yes", "--reason", "it was good"]).expect(0));
+    quiet(
+        place
+            .astern(&["undo", &run, "--yes", "--reason", "it was good"])
+            .expect(0),
+    );
     assert_eq!(held(&place), NOW);
     assert_eq!(database.tried.lock().unwrap()[3..], [NOW, NOW]);
 
@@ -206,11 +221,19 @@ fn a_plan_whose_probe_the_astern_yaml_here_does_not_name_runs_nothing() {
     let place = rotated("login-foreign");
     let database = Database::answering(|_| Answer::In);
     logs_in(&place, &database);
-    quiet(place.astern(&["plan", "--to", "1.0", "-o", "back.json"]).expect(0));
+    quiet(
+        place
+            .astern(&["plan", "--to", "1.0", "-o", "back.json"])
+            .expect(0),
+    );
     probed(&place, "'true'", "20s");
     let words = ["run", "back.json", "--yes", "--reason", "the release is bad"];
     let refused = quiet(place.astern(&words).expect(3));
-    assert!(refused.err.contains("the astern.yaml here does not name it"), "{}", refused.err);
+    assert!(
+        refused.err.contains("the astern.yaml here does not name it"),
+        "{}",
+        refused.err
+    );
     assert_eq!((database.logins(), held(&place).as_str()), (1, NOW));
 }
 
@@ -221,7 +244,10 @@ fn a_credential_that_is_rotated_after_the_plan_was_checked_stops_the_step_before
     logs_in(&place, &database);
     let version = place.get("secret/db")["metadata"]["resourceVersion"].clone();
     let done = quiet(roll_back(&place, &TO).expect(4));
-    assert!(done.err.contains("exited with 7") || done.out.contains("exited with 7"), "{done:?}");
+    assert!(
+        done.err.contains("exited with 7") || done.out.contains("exited with 7"),
+        "{done:?}"
+    );
     assert_eq!(held(&place), NOW);
     assert_eq!(place.get("secret/db")["metadata"]["resourceVersion"], version);
     assert_eq!(database.logins(), 2);
@@ -233,11 +259,25 @@ fn whoever_goes_on_for_a_runner_that_died_during_the_login_logs_in_again_and_wri
     let place = rotated("login-killed");
     let database = Database::answering(|before| if before == 1 { Answer::Silence } else { Answer::In });
     logs_in(&place, &database);
-    let words = ["rollback", "--yes", "--reason", "the release is bad", "--to", "1.0", "--foreground"];
+    let words = [
+        "rollback",
+        "--yes",
+        "--reason",
+        "the release is bad",
+        "--to",
+        "1.0",
+        "--foreground",
+    ];
     let runner = place.start(&words);
     place.until("the login before the write", 60, |_| database.logins() == 2);
     let id = runner.id().to_string();
-    assert!(Command::new("kill").args(["-KILL", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     quiet(output_of(runner, "the runner").into());
     assert_eq!(held(&place), NOW);
     std::thread::sleep(Duration::from_millis(200));

@@ -16,6 +16,7 @@ mod config;
 mod drift;
 mod durability;
 mod effects;
+mod external;
 mod gate;
 mod helm;
 mod helm_repair;

@@ -161,7 +161,11 @@ fn none_of_a_thousand_values_is_seen_in_any_output_file_record_or_log_at_trace_l
     };
     login(7);
     let refused = traced(&place, seen, &[&["rollback"][..], &to, &why].concat(), 3);
-    assert!(refused.err.contains("login probe sh exited with 7"), "{}", refused.err);
+    assert!(
+        refused.err.contains("login probe sh exited with 7"),
+        "{}",
+        refused.err
+    );
     login(0);
     for format in ["text", "json", "yaml", "markdown"] {
         traced(&place, seen, &["plan", "--to", "1.0", "-o", format], 0);
@@ -321,7 +325,10 @@ fn of_two_values_that_are_not_shown_a_diff_says_whether_they_are_the_same() {
 
 #[test]
 fn a_secret_that_is_made_from_another_object_is_refused_with_its_source() {
-    let place = other_secrets("config-external", "  config: {restoreSecrets: [{name: api-keys, rotates: false}]}\n");
+    let place = other_secrets(
+        "config-external",
+        "  config: {restoreSecrets: [{name: api-keys, rotates: false}]}\n",
+    );
     let before = secret_data(&place);
     place.kubectl(&[
         "patch",

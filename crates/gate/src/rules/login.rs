@@ -22,7 +22,9 @@ fn of(context: &Context<'_>, spec: &Spec) -> Option<Finding> {
         None => Some(unproven(object)),
         Some(Proof::Login(probe)) => match context.inventory.config.login(object, to) {
             Some(LoginSeen { failed: None, .. }) => None,
-            Some(LoginSeen { failed: Some(why), .. }) => Some(failed(object, probe, why)),
+            Some(LoginSeen {
+                failed: Some(why), ..
+            }) => Some(failed(object, probe, why)),
             None => Some(failed(object, probe, "was not run")),
         },
     }
@@ -96,9 +98,15 @@ mod tests {
             let said = told(ConfigKind::Secret, login(), change);
             assert!(said.ends_with(why), "{said}");
         };
-        failed(&|seen| seen.failed = Some("exited with 2".to_owned()), "psql exited with 2");
+        failed(
+            &|seen| seen.failed = Some("exited with 2".to_owned()),
+            "psql exited with 2",
+        );
         failed(&|seen| seen.content = "another".into(), "psql was not run");
         failed(&|seen| seen.object.name = "other".to_owned(), "psql was not run");
-        failed(&|seen| seen.probe.command.push("-c".to_owned()), "psql was not run");
+        failed(
+            &|seen| seen.probe.command.push("-c".to_owned()),
+            "psql was not run",
+        );
     }
 }

@@ -6,10 +6,12 @@ use astern_kubernetes::effects::{KubernetesContents, ON_ITS_WAY};
 use astern_model::config::{ConfigKind, ConfigName, content};
 use astern_model::failure::FailureClass;
 use astern_model::id::{ContentHash, Direction, EffectKey, Epoch, RunId, StepId, Uid};
+use astern_model::login::LoginProbe;
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
 use astern_model::template::canonical;
 use astern_port::config::Contents;
+use astern_port::logins::{Logins, NoLogin};
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
 use jiff::Timestamp;
@@ -24,7 +26,22 @@ fn maps(place: &Place) -> Api<ConfigMap> {
 }
 
 fn port(place: &Place) -> KubernetesContents {
-    KubernetesContents::new(place.client.clone(), place.vault.clone(), Arc::new(SystemClock))
+    KubernetesContents::new(
+        place.client.clone(),
+        place.vault.clone(),
+        Arc::new(NoLogins),
+        Arc::new(SystemClock),
+    )
+}
+
+/// No step of these tests names a probe.
+struct NoLogins;
+
+#[async_trait::async_trait]
+impl Logins for NoLogins {
+    async fn ask(&self, _: &LoginProbe, _: &Value) -> Result<(), NoLogin> {
+        Err(NoLogin::NotNamed)
+    }
 }
 
 /// Of an attempt that ended so long ago that nothing of it can be on its way.

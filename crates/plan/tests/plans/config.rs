@@ -31,7 +31,7 @@ fn secret(object: &str) -> ConfigName {
     name(ConfigKind::Secret, object)
 }
 
-fn live(name: &ConfigName, content: &str) -> LiveConfig {
+pub(crate) fn live(name: &ConfigName, content: &str) -> LiveConfig {
     LiveConfig {
         name: name.clone(),
         uid: format!("uid-{}", name.name).as_str().into(),
@@ -39,12 +39,13 @@ fn live(name: &ConfigName, content: &str) -> LiveConfig {
         immutable: false,
         secret_type: (name.kind == ConfigKind::Secret).then(|| "Opaque".to_owned()),
         source: None,
+        drawn: None,
         owners: Vec::new(),
         manager: None,
     }
 }
 
-fn held(name: &ConfigName, content: &str) -> HeldConfig {
+pub(crate) fn held(name: &ConfigName, content: &str) -> HeldConfig {
     HeldConfig {
         name: name.clone(),
         kept: ContentRef {
@@ -55,12 +56,13 @@ fn held(name: &ConfigName, content: &str) -> HeldConfig {
         content: content.into(),
         keys: vec!["MODE".to_owned()],
         secret_type: (name.kind == ConfigKind::Secret).then(|| "Opaque".to_owned()),
+        drawn: None,
         changes: Vec::new(),
     }
 }
 
 /// The same workload, whose every template reads these objects, in good release r1 at `version`.
-fn reading(build: Build, objects: &[&ConfigName], version: u64) -> Build {
+pub(crate) fn reading(build: Build, objects: &[&ConfigName], version: u64) -> Build {
     let from: Vec<Value> = objects
         .iter()
         .map(|object| match object.kind {
@@ -68,9 +70,15 @@ fn reading(build: Build, objects: &[&ConfigName], version: u64) -> Build {
             ConfigKind::Secret => json!({"secretRef": {"name": object.name}}),
         })
         .collect();
+    let reads = |json: &mut Value| json["spec"]["containers"][0]["envFrom"] = Value::Array(from.clone());
+    changed(build, &reads, version)
+}
+
+/// The same workload with every template changed, in good release r1 at `version`.
+pub(crate) fn changed(build: Build, change: &dyn Fn(&mut Value), version: u64) -> Build {
     let read = |template: &Template| {
         let mut json = template.json().clone();
-        json["spec"]["containers"][0]["envFrom"] = Value::Array(from.clone());
+        change(&mut json);
         Template::clean(json)
     };
     let build = build.with(|workload| {
@@ -98,7 +106,7 @@ fn standing(name: &str, objects: &[&ConfigName]) -> Build {
     reading(released(name).serving(2, 3, "14:02:20"), objects, 2)
 }
 
-fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) -> Inventory {
+pub(crate) fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) -> Inventory {
     let release = ReleaseName::parse("r1").unwrap();
     Inventory {
         config: ConfigSeen {
@@ -114,7 +122,7 @@ fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) 
     }
 }
 
-fn to_release(names: &[&str]) -> Request {
+pub(crate) fn to_release(names: &[&str]) -> Request {
     let release = ReleaseName::parse("r1").unwrap();
     let to = names
         .iter()
@@ -144,15 +152,17 @@ fn told(plan: &Plan) -> String {
     readers.collect::<Vec<_>>().join("\n")
 }
 
-fn refused(result: Result<Plan, Refusal>) -> (String, String) {
+pub(crate) fn refused(result: Result<Plan, Refusal>) -> (String, String) {
     let refusal = result.unwrap_err();
     (
         refusal.code,
-        format!("{}\n{}", refusal.summary, refusal.details.join("\n")),
+        [vec![refusal.summary], refusal.details, refusal.ways_out]
+            .concat()
+            .join("\n"),
     )
 }
 
-fn go(request: &Request, inventory: &Inventory, platform: &Platform) -> Result<Plan, Refusal> {
+pub(crate) fn go(request: &Request, inventory: &Inventory, platform: &Platform) -> Result<Plan, Refusal> {
     plan(request, inventory, platform)
 }
 

@@ -154,7 +154,11 @@ fn proof(problems: &mut Problems, entry: &SecretEntry) -> Option<Proof> {
 
 fn login(problems: &mut Problems, name: &At<String>, login: &Login) -> Option<LoginProbe> {
     let timeout = timeout(problems, login.timeout.as_ref());
-    if login.command.first().is_none_or(|program| program.value.is_empty()) {
+    if login
+        .command
+        .first()
+        .is_none_or(|program| program.value.is_empty())
+    {
         let hint = Some("begin with the program: `command: [psql, -h, db]`".to_owned());
         problems.add(Code::Probe, name, "this login probe names no program", hint);
         return None;
@@ -167,15 +171,26 @@ fn login(problems: &mut Problems, name: &At<String>, login: &Login) -> Option<Lo
     for (variable, key) in &login.env {
         if OWN.contains(&variable.as_str()) || !is_variable(variable) {
             let hint = Some("letters, digits and `_`; PATH and HOME are astern's own".to_owned());
-            let message = format!("`{}` is no name of a variable for a value", variable.escape_debug());
+            let message = format!(
+                "`{}` is no name of a variable for a value",
+                variable.escape_debug()
+            );
             problems.add(Code::Probe, key, message, hint);
         }
     }
-    if let Some(argument) = login.command.iter().find(|argument| argument.value.contains('\0')) {
+    if let Some(argument) = login
+        .command
+        .iter()
+        .find(|argument| argument.value.contains('\0'))
+    {
         problems.add(Code::Probe, argument, "no argument can hold a zero byte", None);
     }
     Some(LoginProbe {
-        command: login.command.iter().map(|argument| argument.value.clone()).collect(),
+        command: login
+            .command
+            .iter()
+            .map(|argument| argument.value.clone())
+            .collect(),
         env: login
             .env
             .iter()
@@ -204,6 +219,8 @@ fn timeout(problems: &mut Problems, at: Option<&At<String>>) -> SignedDuration {
 
 fn is_variable(name: &str) -> bool {
     let mut letters = name.chars();
-    letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+    letters
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
 }

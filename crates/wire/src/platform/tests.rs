@@ -488,22 +488,44 @@ fn what_proves_that_a_secret_still_works_is_read_and_a_probe_that_proves_nothing
     let psql = "command: [psql, -h, db, -c, select 1], env: {PGPASSWORD: password}";
     assert_eq!(read(&format!("{{name: db, probe: {{{psql}}}}}")), login(10));
     assert_eq!(
-        read(&format!("{{name: db, rotates: true, probe: {{{psql}, timeout: 3s}}}}")),
+        read(&format!(
+            "{{name: db, rotates: true, probe: {{{psql}, timeout: 3s}}}}"
+        )),
         login(3)
     );
     let slip = |secret: &str, said: &str| {
-        let error = parse_platform(&text(secret), "astern.yaml").unwrap_err().to_string();
+        let error = parse_platform(&text(secret), "astern.yaml")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(said), "{error}");
     };
     slip("{name: db, rotates: true}", "goes back only with a `probe`");
-    slip(&format!("{{name: db, rotates: false, probe: {{{psql}}}}}"), "keep one of the two");
-    slip("{name: db, probe: {command: [], env: {A: b}}}", "names no program");
-    slip("{name: db, probe: {command: [psql], env: {}}}", "proves nothing of it");
-    slip("{name: db, probe: {command: [psql], env: {PATH: b}}}", "no name of a variable");
-    slip("{name: db, probe: {command: [psql], env: {A-B: b}}}", "no name of a variable");
-    slip(&format!("{{name: db, probe: {{{psql}, timeout: 2m}}}}"), "at most 1m");
+    slip(
+        &format!("{{name: db, rotates: false, probe: {{{psql}}}}}"),
+        "keep one of the two",
+    );
+    slip(
+        "{name: db, probe: {command: [], env: {A: b}}}",
+        "names no program",
+    );
+    slip(
+        "{name: db, probe: {command: [psql], env: {}}}",
+        "proves nothing of it",
+    );
+    slip(
+        "{name: db, probe: {command: [psql], env: {PATH: b}}}",
+        "no name of a variable",
+    );
+    slip(
+        "{name: db, probe: {command: [psql], env: {A-B: b}}}",
+        "no name of a variable",
+    );
+    slip(
+        &format!("{{name: db, probe: {{{psql}, timeout: 2m}}}}"),
+        "at most 1m",
+    );
     slip("{name: db, prove: {}}", "prove");
-    slip("[db]", "the name of a Secret");
+    slip("[db]", "AST0005");
 }
 
 #[test]
@@ -576,8 +598,9 @@ fn a_written_file_is_commented_and_reads_back() {
 
       # The Secrets whose content goes back with a release, as that of ConfigMaps does. A Secret that is
       # not named stays as it is: a credential may have been rotated since, and the one of then locks
-      # everybody out.
-      # config: {restoreSecrets: [NAME]}
+      # everybody out. One that is named has `rotates: false`, or a `probe`: a program that gets what
+      # the Secret held then in its environment, and exits with 0 if that still works.
+      # config: {restoreSecrets: [{name: NAME, probe: {command: [PROGRAM, ARGUMENT], env: {VARIABLE: KEY}}}]}
 
       # Whoever would write a rollback away (Argo CD, Flux) is paused before it, and is told as overdue
       # after so long.

@@ -176,7 +176,7 @@ fn config(page: &mut Page, platform: &Platform) {
          false`, or a `probe`: a program that gets what the Secret held then in its environment, and exits with 0 if that still works.",
     );
     if platform.restore_secrets.is_empty() {
-        page.line(2, "# config: {restoreSecrets: [{name: NAME, probe: {command: [psql, -h, HOST, -U, USER, -c, select 1], env: {PGPASSWORD: KEY}}}]}");
+        page.line(2, "# config: {restoreSecrets: [{name: NAME, probe: {command: [PROGRAM, ARGUMENT], env: {VARIABLE: KEY}}}]}");
         return;
     }
     let secrets = list(platform.restore_secrets.iter().map(secret));
