@@ -6,7 +6,7 @@ use astern_model::approval::Approval;
 use astern_model::id::{Epoch, RunId, Seq, StepId};
 use astern_model::record::{Event, Holder, Outcome, Record, Request};
 use astern_model::verdict::Verdict;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
 /// A run as its journal tells it.
@@ -299,7 +299,8 @@ impl Run {
             | Status::ReverseFailed(attempt, _) = status
             {
                 attempt.since = at;
-                attempt.unknown_since = attempt.unknown_since.map(|_| at);
+                attempt.unknown_for = attempt.unknown_for.map(|_| SignedDuration::ZERO);
+                attempt.at = at;
                 attempt.number = 1;
             }
         }

@@ -51,32 +51,49 @@ pub struct Attempt {
     pub since: Timestamp,
     /// The first failure of the attempts before it, if there were any.
     pub failing_since: Option<Timestamp>,
-    /// Since when its outcome is not known, if it is not.
-    pub unknown_since: Option<Timestamp>,
+    /// How long its outcome had not been known when the last record about it was written, if it is not known.
+    pub unknown_for: Option<SignedDuration>,
     /// When the last record about it was written.
     pub at: Timestamp,
 }
 
+/// A look and the pause before it take no longer than this. What a clock says beyond it is that somebody has set the clock, and
+/// counts as no time that was spent observing.
+const LOOK_AT_MOST: SignedDuration = SignedDuration::from_secs(40);
+
 impl Attempt {
     /// The same after a look that could not tell.
     fn unknown(self, at: Timestamp) -> Self {
+        let unknown_for = self.unknown_for.map(|_| self.open_for(at));
         Self {
-            unknown_since: self.unknown_since.or(Some(at)),
+            unknown_for: unknown_for.or(Some(SignedDuration::ZERO)),
             at,
             ..self
         }
     }
 
-    /// How long its outcome has been open: since it became unknown, or since the first attempt.
+    /// How long its outcome has been open: since it became unknown, as far as it was observed, or since the first attempt.
     pub fn open_for(&self, now: Timestamp) -> SignedDuration {
-        now.duration_since(self.unknown_since.unwrap_or(self.since))
+        self.observed_for(now)
+            .unwrap_or_else(|| now.duration_since(self.since))
+    }
+
+    /// For how long the newest attempt may have been on its way: since its outcome became unknown, or since its intent.
+    pub fn sent_for(&self, now: Timestamp) -> SignedDuration {
+        self.observed_for(now)
+            .unwrap_or_else(|| now.duration_since(self.at))
+    }
+
+    fn observed_for(&self, now: Timestamp) -> Option<SignedDuration> {
+        let passed = now.duration_since(self.at);
+        let observed = passed.clamp(SignedDuration::ZERO, LOOK_AT_MOST);
+        self.unknown_for.map(|before| before + observed)
     }
 
     /// The same by the clock of a holder that took over after `gap`: what was waited for goes on from where it was.
     pub fn moved_on(&mut self, gap: SignedDuration) {
         self.since = later(self.since, gap);
         self.failing_since = self.failing_since.map(|since| later(since, gap));
-        self.unknown_since = self.unknown_since.map(|since| later(since, gap));
         self.at = later(self.at, gap);
     }
 }
@@ -160,7 +177,7 @@ impl Status {
                 before: before.clone(),
                 since: at,
                 failing_since: None,
-                unknown_since: None,
+                unknown_for: None,
                 at,
             }),
             (S::Failed(failing), Event::Intended { attempt, before, .. }) => S::Intended(Attempt {
@@ -169,7 +186,7 @@ impl Status {
                 before: before.clone(),
                 since: failing.since,
                 failing_since: Some(failing.failing_since),
-                unknown_since: None,
+                unknown_for: None,
                 at,
             }),
             (S::Intended(attempt) | S::Unsettled(attempt, _), Event::Applied { after, .. }) => S::Done {
@@ -216,7 +233,7 @@ impl Status {
                 before,
                 since: at,
                 failing_since: None,
-                unknown_since: None,
+                unknown_for: None,
                 at,
             }),
             (S::ReverseFailed(last, _), Event::ReverseIntended { attempt, .. }) => S::Reversing(Attempt {
@@ -234,7 +251,7 @@ impl Status {
                 Event::ReverseFailed { failure, .. },
             ) => S::ReverseFailed(
                 Attempt {
-                    unknown_since: None,
+                    unknown_for: None,
                     at,
                     ..attempt
                 },

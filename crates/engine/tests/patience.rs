@@ -130,12 +130,39 @@ fn an_unknown_outcome_is_observed_for_its_whole_time_however_long_the_step_was_t
     let late = whole - 20;
     story.intended(late, "a", 2);
     story.unsettled(late + 1, "a");
-    assert_eq!(story.next(late + whole), settle("a"));
+    let mut second = late + 1;
+    while second + 30 < late + 1 + whole {
+        assert_eq!(story.next(second + 20), settle("a"), "after {second}");
+        second += 30;
+        story.unsettled(second, "a");
+    }
     let given_up = story.next(late + whole + 2);
     assert!(
         matches!(given_up[..], [Command::Append(Event::Held { .. })]),
         "{given_up:?}"
     );
+}
+
+#[test]
+fn a_clock_that_is_set_meanwhile_ends_no_observation_and_prolongs_none() {
+    for jump in [3600, -3600] {
+        let mut story = Story::of(&["a"]);
+        story.intended(0, "a", 1);
+        story.unsettled(1, "a");
+        assert_eq!(story.next(12), settle("a"));
+        story.unsettled(jump + 12, "a");
+        assert_eq!(story.next(jump + 30), settle("a"), "{jump}");
+        let mut second = jump + 12;
+        while second < jump + UNKNOWN_UNTIL.as_secs() {
+            second += 30;
+            story.unsettled(second, "a");
+        }
+        let given_up = story.next(second + 2);
+        assert!(
+            matches!(given_up[..], [Command::Append(Event::Held { .. })]),
+            "{jump}: {given_up:?}"
+        );
+    }
 }
 
 #[test]

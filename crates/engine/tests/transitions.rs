@@ -24,7 +24,7 @@ fn attempt() -> Attempt {
         before: before(),
         since: at(1),
         failing_since: None,
-        unknown_since: None,
+        unknown_for: None,
         at: at(1),
     }
 }

@@ -82,8 +82,33 @@ fn configured(seed: u64) -> Option<(CaseId, Vec<Fault>)> {
         return None;
     }
     let count = [0, 0, 0, 1, 1, 2][random.usize(0..6)];
-    let faults = (0..count).map(|_| content(&mut random));
-    Some((CaseId::Configured, faults.collect()))
+    let mut faults: Vec<Fault> = (0..count).map(|_| content(&mut random)).collect();
+    if random.u8(0..4) == 0 {
+        latecomer(&mut random, &mut faults);
+    }
+    Some((CaseId::Configured, faults))
+}
+
+/// A creation is long on its way, and whoever sent it asks for an abort or dies meanwhile: nothing can refuse it when it arrives.
+fn latecomer(random: &mut Rng, faults: &mut Vec<Fault>) {
+    faults.push(Fault::Request {
+        process: 0,
+        class: Class::Write,
+        nth: random.u32(0..2),
+        how: Loss::Late(seconds(random, 20..60)),
+    });
+    faults.push(if random.bool() {
+        Fault::Ask {
+            at: seconds(random, 2..50),
+            abort: true,
+        }
+    } else {
+        Fault::Process {
+            process: 0,
+            point: Point::Append(random.u32(4..14), Phase::After),
+            then: Fate::Dies,
+        }
+    });
 }
 
 fn content(random: &mut Rng) -> Fault {

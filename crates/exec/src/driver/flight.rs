@@ -11,7 +11,7 @@ use astern_model::step::workload::Stamp;
 use astern_model::step::{After, Before, Spec};
 use astern_port::workloads::Settled;
 use astern_port::{Failure, FailureClass};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 impl Driver {
     /// A conflict after an attempt whose answer was lost may be that attempt's own late effect: then its intent stands
@@ -138,16 +138,18 @@ impl Driver {
     }
 
     fn stamp(&self, step: &StepId, direction: Direction) -> Stamp {
-        let open_since = match self.book.run.status(step) {
+        let now = self.ports.clock.now();
+        let sent_for = match self.book.run.status(step) {
             Status::Intended(attempt)
             | Status::Unsettled(attempt, _)
             | Status::Reversing(attempt)
             | Status::ReverseUnsettled(attempt, _)
-            | Status::ReverseFailed(attempt, _) => attempt.unknown_since.unwrap_or(attempt.at),
+            | Status::ReverseFailed(attempt, _) => attempt.sent_for(now),
             Status::Pending | Status::Failed(_) | Status::Done { .. } | Status::Reversed => {
-                self.ports.clock.now()
+                SignedDuration::ZERO
             }
         };
+        let open_since = now.saturating_sub(sent_for).unwrap_or(now);
         let reason = &self.approved.approval().reason;
         perform::stamp(&self.book.id, step, direction, self.epoch, reason, open_since)
     }

@@ -375,6 +375,16 @@ impl KubernetesContents {
         )))
     }
 
+    /// What is known of a creation whose object is not there: there is no version by which one that arrives late could be
+    /// refused.
+    fn not_made(&self, place: &Place<'_>, stamp: &Stamp, there: &str) -> Settled<After> {
+        let Some(until) = self.on_its_way(stamp) else {
+            return Settled::NotApplied;
+        };
+        let message = format!("{there}, and the request that makes it may still arrive until {until:.0}");
+        Settled::Unknown(Failure::new(FailureClass::Unknown, &place.operation, message))
+    }
+
     /// What the object says about a write of this stamp that leads from one content to another.
     async fn settled(
         &self,
@@ -389,14 +399,11 @@ impl KubernetesContents {
             let found = self.find(place).await?;
             let meant = |now: &Found| way.uid.is_none_or(|uid| uid == &now.uid());
             let Some(now) = found.filter(meant) else {
-                return Ok(match (way.to, self.on_its_way(claim.stamp)) {
-                    (None, _) => Settled::Applied(After::Gone),
-                    // There is no version by which a creation could be refused that arrives late.
-                    (Some(_), Some(until)) if way.uid.is_none() => unknown(format!(
-                        "it is not there, and the request that makes it may still arrive until {until:.0}"
-                    )),
+                return Ok(match way.to {
+                    None => Settled::Applied(After::Gone),
+                    Some(_) if way.uid.is_none() => self.not_made(place, claim.stamp, "it is not there"),
                     // A write carries the uid and the version of what was there.
-                    (Some(_), _) => Settled::NotApplied,
+                    Some(_) => Settled::NotApplied,
                 });
             };
             let (held, ours) = (self.hash(&now.0).await?, is_ours(&now, claim.stamp));
@@ -407,8 +414,9 @@ impl KubernetesContents {
                     .map(Settled::Applied);
             }
             if !ours && way.from.is_none() {
-                // Somebody else's object of that name keeps ours out.
-                return Ok(Settled::NotApplied);
+                // It keeps ours out only as long as it is there.
+                let there = format!("somebody else's is there, {}", now.writer());
+                return Ok(self.not_made(place, claim.stamp, &there));
             }
             if ours || way.from != Some(&held) {
                 return Ok(unknown(format!(

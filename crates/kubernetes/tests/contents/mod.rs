@@ -17,7 +17,7 @@ use astern_port::workloads::Settled;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -320,6 +320,18 @@ async fn a_creation_that_is_not_there_is_not_called_absent_while_its_request_may
         settled(port.settle(&spec, &before, &long_ago).await),
         "not applied"
     );
+    // Somebody else's object keeps it out only as long as it is there.
+    create(
+        &maps(&place),
+        json!({"metadata": {"name": "app"}, "data": {"MODE": "theirs"}}),
+    )
+    .await;
+    assert_eq!(settled(port.settle(&spec, &before, &just_now).await), "unknown");
+    assert_eq!(
+        settled(port.settle(&spec, &before, &long_ago).await),
+        "not applied"
+    );
+    maps(&place).delete("app", &DeleteParams::default()).await.unwrap();
     // It arrives after all, and is found.
     port.apply(&spec, &before, &just_now).await.unwrap();
     assert_eq!(settled(port.settle(&spec, &before, &just_now).await), "applied");
