@@ -9,7 +9,7 @@ use astern_model::config::HeldConfig;
 use astern_model::diff::Shown;
 use astern_model::id::{RunId, TemplateHash};
 use astern_model::inventory::Inventory;
-use astern_model::plan::{Intent, TargetChanges};
+use astern_model::plan::{Intent, Plan, TargetChanges};
 use astern_model::record::Event;
 use astern_model::step::{After, Before, Spec, Step, config, helm, workload};
 use astern_model::target::Target;
@@ -292,8 +292,19 @@ pub fn taken(book: &Book) -> TakenRun {
     }
 }
 
+/// Whether a step makes an object anew that another one deletes: that one has kept what it held.
+fn made_in_place(plan: &Plan, spec: &config::Spec) -> bool {
+    let removes = |step: &Step| {
+        matches!(step.spec.config(), Some(config::Spec::Remove { object, .. }) if object == spec.object())
+    };
+    matches!(spec, config::Spec::Create { .. }) && plan.steps.iter().any(removes)
+}
+
 fn content(book: &Book, step: &Step) -> Option<TakenConfig> {
     let spec = step.spec.config()?;
+    if made_in_place(&book.plan, spec) {
+        return None;
+    }
     let Before::Config(before) = left(book.run.status(&step.id))? else {
         return None;
     };

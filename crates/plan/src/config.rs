@@ -5,7 +5,6 @@ use crate::consumers::consumers;
 use crate::external;
 use crate::forecast;
 use crate::planner::Request;
-use crate::refuse;
 use crate::releases::Through;
 use crate::selector::Selector;
 use crate::steps::Moves;
@@ -480,6 +479,7 @@ pub(crate) fn restoring<'a>(
         restoring.warnings.extend(kept);
         let to = wanted(held, object, world);
         restoring.warnings.extend(untried(object, &to));
+        restoring.warnings.extend(live.and_then(|live| gap(live, object)));
         let (steps, change) = write(object, live, to, world)?;
         restoring.write(steps, change, readers, now);
     }
@@ -556,9 +556,6 @@ fn left(
             "is left to Helm release {}, which brings it back where its revision holds another content",
             owner.name
         )));
-    }
-    if live.immutable || live.secret_type != object.secret_type {
-        return Err(refuse::immutable_config(name, live.immutable));
     }
     Ok(None)
 }
@@ -671,6 +668,13 @@ fn write(
                 let steps = external::drawn_again(live, &versions, to, &namespace);
                 return Ok((steps.unwrap_or_default(), change));
             }
+            if fixed(live, object).is_some() {
+                let change = ConfigChanges {
+                    anew: true,
+                    ..change
+                };
+                return Ok((replaced(live, to, &namespace), change));
+            }
             ConfigSpec::Restore {
                 object: object.name.clone(),
                 namespace,
@@ -691,6 +695,48 @@ fn write(
 fn origin(held: &HeldBy) -> String {
     let recorded = held.recorded_at.map(|at| format!(", recorded {}", clock(at)));
     format!("release {}{}", held.release, recorded.unwrap_or_default())
+}
+
+/// Why an object cannot hold something else under its name, a clause; none where it can.
+pub(crate) fn fixed(live: &LiveConfig, then: &HeldConfig) -> Option<&'static str> {
+    if live.immutable {
+        return Some("is immutable");
+    }
+    (live.secret_type != then.secret_type).then_some("has another type now")
+}
+
+/// What is said of an object that is not there for a moment.
+pub(crate) fn gap(live: &LiveConfig, then: &HeldConfig) -> Option<String> {
+    let why = fixed(live, then)?;
+    Some(format!(
+        "{} {why}: it is deleted, and made anew at once; a pod that starts between the two waits for it",
+        live.name
+    ))
+}
+
+/// The steps that delete an object and make it anew.
+pub(crate) fn replaced(live: &LiveConfig, to: Wanted, namespace: &str) -> Vec<Step> {
+    let object = live.name.clone();
+    let remove = step(ConfigSpec::Remove {
+        object: object.clone(),
+        namespace: namespace.to_owned(),
+        pin: pin(live),
+        to: to.clone(),
+    });
+    let remove = Step {
+        id: StepId(format!("remove:{object}")),
+        ..remove
+    };
+    let create = step(ConfigSpec::Create {
+        object,
+        namespace: namespace.to_owned(),
+        to,
+    });
+    let create = Step {
+        after: vec![remove.id.clone()],
+        ..create
+    };
+    vec![remove, create]
 }
 
 /// What must still hold of an object.

@@ -40,8 +40,6 @@ pub mod code {
     pub const RELEASE: &str = "AST0111";
     /// A client of a Helm release may be at work.
     pub const RELEASE_AT_WORK: &str = "AST0112";
-    /// A ConfigMap or Secret cannot hold something else under its name.
-    pub const IMMUTABLE_CONFIG: &str = "AST0113";
     /// A Secret is made from another object, which writes it again.
     pub const MADE_FROM: &str = "AST0114";
 }
@@ -503,26 +501,6 @@ pub(crate) fn partition(target: &Target, partition: u32, pods: &[String], to: u6
     ));
     refusal.ways_out.push(format!(
         "then kubectl patch {target} -n {namespace} --type merge -p '{{\"spec\":{{\"updateStrategy\":{{\"rollingUpdate\":{{\"partition\":0}}}}}}}}'"
-    ));
-    refusal
-}
-
-/// A ConfigMap or Secret that would have to hold something else under its name, and cannot.
-pub(crate) fn immutable_config(object: &ConfigName, immutable: bool) -> Refusal {
-    let why = if immutable {
-        "it is immutable: the API server lets nobody change what it holds"
-    } else {
-        "its type is another one now, and the API server lets nobody change that"
-    };
-    let mut refusal = refusal(
-        code::IMMUTABLE_CONFIG,
-        format!("the content of {object} cannot be put back: {why}"),
-    );
-    refusal.ways_out.push(format!(
-        "give the content of then another name, and have the template refer to that instead of {object}"
-    ));
-    refusal.ways_out.push(format!(
-        "or kubectl delete {object}, then plan again: it is made anew as the release has it"
     ));
     refusal
 }

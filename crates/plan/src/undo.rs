@@ -238,6 +238,13 @@ fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
             )),
         };
     }
+    if config::fixed(live, before).is_some() {
+        let change = ConfigChanges {
+            anew: true,
+            ..change
+        };
+        return Content::GoesBack(config::replaced(live, to, &world.inventory.namespace), change);
+    }
     let spec = ConfigSpec::Restore {
         object: object.clone(),
         namespace: world.inventory.namespace.clone(),

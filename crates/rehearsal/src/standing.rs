@@ -49,7 +49,7 @@ fn held(spec: &config::Spec, object: &ConfigObject) -> BTreeMap<&'static str, St
         config::Spec::Restore { .. } | config::Spec::Repin { .. } | config::Spec::AwaitDrawn { .. } => {
             object.uid.to_string()
         }
-        config::Spec::Create { .. } => String::new(),
+        config::Spec::Remove { .. } | config::Spec::Create { .. } => String::new(),
     };
     BTreeMap::from([
         ("uid", uid),

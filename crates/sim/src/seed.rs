@@ -114,14 +114,14 @@ fn latecomer(random: &mut Rng, faults: &mut Vec<Fault>) {
 fn content(random: &mut Rng) -> Fault {
     if random.u8(0..4) == 0 {
         return Fault::Writer {
-            object: random.usize(0..3),
+            object: random.usize(0..4),
             every: seconds(random, 1..6),
             times: random.u32(1..4),
         };
     }
     Fault::Content {
         at: moment(random),
-        object: random.usize(0..4),
+        object: random.usize(0..5),
         what: match random.u8(0..8) {
             0 => ContentEdit::Annotate,
             1 => ContentEdit::Label,

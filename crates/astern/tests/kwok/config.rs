@@ -245,28 +245,25 @@ fn a_pruned_config_map_under_a_hashed_name_is_made_again_from_the_ledger() {
 }
 
 #[test]
-fn what_an_immutable_config_map_holds_is_refused_with_the_way_out() {
+fn an_immutable_config_map_is_deleted_and_made_anew_and_undo_puts_its_content_back() {
     let place = bad_config("config-immutable");
     place.kubectl(&["patch", "configmap", "app-config", "-p", r#"{"immutable": true}"#]);
     let before = place.get("configmap/app-config");
-    let refused = roll_back(&place, &["--to", "1.0"]).expect(3);
-    for words in [
-        "AST0113",
-        "configmap/app-config",
-        "immutable",
-        "another name",
-        "kubectl delete configmap/app-config",
-    ] {
-        assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);
-    }
+    let planned = place.astern(&["plan", "--to", "1.0"]).expect(0);
+    let gap = "configmap/app-config is immutable: it is deleted, and made anew at once";
+    assert!(planned.out.contains(gap), "{}", planned.out);
     assert_eq!(place.get("configmap/app-config"), before);
-    // The second way out.
-    place.kubectl(&["delete", "configmap/app-config"]);
     roll_back(&place, &["--to", "1.0"]).expect(0);
-    assert_eq!(
-        data(&place, "configmap/app-config"),
-        json!({"MODE": "calm", "LIMIT": "10"})
-    );
+    let calm = json!({"MODE": "calm", "LIMIT": "10"});
+    assert_eq!(data(&place, "configmap/app-config"), calm);
+    let anew = place.get("configmap/app-config");
+    assert_ne!(anew["metadata"]["uid"], before["metadata"]["uid"]);
+    assert_eq!(anew["metadata"]["labels"], before["metadata"]["labels"]);
+    let run = place.run_begun();
+    place
+        .astern(&["undo", &run, "--yes", "--reason", "it was not the config"])
+        .expect(0);
+    assert_eq!(data(&place, "configmap/app-config"), before["data"]);
 }
 
 #[test]

@@ -237,6 +237,17 @@ fn config_cases(on_failure: OnFailure) -> Vec<Case> {
             held(vec![live.clone()], &["api"]),
         ),
         (
+            "an immutable ConfigMap, its reader restarted",
+            vec![of_release(reader("api"), 0)],
+            held(
+                vec![LiveConfig {
+                    immutable: true,
+                    ..live.clone()
+                }],
+                &["api"],
+            ),
+        ),
+        (
             "a ConfigMap that is made anew",
             vec![of_release(reader("api"), 1)],
             held(vec![], &["api"]),

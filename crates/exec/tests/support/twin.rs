@@ -893,7 +893,7 @@ impl Contents for Twin {
         self.points.pass(&format!("prepare {}", spec.phrase())).await;
         let state = self.state.lock().unwrap();
         let name = spec.object();
-        let config::Spec::Restore { pin, .. } = spec else {
+        let (config::Spec::Restore { pin, .. } | config::Spec::Remove { pin, .. }) = spec else {
             return match state.live(name) {
                 None => Ok(config::Before::Absent),
                 Some(_) => Err(Failure::new(FailureClass::Conflict, "prepare", "it is there")),
@@ -917,6 +917,7 @@ impl Contents for Twin {
         let change = |state: &mut State| {
             let live = match spec {
                 config::Spec::Restore { .. } => state.live(name).cloned().expect("its pin holds"),
+                config::Spec::Remove { .. } => return state.put_config(name, None),
                 config::Spec::Create { .. } => made(name),
                 config::Spec::Repin { .. } | config::Spec::AwaitDrawn { .. } => panic!("{NOTHING_DRAWN}"),
             };
@@ -924,14 +925,19 @@ impl Contents for Twin {
             state.put_config(name, Some(LiveConfig { content, ..live }));
         };
         let check = |state: &State| match spec {
-            config::Spec::Restore { pin, .. } => state.check_config(name, pin),
+            config::Spec::Restore { pin, .. } | config::Spec::Remove { pin, .. } => {
+                state.check_config(name, pin)
+            }
             config::Spec::Create { .. } => match state.live(name) {
                 None => Ok(()),
                 Some(_) => Err(Failure::new(FailureClass::Conflict, "write", "it is there")),
             },
             config::Spec::Repin { .. } | config::Spec::AwaitDrawn { .. } => panic!("{NOTHING_DRAWN}"),
         };
-        let there = |state: &State| state.live(name).is_some_and(|live| &live.content == wanted);
+        let there = |state: &State| match spec {
+            config::Spec::Remove { .. } => state.live(name).is_none(),
+            _ => state.live(name).is_some_and(|live| &live.content == wanted),
+        };
         let object = Object::Config(name.clone());
         self.write(
             &object,
@@ -990,8 +996,8 @@ impl Contents for Twin {
             config::Before::Versions { .. } | config::Before::Nothing => panic!("{NOTHING_DRAWN}"),
         };
         let change = |state: &mut State| {
-            let live = state.live(name).cloned();
-            let back = live.zip(was).map(|(live, content)| LiveConfig {
+            let live = state.live(name).cloned().unwrap_or_else(|| made(name));
+            let back = was.map(|content| LiveConfig {
                 content: content.clone(),
                 ..live
             });

@@ -24,7 +24,7 @@ fn of(context: &Context<'_>, step: &Step, spec: &Spec, live: &LiveConfig) -> Vec
     let object = &live.name;
     let mut findings = Vec::new();
     let drawn = matches!(spec, Spec::Repin { .. });
-    if live.immutable && !drawn {
+    if live.immutable && matches!(spec, Spec::Restore { .. }) {
         let message = format!("{object} is immutable: the API server lets nobody change what it holds");
         let hint = "give the content another name and have the template refer to that; or delete the object, and plan again: \
                     it is then made anew";

@@ -11,7 +11,9 @@ pub(crate) const CODE: &str = "AST0245";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let steps = context.config_ahead().map(|(_, spec)| spec);
-    let secrets = steps.filter(|spec| spec.object().kind == ConfigKind::Secret);
+    // One that is deleted holds it once it is made anew.
+    let written = steps.filter(|spec| !matches!(spec, Spec::Remove { .. }));
+    let secrets = written.filter(|spec| spec.object().kind == ConfigKind::Secret);
     secrets.filter_map(|spec| of(context, spec)).collect()
 }
 

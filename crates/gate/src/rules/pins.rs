@@ -6,6 +6,7 @@ use super::{PLAN_AGAIN, refuse};
 use crate::context::{Context, Progress};
 use crate::course::Course;
 use astern_model::choice::clock;
+use astern_model::config::ConfigName;
 use astern_model::finding::Finding;
 use astern_model::id::TemplateHash;
 use astern_model::step::Step;
@@ -83,10 +84,13 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
     let live = context.inventory.config.live(object);
     let message = match (spec, live) {
         (ConfigSpec::AwaitDrawn { .. }, _) => return None,
-        (ConfigSpec::Restore { .. } | ConfigSpec::Repin { .. }, None) => {
+        (ConfigSpec::Restore { .. } | ConfigSpec::Remove { .. } | ConfigSpec::Repin { .. }, None) => {
             format!("{object} does not exist any more, or could not be read")
         }
-        (ConfigSpec::Restore { pin, .. } | ConfigSpec::Repin { pin, .. }, Some(live))
+        (
+            ConfigSpec::Restore { pin, .. } | ConfigSpec::Remove { pin, .. } | ConfigSpec::Repin { pin, .. },
+            Some(live),
+        )
             if pin.uid != live.uid =>
         {
             format!(
@@ -94,7 +98,10 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
                 pin.uid, live.uid
             )
         }
-        (ConfigSpec::Restore { pin, .. } | ConfigSpec::Repin { pin, .. }, Some(live))
+        (
+            ConfigSpec::Restore { pin, .. } | ConfigSpec::Remove { pin, .. } | ConfigSpec::Repin { pin, .. },
+            Some(live),
+        )
             if pin.content != live.content =>
         {
             format!(
@@ -104,6 +111,8 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
                 written_by(live.manager.as_ref())
             )
         }
+        // By the time that this one is made it is gone.
+        (ConfigSpec::Create { .. }, Some(_)) if removed_ahead(context, object) => return None,
         (ConfigSpec::Create { .. }, Some(live)) => format!(
             "{object}, which the plan would make, is there{}",
             written_by(live.manager.as_ref())
@@ -117,7 +126,8 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
                 format!("{source} was made anew, does not exist any more, or could not be read")
             }
         },
-        (ConfigSpec::Restore { .. }, Some(_)) | (ConfigSpec::Create { .. }, None) => return None,
+        (ConfigSpec::Restore { .. } | ConfigSpec::Remove { .. }, Some(_))
+        | (ConfigSpec::Create { .. }, None) => return None,
     };
     Some(refuse(
         CODE,
@@ -125,6 +135,13 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
         message,
         format!("somebody changed it meanwhile: find out who, then {PLAN_AGAIN}"),
     ))
+}
+
+/// Whether a step that has not started deletes the object.
+fn removed_ahead(context: &Context<'_>, object: &ConfigName) -> bool {
+    context
+        .config_ahead()
+        .any(|(_, spec)| matches!(spec, ConfigSpec::Remove { object: removed, .. } if removed == object))
 }
 
 fn written_by(manager: Option<&FieldManager>) -> String {

@@ -1,7 +1,10 @@
 //! Effects on what ConfigMaps and Secrets hold: put back, made anew, and taken back again. Owns the requests too, since an
 //! answer may hold values: none is ever in a message or a log.
 
+mod removal;
+
 use super::external_secret::{Drawing, looked_for};
+use removal::Removal;
 use super::last_applied::{LAST_APPLIED, with_content_of};
 use super::mask;
 use super::object::set_annotations;
@@ -161,6 +164,22 @@ impl KubernetesContents {
         &self.client
     }
 
+    /// Keeps an object as it is, if the pin holds.
+    async fn before(&self, place: &Place<'_>, pin: &Pin, now: Found) -> Result<Before, Failure> {
+        let held = self.hash(&now.0).await?;
+        if let Some(message) = broken(pin, &now.0, &held) {
+            return Err(place.moved(&message));
+        }
+        let annotations = found(&now, &MARKS);
+        let object = crate::look::without_servers_own(now.0);
+        let kept = self.keep(place.object, &canonical(&object)).await?;
+        Ok(Before::Content {
+            kept,
+            content: held,
+            annotations,
+        })
+    }
+
     /// The Secret of a step that changes its source.
     pub(super) async fn secret(&self, spec: &Spec) -> Result<Value, Failure> {
         let place = Place::of(spec, spec.phrase());
@@ -280,6 +299,25 @@ impl KubernetesContents {
         })
     }
 
+    /// Marks an object with the epoch of whoever took the run over.
+    async fn take(&self, place: &Place<'_>, now: Found, takeover: &Takeover<'_>) -> Result<(), Failure> {
+        let Takeover {
+            before,
+            run,
+            from,
+            to,
+        } = *takeover;
+        let found = epoch_of(&now, run);
+        if let Some(message) = unexpected(found, from, to).or_else(|| strange(&now, before, run)) {
+            return Err(place.moved(&message));
+        }
+        if found != Some(to) {
+            let marks = BTreeMap::from([(EPOCH, Some(to.to_string())), (RUN, Some(run.to_string()))]);
+            self.replace(place, &now.with_annotations(marks)).await?;
+        }
+        Ok(())
+    }
+
     /// What this stamp's effect has left. A predecessor's creation may arrive after the takeover, which found nothing to mark
     /// then: it is marked now, so that the next holder does not take it for somebody else's.
     async fn taken_over(&self, place: &Place<'_>, now: Found, stamp: &Stamp) -> Result<After, Failure> {
@@ -361,12 +399,23 @@ impl KubernetesContents {
         if let (Some(probe), None) = (to.login(), self.find(place).await?) {
             self.prove(place.object, probe, &then, &place.operation).await?;
         }
-        let object = Found(anew(then)).with_annotations(marks(claim.stamp));
+        self.made(place, anew(then), &to.content, claim).await
+    }
+
+    /// Makes an object that holds `content`, or finds the one that an earlier attempt has made.
+    async fn made(
+        &self,
+        place: &Place<'_>,
+        object: Value,
+        content: &ContentHash,
+        claim: &Claim<'_>,
+    ) -> Result<After, Failure> {
+        let object = Found(object).with_annotations(marks(claim.stamp));
         if let Some(stored) = self.create(place, &object.0).await? {
             return self.written(&stored).await;
         }
         let now = self.find(place).await?.ok_or_else(|| place.gone())?;
-        if is_ours(&now, claim.stamp) && self.hash(&now.0).await? == to.content {
+        if is_ours(&now, claim.stamp) && &self.hash(&now.0).await? == content {
             return self.taken_over(place, now, claim.stamp).await;
         }
         Err(place.moved(&format!(
@@ -440,6 +489,14 @@ impl KubernetesContents {
         }
         Ok(Settled::NotApplied)
     }
+}
+
+/// Who takes a run over, and from which epoch.
+struct Takeover<'a> {
+    before: &'a Before,
+    run: &'a RunId,
+    from: Epoch,
+    to: Epoch,
 }
 
 /// A write, by what it leads from and to; none is "not there".
@@ -535,39 +592,31 @@ impl Contents for KubernetesContents {
         if let Some(drawing) = Drawing::of(self, spec, spec.phrase()) {
             return drawing.prepare().await;
         }
+        if let Some(removal) = Removal::of(self, spec, spec.phrase()) {
+            return removal.prepare().await;
+        }
         let place = Place::of(spec, spec.phrase());
         let now = self.find(&place).await?;
         match (spec, now) {
-            (Spec::Repin { .. } | Spec::AwaitDrawn { .. }, _) => Err(mismatch(&place.operation)),
+            (Spec::Remove { .. } | Spec::Repin { .. } | Spec::AwaitDrawn { .. }, _) => {
+                Err(mismatch(&place.operation))
+            }
             (Spec::Create { .. }, None) => Ok(Before::Absent),
             (Spec::Create { .. }, Some(now)) => Err(place.moved(&format!(
                 "somebody else has made it since the plan was, {}",
                 now.writer()
             ))),
             (Spec::Restore { .. }, None) => Err(place.gone()),
-            (Spec::Restore { pin, .. }, Some(now)) => {
-                let held = self.hash(&now.0).await?;
-                if let Some(message) = broken(pin, &now.0, &held) {
-                    return Err(place.moved(&message));
-                }
-                let annotations = found(&now, &MARKS);
-                let object = crate::look::without_servers_own(now.0);
-                let kept = self
-                    .vault
-                    .put(spec.object().kind.singular(), canonical(&object).as_bytes())
-                    .await?;
-                Ok(Before::Content {
-                    kept,
-                    content: held,
-                    annotations,
-                })
-            }
+            (Spec::Restore { pin, .. }, Some(now)) => self.before(&place, pin, now).await,
         }
     }
 
     async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
         if let Some(drawing) = Drawing::of(self, spec, spec.phrase()) {
             return drawing.apply(before, stamp).await;
+        }
+        if let Some(removal) = Removal::of(self, spec, spec.phrase()) {
+            return removal.apply(before, stamp).await;
         }
         let place = &Place::of(spec, spec.phrase());
         let claim = &Claim { stamp, before };
@@ -583,6 +632,9 @@ impl Contents for KubernetesContents {
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
         if let Some(drawing) = looked_for(self, spec, false) {
             return drawing.settle(before, stamp).await;
+        }
+        if let Some(removal) = Removal::of(self, spec, look_for(&spec.phrase())) {
+            return removal.settle(before, stamp).await;
         }
         let place = &Place::of(spec, look_for(&spec.phrase()));
         let claim = &Claim { stamp, before };
@@ -614,6 +666,9 @@ impl Contents for KubernetesContents {
     ) -> Result<After, Failure> {
         if let Some(drawing) = Drawing::of(self, spec, take_back(spec)) {
             return drawing.reverse(before, stamp).await;
+        }
+        if let Some(removal) = Removal::of(self, spec, take_back(spec)) {
+            return removal.reverse(before, stamp).await;
         }
         let place = &Place::of(spec, take_back(spec));
         let claim = &Claim { stamp, before };
@@ -668,6 +723,9 @@ impl Contents for KubernetesContents {
         if let Some(drawing) = looked_for(self, spec, true) {
             return drawing.settle_reverse(before, stamp).await;
         }
+        if let Some(removal) = Removal::of(self, spec, look_for(&take_back(spec))) {
+            return removal.settle_reverse(before, stamp).await;
+        }
         let place = &Place::of(spec, look_for(&take_back(spec)));
         let claim = &Claim { stamp, before };
         let Some((uid, wrote)) = left(after) else {
@@ -700,6 +758,15 @@ impl Contents for KubernetesContents {
         if let Some(drawing) = Drawing::of(self, spec, operation.clone()) {
             return drawing.fence(before, run, from, to).await;
         }
+        let takeover = Takeover {
+            before,
+            run,
+            from,
+            to,
+        };
+        if let Some(removal) = Removal::of(self, spec, operation.clone()) {
+            return removal.fence(&takeover).await;
+        }
         let place = &Place::of(spec, operation);
         let Some(now) = self.find(place).await? else {
             // A creation that is on its way meets the one of this process by its key.
@@ -713,19 +780,11 @@ impl Contents for KubernetesContents {
         {
             return Err(place.moved("it was deleted and made again"));
         }
-        let found = epoch_of(&now, run);
-        if *before == Before::Absent && found.is_none() {
+        if *before == Before::Absent && epoch_of(&now, run).is_none() {
             // Somebody else's, under the name that a creation of this run finds taken.
             return Ok(());
         }
-        if let Some(message) = unexpected(found, from, to).or_else(|| strange(&now, before, run)) {
-            return Err(place.moved(&message));
-        }
-        if found != Some(to) {
-            let marks = BTreeMap::from([(EPOCH, Some(to.to_string())), (RUN, Some(run.to_string()))]);
-            self.replace(place, &now.with_annotations(marks)).await?;
-        }
-        Ok(())
+        self.take(place, now, &takeover).await
     }
 }
 

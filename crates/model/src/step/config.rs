@@ -62,6 +62,17 @@ pub enum Spec {
         /// What is written.
         to: Wanted,
     },
+    /// Delete an object that cannot hold something else under its name, so that it can be made anew.
+    Remove {
+        /// Which object.
+        object: ConfigName,
+        /// Its namespace.
+        namespace: String,
+        /// What must hold.
+        pin: Pin,
+        /// What is made in its place.
+        to: Wanted,
+    },
     /// Make an object that is gone.
     Create {
         /// Which object.
@@ -108,6 +119,7 @@ impl Spec {
     pub fn object(&self) -> &ConfigName {
         match self {
             Self::Restore { object, .. }
+            | Self::Remove { object, .. }
             | Self::Create { object, .. }
             | Self::Repin { object, .. }
             | Self::AwaitDrawn { object, .. } => object,
@@ -118,16 +130,18 @@ impl Spec {
     pub fn namespace(&self) -> &str {
         match self {
             Self::Restore { namespace, .. }
+            | Self::Remove { namespace, .. }
             | Self::Create { namespace, .. }
             | Self::Repin { namespace, .. }
             | Self::AwaitDrawn { namespace, .. } => namespace,
         }
     }
 
-    /// What it holds afterwards.
+    /// What it holds once all steps on it are done.
     pub fn to(&self) -> &Wanted {
         match self {
             Self::Restore { to, .. }
+            | Self::Remove { to, .. }
             | Self::Create { to, .. }
             | Self::Repin { to, .. }
             | Self::AwaitDrawn { to, .. } => to,
@@ -138,6 +152,9 @@ impl Spec {
     pub fn phrase(&self) -> String {
         match self {
             Self::Restore { object, to, .. } => format!("put the content of {object} back to {}", to.origin),
+            Self::Remove { object, to, .. } => {
+                format!("delete {object}, which cannot be changed, to make it anew as of {}", to.origin)
+            }
             Self::Create { object, to, .. } => format!("make {object} anew as of {}", to.origin),
             Self::Repin { source, to, .. } => format!("have {source} name the versions of {}", to.origin),
             Self::AwaitDrawn { object, source, .. } => {
@@ -146,11 +163,11 @@ impl Spec {
         }
     }
 
-    /// The API verbs that the step needs; taking a made object back deletes it.
+    /// The API verbs that the step needs; taking a made object back deletes it, and taking a deletion back makes it.
     pub fn verbs(&self) -> Vec<Verb> {
         let (own, drawn): (&[&str], &[&str]) = match self {
             Self::Restore { .. } => (&["get", "update"], &[]),
-            Self::Create { .. } => (&["create", "delete", "get", "update"], &[]),
+            Self::Remove { .. } | Self::Create { .. } => (&["create", "delete", "get", "update"], &[]),
             Self::Repin { .. } => (&["get"], &["get", "list", "update", "watch"]),
             Self::AwaitDrawn { .. } => (&["get"], &["get", "list", "watch"]),
         };
@@ -165,6 +182,14 @@ impl Spec {
         own.chain(drawn.iter().map(of(GROUP, PLURAL))).collect()
     }
 
+    /// Whether the object holds what it is to hold by this very step.
+    pub fn brings_back(&self) -> bool {
+        matches!(
+            self,
+            Self::Restore { .. } | Self::Create { .. } | Self::Repin { .. }
+        )
+    }
+
     /// Whether the step only looks and waits.
     pub fn only_reads(&self) -> bool {
         matches!(self, Self::AwaitDrawn { .. })
@@ -175,7 +200,7 @@ impl Spec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "of")]
 pub enum Before {
-    /// Before content was written.
+    /// Before content was written, or an object deleted.
     Content {
         /// The whole object, in the vault.
         kept: ContentRef,
@@ -207,14 +232,14 @@ pub enum Before {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "of")]
 pub enum After {
-    /// After content was written, or an object made, or an ExternalSecret.
+    /// After content was written, or an object made, also once more, or an ExternalSecret.
     Written {
         /// The object that was written.
         uid: Uid,
         /// What it holds, or what is to be drawn.
         content: ContentHash,
     },
-    /// After an object that was made is gone again.
+    /// After an object is gone: it was deleted, or its creation was taken back.
     Gone,
     /// After the Secret was seen to hold what was waited for.
     Drawn,

@@ -396,8 +396,42 @@ fn a_secret_goes_back_only_where_it_is_named() {
 }
 
 #[test]
-fn what_cannot_hold_the_content_of_then_or_is_written_by_another_object_is_refused() {
+fn what_cannot_be_changed_under_its_name_is_deleted_and_made_anew_before_its_readers_start() {
     let (app, keys) = (map("app"), secret("keys"));
+    let mut platform = platform();
+    platform.restore_secrets.insert("keys".to_owned(), None);
+    let check = |object: &ConfigName, change: &dyn Fn(&mut LiveConfig), why: &str| {
+        let mut live = live(object, "now");
+        change(&mut live);
+        let inventory = seen(
+            vec![reading(crashing("api"), &[object], 1)],
+            vec![live],
+            vec![held(object, "then")],
+        );
+        let plan = go(&to_release(&["api"]), &inventory, &platform).unwrap();
+        let [remove, create, reader] = &plan.steps[..3] else {
+            panic!("{:?}", plan.steps)
+        };
+        assert_eq!(remove.id.as_str(), format!("remove:{object}"));
+        assert_eq!(create.after, [remove.id.clone()]);
+        assert!(reader.after.contains(&remove.id) && reader.after.contains(&create.id));
+        assert!(plan.config[0].anew);
+        let gap = format!(
+            "{object} {why}: it is deleted, and made anew at once; a pod that starts between the two waits for it"
+        );
+        assert!(plan.warnings.contains(&gap), "{:?}", plan.warnings);
+    };
+    check(&app, &|live| live.immutable = true, "is immutable");
+    check(
+        &keys,
+        &|live| live.secret_type = Some("kubernetes.io/tls".to_owned()),
+        "has another type now",
+    );
+}
+
+#[test]
+fn what_another_object_writes_is_refused() {
+    let keys = secret("keys");
     let mut platform = platform();
     platform.restore_secrets.insert("keys".to_owned(), None);
     let check = |object: &ConfigName, change: &dyn Fn(&mut LiveConfig), expected: &str| {
@@ -412,12 +446,6 @@ fn what_cannot_hold_the_content_of_then_or_is_written_by_another_object_is_refus
         assert_eq!(code, expected, "{said}");
         assert!(said.contains(&object.to_string()), "{said}");
     };
-    check(&app, &|live| live.immutable = true, code::IMMUTABLE_CONFIG);
-    check(
-        &keys,
-        &|live| live.secret_type = Some("kubernetes.io/tls".to_owned()),
-        code::IMMUTABLE_CONFIG,
-    );
     check(
         &keys,
         &|live| live.source = Some("externalsecret/keys".to_owned()),

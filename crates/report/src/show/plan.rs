@@ -14,7 +14,7 @@ use astern_model::finding::{Finding, Severity};
 use astern_model::id::{PlanHash, StepId};
 use astern_model::plan::{Intent, Plan, TargetChanges};
 use astern_model::reversal::Reversal;
-use astern_model::step::{Basis, Spec, Step, owner, workload};
+use astern_model::step::{Basis, Spec, Step, config, owner, workload};
 use std::collections::BTreeMap;
 
 /// Changed places that are listed for one workload; the rest is counted. Markdown, HTML and JSON list all.
@@ -155,7 +155,7 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
     let config = plan
         .steps
         .iter()
-        .filter(|step| step.spec.config().is_some_and(|spec| !spec.only_reads()));
+        .filter(|step| step.spec.config().is_some_and(config::Spec::brings_back));
     let owners_like = |wanted: fn(&owner::Spec) -> bool| {
         let of = plan.steps.iter().filter_map(|step| step.spec.owner());
         of.filter(|spec| wanted(spec)).count() as u64

@@ -224,7 +224,7 @@ fn applies(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
             .step(&step.id)
             .filter(|doing| doing.state == Some(StepState::Done))?;
         let what = match spec {
-            config::Spec::AwaitDrawn { .. } => return None,
+            config::Spec::Remove { .. } | config::Spec::AwaitDrawn { .. } => return None,
             config::Spec::Repin { source, versions, .. } => format!(
                 "Have {source} name {} in its source too (Git, chart or pipeline) before that is applied again: only the cluster \
                  was changed.",

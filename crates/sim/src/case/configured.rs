@@ -40,33 +40,46 @@ pub(crate) struct Object {
     pub(crate) name: &'static str,
     /// What it held, and what the bad release made of it: none is a deletion.
     pub(crate) data: [Option<(&'static str, &'static str)>; 2],
+    /// Whether the bad release made it immutable.
+    fixed: bool,
 }
 
 /// Those that the release changed, and one that it left alone.
-pub(crate) const OBJECTS: [Object; 4] = [
+pub(crate) const OBJECTS: [Object; 5] = [
     Object {
         kind: "ConfigMap",
         plural: "configmaps",
         name: "app",
         data: [Some(("MODE", "calm")), Some(("MODE", "storm"))],
+        fixed: false,
     },
     Object {
         kind: "Secret",
         plural: "secrets",
         name: "token",
         data: [Some(("TOKEN", SECRETS[0])), Some(("TOKEN", SECRETS[1]))],
+        fixed: false,
+    },
+    Object {
+        kind: "ConfigMap",
+        plural: "configmaps",
+        name: "limits",
+        data: [Some(("MOST", "10")), Some(("MOST", "1"))],
+        fixed: true,
     },
     Object {
         kind: "ConfigMap",
         plural: "configmaps",
         name: "flags",
         data: [Some(("BETA", "off")), None],
+        fixed: false,
     },
     Object {
         kind: "ConfigMap",
         plural: "configmaps",
         name: "regions",
         data: [Some(("HOME", "eu")), Some(("HOME", "eu"))],
+        fixed: false,
     },
 ];
 
@@ -95,7 +108,7 @@ fn read_by(workload: &str) -> &'static [(&'static str, &'static str)] {
         "engine" => &[("configMapRef", "app"), ("secretRef", "token")],
         "gateway" => &[("configMapRef", "app"), ("configMapRef", "regions")],
         "reports" => &[("configMapRef", "flags"), ("secretRef", "token")],
-        "worker" => &[("configMapRef", "app")],
+        "worker" => &[("configMapRef", "app"), ("configMapRef", "limits")],
         _ => &[],
     }
 }
@@ -118,11 +131,15 @@ pub(super) fn first() -> impl Iterator<Item = Value> {
         .filter_map(|object| Some(object.holding(object.data[0]?)))
 }
 
-/// What the bad release did to them: `flags` is pruned, and whoever read it does so no more.
+/// What the bad release did to them: `limits` is immutable since; `flags` is pruned, and whoever read it does so no more.
 pub(super) fn released(moment: &mut Moment) {
     for object in &OBJECTS {
         match object.data[1] {
-            Some(data) if object.data[0] != Some(data) => moment.objects.push(object.holding(data)),
+            Some(data) if object.data[0] != Some(data) => {
+                let mut released = object.holding(data);
+                released["immutable"] = json!(object.fixed);
+                moment.objects.push(released);
+            }
             Some(_) => {}
             None => moment.delete.push(Named {
                 api_version: "v1".to_owned(),

@@ -58,16 +58,30 @@ fn hash(object: &Value) -> ContentHash {
     ContentHash(hash.and_then(Result::ok).unwrap_or_default())
 }
 
+/// What the API server counts of an object.
+const COUNTED: [&str; 2] = ["resourceVersion", "managedFields"];
+/// What it gives to one that was deleted and made once more.
+const GIVEN: [&str; 2] = ["uid", "creationTimestamp"];
+
 /// Everything else of an object but what the API server counts and astern may write.
 fn rest(object: &Value) -> Value {
+    without(object, &COUNTED)
+}
+
+/// The same of one that may have been made once more.
+fn rest_of_another(object: &Value) -> Value {
+    without(object, &[COUNTED, GIVEN].concat())
+}
+
+fn without(object: &Value, left_out: &[&str]) -> Value {
     let mut rest = object.clone();
     let Some(fields) = rest.as_object_mut() else {
         return rest;
     };
     fields.retain(|field, _| !CONTENT.contains(&field.as_str()));
     if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
-        for counted in ["resourceVersion", "managedFields"] {
-            metadata.remove(counted);
+        for field in left_out {
+            metadata.remove(*field);
         }
         let mut left = Map::new();
         if let Some(Value::Object(annotations)) = metadata.remove("annotations") {
@@ -83,20 +97,10 @@ impl State {
     /// What is wrong with a write of a process to a ConfigMap or Secret, while it holds `run` under `epoch`.
     pub(super) fn judge_content(&mut self, run: &RunId, epoch: u64, change: &Change<'_>) -> Vec<String> {
         let known = &self.runs[run];
-        let about = |step: &&Step| {
-            step.spec
-                .config()
-                .is_some_and(|spec| path_of(spec) == change.path)
-        };
-        let Some((step, spec)) = known
-            .plan
-            .steps
-            .iter()
-            .find(about)
-            .and_then(|step| Some((step, step.spec.config()?)))
-        else {
+        let about = known.about(change.path);
+        if about.is_empty() {
             return vec!["it is no target of the plan".to_owned()];
-        };
+        }
         let mut wrong = Vec::new();
         if !change.before.is_null() && !change.after.is_null() && rest(change.before) != rest(change.after) {
             wrong.push("it changes more than the content".to_owned());
@@ -108,14 +112,18 @@ impl State {
             }
             return wrong;
         }
-        let keys = [Direction::Forward, Direction::Back].map(|way| (way, EffectKey::of(run, &step.id, way)));
         let gone = change.after.is_null();
-        let found = keys.into_iter().find(|(way, of)| match gone {
-            true => *way == Direction::Back,
+        let effects = about.into_iter().flat_map(|(step, spec)| {
+            [Direction::Forward, Direction::Back]
+                .map(|way| (step, spec, way, EffectKey::of(run, &step.id, way)))
+        });
+        let mut possible = effects.filter(|(step, spec, way, of)| match gone {
+            // A deletion leaves no key: it is that of the step which has begun one.
+            true => deletes(spec, *way) && known.not_open(&step.id, *way, epoch).is_none(),
             false => of.as_str() == key,
         });
-        let Some((direction, key)) = found else {
-            wrong.push(format!("its key `{key}` is not step {}'s", step.id));
+        let Some((step, spec, direction, key)) = possible.next() else {
+            wrong.push(format!("its key `{key}` is that of no step which has begun it"));
             return wrong;
         };
         let progress = known.steps.get(&step.id).cloned().unwrap_or_default();
@@ -171,6 +179,14 @@ fn unmet(spec: &Spec, direction: Direction, progress: &Progress, change: &Change
             expect("what it held", held(change.before), pin.content.to_string());
             expect("what it holds", held(change.after), planned);
         }
+        (Spec::Remove { pin, .. }, Direction::Forward) => {
+            expect("its uid before", uid, pin.uid.to_string());
+            expect("what it held", held(change.before), pin.content.to_string());
+        }
+        (Spec::Remove { pin, .. }, Direction::Back) => {
+            expect("what it held", held(change.before), "nothing".to_owned());
+            expect("what it holds", held(change.after), pin.content.to_string());
+        }
         (Spec::Create { .. }, Direction::Forward) => {
             expect("what it held", held(change.before), "nothing".to_owned());
             expect("what it holds", held(change.after), planned);
@@ -195,7 +211,25 @@ fn unmet(spec: &Spec, direction: Direction, progress: &Progress, change: &Change
     wrong
 }
 
+/// Whether a step's effect leaves nothing of its object.
+fn deletes(spec: &Spec, direction: Direction) -> bool {
+    match spec {
+        Spec::Remove { .. } => direction == Direction::Forward,
+        Spec::Create { .. } => direction == Direction::Back,
+        Spec::Restore { .. } | Spec::Repin { .. } | Spec::AwaitDrawn { .. } => false,
+    }
+}
+
 impl Known {
+    /// The steps on one object, in plan order.
+    fn about(&self, path: &str) -> Vec<(&Step, &Spec)> {
+        let steps = self.plan.steps.iter();
+        steps
+            .filter_map(|step| Some((step, step.spec.config()?)))
+            .filter(|(_, spec)| path_of(spec) == path)
+            .collect()
+    }
+
     /// The objects that a workload reads as it is after a write, and that do not hold yet what its pods are to start with:
     /// whoever puts content back, in whichever direction, does so before.
     pub(super) fn too_early(&self, after: &Value, direction: Direction) -> Vec<String> {
@@ -230,15 +264,17 @@ impl Known {
         then: Option<&Arc<Value>>,
     ) -> Vec<String> {
         let mut wrong = Vec::new();
-        let of_it = |step: &&Step| step.spec.config().is_some_and(|spec| path_of(spec) == path);
-        let step = self.plan.steps.iter().find(of_it);
-        let Some((step, spec)) = step.and_then(|step| Some((step, step.spec.config()?))) else {
+        let about = self.about(path);
+        let Some((step, spec)) = about.last() else {
             return wrong;
         };
         let progress = self.steps.get(&step.id).cloned().unwrap_or_default();
-        if matches!(self.outcome, Some(Outcome::Unwound { .. }))
-            && (content(first) != content(now) || rest(first) != rest(now))
-        {
+        let removed = about.iter().find(|(_, spec)| matches!(spec, Spec::Remove { .. }));
+        let same = match removed {
+            Some(_) => rest_of_another(first) == rest_of_another(now),
+            None => rest(first) == rest(now),
+        };
+        if matches!(self.outcome, Some(Outcome::Unwound { .. })) && !(same && content(first) == content(now)) {
             wrong.push(format!(
                 "{run} says that it was unwound, and {path} is not as before"
             ));
@@ -247,21 +283,22 @@ impl Known {
         if restored && progress.after.is_none() {
             wrong.push(format!("{run} says that it restored, and never did {}", step.id));
         }
-        if progress.open.is_some() {
+        let removal = removed.and_then(|(step, _)| self.steps.get(&step.id));
+        if progress.open.is_some() || removal.is_some_and(|removal| removal.open.is_some()) {
             // Nobody has found out.
             return wrong;
         }
         let stands = progress.after.is_some() && !progress.reversed;
-        let holds = match stands {
-            true => spec.to().content == hash(now) && !now.is_null(),
-            false => content(first) == content(now),
+        let gone = removal.is_some_and(|removal| removal.after.is_some() && !removal.reversed);
+        let (how, holds) = if stands {
+            let holds = spec.to().content == hash(now) && !now.is_null();
+            ("holds what it wrote", holds)
+        } else if gone {
+            ("is gone", now.is_null())
+        } else {
+            ("holds what it found", content(first) == content(now))
         };
         if !holds {
-            let how = if stands {
-                "holds what it wrote"
-            } else {
-                "holds what it found"
-            };
             wrong.push(format!("{run} says that {path} {how}, and it does not"));
         }
         let of_ledger = spec.to().origin.starts_with("release");

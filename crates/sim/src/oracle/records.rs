@@ -54,7 +54,12 @@ impl Oracle {
         }
         let epoch = record.epoch.map_or(0, |epoch| epoch.0);
         // What is not there when it is looked at has nothing to fence, and may be made before the record of that look is sure.
-        let creates = matches!(spec, StepSpec::Config(config::Spec::Create { .. }));
+        let back = open.is_some_and(|(way, _)| way == Direction::Back);
+        let creates = match &spec {
+            StepSpec::Config(config::Spec::Create { .. }) => true,
+            StepSpec::Config(config::Spec::Remove { .. }) => back,
+            _ => false,
+        };
         let not_known_yet = done.is_none() && creates;
         if let Some((_, older)) = open.filter(|(_, older)| *older < epoch && !not_known_yet) {
             let object = self.stored(&path);
@@ -62,14 +67,15 @@ impl Oracle {
             let uid = match &spec {
                 StepSpec::Workload(spec) => Some(spec.uid().as_str()),
                 StepSpec::Config(config::Spec::Restore { pin, .. }) => Some(pin.uid.as_str()),
+                StepSpec::Config(config::Spec::Remove { pin, .. }) if !back => Some(pin.uid.as_str()),
                 // No case of the simulation has an ExternalSecret.
                 StepSpec::Config(
                     config::Spec::Repin { source, .. } | config::Spec::AwaitDrawn { source, .. },
                 ) => Some(source.uid.as_str()),
                 // Where a creation left nothing, there is nothing to fence.
-                StepSpec::Config(config::Spec::Create { .. }) | StepSpec::Helm(_) | StepSpec::Owner(_) => {
-                    None
-                }
+                StepSpec::Config(config::Spec::Remove { .. } | config::Spec::Create { .. })
+                | StepSpec::Helm(_)
+                | StepSpec::Owner(_) => None,
             };
             let same = match uid {
                 Some(uid) => text(&object, "/metadata/uid") == uid,

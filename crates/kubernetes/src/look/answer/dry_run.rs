@@ -74,6 +74,16 @@ pub(super) async fn config(
     )
     .await;
     match now {
+        Ok(now) if is_fixed(&now, &then) => {
+            // It is made anew under its name, which is taken until then.
+            let mut wanted = anew(then);
+            set_generated_name(&mut wanted, &object.name);
+            if let Some(why) = too_large(object, &wanted) {
+                return Answer::No { why };
+            }
+            let tried = post(around.client, &path, &wanted, true, &attempt(Verb::Create)).await;
+            accepted(tried.map_err(|failure| mask::without_values(failure, object, &[&wanted])))
+        }
         Ok(now) => {
             let wanted = restored(now.clone(), &then);
             if let Some(why) = too_large(object, &wanted) {
@@ -92,6 +102,20 @@ pub(super) async fn config(
             accepted(tried.map_err(|failure| mask::without_values(failure, object, &[&wanted])))
         }
         Err(failure) => unknown(failure.message),
+    }
+}
+
+/// Whether an object cannot hold something else under its name.
+fn is_fixed(now: &Value, then: &Value) -> bool {
+    let immutable = now.get("immutable").and_then(Value::as_bool).unwrap_or_default();
+    immutable || now.get("type") != then.get("type")
+}
+
+/// Another name that begins alike.
+fn set_generated_name(object: &mut Value, name: &str) {
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("name");
+        metadata.insert("generateName".to_owned(), Value::from(format!("{name}-")));
     }
 }
 
