@@ -38,14 +38,17 @@ async fn through(server: &Server, token: &str) -> (tempfile::NamedTempFile, Kube
     (file, owners)
 }
 
-async fn at(address: &str, token: &str) -> KubernetesOwners {
-    let argocd = argocd::connect(&ArgoCdServer {
+async fn connected(address: &str, token: &str) -> kube::Client {
+    let server = ArgoCdServer {
         address: address.to_owned(),
         token: SecretRef::File(token.to_owned()),
         ca_file: None,
-    })
-    .await
-    .unwrap();
+    };
+    argocd::connect(&server).await.unwrap()
+}
+
+async fn at(address: &str, token: &str) -> KubernetesOwners {
+    let argocd = connected(address, token).await;
     let at = OwnersAt {
         here: argocd.clone(),
         argocd,
@@ -196,6 +199,38 @@ async fn a_token_that_is_not_accepted_or_lacks_the_right_changes_nothing_and_sta
         &["permission denied", "`get` and `update`", "argocd-rbac-cm"],
     )
     .await;
+}
+
+#[tokio::test]
+async fn what_the_token_may_do_is_asked_of_argo_cd_before_anything_is_written() {
+    let server = Server::start(automated()).await;
+    let check = async |token: &str, verb: &str, resource: &str, allowed: bool, words: &str| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), token).unwrap();
+        let client = connected(&server.address(), file.path().to_str().unwrap()).await;
+        let review = json!({"spec": {"resourceAttributes": {
+            "verb": verb, "group": "argoproj.io", "resource": resource, "namespace": "argocd",
+        }}});
+        let request = http::Request::post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");
+        let request = request.body(review.to_string().into_bytes()).unwrap();
+        let answer: Value = client.request(request).await.unwrap();
+        assert_eq!(
+            answer["status"]["allowed"], allowed,
+            "{verb} {resource}: {answer}"
+        );
+        assert!(answer.to_string().contains(words), "no {words:?}: {answer}");
+    };
+    check(TOKEN, "patch", "applications", true, "").await;
+    check(server::READER, "get", "applications", true, "").await;
+    check(
+        server::READER,
+        "patch",
+        "applications",
+        false,
+        "may update none of",
+    )
+    .await;
+    check(TOKEN, "patch", "applicationsets", false, "owners.argocd.context").await;
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ fn a_platform_that_could_be_taken_back_tonight_is_ready_and_the_look_writes_noth
     record(&place, "1.0.0");
     place.roll_out(&version("api", "v2", json!({})));
     place.roll_out(&version("cache", "v7", json!({})));
+    place.until("the former pods to be gone", 60, |place| place.pods().len() == 2);
     let (config, user) = own_user(&place);
     let everything = ["get", "deployments,replicasets,pods,secrets,leases", "-o", "name"];
     let (standing, names) = (place.standing(), place.kubectl(&everything));

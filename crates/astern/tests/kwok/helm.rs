@@ -249,7 +249,7 @@ fn a_plan_reads_the_nearest_records_alone_and_older_ones_where_these_do_not_do()
     }
     std::thread::sleep(std::time::Duration::from_millis(1500));
     let bad = |tag: &str| {
-        let set = format!("api.tag={tag},api.crash=true,worker.tag={tag}");
+        let set = format!("api.tag={tag},api.crash=true");
         shop.helm(&["upgrade", "shop", "./chart", "--set", &set]);
     };
     bad("v2");

@@ -88,6 +88,12 @@ impl Respond for Answers {
                 let event = json!({"result": {"type": "MODIFIED", "application": self.0.answered()}});
                 ResponseTemplate::new(200).set_body_string(format!("{event}\n"))
             }
+            // Rights are told for one project's applications, not for all.
+            ("GET", path) if path.starts_with("/api/v1/account/can-i/applications/") => {
+                let of_shop = path.ends_with("/default/shop");
+                let may = of_shop && (may_write || path.contains("/get/"));
+                ResponseTemplate::new(200).set_body_json(json!({"value": if may { "yes" } else { "no" }}))
+            }
             ("PATCH", "/api/v1/applications/shop") if !may_write => denied(),
             ("PATCH", "/api/v1/applications/shop") => self.0.patch(&request.body_json().unwrap()),
             _ => denied(),
