@@ -14,6 +14,7 @@ pub mod running;
 pub mod history;
 pub mod judging;
 
+pub mod audit;
 pub mod discover;
 pub mod drift;
 pub mod writeback;

@@ -97,6 +97,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Say in what the platform differs from a release, and who wrote it
     Drift(Drift),
+    /// Say whether a rollback would be possible now, and what would stop it
+    Audit(Audit),
     /// Make a plan, have it checked, and show it; changes nothing
     Plan(Choose),
     /// Assess, plan, check, ask, carry out, validate, report
@@ -238,6 +240,14 @@ pub(crate) struct Drift {
     /// Make a plan that takes every workload back onto the release, and show it; changes nothing
     #[arg(long)]
     pub(crate) restore: bool,
+}
+
+/// `audit`
+#[derive(Args, Debug)]
+pub(crate) struct Audit {
+    /// Only these workloads: NAME or KIND/NAME
+    #[arg(value_name = "WORKLOAD")]
+    pub(crate) only: Vec<String>,
 }
 
 /// `check`

@@ -49,6 +49,7 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Releases(arguments) => releases::releases(&wired, arguments, &format, console).await,
         Command::Check(arguments) => releases::check(&wired, &arguments, &format, console).await,
         Command::Drift(arguments) => drift::drift(&wired, &arguments, &format, console).await,
+        Command::Audit(arguments) => look::audit(&wired, &arguments, &format, console).await,
         Command::Plan(choose) => look::plan(&wired, &choose, &format, console).await,
         Command::Rollback(arguments) => roll::rollback(&global, &wired, arguments, &format, console).await,
         Command::Run(arguments) => roll::run(&global, &wired, arguments, &format, console).await,
@@ -92,6 +93,7 @@ fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Resul
     }
     match command {
         Command::Plan(choose) => look::asked(choose, Acceptor::Person).map(drop),
+        Command::Audit(audit) => look::names(&audit.only).map(drop),
         Command::Rollback(rollback) => {
             look::asked(&rollback.choose, Acceptor::Person)?;
             if rollback.dry_run {

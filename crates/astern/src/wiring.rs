@@ -109,7 +109,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
     })
 }
 
-/// Where owners' objects lie: Argo CD may be in a hub cluster, which the platform's file names by its context.
+/// Where owners' objects lie: Argo CD may be in a hub cluster, which the platform's file names by its context, or be asked itself.
 async fn owners(global: &Global, connection: &Connection, platform: &Platform) -> Result<OwnersAt, CliError> {
     let mut at = OwnersAt::here(connection.client.clone());
     if let Some(context) = &platform.argocd.context {
@@ -120,6 +120,9 @@ async fn owners(global: &Global, connection: &Connection, platform: &Platform) -
             user: None,
         };
         at.argocd = connect(&options).await?.client;
+    }
+    if let Some(server) = &platform.argocd.server {
+        at.argocd = astern_kubernetes::argocd::connect(server).await?;
     }
     if let Some(namespace) = &platform.argocd.namespace {
         at.argocd_namespace.clone_from(namespace);

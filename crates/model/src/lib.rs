@@ -20,6 +20,7 @@ pub mod source;
 pub mod workload;
 
 pub mod assessment;
+pub mod audit;
 pub mod choice;
 pub mod decision;
 pub mod evidence;

@@ -23,6 +23,7 @@ mod phrase;
 mod planner;
 mod prove;
 mod quarantine;
+mod readiness;
 mod refuse;
 mod releases;
 mod remarks;
@@ -37,7 +38,7 @@ mod undo;
 mod world;
 
 pub use assess::{EVIDENCE_FRESH_FOR, RESTART_EVERY, RESTARTS_OFTEN, assess};
-pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose};
+pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose, good_revisions};
 pub use config::{config_release, goes_back};
 pub use consumers::consumers;
 pub use decide::decide;
@@ -51,6 +52,7 @@ pub use prove::{
     KEEP_BAD, KEEP_GOOD, KEEP_NEWEST, Proof, TakenBack, health, may_be_proven, prove, prunable, taken_back,
 };
 pub use quarantine::quarantined;
+pub use readiness::{is_first_version, readiness, readiness_questions};
 pub use refuse::{code, near};
 pub use releases::ABANDONED_AFTER;
 pub use repair::repair_release;

@@ -8,6 +8,18 @@ use astern_model::step::helm::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
 use async_trait::async_trait;
 
+/// How much of a release's records is read beyond their labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The newest, and the next one that was deployed once: mostly where a rollback goes; with what lies between.
+    Nearest,
+    /// The newest [`FEW`].
+    Few,
+}
+
+/// So many records of a release are read at most, as many as Helm keeps by default: a longer history costs no more.
+pub const FEW: usize = 10;
+
 /// The Helm layer.
 ///
 /// # Flow
@@ -21,9 +33,9 @@ use async_trait::async_trait;
 /// - The child knows no fence: it is left to end by itself when its caller dies, and is waited for by its record.
 #[async_trait]
 pub trait Releases: Send + Sync {
-    /// The releases of a namespace by these names, each with all revisions and the content of at most the newest few.
+    /// The releases of a namespace by these names, each with all revisions and the content of those of this depth.
     /// A release without records is left out.
-    async fn read(&self, namespace: &str, names: &[String]) -> Result<Vec<Release>, Failure>;
+    async fn read(&self, namespace: &str, names: &[String], depth: Depth) -> Result<Vec<Release>, Failure>;
 
     /// Every release of a namespace with its revisions, by their labels alone.
     async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure>;
@@ -76,7 +88,7 @@ impl NoReleases {
 
 #[async_trait]
 impl Releases for NoReleases {
-    async fn read(&self, _: &str, _: &[String]) -> Result<Vec<Release>, Failure> {
+    async fn read(&self, _: &str, _: &[String], _: Depth) -> Result<Vec<Release>, Failure> {
         Ok(Vec::new())
     }
 

@@ -11,6 +11,7 @@ mod manifest;
 mod repository;
 mod support;
 
+mod audit;
 mod choosing;
 mod config;
 mod drift;
