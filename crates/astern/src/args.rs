@@ -95,6 +95,8 @@ pub(crate) enum Command {
     Releases(Releases),
     /// Refuse images that a bad release brought: for a pipeline, before it deploys
     Check(Check),
+    /// Record releases by itself, and judge them while they serve; changes nothing but the ledger
+    Watch(Watch),
     /// Say in what the platform differs from a release, and who wrote it
     Drift(Drift),
     /// Make a plan, have it checked, and show it; changes nothing
@@ -250,6 +252,17 @@ pub(crate) struct Check {
     /// Manifests in this file, whose images are meant; - is standard input; may be repeated
     #[arg(short = 'f', long = "manifests", value_name = "FILE", group = "what")]
     pub(crate) manifests: Vec<PathBuf>,
+}
+
+/// How to watch.
+#[derive(Args, Debug)]
+pub(crate) struct Watch {
+    /// Look once and end: for a CronJob
+    #[arg(long, conflicts_with = "every")]
+    pub(crate) once: bool,
+    /// How long to wait between two looks, in seconds: 10 or more
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=3600))]
+    pub(crate) every: u32,
 }
 
 /// What to take back, and to where.

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// Records whose content is read for one release: as many as Helm keeps by default, so that a longer history costs no more.
@@ -84,6 +85,7 @@ impl Helm {
             revisions,
             at_work,
             standing: Standing::default(),
+            recorded: None,
         }))
     }
 
@@ -339,6 +341,11 @@ impl Releases for Helm {
     async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure> {
         let operation = format!("list the Helm releases of namespace {namespace}");
         self.records.all(namespace, &operation).await
+    }
+
+    async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure> {
+        let operation = format!("read the values of revision {revision} of {release}");
+        self.records.values(release, revision, &operation).await
     }
 
     async fn standing(&self, release: &Release) -> Standing {

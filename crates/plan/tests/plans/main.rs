@@ -5,6 +5,7 @@
 )]
 
 mod assessing;
+mod blaming;
 mod choosing;
 mod config;
 mod deciding;
@@ -15,5 +16,6 @@ mod properties;
 mod proving;
 mod refusing;
 mod releases;
+mod resting;
 mod support;
 mod undoing;
