@@ -93,9 +93,9 @@ pub(crate) enum Command {
     Status(Status),
     /// Show the ledger, the revisions that the cluster remembers, and which one is chosen
     Releases(Releases),
-    /// Refuse images that a bad release brought: for a pipeline, before it deploys
+    /// Refuse what a bad release brought: for a pipeline, before it deploys
     Check(Check),
-    /// Record releases by itself, and judge them while they serve; changes nothing but the ledger
+    /// Record releases by itself, and judge them while they serve
     Watch(Watch),
     /// Say in what the platform differs from a release, and who wrote it
     Drift(Drift),
@@ -249,7 +249,7 @@ pub(crate) struct Check {
     /// An image, with its digest or its tag; may be repeated
     #[arg(long, value_name = "IMAGE", group = "what")]
     pub(crate) image: Vec<String>,
-    /// Manifests in this file, whose images are meant; - is standard input; may be repeated
+    /// Manifests in this file, whose images and ConfigMaps are meant; - is standard input; may be repeated
     #[arg(short = 'f', long = "manifests", value_name = "FILE", group = "what")]
     pub(crate) manifests: Vec<PathBuf>,
 }

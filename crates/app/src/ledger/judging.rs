@@ -232,26 +232,26 @@ pub async fn quarantined_content(
     if config_maps.is_empty() {
         return Ok(Vec::new());
     }
-    let hashed = config_maps.iter().map(|(name, object)| async move {
-        let hash = config::hash(world, object).await?;
-        Ok::<_, Failure>((name.clone(), hash))
-    });
-    let names = config_maps.iter().map(|(name, _)| name).collect();
+    let names: BTreeSet<&ConfigName> = config_maps.iter().map(|(name, _)| name).collect();
     let kept = shelf.held.iter().map(|held| async {
         let release = &held.release;
         let contents = contents(world, release, &names).await;
         Kept { release, contents }
     });
-    let (hashed, past, kept) = futures::join!(
-        try_join_all(hashed),
-        history::look_back(world, &platform.namespace),
-        join_all(kept)
-    );
-    Ok(astern_plan::quarantined_content(
-        &kept,
-        &past?.replaced_content,
-        &hashed?,
-    ))
+    let (past, kept) = futures::join!(history::look_back(world, &platform.namespace), join_all(kept));
+    let taken = past?.replaced_content;
+    let is_known = kept.iter().any(|kept| !kept.contents.is_empty())
+        || taken.keys().any(|(name, _)| names.contains(name));
+    if !is_known {
+        // Comparing may make the vault's key, and there is nothing to compare with.
+        return Ok(Vec::new());
+    }
+    let hashed = config_maps.iter().map(|(name, object)| async move {
+        let hash = config::hash(world, object).await?;
+        Ok::<_, Failure>((name.clone(), hash))
+    });
+    let hashed = try_join_all(hashed).await?;
+    Ok(astern_plan::quarantined_content(&kept, &taken, &hashed))
 }
 
 /// Writes down what a run that is over says of the releases that it took back, while its journal is at hand.
