@@ -4,7 +4,7 @@
 use crate::assess::assess;
 use crate::decide::decide;
 use crate::judge::{Baseline, verdict};
-use crate::world::World;
+use crate::world::{World, asks_for};
 use astern_model::choice::{clock, human};
 use astern_model::config::{ConfigName, Use};
 use astern_model::id::{ContentHash, RunId, TemplateHash};
@@ -125,7 +125,13 @@ fn judged(release: &Release, targets: Vec<Target>, inventory: &Inventory, platfo
     let serving: BTreeMap<_, _> = release
         .workloads
         .iter()
-        .map(|workload| (workload.target.clone(), workload.template.clone()))
+        .map(|released| {
+            // A restart leaves its mark, and is the same release.
+            let now = inventory.workloads.get(&released.target);
+            let restarted = now.filter(|workload| asks_for(workload, &released.template));
+            let template = restarted.map_or_else(|| released.template.clone(), |now| now.template.hash());
+            (released.target.clone(), template)
+        })
         .collect();
     let baseline = Baseline {
         started_at: release.at,
@@ -139,7 +145,7 @@ fn judged(release: &Release, targets: Vec<Target>, inventory: &Inventory, platfo
 fn live<'a>(release: &'a Release, inventory: &'a Inventory) -> impl Iterator<Item = &'a Workload> {
     release.workloads.iter().filter_map(|released| {
         let workload = inventory.workloads.get(&released.target)?;
-        (workload.template.hash() == released.template).then_some(workload)
+        asks_for(workload, &released.template).then_some(workload)
     })
 }
 
@@ -215,7 +221,7 @@ fn served(release: &Release, inventory: &Inventory, platform: &Platform) -> Resu
         let Some(view) = world.views.get(target) else {
             return Err(format!("{target} does not exist any more"));
         };
-        if view.live != released.template {
+        if !asks_for(view.workload, &released.template) {
             return Err(format!("{target} asks for {} now", view.workload.version()));
         }
         if view.workload.desired == 0 {

@@ -283,6 +283,18 @@ fn pods_that_serve_since_before_content_was_written_prove_nothing_of_it() {
     );
     let proven = told(&of("12:58:59"), &inventory, &bakes(60));
     assert!(proven.starts_with("good"), "{proven}");
+    // A restart is how they read it, and no other release.
+    let restarted = v2("12:59:00").with(|workload| {
+        let marked = workload.template.restarted("2026-11-23T13:00:30Z");
+        for pod in &mut workload.pods {
+            pod.revision = Some(marked.hash());
+            pod.created_at = at("13:00:40");
+            pod.ready_since = Some(at("13:00:45"));
+        }
+        workload.template = marked;
+    });
+    let proven = told(&of("12:59:30"), &seen(restarted, true), &bakes(60));
+    assert!(proven.starts_with("good"), "{proven}");
     let mut reloading = crate::support::depending(&[("api", &[])]);
     reloading.policy.bake = SignedDuration::from_mins(60);
     reloading.members[0].reloads = true;
