@@ -22,33 +22,31 @@ use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is seen of one release.
+#[derive(Default)]
+struct OfRelease {
+    live: Vec<LiveConfig>,
+    owners: Vec<OwnerSeen>,
+    held: Option<HeldBy>,
+    newer: BTreeSet<ConfigName>,
+    unknown: Vec<(ConfigName, String)>,
+    unread: Vec<String>,
+}
+
 /// Looks at what a release holds, and at what stands of it. What could not be read is told and left alone.
-pub(crate) async fn of_release(
-    world: &World,
-    platform: &Platform,
-    inventory: &mut Inventory,
-    release: &Release,
-) {
-    let unknown = |held: &ReleasedConfig, failure: &Failure| UnknownConfig {
-        name: held.name.clone(),
-        release: release.name.clone(),
-        readers: held
-            .consumers
-            .iter()
-            .map(|consumer| consumer.target.clone())
-            .collect(),
-        why: failure.to_string(),
-    };
-    let would_go_back = |held: &&ReleasedConfig| astern_plan::goes_back(&held.name, platform);
+async fn of_release(world: &World, inventory: &Inventory, release: &Release) -> OfRelease {
+    let mut seen = OfRelease::default();
     let objects = match standing_of(world, inventory, release).await {
         Ok(objects) => objects,
         Err(failure) => {
-            inventory.unread.push(format!(
+            seen.unread.push(format!(
                 "ConfigMaps and Secrets could not be read, so they are left as they are: {failure}"
             ));
-            let held = release.config.iter().filter(would_go_back);
-            inventory.config.unknown = held.map(|held| unknown(held, &failure)).collect();
-            return;
+            let held = release.config.iter();
+            seen.unknown = held
+                .map(|held| (held.name.clone(), failure.to_string()))
+                .collect();
+            return seen;
         }
     };
     let live: BTreeMap<&ConfigName, &ConfigObject> =
@@ -59,26 +57,21 @@ pub(crate) async fn of_release(
     });
     let known: BTreeSet<&ConfigName> = release.config.iter().map(|held| &held.name).collect();
     let newer = live.keys().filter(|name| !known.contains(*name));
-    let mut seen = ConfigSeen {
-        newer: newer.map(|name| (*name).clone()).collect(),
-        ..ConfigSeen::default()
-    };
+    seen.newer = newer.map(|name| (*name).clone()).collect();
     let mut held = Vec::new();
     for (of, compared) in join_all(compared).await {
         match compared {
             Ok((now, then)) => {
                 if let Some((now, owners)) = now {
                     seen.live.push(now);
-                    inventory.see(owners);
+                    seen.owners.extend(owners);
                 }
                 held.push(then);
             }
             Err(failure) => {
-                seen.unreadable.insert(of.name.clone());
-                seen.unknown
-                    .extend(Some(of).filter(would_go_back).map(|of| unknown(of, &failure)));
+                seen.unknown.push((of.name.clone(), failure.to_string()));
                 let name = &of.name;
-                inventory.unread.push(format!(
+                seen.unread.push(format!(
                     "what release {} holds of {name} could not be read, so it is left as it is: {failure}",
                     release.name
                 ));
@@ -90,7 +83,7 @@ pub(crate) async fn of_release(
         recorded_at: Some(release.at),
         objects: held,
     });
-    inventory.config = seen;
+    seen
 }
 
 /// Where the release holds none, nothing is asked.
@@ -105,7 +98,8 @@ async fn standing_of(
     world.config.all(&inventory.namespace).await
 }
 
-/// The release that is named or that the plan's choices belong to, if the ledger holds it.
+/// Looks at the release that is named or that the plan's choices belong to, and at the newest good one where workloads ask for its
+/// templates: what those should read.
 pub(crate) async fn of_plan(
     world: &World,
     platform: &Platform,
@@ -118,9 +112,65 @@ pub(crate) async fn of_plan(
         return;
     }
     let releases = shelf.releases();
-    if let Some(release) = astern_plan::config_release(request, draft, &releases) {
-        of_release(world, platform, inventory, release).await;
+    let chosen = astern_plan::config_release(request, draft, &releases);
+    let good = astern_plan::content_they_should_read(request, inventory, &releases);
+    if let Some(release) = chosen {
+        let seen = of_release(world, inventory, release).await;
+        take_in(platform, inventory, release, seen);
     }
+    match good {
+        Some(good) if chosen.is_some_and(|chosen| chosen.name == good.name) => {
+            inventory.config.last_good = inventory.config.held.clone();
+        }
+        Some(good) => {
+            let seen = of_release(world, inventory, good).await;
+            for live in seen.live {
+                let known = &mut inventory.config.live;
+                // With owners where it differs from one of both releases.
+                known.retain(|known| known.name != live.name || live.owners.is_empty());
+                if known.iter().all(|known| known.name != live.name) {
+                    known.push(live);
+                }
+            }
+            inventory.see(seen.owners);
+            inventory.config.last_good = seen.held;
+            inventory.unread.extend(seen.unread);
+            inventory.unread.sort();
+            inventory.unread.dedup();
+        }
+        None => {}
+    }
+}
+
+/// Takes in what is seen of the release to which the plan goes back.
+fn take_in(platform: &Platform, inventory: &mut Inventory, release: &Release, seen: OfRelease) {
+    let readers = |name: &ConfigName| {
+        let held = release.config.iter().filter(|held| &held.name == name);
+        let consumers = held.flat_map(|held| &held.consumers);
+        consumers.map(|consumer| consumer.target.clone()).collect()
+    };
+    let unknown = seen.unknown.iter();
+    let unknown = unknown.filter(|(name, _)| astern_plan::goes_back(name, platform));
+    inventory.config = ConfigSeen {
+        unknown: unknown
+            .map(|(name, why)| UnknownConfig {
+                name: name.clone(),
+                release: release.name.clone(),
+                readers: readers(name),
+                why: why.clone(),
+            })
+            .collect(),
+        unreadable: match &seen.held {
+            Some(_) => seen.unknown.into_iter().map(|(name, _)| name).collect(),
+            None => BTreeSet::new(),
+        },
+        live: seen.live,
+        held: seen.held,
+        newer: seen.newer,
+        last_good: None,
+    };
+    inventory.see(seen.owners);
+    inventory.unread.extend(seen.unread);
 }
 
 /// Looks at how the objects stand that a plan writes.
@@ -289,7 +339,19 @@ async fn kept(world: &World, content: &ContentRef) -> Result<Value, Failure> {
     })
 }
 
-async fn hash(world: &World, object: &Value) -> Result<ContentHash, Failure> {
+/// What kept content holds.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) async fn kept_hash(world: &World, content: &ContentRef) -> Result<ContentHash, Failure> {
+    hash(world, &kept(world, content).await?).await
+}
+
+/// What an object holds.
+///
+/// # Errors
+/// The vault's key cannot be read.
+pub(crate) async fn hash(world: &World, object: &Value) -> Result<ContentHash, Failure> {
     let text = canonical(&content(object));
     world.vault.hash(text.as_bytes()).await.map(ContentHash)
 }

@@ -6,7 +6,9 @@ pub mod world;
 pub mod survey;
 
 mod config;
+mod helm;
 pub mod ledger;
+pub mod watching;
 
 pub mod planning;
 pub mod running;

@@ -2,6 +2,7 @@
 //! everything that follows from it, side by side. Writes nothing but saved evidence.
 
 use crate::config;
+use crate::helm;
 use crate::history;
 use crate::ledger::{self, Shelf};
 use crate::survey;
@@ -21,8 +22,7 @@ use astern_model::record::SavedEvidence;
 use astern_model::release::{ReleaseName, Word};
 use astern_model::step::{Spec, workload};
 use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
-use astern_model::workload::OwnerKind;
-use astern_model::workload::Released;
+use astern_model::workload::{OwnerKind, Released};
 use astern_plan::{Request, Selector};
 use astern_port::Failure;
 use astern_port::releases::{Depth, FEW};
@@ -200,6 +200,9 @@ pub async fn roll_back(
         read_releases(world, &mut inventory, depth).await;
     }
     shelf.mark(&mut inventory);
+    if let Some(release) = asked.release.as_ref().and_then(|name| shelf.find(name)) {
+        helm::mark(&mut inventory, release);
+    }
     if asked.stop || stops(platform) {
         let starters = world.look.starters(&inventory.namespace).await;
         inventory.see(starters.map_err(NoPlan::Failed)?);
@@ -563,15 +566,10 @@ fn older(release: &Release, inventory: &Inventory, refused: bool) -> bool {
 
 /// The Helm releases that the workloads say they belong to. Where there is none, nothing is asked.
 pub(crate) async fn read_releases(world: &World, inventory: &mut Inventory, depth: Depth) {
-    let owners = inventory.workloads.values().flat_map(|workload| &workload.owners);
-    let names: BTreeSet<String> = owners
-        .filter(|owner| owner.kind == OwnerKind::Helm)
-        .map(|owner| owner.name.clone())
-        .collect();
+    let names = helm::names(inventory, inventory.workloads.keys());
     if names.is_empty() {
         return;
     }
-    let names: Vec<String> = names.into_iter().collect();
     match world.releases.read(&inventory.namespace, &names, depth).await {
         Ok(mut releases) => {
             let standing = releases.iter().map(|release| world.releases.standing(release));

@@ -93,8 +93,10 @@ pub(crate) enum Command {
     Status(Status),
     /// Show the ledger, the revisions that the cluster remembers, and which one is chosen
     Releases(Releases),
-    /// Refuse images that a bad release brought: for a pipeline, before it deploys
+    /// Refuse what a bad release brought: for a pipeline, before it deploys
     Check(Check),
+    /// Record releases by itself, and judge them while they serve
+    Watch(Watch),
     /// Say in what the platform differs from a release, and who wrote it
     Drift(Drift),
     /// Say whether a rollback would be possible now, and what would stop it
@@ -257,9 +259,20 @@ pub(crate) struct Check {
     /// An image, with its digest or its tag; may be repeated
     #[arg(long, value_name = "IMAGE", group = "what")]
     pub(crate) image: Vec<String>,
-    /// Manifests in this file, whose images are meant; - is standard input; may be repeated
+    /// Manifests in this file, whose images and ConfigMaps are meant; - is standard input; may be repeated
     #[arg(short = 'f', long = "manifests", value_name = "FILE", group = "what")]
     pub(crate) manifests: Vec<PathBuf>,
+}
+
+/// How to watch.
+#[derive(Args, Debug)]
+pub(crate) struct Watch {
+    /// Look once and end: for a CronJob
+    #[arg(long, conflicts_with = "every")]
+    pub(crate) once: bool,
+    /// How long to wait between two looks, in seconds: 10 or more
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=3600))]
+    pub(crate) every: u32,
 }
 
 /// What to take back, and to where.

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// How long after its start helm has created its record, or will not: it reads the history and creates one Secret first.
@@ -77,6 +78,7 @@ impl Helm {
             revisions,
             at_work,
             standing: Standing::default(),
+            recorded: None,
         }))
     }
 
@@ -333,6 +335,11 @@ impl Releases for Helm {
     async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure> {
         let operation = format!("list the Helm releases of namespace {namespace}");
         self.records.all(namespace, &operation).await
+    }
+
+    async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure> {
+        let operation = format!("read the values of revision {revision} of {release}");
+        self.records.values(release, revision, &operation).await
     }
 
     async fn standing(&self, release: &Release) -> Standing {

@@ -17,6 +17,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::{Client, ResourceExt};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Helm's own type for its records.
@@ -78,6 +79,7 @@ impl Records {
                 revisions,
                 at_work: Vec::new(),
                 standing: Standing::default(),
+                recorded: None,
             }
         };
         Ok(releases.into_iter().map(newest_first).collect())
@@ -181,6 +183,19 @@ impl Records {
                 why: defect.to_string(),
             },
         }
+    }
+
+    /// The values that were given for a revision.
+    pub(crate) async fn values(
+        &self,
+        release: &ReleaseName,
+        number: u64,
+        operation: &str,
+    ) -> Result<Value, Failure> {
+        let secret = self.get(release, number, operation).await?;
+        payload::decode(data(&secret), &release.name, number)
+            .map(|payload| payload.config)
+            .map_err(|defect| Failure::new(FailureClass::Permanent, operation, defect.to_string()))
     }
 
     /// Every value of a revision that no text may show.

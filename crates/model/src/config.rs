@@ -240,6 +240,9 @@ pub struct ConfigSeen {
     /// What the release holds to which the plan goes back, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
+    /// What the newest good release holds, where a workload asks for its template: what such a one should read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<HeldBy>,
     /// What the release holds and nobody could read there.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unreadable: BTreeSet<ConfigName>,
@@ -254,7 +257,7 @@ pub struct ConfigSeen {
 impl ConfigSeen {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.live.is_empty() && self.held.is_none()
+        self.live.is_empty() && self.held.is_none() && self.last_good.is_none()
     }
 
     /// How an object stands.

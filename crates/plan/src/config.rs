@@ -1,6 +1,7 @@
 //! What goes back of ConfigMaps and Secrets with the workloads of a plan: which objects, before whom, and who is restarted
 //! for them. Owns that choice and its words; the content of then and of now is compared where both are at hand.
 
+use crate::blame::Blame;
 use crate::consumers::consumers;
 use crate::forecast;
 use crate::planner::Request;
@@ -46,6 +47,8 @@ pub(crate) struct Restoring<'a> {
     pub(crate) before: BTreeMap<&'a Target, Vec<StepId>>,
     /// The readers whose template stays.
     pub(crate) restarts: BTreeMap<&'a Target, Restart<'a>>,
+    /// The workloads that fail by what is written.
+    pub(crate) failing: BTreeSet<&'a Target>,
     pub(crate) changes: Vec<ConfigChanges>,
     /// What stays of ConfigMaps and Secrets, a sentence each; empty where no release says what they held.
     pub(crate) stays: Vec<String>,
@@ -346,7 +349,7 @@ pub fn config_release<'a>(
     candidates.find(holds)
 }
 
-fn named(request: &Request) -> Option<&ReleaseName> {
+pub(crate) fn named(request: &Request) -> Option<&ReleaseName> {
     request.to.values().find_map(|selector| match selector {
         Selector::Release(name) => Some(name),
         _ => None,
@@ -385,7 +388,7 @@ pub(crate) fn way_out(request: &Request, world: &World<'_>) -> Option<String> {
 }
 
 /// Whether a workload has the template that the release has of it; none where the release does not have the workload.
-fn stands_on(held: &HeldBy, view: &View<'_>) -> Option<bool> {
+pub(crate) fn stands_on(held: &HeldBy, view: &View<'_>) -> Option<bool> {
     let released = &view.workload.released;
     let mut released = released
         .iter()
@@ -395,13 +398,14 @@ fn stands_on(held: &HeldBy, view: &View<'_>) -> Option<bool> {
     Some(released.any(|released| asks_for(view.workload, &released.template)))
 }
 
-/// What goes back of ConfigMaps and Secrets beside these moves.
+/// What goes back of ConfigMaps and Secrets beside these moves, and for those workloads whose content is blamed.
 ///
 /// # Errors
 /// An object cannot be written under its name, or is made from another one that writes it again.
 pub(crate) fn restoring<'a>(
     request: &Request,
     moves: &Moves<'_>,
+    blame: &Blame<'_>,
     world: &'a World<'a>,
     through: &[Through<'_>],
     now: Timestamp,
@@ -414,7 +418,7 @@ pub(crate) fn restoring<'a>(
             .push("ConfigMaps and Secrets keep their content of now, as --leave-config says: whether it fits was not looked at".to_owned());
         return Ok(restoring);
     }
-    let Some(held) = &seen.held else {
+    let Some(held) = blame.held().or(seen.held.as_ref()) else {
         return Ok(restoring);
     };
     if let Some(other) = moves
@@ -432,7 +436,7 @@ pub(crate) fn restoring<'a>(
     let members = world.platform_targets();
     let meant: BTreeSet<&Target> = match named(request) {
         Some(_) => request.to.keys().collect(),
-        None => moves.keys().copied().collect(),
+        None => moves.keys().copied().chain(blame.targets()).collect(),
     };
     let about = |target: &Target| {
         let only = request.only.is_empty() || request.only.contains(target);
@@ -475,6 +479,13 @@ pub(crate) fn restoring<'a>(
         let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
         restoring.warnings.extend(kept);
         let (step, change) = write(held, object, live, world);
+        let change = ConfigChanges {
+            because: blame.because(&object.name, live),
+            ..change
+        };
+        let failing = readers.iter().map(|reader| &reader.view.workload.target);
+        let failing = failing.filter(|target| blame.is_for(target, &object.name));
+        restoring.failing.extend(failing);
         restoring.write(step, change, readers, now);
     }
     for name in &seen.unreadable {
@@ -504,7 +515,7 @@ pub(crate) fn restoring<'a>(
 }
 
 /// Whether the release has this template of the workload.
-fn holds(held: &HeldBy, world: &World<'_>, target: &Target, template: &TemplateHash) -> bool {
+pub(crate) fn holds(held: &HeldBy, world: &World<'_>, target: &Target, template: &TemplateHash) -> bool {
     let released = world
         .views
         .get(target)
@@ -563,7 +574,7 @@ const SUFFIX_LENGTH: usize = 10;
 const SUFFIX_ALPHABET: &str = "bcdfghkmt2456789";
 
 /// A name without the hash of its content that kustomize puts behind it.
-fn stem(name: &str) -> &str {
+pub(crate) fn stem(name: &str) -> &str {
     let is_hash = |suffix: &str| {
         suffix.len() == SUFFIX_LENGTH && suffix.chars().all(|letter| SUFFIX_ALPHABET.contains(letter))
     };
@@ -599,6 +610,7 @@ fn write(
         object: object.name.clone(),
         anew: live.is_none(),
         to: to.origin.clone(),
+        because: None,
         changes: object.changes.clone(),
         readers: Vec::new(),
     };

@@ -221,6 +221,7 @@ fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
         object: object.clone(),
         anew: false,
         to: to.origin.clone(),
+        because: None,
         changes: before.changes.clone(),
         readers: Vec::new(),
     };

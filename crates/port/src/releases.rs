@@ -3,10 +3,11 @@
 use crate::Failure;
 use crate::workloads::Settled;
 use astern_model::failure::FailureClass;
-use astern_model::helm::{Release, Standing};
+use astern_model::helm::{Release, ReleaseName, Standing};
 use astern_model::step::helm::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
 use async_trait::async_trait;
+use serde_json::Value;
 
 /// How much of a release's records is read beyond their labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +40,10 @@ pub trait Releases: Send + Sync {
 
     /// Every release of a namespace with its revisions, by their labels alone.
     async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure>;
+
+    /// The values that were given for a revision, whole: secret ones are among them, so they stay in memory, in the cluster and in
+    /// its vault.
+    async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure>;
 
     /// How the objects of a release's newest revision stand. What could not be read is told in it.
     async fn standing(&self, release: &Release) -> Standing;
@@ -94,6 +99,15 @@ impl Releases for NoReleases {
 
     async fn list(&self, _: &str) -> Result<Vec<Release>, Failure> {
         Ok(Vec::new())
+    }
+
+    async fn values(&self, release: &ReleaseName, _: u64) -> Result<Value, Failure> {
+        let operation = format!("read the values of {release}");
+        Err(Failure::new(
+            FailureClass::Permanent,
+            operation,
+            "there is no Helm here",
+        ))
     }
 
     async fn standing(&self, _: &Release) -> Standing {

@@ -4,6 +4,7 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
+mod blame;
 mod canaries;
 mod manifest;
 #[path = "../owners/repository.rs"]
@@ -30,4 +31,5 @@ mod proof;
 mod rehearsal;
 mod secrets;
 mod stopping;
+mod watch;
 mod writeback;

@@ -23,15 +23,15 @@ fn name(kind: ConfigKind, name: &str) -> ConfigName {
     }
 }
 
-fn map(object: &str) -> ConfigName {
+pub(crate) fn map(object: &str) -> ConfigName {
     name(ConfigKind::ConfigMap, object)
 }
 
-fn secret(object: &str) -> ConfigName {
+pub(crate) fn secret(object: &str) -> ConfigName {
     name(ConfigKind::Secret, object)
 }
 
-fn live(name: &ConfigName, content: &str) -> LiveConfig {
+pub(crate) fn live(name: &ConfigName, content: &str) -> LiveConfig {
     LiveConfig {
         name: name.clone(),
         uid: format!("uid-{}", name.name).as_str().into(),
@@ -44,7 +44,7 @@ fn live(name: &ConfigName, content: &str) -> LiveConfig {
     }
 }
 
-fn held(name: &ConfigName, content: &str) -> HeldConfig {
+pub(crate) fn held(name: &ConfigName, content: &str) -> HeldConfig {
     HeldConfig {
         name: name.clone(),
         kept: ContentRef {
@@ -60,7 +60,7 @@ fn held(name: &ConfigName, content: &str) -> HeldConfig {
 }
 
 /// The same workload, whose every template reads these objects, in good release r1 at `version`.
-fn reading(build: Build, objects: &[&ConfigName], version: u64) -> Build {
+pub(crate) fn reading(build: Build, objects: &[&ConfigName], version: u64) -> Build {
     let from: Vec<Value> = objects
         .iter()
         .map(|object| match object.kind {
@@ -94,7 +94,7 @@ fn reading(build: Build, objects: &[&ConfigName], version: u64) -> Build {
 }
 
 /// One that stands where release r1 has it: at its newest template.
-fn standing(name: &str, objects: &[&ConfigName]) -> Build {
+pub(crate) fn standing(name: &str, objects: &[&ConfigName]) -> Build {
     reading(released(name).serving(2, 3, "14:02:20"), objects, 2)
 }
 
@@ -126,7 +126,7 @@ fn to_release(names: &[&str]) -> Request {
     }
 }
 
-fn steps(plan: &Plan) -> String {
+pub(crate) fn steps(plan: &Plan) -> String {
     let line = |step: &astern_model::step::Step| {
         let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
         format!("{} after [{}]: {}", step.id, after.join(", "), step.spec.phrase())
@@ -134,7 +134,7 @@ fn steps(plan: &Plan) -> String {
     plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn told(plan: &Plan) -> String {
+pub(crate) fn told(plan: &Plan) -> String {
     let readers = plan.config.iter().flat_map(|of| {
         let object = &of.object;
         of.readers

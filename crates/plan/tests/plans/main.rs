@@ -5,6 +5,7 @@
 )]
 
 mod assessing;
+mod blaming;
 mod choosing;
 mod config;
 mod deciding;
@@ -16,5 +17,6 @@ mod proving;
 mod readiness;
 mod refusing;
 mod releases;
+mod resting;
 mod support;
 mod undoing;
