@@ -146,6 +146,7 @@ pub(crate) async fn try_logins(
     let steps = plan.steps.iter().filter(|step| ahead(&step.id));
     let specs: Vec<&Spec> = steps
         .filter_map(|step| step.spec.config())
+        .filter(|spec| !spec.only_reads())
         .filter(|spec| inventory.config.login(spec.object(), spec.to()).is_none())
         .collect();
     let tried = join_all(specs.into_iter().map(|spec| try_login(world, spec))).await;

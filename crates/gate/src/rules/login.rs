@@ -11,7 +11,8 @@ pub(crate) const CODE: &str = "AST0245";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let steps = context.config_ahead().map(|(_, spec)| spec);
-    let secrets = steps.filter(|spec| spec.object().kind == ConfigKind::Secret);
+    let written = steps.filter(|spec| !spec.only_reads());
+    let secrets = written.filter(|spec| spec.object().kind == ConfigKind::Secret);
     secrets.filter_map(|spec| of(context, spec)).collect()
 }
 
