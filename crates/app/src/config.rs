@@ -8,12 +8,14 @@ use astern_model::config::{
 };
 use astern_model::content::ContentRef;
 use astern_model::diff::{Change, Marks};
-use astern_model::id::ContentHash;
+use astern_model::id::{ContentHash, StepId};
 use astern_model::inventory::Inventory;
+use astern_model::login::LoginSeen;
 use astern_model::owner::OwnerSeen;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleasedConfig};
+use astern_model::step::config::Spec;
 use astern_model::template::canonical;
 use astern_plan::{TakenRun, config_changes};
 use astern_port::config::{ConfigObject, Owned};
@@ -167,7 +169,7 @@ fn take_in(platform: &Platform, inventory: &mut Inventory, release: &Release, se
         live: seen.live,
         held: seen.held,
         newer: seen.newer,
-        last_good: None,
+        ..ConfigSeen::default()
     };
     inventory.see(seen.owners);
     inventory.unread.extend(seen.unread);
@@ -181,6 +183,50 @@ pub(crate) async fn written_by(world: &World, inventory: &mut Inventory, plan: &
         .filter_map(|step| Some(step.spec.config()?.object().clone()))
         .collect();
     standing(world, inventory, &names).await;
+}
+
+/// Tries with their login probes what a plan would have Secrets hold again: of the steps that `ahead` names, where
+/// that was not tried yet.
+pub(crate) async fn try_logins(
+    world: &World,
+    inventory: &Inventory,
+    plan: &Plan,
+    ahead: impl Fn(&StepId) -> bool,
+) -> Vec<LoginSeen> {
+    let steps = plan.steps.iter().filter(|step| ahead(&step.id));
+    let specs: Vec<&Spec> = steps
+        .filter_map(|step| step.spec.config())
+        .filter(|spec| !spec.only_reads())
+        .filter(|spec| inventory.config.login(spec.object(), spec.to()).is_none())
+        .collect();
+    let tried = join_all(specs.into_iter().map(|spec| try_login(world, spec))).await;
+    tried.into_iter().flatten().collect()
+}
+
+async fn try_login(world: &World, spec: &Spec) -> Option<LoginSeen> {
+    let (object, to) = (spec.object(), spec.to());
+    let probe = to.login()?;
+    let tried = async {
+        let unread =
+            |failure: Failure| format!("was not run, since what it tries could not be read: {failure}");
+        let then = kept(world, &to.kept).await.map_err(unread)?;
+        if hash(world, &then).await.map_err(unread)? != to.content {
+            return Err("was not run, since the vault keeps something else than the plan names".to_owned());
+        }
+        world
+            .logins
+            .ask(probe, &then)
+            .await
+            .map_err(|why| why.to_string())
+    };
+    let failed = tried.await.err();
+    Some(LoginSeen {
+        object: object.clone(),
+        content: to.content.clone(),
+        probe: probe.clone(),
+        at: world.clock.now(),
+        failed,
+    })
 }
 
 /// Looks at what a run has replaced of ConfigMaps and Secrets, and at how they stand.
@@ -265,6 +311,7 @@ async fn side_by_side(
         content,
         keys: held.keys.clone(),
         secret_type: secret_type(&held.name, &then),
+        drawn: held.drawn.clone(),
         changes: changes(world, &held.name, now, &then).await,
     };
     Ok((live, held))
@@ -321,6 +368,8 @@ async fn live(world: &World, object: &ConfigObject) -> Result<LiveConfig, Failur
         immutable: object.is_immutable(),
         secret_type: secret_type(&object.name, &object.json),
         source: object.source.clone(),
+        // One that cannot be read is told by its name alone, and refused.
+        drawn: world.config.drawn(object).await.unwrap_or_default(),
         owners: Vec::new(),
         manager: object.manager.clone(),
     })

@@ -311,19 +311,36 @@ fn content(book: &Book, step: &Step) -> Option<TakenConfig> {
     let Before::Config(before) = left(book.run.status(&step.id))? else {
         return None;
     };
-    let before = match before {
-        config::Before::Content { kept, content, .. } => Some(HeldConfig {
-            name: spec.object().clone(),
-            kept: kept.clone(),
-            content: content.clone(),
-            keys: Vec::new(),
-            secret_type: None,
-            changes: Vec::new(),
-        }),
-        config::Before::Absent => None,
+    let (kept, content, versions) = match before {
+        config::Before::Content { kept, content, .. } => (kept, content, None),
+        config::Before::Versions {
+            versions,
+            kept,
+            content,
+            ..
+        } => (kept, content, Some(versions.clone())),
+        config::Before::Absent => {
+            return Some(TakenConfig {
+                before: None,
+                versions: None,
+                object: spec.object().clone(),
+                after: spec.to().content.clone(),
+            });
+        }
+        config::Before::Nothing => return None,
+    };
+    let before = HeldConfig {
+        name: spec.object().clone(),
+        kept: kept.clone(),
+        content: content.clone(),
+        keys: Vec::new(),
+        secret_type: None,
+        drawn: None,
+        changes: Vec::new(),
     };
     Some(TakenConfig {
-        before,
+        before: Some(before),
+        versions,
         object: spec.object().clone(),
         after: spec.to().content.clone(),
     })

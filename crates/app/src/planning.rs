@@ -14,6 +14,7 @@ use astern_model::finding::Allowances;
 use astern_model::helm::{Read, Release, Status};
 use astern_model::id::{RunId, TemplateHash, Uid};
 use astern_model::inventory::Inventory;
+use astern_model::login::LoginSeen;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure, Say};
@@ -407,10 +408,12 @@ pub async fn check(
     paused_by(world, &mut inventory, &plan).await;
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
-    let (answers, saved) = futures::join!(
+    let (answers, saved, logins) = futures::join!(
         world.look.answer(&inventory, &questions),
-        save(world, &inventory, &targets, evidence, SAVE_WITHIN, SAVE_BYTES)
+        save(world, &inventory, &targets, evidence, SAVE_WITHIN, SAVE_BYTES),
+        config::try_logins(world, &inventory, &plan, |_| true)
     );
+    inventory.config.logins = logins;
     let now = world.clock.now();
     let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now)
         .map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
@@ -465,6 +468,10 @@ async fn examine(
     evidence: Evidence,
     patience: Patience,
 ) -> Result<Prepared, NoPlan> {
+    let mounted = astern_plan::mounted_classes(&inventory);
+    if !mounted.is_empty() {
+        inventory.config.classes = world.config.classes(&inventory.namespace, &mounted).await;
+    }
     let now = world.clock.now();
     let scope = survey::scope(platform, &inventory);
     let draft = make(&inventory, now);
@@ -477,14 +484,21 @@ async fn examine(
     };
     let within = patience.for_draft(&draft);
     let save_within = within.min(SAVE_WITHIN);
-    let (seen, mut answers, mut saved) = futures::join!(
+    let (seen, mut answers, mut saved, logins) = futures::join!(
         survey::senses(world, platform, &inventory, &scope, None, within),
         world.look.answer(&inventory, &questions),
-        save(world, &inventory, &targets, evidence, save_within, SAVE_BYTES)
+        save(world, &inventory, &targets, evidence, save_within, SAVE_BYTES),
+        try_logins(world, &inventory, draft.as_ref().ok())
     );
     survey::merge(&mut inventory, seen);
-    let plan = planned(world, &mut inventory, make, now).await;
-    let plan = plan.map_err(|refusal| NoPlan::Refused(Box::new(refusal)))?;
+    inventory.config.logins = logins;
+    let refused = |refusal| NoPlan::Refused(Box::new(refusal));
+    let mut plan = planned(world, &mut inventory, make, now).await.map_err(refused)?;
+    let more = try_logins(world, &inventory, Some(&plan)).await;
+    if !more.is_empty() {
+        inventory.config.logins.extend(more);
+        plan = make(&inventory, now).map_err(refused)?;
+    }
     let open: Vec<Question> = astern_gate::questions(&plan, &inventory)
         .into_iter()
         .filter(|question| !answers.has(question))
@@ -518,6 +532,14 @@ async fn examine(
         answers,
         saved,
     })
+}
+
+/// Where there is no plan, nothing is tried.
+async fn try_logins(world: &World, inventory: &Inventory, plan: Option<&Plan>) -> Vec<LoginSeen> {
+    match plan {
+        Some(plan) => config::try_logins(world, inventory, plan, |_| true).await,
+        None => Vec::new(),
+    }
 }
 
 /// Makes a plan from the nearest records of Helm releases; from the older ones too, where these do not suffice.

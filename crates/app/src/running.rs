@@ -352,6 +352,13 @@ async fn admit(
         .await
         .map_err(RunError::Look)?;
     config::written_by(world, &mut inventory, &book.plan).await;
+    let progress = progress(book, wish);
+    let ahead = |step: &StepId| {
+        progress
+            .get(step)
+            .is_none_or(|progress| *progress == Progress::Pending)
+    };
+    inventory.config.logins = config::try_logins(world, &inventory, &book.plan, ahead).await;
     planning::paused_by(world, &mut inventory, &book.plan).await;
     let questions = astern_gate::questions(&book.plan, &inventory);
     let answers = world.look.answer(&inventory, &questions).await;
@@ -360,7 +367,6 @@ async fn admit(
         .approval
         .clone()
         .ok_or_else(|| BookError::NotApproved { run: book.id.clone() })?;
-    let progress = progress(book, wish);
     astern_gate::readmit(
         book.plan.clone(),
         book.sealed.clone(),

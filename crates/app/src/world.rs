@@ -8,6 +8,7 @@ use astern_port::config::{Config, Contents};
 use astern_port::journal::Journal;
 use astern_port::ledger::Ledger;
 use astern_port::lock::Lock;
+use astern_port::logins::Logins;
 use astern_port::owners::Owners;
 use astern_port::releases::Releases;
 use astern_port::sense::Sense;
@@ -34,6 +35,8 @@ pub struct World {
     pub releases: Arc<dyn Releases>,
     /// Effects on what ConfigMaps and Secrets hold.
     pub contents: Arc<dyn Contents>,
+    /// Whether credentials of then still work.
+    pub logins: Arc<dyn Logins>,
     /// Effects on whoever would write targets back.
     pub owners: Arc<dyn Owners>,
     /// ConfigMaps and Secrets, read.

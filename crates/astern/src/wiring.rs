@@ -14,8 +14,9 @@ use astern_model::platform::Platform;
 use astern_model::record::Holder;
 use astern_port::clock::Clock;
 use astern_port::journal::Journal;
+use astern_port::logins::Logins;
 use astern_port::vault::Vault;
-use astern_sense::ClusterSense;
+use astern_sense::{ClusterSense, Programs};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
@@ -75,6 +76,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let client = || connection.client.clone();
     let owners = owners(global, &connection, &platform).await?;
+    let logins: Arc<dyn Logins> = Arc::new(Programs::of(&platform));
     let world = World {
         sense: Arc::new(ClusterSense::new(client(), vault.clone(), clock.clone())),
         lock: Arc::new(LeaseLock::new(client(), clock.clone())),
@@ -91,7 +93,13 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
             ClusterLook::new(connection.clone(), clock.clone(), beside.clone()).with_owners(owners.clone()),
         ),
         // Of these nothing is kept in a file: it would leave the cluster.
-        contents: Arc::new(KubernetesContents::new(client(), beside.clone(), clock.clone())),
+        contents: Arc::new(KubernetesContents::new(
+            client(),
+            beside.clone(),
+            logins.clone(),
+            clock.clone(),
+        )),
+        logins,
         config: Arc::new(ClusterConfig::new(client()).with_owners(owners.clone())),
         owners: Arc::new(KubernetesOwners::new(owners.clone(), clock.clone())),
         ledger: Arc::new(ledger),

@@ -458,7 +458,7 @@ fn a_defect_shows_none_of_a_thousand_values_of_secrets_wherever_it_strikes() {
     std::fs::write(
         home.path().join("astern.yaml"),
         "apiVersion: astern.dev/v1alpha1\nkind: Platform\nmetadata: {name: shop}\nspec:\n  namespace: default\n  \
-         validation: {soak: 1s}\n  config: {restoreSecrets: [api-keys]}\n",
+         validation: {soak: 1s}\n  config: {restoreSecrets: [{name: api-keys, rotates: false}]}\n",
     )
     .unwrap();
     let mut seen = Seen::default();

@@ -131,6 +131,7 @@ fn role(spec: &Spec, stopped: &BTreeSet<&Target>) -> Role {
             | workload::Spec::Restart { target, .. }
             | workload::Spec::SetPaused { target, .. },
         ) if stopped.contains(target) => Role::Prepares,
+        Spec::Config(spec) if spec.only_reads() => Role::Observes,
         Spec::Workload(workload::Spec::AwaitRollout { .. } | workload::Spec::AwaitGone { .. })
         | Spec::Owner(owner::Spec::AwaitPaused { .. }) => Role::Observes,
         Spec::Workload(

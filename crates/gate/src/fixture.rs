@@ -85,6 +85,7 @@ impl Fixture {
             immutable: false,
             secret_type: None,
             source: None,
+            drawn: None,
             owners: Vec::new(),
             manager: None,
         }];
@@ -105,6 +106,7 @@ impl Fixture {
                 content: "hmac-sha256:bbbbbbbbbbbbbbbb".into(),
                 keys: vec!["MODE".to_owned()],
                 origin: "release v1.2.3".to_owned(),
+                proof: None,
             },
         };
         let mut first = fixture.plan.steps[0].clone();
@@ -118,6 +120,7 @@ impl Fixture {
             to: "release v1.2.3".to_owned(),
             because: None,
             changes: Vec::new(),
+            proof: None,
             readers: Vec::new(),
         }];
         fixture.finish()

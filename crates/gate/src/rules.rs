@@ -32,6 +32,7 @@ pub(crate) mod expiry;
 mod helm;
 mod image;
 mod lock;
+mod login;
 mod on_delete;
 mod owner;
 mod partition;
@@ -63,7 +64,7 @@ pub(crate) struct Rule {
 }
 
 /// Every rule, in the order of the codes.
-pub(crate) const ALL: [Rule; 40] = [
+pub(crate) const ALL: [Rule; 41] = [
     rule(bytes::CODE, nothing, bytes::check),
     rule(order::CODE, nothing, order::check),
     rule(awaited::CODE, nothing, awaited::check),
@@ -104,6 +105,7 @@ pub(crate) const ALL: [Rule; 40] = [
     rule(config_unknown::CODE, nothing, config_unknown::check),
     rule(promoted::CODE, nothing, promoted::check),
     rule(template_of::CODE, nothing, template_of::check),
+    rule(login::CODE, nothing, login::check),
 ];
 
 /// One line of the list.
@@ -117,7 +119,9 @@ const fn rule(
 
 /// Every code that a finding or a refused approval can carry, in order.
 pub(crate) fn codes() -> Vec<&'static str> {
-    ALL.iter().map(|rule| rule.code).chain(approved::CODES).collect()
+    let mut codes: Vec<&'static str> = ALL.iter().map(|rule| rule.code).chain(approved::CODES).collect();
+    codes.sort_unstable();
+    codes
 }
 
 /// What all rules find: refusals first, then warnings, each in the order of codes and workloads.

@@ -3,8 +3,11 @@
 
 use crate::content::ContentRef;
 use crate::diff::Change;
+use crate::external::Drawn;
 use crate::id::{ContentHash, Uid};
+use crate::login::LoginSeen;
 use crate::release::ReleaseName;
+use crate::step::config::Wanted;
 use crate::target::Target;
 use crate::workload::{FieldManager, Owner};
 use jiff::Timestamp;
@@ -174,7 +177,10 @@ pub struct LiveConfig {
     /// The object that it is made from, which writes it again: `externalsecret/db`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Who else would write it.
+    /// The ExternalSecret that decides what it holds, where that is its source and could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<Drawn>,
+    /// Who else would write it; of one that is drawn, who would write its ExternalSecret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<Owner>,
     /// The field manager that wrote its content last.
@@ -198,6 +204,9 @@ pub struct HeldConfig {
     /// The type of a Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_type: Option<String>,
+    /// What its ExternalSecret drew it from, where it had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<Drawn>,
     /// What differs, from what stands to what the release holds. Values that may be secret are masked.
     pub changes: Vec<Change>,
 }
@@ -230,6 +239,75 @@ pub struct UnknownConfig {
     pub why: String,
 }
 
+/// A SecretProviderClass of the Secrets Store CSI driver: what pods mount of a provider, past every Secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassSeen {
+    /// Its `metadata.name`.
+    pub name: String,
+    /// What it names, in its order.
+    pub parts: Vec<ClassPart>,
+    /// Who wrote it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manager: Option<FieldManager>,
+}
+
+/// One object at the provider that a class names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClassPart {
+    /// What it is called there.
+    pub name: String,
+    /// The id of its version, where one is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// A word for a version that moves, such as `AWSCURRENT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+impl ClassPart {
+    /// Reads the objects that a class names, in the YAML that its parameters hold as text, line by line. Sources:
+    /// <https://github.com/aws/secrets-store-csi-driver-provider-aws> (`objects`), the providers of Azure (the same names) and of Google
+    /// Cloud (`secrets` with `resourceName`, which ends in its version).
+    pub fn read(text: &str) -> Vec<Self> {
+        let mut parts: Vec<Self> = Vec::new();
+        for line in text.lines() {
+            let line = line.trim_start_matches([' ', '-', '|']);
+            let Some((key, value)) = line.split_once(':') else {
+                continue;
+            };
+            let value = value.trim().trim_matches(['"', '\'']).to_owned();
+            let set = Some(value.clone()).filter(|value| !value.is_empty());
+            match (key.trim(), parts.last_mut()) {
+                ("objectName", _) => parts.push(Self {
+                    name: value,
+                    version: None,
+                    label: None,
+                }),
+                ("resourceName", _) => {
+                    let version = value
+                        .rsplit_once("/versions/")
+                        .map(|(_, version)| version.to_owned());
+                    let (label, version) = match version {
+                        Some(version) if version == "latest" => (Some(version), None),
+                        version => (None, version),
+                    };
+                    parts.push(Self {
+                        name: value,
+                        version,
+                        label,
+                    });
+                }
+                ("objectVersion", Some(part)) => part.version = set,
+                ("objectVersionLabel", Some(part)) => part.label = set,
+                _ => {}
+            }
+        }
+        parts
+    }
+}
+
 /// What is known of ConfigMaps and Secrets. Empty where nobody had to look.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -252,12 +330,26 @@ pub struct ConfigSeen {
     /// What would go back and could not be compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownConfig>,
+    /// The SecretProviderClasses that are mounted and could be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassSeen>,
+    /// What login probes said of what would go back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logins: Vec<LoginSeen>,
 }
 
 impl ConfigSeen {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.live.is_empty() && self.held.is_none() && self.last_good.is_none()
+        *self == Self::default()
+    }
+
+    /// What a probe said of what is to be held again; none where it was not run for that.
+    pub fn login(&self, object: &ConfigName, to: &Wanted) -> Option<&LoginSeen> {
+        let probe = to.login()?;
+        let of_it =
+            |seen: &&LoginSeen| &seen.object == object && seen.content == to.content && &seen.probe == probe;
+        self.logins.iter().find(of_it)
     }
 
     /// How an object stands.

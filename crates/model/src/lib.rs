@@ -24,6 +24,7 @@ pub mod audit;
 pub mod choice;
 pub mod decision;
 pub mod evidence;
+pub mod login;
 pub mod mask;
 pub mod policy;
 
@@ -37,6 +38,7 @@ pub mod step;
 
 pub mod approval;
 pub mod content;
+pub mod external;
 pub mod failure;
 pub mod finding;
 pub mod record;

@@ -141,6 +141,9 @@ pub struct ConfigChanges {
     pub because: Option<String>,
     /// Key by key. Values that may be secret are masked.
     pub changes: Vec<Change>,
+    /// What proves that a Secret's content still works, a clause: `login probe psql answered at 2026-11-23 14:03:05 UTC`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
     /// Everybody who reads it, each with how it comes to read what is back, a clause.
     pub readers: Vec<(Target, String)>,
 }

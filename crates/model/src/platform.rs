@@ -1,11 +1,12 @@
 //! The platform as its owners describe it in `astern.yaml`, parsed: what is rolled back together.
 
 use crate::id::Uid;
+use crate::login::Proof;
 use crate::policy::Policy;
 use crate::target::Target;
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// A platform. Without an `astern.yaml` it is a namespace with all its workloads and the defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,9 +21,10 @@ pub struct Platform {
     pub cluster_uid: Option<Uid>,
     /// Its members; empty means every workload of the namespace.
     pub members: Vec<Member>,
-    /// Secrets whose content goes back with a release. Others stay: a credential that was rotated would lock everybody out.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub restore_secrets: BTreeSet<String>,
+    /// Secrets whose content goes back with a release, each with what proves that it still works, where that is said. Others stay:
+    /// a credential that was rotated would lock everybody out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub restore_secrets: BTreeMap<String, Option<Proof>>,
     /// The time within which service must be back. 15 minutes.
     pub rto: SignedDuration,
     /// How long the verdict must hold after the last workload serves. 5 minutes.
@@ -83,7 +85,7 @@ impl Platform {
             namespace: namespace.to_owned(),
             cluster_uid: None,
             members: Vec::new(),
-            restore_secrets: BTreeSet::new(),
+            restore_secrets: BTreeMap::new(),
             rto: Self::DEFAULT_RTO,
             soak: Self::DEFAULT_SOAK,
             guard: Self::DEFAULT_GUARD,

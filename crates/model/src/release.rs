@@ -295,6 +295,9 @@ pub struct ReleasedConfig {
     /// When it was last given what it holds, where the API server keeps that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<Timestamp>,
+    /// What its ExternalSecret drew it from, where it had one that could be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<crate::external::Drawn>,
     /// Who reads it.
     pub consumers: Vec<Consumer>,
 }

@@ -101,7 +101,8 @@ impl Spec {
         match self {
             Self::Workload(spec) => spec.only_reads(),
             Self::Owner(spec) => spec.only_reads(),
-            Self::Helm(_) | Self::Config(_) => false,
+            Self::Config(spec) => spec.only_reads(),
+            Self::Helm(_) => false,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::blame::Blame;
 use crate::consumers::consumers;
+use crate::external;
 use crate::forecast;
 use crate::planner::Request;
 use crate::refuse;
@@ -11,10 +12,11 @@ use crate::selector::Selector;
 use crate::steps::Moves;
 use crate::world::{View, World, asks_for};
 use astern_model::choice::clock;
-use astern_model::config::{ConfigKind, ConfigName, HeldBy, HeldConfig, LiveConfig, Use};
+use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, Use};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
 use astern_model::id::{StepId, TemplateHash};
+use astern_model::login::{LoginSeen, Proof};
 use astern_model::plan::{ConfigChanges, Plan, TargetChanges};
 use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleaseName};
@@ -24,7 +26,7 @@ use astern_model::step::{Spec, Step};
 use astern_model::target::Target;
 use astern_model::template::{RESTARTED_AT, Template};
 use astern_model::workload::{OwnerKind, Pod, Strategy};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,14 +91,16 @@ impl<'a> Restoring<'a> {
         })
     }
 
-    /// A write of `object`; everybody who reads it comes after it, and is restarted where nothing else starts it anew.
+    /// The steps that have `object` hold something else; everybody who reads it comes after them, and is restarted where nothing
+    /// else starts it anew.
     pub(crate) fn write(
         &mut self,
-        step: Step,
+        steps: Vec<Step>,
         change: ConfigChanges,
         readers: Vec<Reader<'a>>,
         now: Timestamp,
     ) {
+        let ids = || steps.iter().map(|step| step.id.clone());
         let mut told = Vec::new();
         for reader in readers {
             let target = &reader.view.workload.target;
@@ -105,10 +109,10 @@ impl<'a> Restoring<'a> {
                 .extend(reader.how.warning(target, &change.object.to_string()));
             match reader.how {
                 How::Moves | How::MovesBesideReloader | How::MayRead => {
-                    self.before.entry(target).or_default().push(step.id.clone())
+                    self.before.entry(target).or_default().extend(ids())
                 }
                 How::Restarts => {
-                    self.before.entry(target).or_default().push(step.id.clone());
+                    self.before.entry(target).or_default().extend(ids());
                     self.restarts
                         .entry(target)
                         .or_insert_with(|| restart(reader.view, now));
@@ -120,7 +124,7 @@ impl<'a> Restoring<'a> {
             readers: told,
             ..change
         });
-        self.steps.push(step);
+        self.steps.extend(steps);
     }
 }
 
@@ -478,7 +482,9 @@ pub(crate) fn restoring<'a>(
         }
         let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
         restoring.warnings.extend(kept);
-        let (step, change) = write(held, object, live, world);
+        let to = wanted(held, object, world);
+        restoring.warnings.extend(untried(object, &to));
+        let (steps, change) = write(object, live, to, world)?;
         let change = ConfigChanges {
             because: blame.because(&object.name, live),
             ..change
@@ -486,7 +492,7 @@ pub(crate) fn restoring<'a>(
         let failing = readers.iter().map(|reader| &reader.view.workload.target);
         let failing = failing.filter(|target| blame.is_for(target, &object.name));
         restoring.failing.extend(failing);
-        restoring.write(step, change, readers, now);
+        restoring.write(steps, change, readers, now);
     }
     for name in &seen.unreadable {
         restoring.stays.push(format!(
@@ -540,8 +546,8 @@ fn left(
             Some(_) => format!("differs ({})", keys.join(", ")),
         };
         return Ok(Some(format!(
-            "keeps its content of now: it {differs}, and a credential may have been rotated; `config: {{restoreSecrets: [{}]}}` in astern.yaml has it \
-             go back",
+            "keeps its content of now: it {differs}, and a credential may have been rotated; `config: {{restoreSecrets: [{{name: {}, probe: …}}]}}` \
+             in astern.yaml has it go back, once a login with what it held then answers",
             stem(&name.name)
         )));
     }
@@ -549,7 +555,7 @@ fn left(
         return Ok(None);
     };
     if let Some(source) = &live.source {
-        return Err(refuse::made_from(name, source));
+        return external::redrawn(object, live, source, world).map(|_| None);
     }
     let mut owners = live.owners.iter().filter(|owner| owner.kind == OwnerKind::Helm);
     if let Some(owner) = owners.find(|owner| {
@@ -586,49 +592,111 @@ pub(crate) fn stem(name: &str) -> &str {
 
 /// Whether an object may go back at all: a ConfigMap, or a Secret that the owners name.
 pub fn goes_back(name: &ConfigName, platform: &Platform) -> bool {
-    name.kind == ConfigKind::ConfigMap || may_go_back(&name.name, &platform.restore_secrets)
+    name.kind == ConfigKind::ConfigMap || named_secret(name, platform).is_some()
 }
 
-/// Whether the owners let a Secret go back: by its name, or by the one under which kustomize makes it.
-fn may_go_back(name: &str, named: &BTreeSet<String>) -> bool {
-    named.contains(name) || named.contains(stem(name))
+/// What astern.yaml says of a Secret: by its name, or by the one under which kustomize makes it. None where it does not name it.
+fn named_secret<'a>(name: &ConfigName, platform: &'a Platform) -> Option<&'a Option<Proof>> {
+    let named = &platform.restore_secrets;
+    named.get(&name.name).or_else(|| named.get(stem(&name.name)))
 }
 
-fn write(
-    held: &HeldBy,
-    object: &HeldConfig,
-    live: Option<&LiveConfig>,
-    world: &World<'_>,
-) -> (Step, ConfigChanges) {
-    let to = Wanted {
+/// What proves that an object may hold something of then; none of a ConfigMap, and where the owners do not say.
+pub(crate) fn proof(name: &ConfigName, platform: &Platform) -> Option<Proof> {
+    match name.kind {
+        ConfigKind::ConfigMap => None,
+        ConfigKind::Secret => named_secret(name, platform)?.clone(),
+    }
+}
+
+/// The same, as the plan says it.
+pub(crate) fn proof_phrase(name: &ConfigName, to: &Wanted, seen: &ConfigSeen) -> Option<String> {
+    Some(match to.proof.as_ref()? {
+        Proof::NeverRotates => "nobody rotates it, as astern.yaml says".to_owned(),
+        Proof::Login(probe) => {
+            let program = probe.program();
+            match seen.login(name, to) {
+                None => format!("login probe {program} is run before it is written"),
+                Some(LoginSeen {
+                    failed: Some(why), ..
+                }) => format!("login probe {program} {why}"),
+                Some(login) => format!("login probe {program} answered at {}", clock(login.at)),
+            }
+        }
+    })
+}
+
+/// What goes back beside the credential that a probe tries.
+fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
+    let tried: BTreeSet<String> = to
+        .login()?
+        .env
+        .values()
+        .map(|key| format!("data[{key}]"))
+        .collect();
+    let others: Vec<&str> = object
+        .changes
+        .iter()
+        .map(|change| change.path.as_str())
+        .filter(|path| path.starts_with("data[") && !tried.contains(*path))
+        .collect();
+    (!others.is_empty()).then(|| {
+        format!(
+            "the login probe of {} does not try {}, which goes back with what it tries",
+            object.name,
+            others.join(", ")
+        )
+    })
+}
+
+/// What a release has of an object.
+fn wanted(held: &HeldBy, object: &HeldConfig, world: &World<'_>) -> Wanted {
+    Wanted {
         kept: object.kept.clone(),
         content: object.content.clone(),
         keys: object.keys.clone(),
         origin: origin(held),
-    };
+        proof: proof(&object.name, world.platform),
+    }
+}
+
+fn write(
+    object: &HeldConfig,
+    live: Option<&LiveConfig>,
+    to: Wanted,
+    world: &World<'_>,
+) -> Result<(Vec<Step>, ConfigChanges), Refusal> {
     let change = ConfigChanges {
         object: object.name.clone(),
         anew: live.is_none(),
         to: to.origin.clone(),
         because: None,
         changes: object.changes.clone(),
+        proof: proof_phrase(&object.name, &to, &world.inventory.config),
         readers: Vec::new(),
     };
     let namespace = world.inventory.namespace.clone();
     let spec = match live {
-        Some(live) => ConfigSpec::Restore {
-            object: object.name.clone(),
-            namespace,
-            pin: pin(live),
-            to,
-        },
+        Some(live) => {
+            if let Some(source) = &live.source {
+                let versions = external::redrawn(object, live, source, world)?;
+                let steps = external::drawn_again(live, &versions, to, &namespace);
+                return Ok((steps.unwrap_or_default(), change));
+            }
+            ConfigSpec::Restore {
+                object: object.name.clone(),
+                namespace,
+                pin: pin(live),
+                to,
+            }
+        }
         None => ConfigSpec::Create {
             object: object.name.clone(),
             namespace,
             to,
         },
     };
-    (step(spec), change)
+    Ok((vec![step(spec)], change))
 }
 
 /// The source of what goes back, with its date.
@@ -647,12 +715,16 @@ pub(crate) fn pin(live: &LiveConfig) -> Pin {
 
 /// A write of an object's content. Nothing comes before it.
 pub(crate) fn step(spec: ConfigSpec) -> Step {
+    let login = spec
+        .to()
+        .login()
+        .map_or(SignedDuration::ZERO, |probe| probe.timeout);
     Step {
         id: StepId(format!("config:{}", spec.object())),
         after: Vec::new(),
         spec: Spec::Config(spec),
         reversal: Reversal::Exact,
-        deadline: forecast::WRITE_DEADLINE,
+        deadline: forecast::WRITE_DEADLINE + login,
         forecast: forecast::request(),
     }
 }

@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 /// A write is one read and one update, and admission alone may take 30 s for that. Longer than the connection waits for
 /// an answer, so that the connection says what went wrong, and not a deadline that knows nothing.
 pub const WRITE_DEADLINE: SignedDuration = SignedDuration::from_secs(45);
+/// An operator draws a version within seconds, and its provider may be slow: longer than the step itself waits, so that it says what
+/// for.
+pub(crate) const DRAWN_DEADLINE: SignedDuration = SignedDuration::from_secs(120);
 /// No rollout is waited for longer than this, whatever its probes promise: four application RTOs.
 pub const ROLLOUT_DEADLINE_MAX: SignedDuration = SignedDuration::from_mins(60);
 /// What a Deployment that says nothing allows itself, taken for the kinds that cannot say it.

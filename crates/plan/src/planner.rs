@@ -9,6 +9,7 @@ use crate::decide::{decide_about, suspects};
 use crate::diff::diff;
 use crate::forecast::History;
 use crate::images;
+use crate::mounted;
 use crate::refuse;
 use crate::releases;
 use crate::remarks;
@@ -233,6 +234,7 @@ pub(crate) fn finish(
     warnings.extend(remarks::of_budget(forecast, platform.rto));
     warnings.extend(remarks::of_gaps(world));
     warnings.extend(restoring.warnings.iter().cloned());
+    warnings.extend(mounted::warnings(moves, world));
     Plan {
         platform: platform.name.clone(),
         namespace: world.inventory.namespace.clone(),

@@ -12,6 +12,8 @@ use astern_model::target::{Target, WorkloadKind};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 
+pub(crate) mod external;
+
 /// The codes of the planner's refusals. Each has a page in `docs/errors/`.
 pub mod code {
     /// A workload that fails has no revision that is known good.
@@ -536,11 +538,15 @@ pub(crate) fn made_from(object: &ConfigName, source: &str) -> Refusal {
     refusal.ways_out.push(format!(
         "have {source} name the version of then, by its id, and wait until {object} holds it; then plan again"
     ));
-    refusal.ways_out.push(format!(
+    refusal.ways_out.push(leave(object));
+    refusal
+}
+
+fn leave(object: &ConfigName) -> String {
+    format!(
         "or leave it as it is: take {} out of `config: {{restoreSecrets}}` in astern.yaml",
         object.name
-    ));
-    refusal
+    )
 }
 
 /// `--to` names a workload that `--only` leaves out.

@@ -3,6 +3,7 @@
 
 use crate::assess::assess_against;
 use crate::config::{self, Restoring};
+use crate::external;
 use crate::forecast::History;
 use crate::owners;
 use crate::planner::{Draft, finish};
@@ -14,6 +15,7 @@ use astern_model::choice::RevisionRef;
 use astern_model::config::{ConfigName, HeldConfig};
 use astern_model::content::ContentRef;
 use astern_model::decision::{Decision, Refusal};
+use astern_model::external::Versions;
 use astern_model::id::{ContentHash, RunId, StepId, TemplateHash, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::plan::{ConfigChanges, Intent, Plan};
@@ -50,6 +52,8 @@ pub struct Taken {
 pub struct TakenConfig {
     /// What it held, beside what stands; none where the run has made the object.
     pub before: Option<HeldConfig>,
+    /// The versions that its ExternalSecret named before, where the run changed those.
+    pub versions: Option<Versions>,
     /// The object.
     pub object: ConfigName,
     /// What the run wrote.
@@ -117,10 +121,10 @@ pub fn undo(
         match content(run, one, &world) {
             Content::Moved(how) => moved.push(how),
             Content::Stays(why) => restoring.stays.push(format!("{} {why}", one.object)),
-            Content::GoesBack(step, change) => {
+            Content::GoesBack(goes, change) => {
                 let members = world.platform_targets();
                 let readers = config::readers(&one.object, &moves, &world, |target| members.contains(target));
-                restoring.write(*step, change, readers, now);
+                restoring.write(goes, change, readers, now);
             }
         }
     }
@@ -185,7 +189,7 @@ pub fn undo(
 enum Content {
     Moved(String),
     Stays(String),
-    GoesBack(Box<Step>, ConfigChanges),
+    GoesBack(Vec<Step>, ConfigChanges),
 }
 
 fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
@@ -216,6 +220,7 @@ fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
         content: before.content.clone(),
         keys: before.keys.clone(),
         origin: format!("what it was before run {run}"),
+        proof: config::proof(object, world.platform),
     };
     let change = ConfigChanges {
         object: object.clone(),
@@ -223,15 +228,24 @@ fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
         to: to.origin.clone(),
         because: None,
         changes: before.changes.clone(),
+        proof: config::proof_phrase(object, &to, &world.inventory.config),
         readers: Vec::new(),
     };
+    if let Some(versions) = &one.versions {
+        return match external::drawn_again(live, versions, to, &world.inventory.namespace) {
+            Some(steps) => Content::GoesBack(steps, change),
+            None => Content::Moved(format!(
+                "{object}: its ExternalSecret does not name versions by their ids any more"
+            )),
+        };
+    }
     let spec = ConfigSpec::Restore {
         object: object.clone(),
         namespace: world.inventory.namespace.clone(),
         pin: config::pin(live),
         to,
     };
-    Content::GoesBack(Box::new(config::step(spec)), change)
+    Content::GoesBack(vec![config::step(spec)], change)
 }
 
 fn put_back<'a>(view: &'a View<'a>, one: &Taken) -> Move<'a> {

@@ -3,7 +3,8 @@
 
 use crate::Failure;
 use crate::workloads::Settled;
-use astern_model::config::{ConfigName, keys};
+use astern_model::config::{ClassSeen, ConfigName, keys};
+use astern_model::external::Drawn;
 use astern_model::id::{Epoch, RunId, Uid};
 use astern_model::owner::OwnerSeen;
 use astern_model::step::config::{After, Before, Spec};
@@ -11,6 +12,7 @@ use astern_model::step::workload::Stamp;
 use astern_model::workload::{FieldManager, Owner};
 use async_trait::async_trait;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// One ConfigMap or Secret as it is now. Its `Debug` shows no value.
@@ -61,7 +63,13 @@ pub trait Config: Send + Sync {
     /// accounts. By one request a kind, side by side.
     async fn all(&self, namespace: &str) -> Result<Vec<ConfigObject>, Failure>;
 
-    /// Who else would write an object. Asks nothing where it bears no owner's mark.
+    /// What its ExternalSecret draws an object from; none where that is not its only source. Asks nothing of any other object.
+    async fn drawn(&self, object: &ConfigObject) -> Result<Option<Drawn>, Failure>;
+
+    /// The SecretProviderClasses of these names; without those that are gone or cannot be read. Asks nothing for none.
+    async fn classes(&self, namespace: &str, names: &BTreeSet<String>) -> Vec<ClassSeen>;
+
+    /// Who else would write an object, or the ExternalSecret that it is drawn by. Asks nothing where it bears no owner's mark.
     async fn owners(&self, object: &ConfigObject) -> Owned;
 }
 

@@ -7,6 +7,7 @@ pub mod config;
 pub mod journal;
 pub mod ledger;
 pub mod lock;
+pub mod logins;
 pub mod owners;
 pub mod releases;
 pub mod sense;

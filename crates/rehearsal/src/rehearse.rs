@@ -23,7 +23,7 @@ use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::question::Answers;
 use astern_model::record::Holder;
-use astern_model::step::{Spec, workload};
+use astern_model::step::{Spec, Step, config, workload};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::verdict::Verdict;
 use astern_port::Failure;
@@ -143,8 +143,20 @@ pub async fn on_paused_time(piece: Piece, faults: bool) -> Result<Rehearsal, Reh
 /// Its canaries, analyses and routers are a program of their own, which the copy has not.
 const NO_ARGO_ROLLOUTS: &str = "Argo Rollouts rolls it, and the copy has no controller of Argo Rollouts";
 
+/// The same of whoever draws Secrets.
+const NO_EXTERNAL_SECRETS: &str = "External Secrets draws what it reads, and the copy has no such operator";
+
 /// Whether the copy rolls each workload of the plan as the cluster does.
 fn imitated(piece: &Piece) -> Result<(), RehearsalError> {
+    let draws = |step: &Step| matches!(step.spec.config(), Some(config::Spec::Repin { .. }));
+    if piece.checked.plan().steps.iter().any(draws)
+        && let Some(target) = piece.checked.plan().targets().into_iter().next()
+    {
+        return Err(RehearsalError::NotImitated {
+            target: target.clone(),
+            why: NotRolled(String::from(NO_EXTERNAL_SECRETS)),
+        });
+    }
     for target in piece.checked.plan().targets() {
         if target.kind == WorkloadKind::Rollout {
             return Err(RehearsalError::NotImitated {

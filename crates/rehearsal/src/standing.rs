@@ -46,7 +46,9 @@ fn held(spec: &config::Spec, object: &ConfigObject) -> BTreeMap<&'static str, St
         annotations.retain(|name, _| !name.starts_with(OURS));
     }
     let uid = match spec {
-        config::Spec::Restore { .. } => object.uid.to_string(),
+        config::Spec::Restore { .. } | config::Spec::Repin { .. } | config::Spec::AwaitDrawn { .. } => {
+            object.uid.to_string()
+        }
         config::Spec::Create { .. } => String::new(),
     };
     BTreeMap::from([

@@ -16,6 +16,7 @@ use astern_model::approval::{Approval, How};
 use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::finding::Allowances;
 use astern_model::id::RunId;
+use astern_model::login::Proof;
 use astern_model::platform::Platform;
 use astern_model::policy::Acceptor;
 use astern_model::record::Holder;
@@ -643,7 +644,9 @@ async fn piece_with_config() -> Piece {
     world.ledger = Arc::new(MemoryLedger::default());
     let mut platform = Platform::of_namespace("shop");
     platform.soak = SignedDuration::from_secs(10);
-    platform.restore_secrets.insert("token".to_owned());
+    platform
+        .restore_secrets
+        .insert("token".to_owned(), Some(Proof::NeverRotates));
     let recording = Recording {
         name: ReleaseName::parse("v1").unwrap(),
         commit: None,

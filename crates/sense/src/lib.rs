@@ -3,11 +3,14 @@
 
 mod error_lines;
 mod fetch;
+mod login;
 mod mask;
 mod probe;
 mod recent;
 mod save;
 mod words;
+
+pub use login::Programs;
 
 use astern_model::evidence::Evidence;
 use astern_model::inventory::Inventory;

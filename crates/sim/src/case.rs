@@ -3,6 +3,7 @@
 
 pub(crate) mod configured;
 
+use astern_model::login::Proof;
 use astern_model::platform::{Member, Platform};
 use astern_model::policy::OnFailure;
 use astern_model::target::{Target, WorkloadKind};
@@ -230,7 +231,9 @@ fn staged(id: CaseId, slow: bool) -> Case {
         ..Platform::of_namespace(NAMESPACE)
     };
     let recorded = (id == CaseId::Configured).then(|| {
-        platform.restore_secrets.insert("token".to_owned());
+        platform
+            .restore_secrets
+            .insert("token".to_owned(), Some(Proof::NeverRotates));
         // The same cluster, an hour before.
         let good = good.into_iter().map(|moment| Moment {
             ago: moment.ago - configured::RECORDED,

@@ -5,6 +5,7 @@ mod error;
 mod file;
 mod probe;
 mod read;
+mod secret;
 mod source;
 mod write;
 mod yaml;

@@ -299,7 +299,7 @@ fn a_platform_file_of_an_earlier_release_means_what_it_meant() {
         parse_platform(text, name).unwrap_or_else(|error| panic!("{error}"))
     };
     let platform = Platform {
-        restore_secrets: BTreeSet::new(),
+        restore_secrets: BTreeMap::new(),
         guard: Platform::DEFAULT_GUARD,
         argocd: Default::default(),
         helm: Default::default(),

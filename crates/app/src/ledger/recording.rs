@@ -262,6 +262,8 @@ async fn configured(
         hash: Some(config::hash(world, &object.json).await?),
         written: object.manager.as_ref().and_then(|manager| manager.at),
         content,
+        // Without it a rollback does not change the ExternalSecret: no reason to record nothing at all.
+        drawn: world.config.drawn(object).await.unwrap_or_default(),
         consumers: consumers.to_vec(),
     })
 }

@@ -121,7 +121,7 @@ fn a_secret_goes_back_only_where_it_is_named() {
     for words in [
         "secret/api-keys",
         "may have been rotated",
-        "restoreSecrets: [api-keys]",
+        "restoreSecrets: [{name: api-keys",
     ] {
         assert!(left.err.contains(words), "no {words:?}: {}", left.err);
     }
@@ -150,10 +150,23 @@ fn none_of_a_thousand_values_is_seen_in_any_output_file_record_or_log_at_trace_l
     // Left, and told; then named.
     traced(&place, seen, &[&["rollback"][..], &to, &why].concat(), 3);
     let spec = format!(
-        "  config: {{restoreSecrets: [api-keys]}}\n  sources: [{{repository: {}, path: deploy, workloads: [api]}}]\n",
+        "  config: {{restoreSecrets: [{{name: api-keys, probe: {{command: [sh, login.sh], env: {{ONE: k0, OTHER: k1}}}}}}]}}\n  sources: [{{repository: {}, path: deploy, workloads: [api]}}]\n",
         repository.url
     );
     place.platform(&spec);
+    // A probe that says all that it was given, wherever it can.
+    let login = |exit: i32| {
+        let script = format!("env\nenv >&2\necho \"$ONE\" \"$OTHER\" >/dev/tty\nexit {exit}\n");
+        std::fs::write(place.file("login.sh"), script).unwrap();
+    };
+    login(7);
+    let refused = traced(&place, seen, &[&["rollback"][..], &to, &why].concat(), 3);
+    assert!(
+        refused.err.contains("login probe sh exited with 7"),
+        "{}",
+        refused.err
+    );
+    login(0);
     for format in ["text", "json", "yaml", "markdown"] {
         traced(&place, seen, &["plan", "--to", "1.0", "-o", format], 0);
         traced(&place, seen, &["drift", "-o", format], 7);
@@ -276,7 +289,7 @@ fn reported(place: &Place, seen: &mut Seen, run: &str) {
 #[test]
 fn of_two_values_that_are_not_shown_a_diff_says_whether_they_are_the_same() {
     let place = Place::new("secret-marks");
-    place.platform("  config: {restoreSecrets: [api-keys]}\n");
+    place.platform("  config: {restoreSecrets: [{name: api-keys, rotates: false}]}\n");
     let keys = |key: &str, user: &str| {
         let of = format!("--from-literal=key={key}");
         let user = format!("--from-literal=user={user}");
@@ -312,7 +325,10 @@ fn of_two_values_that_are_not_shown_a_diff_says_whether_they_are_the_same() {
 
 #[test]
 fn a_secret_that_is_made_from_another_object_is_refused_with_its_source() {
-    let place = other_secrets("config-external", "  config: {restoreSecrets: [api-keys]}\n");
+    let place = other_secrets(
+        "config-sealed",
+        "  config: {restoreSecrets: [{name: api-keys, rotates: false}]}\n",
+    );
     let before = secret_data(&place);
     place.kubectl(&[
         "patch",
@@ -320,14 +336,14 @@ fn a_secret_that_is_made_from_another_object_is_refused_with_its_source() {
         "api-keys",
         "--type=merge",
         "-p",
-        r#"{"metadata": {"ownerReferences": [{"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+        r#"{"metadata": {"ownerReferences": [{"apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret",
             "name": "keys", "uid": "11111111-1111-4111-8111-111111111111", "blockOwnerDeletion": false}]}}"#,
     ]);
     let refused = roll_back(&place, &["--to", "1.0"]).expect(3);
     for words in [
         "AST0114",
         "secret/api-keys",
-        "externalsecret/keys",
+        "sealedsecret/keys",
         "version of then",
     ] {
         assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);

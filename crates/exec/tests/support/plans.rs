@@ -182,6 +182,7 @@ fn config_cases(on_failure: OnFailure) -> Vec<Case> {
         immutable: false,
         secret_type: None,
         source: None,
+        drawn: None,
         owners: Vec::new(),
         manager: None,
     };
@@ -191,6 +192,7 @@ fn config_cases(on_failure: OnFailure) -> Vec<Case> {
         content: "then".into(),
         keys: Vec::new(),
         secret_type: None,
+        drawn: None,
         changes: Vec::new(),
     };
     let held = |live: Vec<LiveConfig>, names: &[&str]| Held {

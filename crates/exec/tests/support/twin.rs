@@ -918,6 +918,7 @@ impl Contents for Twin {
             let live = match spec {
                 config::Spec::Restore { .. } => state.live(name).cloned().expect("its pin holds"),
                 config::Spec::Create { .. } => made(name),
+                config::Spec::Repin { .. } | config::Spec::AwaitDrawn { .. } => panic!("{NOTHING_DRAWN}"),
             };
             let content = wanted.clone();
             state.put_config(name, Some(LiveConfig { content, ..live }));
@@ -928,6 +929,7 @@ impl Contents for Twin {
                 None => Ok(()),
                 Some(_) => Err(Failure::new(FailureClass::Conflict, "write", "it is there")),
             },
+            config::Spec::Repin { .. } | config::Spec::AwaitDrawn { .. } => panic!("{NOTHING_DRAWN}"),
         };
         let there = |state: &State| state.live(name).is_some_and(|live| &live.content == wanted);
         let object = Object::Config(name.clone());
@@ -957,6 +959,7 @@ impl Contents for Twin {
                 state.live(name).is_some_and(|live| &live.content == content)
             }
             config::Before::Absent => state.live(name).is_none(),
+            config::Before::Versions { .. } | config::Before::Nothing => panic!("{NOTHING_DRAWN}"),
         };
         let found = if state.ours(&object, stamp) {
             Settled::Applied(held(&state, name))
@@ -984,6 +987,7 @@ impl Contents for Twin {
         let was = match before {
             config::Before::Content { content, .. } => Some(content),
             config::Before::Absent => None,
+            config::Before::Versions { .. } | config::Before::Nothing => panic!("{NOTHING_DRAWN}"),
         };
         let change = |state: &mut State| {
             let live = state.live(name).cloned();
@@ -1042,6 +1046,9 @@ impl Contents for Twin {
     }
 }
 
+/// These worlds have no operator that draws Secrets.
+const NOTHING_DRAWN: &str = "no plan of these tests changes an ExternalSecret";
+
 /// A ConfigMap that did not exist before.
 fn made(name: &ConfigName) -> LiveConfig {
     LiveConfig {
@@ -1051,6 +1058,7 @@ fn made(name: &ConfigName) -> LiveConfig {
         immutable: false,
         secret_type: None,
         source: None,
+        drawn: None,
         owners: Vec::new(),
         manager: None,
     }

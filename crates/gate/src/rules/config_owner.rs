@@ -6,6 +6,7 @@ use crate::owners::{Hold, hold};
 use astern_model::config::LiveConfig;
 use astern_model::finding::Finding;
 use astern_model::step::Step;
+use astern_model::step::config::Spec;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 
 pub(crate) const CODE: &str = "AST0234";
@@ -13,20 +14,23 @@ pub(crate) const CODE: &str = "AST0234";
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let live = context
         .config_ahead()
-        .filter_map(|(step, spec)| Some((step, context.inventory.config.live(spec.object())?)));
-    live.flat_map(|(step, live)| of(context, step, live)).collect()
+        .filter(|(_, spec)| !spec.only_reads())
+        .filter_map(|(step, spec)| Some((step, spec, context.inventory.config.live(spec.object())?)));
+    live.flat_map(|(step, spec, live)| of(context, step, spec, live))
+        .collect()
 }
 
-fn of(context: &Context<'_>, step: &Step, live: &LiveConfig) -> Vec<Finding> {
+fn of(context: &Context<'_>, step: &Step, spec: &Spec, live: &LiveConfig) -> Vec<Finding> {
     let object = &live.name;
     let mut findings = Vec::new();
-    if live.immutable {
+    let drawn = matches!(spec, Spec::Repin { .. });
+    if live.immutable && !drawn {
         let message = format!("{object} is immutable: the API server lets nobody change what it holds");
         let hint = "give the content another name and have the template refer to that; or delete the object, and plan again: \
                     it is then made anew";
         findings.push(refuse(CODE, None, message, hint));
     }
-    if let Some(source) = &live.source {
+    if let Some(source) = live.source.as_ref().filter(|_| !drawn) {
         let message = format!("{object} is made from {source}, which writes it again");
         let hint = format!("change the source, and let it roll: put the version of then into {source}");
         findings.push(refuse(CODE, None, message, hint));

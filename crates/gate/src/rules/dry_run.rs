@@ -46,7 +46,8 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 /// The trial of a step that writes no template.
 fn other(plan: &Plan, step: &Step) -> Option<Question> {
     if let StepSpec::Config(spec) = &step.spec {
-        return Some(Question::ConfigAccepted {
+        let written = matches!(spec, ConfigSpec::Restore { .. } | ConfigSpec::Create { .. });
+        return written.then(|| Question::ConfigAccepted {
             object: spec.object().clone(),
             namespace: spec.namespace().to_owned(),
             kept: spec.to().kept.clone(),

@@ -82,23 +82,41 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
     let object = spec.object();
     let live = context.inventory.config.live(object);
     let message = match (spec, live) {
-        (ConfigSpec::Restore { .. }, None) => {
+        (ConfigSpec::AwaitDrawn { .. }, _) => return None,
+        (ConfigSpec::Restore { .. } | ConfigSpec::Repin { .. }, None) => {
             format!("{object} does not exist any more, or could not be read")
         }
-        (ConfigSpec::Restore { pin, .. }, Some(live)) if pin.uid != live.uid => format!(
-            "{object} was made anew: its uid went from {} to {}",
-            pin.uid, live.uid
-        ),
-        (ConfigSpec::Restore { pin, .. }, Some(live)) if pin.content != live.content => format!(
-            "the content of {object} went from {} to {}{}",
-            short_text(pin.content.as_str()),
-            short_text(live.content.as_str()),
-            written_by(live.manager.as_ref())
-        ),
+        (ConfigSpec::Restore { pin, .. } | ConfigSpec::Repin { pin, .. }, Some(live))
+            if pin.uid != live.uid =>
+        {
+            format!(
+                "{object} was made anew: its uid went from {} to {}",
+                pin.uid, live.uid
+            )
+        }
+        (ConfigSpec::Restore { pin, .. } | ConfigSpec::Repin { pin, .. }, Some(live))
+            if pin.content != live.content =>
+        {
+            format!(
+                "the content of {object} went from {} to {}{}",
+                short_text(pin.content.as_str()),
+                short_text(live.content.as_str()),
+                written_by(live.manager.as_ref())
+            )
+        }
         (ConfigSpec::Create { .. }, Some(live)) => format!(
             "{object}, which the plan would make, is there{}",
             written_by(live.manager.as_ref())
         ),
+        (ConfigSpec::Repin { source, from, .. }, Some(live)) => match &live.drawn {
+            Some(drawn) if &drawn.source == source && drawn.versions().as_ref() == Some(from) => return None,
+            Some(drawn) if drawn.source.uid == source.uid => {
+                format!("{source} does not name the versions any more that the plan was made on")
+            }
+            Some(_) | None => {
+                format!("{source} was made anew, does not exist any more, or could not be read")
+            }
+        },
         (ConfigSpec::Restore { .. }, Some(_)) | (ConfigSpec::Create { .. }, None) => return None,
     };
     Some(refuse(

@@ -24,9 +24,13 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
 }
 
 fn untrue(step: &Step) -> Option<&'static str> {
-    if step.spec.config().is_some() {
+    if let Some(spec) = step.spec.config() {
         let silent = matches!(step.reversal, Reversal::Nothing);
-        return silent.then_some("writes, and claims that there is nothing to take back");
+        return match (spec.only_reads(), silent) {
+            (true, true) | (false, false) => None,
+            (true, false) => Some("only waits, and claims a reversal"),
+            (false, true) => Some("writes, and claims that there is nothing to take back"),
+        };
     }
     if let Some(spec) = step.spec.owner() {
         return match (spec, &step.reversal) {

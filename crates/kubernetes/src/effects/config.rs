@@ -1,6 +1,7 @@
 //! Effects on what ConfigMaps and Secrets hold: put back, made anew, and taken back again. Owns the requests too, since an
 //! answer may hold values: none is ever in a message or a log.
 
+use super::external_secret::{Drawing, looked_for};
 use super::last_applied::{LAST_APPLIED, with_content_of};
 use super::mask;
 use super::object::set_annotations;
@@ -16,11 +17,13 @@ use astern_model::content::ContentRef;
 use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{ContentHash, Epoch, RunId, Uid};
+use astern_model::login::LoginProbe;
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
 use astern_model::template::canonical;
 use astern_port::clock::Clock;
 use astern_port::config::Contents;
+use astern_port::logins::Logins;
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
 use async_trait::async_trait;
@@ -36,6 +39,7 @@ use std::sync::Arc;
 pub struct KubernetesContents {
     client: kube::Client,
     vault: Arc<dyn Vault>,
+    logins: Arc<dyn Logins>,
     clock: Arc<dyn Clock>,
 }
 
@@ -63,6 +67,15 @@ impl Annotated for Found {
     }
 }
 
+fn uid_of(object: &Value) -> Uid {
+    let uid = object.pointer("/metadata/uid").and_then(Value::as_str);
+    Uid(uid.unwrap_or_default().to_owned())
+}
+
+fn writer_of(object: &Value) -> String {
+    super::object::writer_phrase(content_manager(object).as_ref())
+}
+
 impl Found {
     fn text(&self, field: &str) -> &str {
         let text = self.0.get("metadata").and_then(|metadata| metadata.get(field));
@@ -70,11 +83,11 @@ impl Found {
     }
 
     fn uid(&self) -> Uid {
-        Uid(self.text("uid").to_owned())
+        uid_of(&self.0)
     }
 
     fn writer(&self) -> String {
-        super::object::writer_phrase(content_manager(&self.0).as_ref())
+        writer_of(&self.0)
     }
 
     fn with_annotations(mut self, values: BTreeMap<&str, Option<String>>) -> Self {
@@ -113,8 +126,18 @@ pub(crate) fn anew(mut then: Value) -> Value {
 
 impl KubernetesContents {
     /// The objects behind this client.
-    pub fn new(client: kube::Client, vault: Arc<dyn Vault>, clock: Arc<dyn Clock>) -> Self {
-        Self { client, vault, clock }
+    pub fn new(
+        client: kube::Client,
+        vault: Arc<dyn Vault>,
+        logins: Arc<dyn Logins>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            client,
+            vault,
+            logins,
+            clock,
+        }
     }
 
     /// Until when a creation of this stamp may still arrive; none once it cannot. A clock that went back since does not tell how
@@ -129,9 +152,24 @@ impl KubernetesContents {
         (may && !planted(Defect::CallAbsent)).then_some(until)
     }
 
-    async fn hash(&self, object: &Value) -> Result<ContentHash, Failure> {
+    pub(super) async fn hash(&self, object: &Value) -> Result<ContentHash, Failure> {
         let text = canonical(&content(object));
         Ok(ContentHash(self.vault.hash(text.as_bytes()).await?))
+    }
+
+    pub(super) fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// The Secret of a step that changes its source.
+    pub(super) async fn secret(&self, spec: &Spec) -> Result<Value, Failure> {
+        let place = Place::of(spec, spec.phrase());
+        let found = self.find(&place).await?;
+        found.map(|found| found.0).ok_or_else(|| place.gone())
+    }
+
+    pub(super) async fn keep(&self, object: &ConfigName, json: &str) -> Result<ContentRef, Failure> {
+        self.vault.put(object.kind.singular(), json.as_bytes()).await
     }
 
     /// What was kept of an object, if it is what the plan names.
@@ -269,14 +307,60 @@ impl KubernetesContents {
         if now.uid() == pin.uid && is_ours(&now, claim.stamp) && held == to.content {
             return self.written(&now).await;
         }
-        match broken(pin, &now, &held) {
+        if let Some(message) = broken(pin, &now.0, &held) {
+            return Err(place.moved(&message));
+        }
+        let Some(probe) = to.login() else {
+            return self.put(place, now, &then, claim).await;
+        };
+        self.prove(place.object, probe, &then, &place.operation).await?;
+        // A login takes its time: what stands now is looked at again.
+        let now = self.find(place).await?.ok_or_else(|| place.gone())?;
+        match broken(pin, &now.0, &self.hash(&now.0).await?) {
             Some(message) => Err(place.moved(&message)),
             None => self.put(place, now, &then, claim).await,
         }
     }
 
+    /// Hours may have passed since the plan was checked, and somebody may have rotated the credential meanwhile.
+    async fn prove(
+        &self,
+        object: &ConfigName,
+        probe: &LoginProbe,
+        then: &Value,
+        operation: &str,
+    ) -> Result<(), Failure> {
+        self.logins.ask(probe, then).await.map_err(|why| {
+            let message = format!(
+                "what {object} held then is not proven to work any more: its login probe {} {why}; nothing was written",
+                probe.program()
+            );
+            Failure::new(FailureClass::Permanent, operation, message).hint(
+                "where the credential was rotated, take this back, `astern abort RUN`, and plan with `--leave-config`; where the \
+                 probe could not reach what it asks, mend that, then `astern resume RUN`",
+            )
+        })
+    }
+
+    /// The same, where a probe is named, with what the vault keeps.
+    pub(super) async fn prove_kept(
+        &self,
+        object: &ConfigName,
+        to: &Wanted,
+        operation: &str,
+    ) -> Result<(), Failure> {
+        let Some(probe) = to.login() else {
+            return Ok(());
+        };
+        let then = self.kept(&to.kept, &to.content, operation).await?;
+        self.prove(object, probe, &then, operation).await
+    }
+
     async fn make(&self, place: &Place<'_>, to: &Wanted, claim: &Claim<'_>) -> Result<After, Failure> {
         let then = self.kept(&to.kept, &to.content, &place.operation).await?;
+        if let (Some(probe), None) = (to.login(), self.find(place).await?) {
+            self.prove(place.object, probe, &then, &place.operation).await?;
+        }
         let object = Found(anew(then)).with_annotations(marks(claim.stamp));
         if let Some(stored) = self.create(place, &object.0).await? {
             return self.written(&stored).await;
@@ -410,11 +494,11 @@ fn by_us() -> PostParams {
 }
 
 /// The first pin that does not hold, from what to what.
-fn broken(pin: &Pin, now: &Found, held: &ContentHash) -> Option<String> {
+pub(super) fn broken(pin: &Pin, now: &Value, held: &ContentHash) -> Option<String> {
     if planted(Defect::IgnoreContentPins) {
         return None;
     }
-    let uid = now.uid();
+    let uid = uid_of(now);
     if uid != pin.uid {
         return Some(format!(
             "it was deleted and made again: its uid changed from {} to {uid}",
@@ -422,18 +506,18 @@ fn broken(pin: &Pin, now: &Found, held: &ContentHash) -> Option<String> {
         ));
     }
     if held != &pin.content && planted(Defect::TellContent) {
-        return Some(canonical(&content(&now.0)));
+        return Some(canonical(&content(now)));
     }
     (held != &pin.content).then(|| {
         format!(
             "its content changed since the plan was made: from {} to {held}, {}",
             pin.content,
-            now.writer()
+            writer_of(now)
         )
     })
 }
 
-fn take_back(spec: &Spec) -> String {
+pub(super) fn take_back(spec: &Spec) -> String {
     format!("take this back: {}", spec.phrase())
 }
 
@@ -441,16 +525,20 @@ fn take_back(spec: &Spec) -> String {
 fn left(after: &After) -> Option<(&Uid, &ContentHash)> {
     match after {
         After::Written { uid, content } => Some((uid, content)),
-        After::Gone => None,
+        After::Gone | After::Drawn => None,
     }
 }
 
 #[async_trait]
 impl Contents for KubernetesContents {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
+        if let Some(drawing) = Drawing::of(self, spec, spec.phrase()) {
+            return drawing.prepare().await;
+        }
         let place = Place::of(spec, spec.phrase());
         let now = self.find(&place).await?;
         match (spec, now) {
+            (Spec::Repin { .. } | Spec::AwaitDrawn { .. }, _) => Err(mismatch(&place.operation)),
             (Spec::Create { .. }, None) => Ok(Before::Absent),
             (Spec::Create { .. }, Some(now)) => Err(place.moved(&format!(
                 "somebody else has made it since the plan was, {}",
@@ -459,7 +547,7 @@ impl Contents for KubernetesContents {
             (Spec::Restore { .. }, None) => Err(place.gone()),
             (Spec::Restore { pin, .. }, Some(now)) => {
                 let held = self.hash(&now.0).await?;
-                if let Some(message) = broken(pin, &now, &held) {
+                if let Some(message) = broken(pin, &now.0, &held) {
                     return Err(place.moved(&message));
                 }
                 let annotations = found(&now, &MARKS);
@@ -478,6 +566,9 @@ impl Contents for KubernetesContents {
     }
 
     async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+        if let Some(drawing) = Drawing::of(self, spec, spec.phrase()) {
+            return drawing.apply(before, stamp).await;
+        }
         let place = &Place::of(spec, spec.phrase());
         let claim = &Claim { stamp, before };
         match (spec, before) {
@@ -485,11 +576,14 @@ impl Contents for KubernetesContents {
                 self.restore(place, pin, to, claim).await
             }
             (Spec::Create { to, .. }, Before::Absent) => self.make(place, to, claim).await,
-            (Spec::Restore { .. } | Spec::Create { .. }, _) => Err(mismatch(&place.operation)),
+            (_, _) => Err(mismatch(&place.operation)),
         }
     }
 
     async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+        if let Some(drawing) = looked_for(self, spec, false) {
+            return drawing.settle(before, stamp).await;
+        }
         let place = &Place::of(spec, look_for(&spec.phrase()));
         let claim = &Claim { stamp, before };
         let way = match (spec, before) {
@@ -503,7 +597,7 @@ impl Contents for KubernetesContents {
                 from: None,
                 to: Some(&to.content),
             },
-            (Spec::Restore { .. } | Spec::Create { .. }, _) => {
+            (_, _) => {
                 return Settled::Unknown(mismatch(&place.operation));
             }
         };
@@ -518,6 +612,9 @@ impl Contents for KubernetesContents {
         after: &After,
         stamp: &Stamp,
     ) -> Result<After, Failure> {
+        if let Some(drawing) = Drawing::of(self, spec, take_back(spec)) {
+            return drawing.reverse(before, stamp).await;
+        }
         let place = &Place::of(spec, take_back(spec));
         let claim = &Claim { stamp, before };
         let (uid, wrote) = left(after).ok_or_else(|| mismatch(&place.operation))?;
@@ -526,6 +623,7 @@ impl Contents for KubernetesContents {
             (None, Before::Absent) => return Ok(After::Gone),
             // Somebody has deleted what this run made, and made another one.
             (Some(now), Before::Absent) if &now.uid() != uid => return Ok(After::Gone),
+            (_, Before::Versions { .. } | Before::Nothing) => return Err(mismatch(&place.operation)),
             (None, Before::Content { .. }) => return Err(place.gone()),
             (Some(now), _) => {
                 let held = self.hash(&now.0).await?;
@@ -543,7 +641,7 @@ impl Contents for KubernetesContents {
             uid: uid.clone(),
             content: wrote.clone(),
         };
-        if let Some(message) = broken(&left, &now, &held) {
+        if let Some(message) = broken(&left, &now.0, &held) {
             return Err(place.moved(&format!("it is not as this run left it: {message}")));
         }
         match before {
@@ -551,6 +649,7 @@ impl Contents for KubernetesContents {
                 let then = self.kept(kept, content, &place.operation).await?;
                 self.put(place, now, &then, claim).await
             }
+            Before::Versions { .. } | Before::Nothing => Err(mismatch(&place.operation)),
             Before::Absent => match claim.refused(&now) {
                 Some(message) => Err(place.moved(&message)),
                 None if planted(Defect::LeaveMade) => Ok(After::Gone),
@@ -566,6 +665,9 @@ impl Contents for KubernetesContents {
         after: &After,
         stamp: &Stamp,
     ) -> Settled<After> {
+        if let Some(drawing) = looked_for(self, spec, true) {
+            return drawing.settle_reverse(before, stamp).await;
+        }
         let place = &Place::of(spec, look_for(&take_back(spec)));
         let claim = &Claim { stamp, before };
         let Some((uid, wrote)) = left(after) else {
@@ -577,6 +679,9 @@ impl Contents for KubernetesContents {
             to: match before {
                 Before::Content { content, .. } => Some(content),
                 Before::Absent => None,
+                Before::Versions { .. } | Before::Nothing => {
+                    return Settled::Unknown(mismatch(&place.operation));
+                }
             },
         };
         let settled = self.settled(place, &way, claim).await;
@@ -592,12 +697,15 @@ impl Contents for KubernetesContents {
         to: Epoch,
     ) -> Result<(), Failure> {
         let operation = format!("mark {} as taken over by this process", spec.object());
+        if let Some(drawing) = Drawing::of(self, spec, operation.clone()) {
+            return drawing.fence(before, run, from, to).await;
+        }
         let place = &Place::of(spec, operation);
         let Some(now) = self.find(place).await? else {
             // A creation that is on its way meets the one of this process by its key.
             return match before {
                 Before::Absent => Ok(()),
-                Before::Content { .. } => Err(place.gone()),
+                Before::Content { .. } | Before::Versions { .. } | Before::Nothing => Err(place.gone()),
             };
         };
         if let Spec::Restore { pin, .. } = spec

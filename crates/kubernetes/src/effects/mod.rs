@@ -13,6 +13,7 @@ pub(crate) mod config;
 mod delete_pod;
 pub(crate) mod delivery;
 mod evidence;
+mod external_secret;
 mod fence;
 pub(crate) mod last_applied;
 pub(crate) mod mask;

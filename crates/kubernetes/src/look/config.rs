@@ -3,13 +3,16 @@
 
 use super::fetch::{Collection, Listed, Part, list};
 use super::owners::{self, OwnersAt};
-use astern_model::config::{ConfigKind, ConfigName};
-use astern_model::failure::Failure;
+use astern_model::config::{ClassPart, ClassSeen, ConfigKind, ConfigName};
+use astern_model::external::{Drawn, GROUP, PLURAL};
+use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::workload::FieldManager;
 use astern_port::config::{Config, ConfigObject, Owned};
 use async_trait::async_trait;
+use futures::future::join_all;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// Types of Secrets that hold no configuration of a platform: ours, Helm's records, and tokens that controllers make.
 const NOT_CONFIG: [&str; 7] = [
@@ -41,6 +44,12 @@ const SOURCES: [&str; 6] = [
     "VaultDynamicSecret",
     "OnePasswordItem",
 ];
+
+/// What a source's text begins with that is an ExternalSecret.
+const EXTERNAL: &str = "externalsecret/";
+
+/// The plural of SecretProviderClass.
+const CLASSES: &str = "secretproviderclasses";
 
 /// How External Secrets calls itself in `managedFields`, before the ExternalSecret's name.
 const EXTERNAL_SECRETS: &str = "externalsecrets.external-secrets.io/";
@@ -88,15 +97,79 @@ impl Config for ClusterConfig {
         Ok(all(maps).into_iter().chain(all(secrets)).collect())
     }
 
+    async fn drawn(&self, object: &ConfigObject) -> Result<Option<Drawn>, Failure> {
+        Ok(self.external(object).await?.as_ref().and_then(Drawn::of))
+    }
+
+    async fn classes(&self, namespace: &str, names: &BTreeSet<String>) -> Vec<ClassSeen> {
+        let path = format!("/apis/secrets-store.csi.x-k8s.io/v1/namespaces/{namespace}/{CLASSES}");
+        let paths = [path];
+        let found = names
+            .iter()
+            .map(|name| owners::custom(&self.client, &paths, CLASSES, name));
+        let found = join_all(found).await.into_iter().zip(names);
+        found
+            .filter_map(|(found, name)| Some(class(name, &found.ok()?)))
+            .collect()
+    }
+
     async fn owners(&self, object: &ConfigObject) -> Owned {
-        let namespace = object.json.pointer("/metadata/namespace").and_then(Value::as_str);
-        let marks = owners::sure_marks(&object.json, namespace.unwrap_or_default());
+        let namespace = namespace(object);
+        let external = self.external(object).await.ok().flatten();
+        let marks = owners::sure_marks(external.as_ref().unwrap_or(&object.json), namespace);
         let words = owners::ask(&self.owners, marks.iter().map(|marked| &marked.mark)).await;
         Owned {
             owners: marks.iter().map(|marked| owners::owned(marked, &words)).collect(),
             seen: owners::seen(&words),
         }
     }
+}
+
+impl ClusterConfig {
+    /// The one ExternalSecret that an object is made from, if there is one.
+    async fn external(&self, object: &ConfigObject) -> Result<Option<Value>, Failure> {
+        let name = object
+            .source
+            .as_deref()
+            .and_then(|source| source.strip_prefix(EXTERNAL));
+        let Some(name) = name.filter(|_| drawers(&object.managed) <= 1) else {
+            return Ok(None);
+        };
+        let namespace = namespace(object);
+        let paths = ["v1", "v1beta1"]
+            .map(|version| format!("/apis/{GROUP}/{version}/namespaces/{namespace}/{PLURAL}"));
+        match owners::custom(&self.client, &paths, PLURAL, name).await {
+            Ok(found) => Ok(Some(found)),
+            Err(failure) if failure.class == FailureClass::Permanent => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn class(name: &str, object: &Value) -> ClassSeen {
+    let parameters = ["objects", "secrets"].iter().filter_map(|parameter| {
+        let parameters = object.pointer("/spec/parameters")?;
+        parameters.get(*parameter)?.as_str()
+    });
+    ClassSeen {
+        name: name.to_owned(),
+        parts: parameters.flat_map(ClassPart::read).collect(),
+        manager: last_manager(object, |fields| fields.get("f:spec").is_some()),
+    }
+}
+
+fn namespace(object: &ConfigObject) -> &str {
+    let namespace = object.json.pointer("/metadata/namespace").and_then(Value::as_str);
+    namespace.unwrap_or_default()
+}
+
+/// How many ExternalSecrets have written an object: several may merge into one.
+fn drawers(managed: &[Value]) -> usize {
+    let managers = managed.iter().filter_map(|entry| entry.get("manager")?.as_str());
+    let names: BTreeSet<&str> = managers
+        .filter_map(|manager| manager.strip_prefix(EXTERNAL_SECRETS))
+        .collect();
+    names.len()
 }
 
 fn object(kind: ConfigKind, mut json: Value) -> ConfigObject {
@@ -139,16 +212,20 @@ pub(crate) fn without_servers_own(mut json: Value) -> Value {
 
 /// The field manager that wrote what the object holds last.
 pub(crate) fn content_manager(object: &Value) -> Option<FieldManager> {
+    last_manager(object, |fields| {
+        fields.get("f:data").is_some() || fields.get("f:binaryData").is_some()
+    })
+}
+
+/// The field manager that wrote fields of this kind last.
+fn last_manager(object: &Value, wrote: impl Fn(&Value) -> bool) -> Option<FieldManager> {
     let text = |entry: &Value, name: &str| {
         let text = entry.get(name).and_then(Value::as_str);
         text.unwrap_or_default().to_owned()
     };
     let entries = object.pointer("/metadata/managedFields")?.as_array()?.iter();
-    let of_content = entries.filter(|entry| {
-        let fields = entry.get("fieldsV1");
-        fields.is_some_and(|fields| fields.get("f:data").is_some() || fields.get("f:binaryData").is_some())
-    });
-    of_content
+    entries
+        .filter(|entry| entry.get("fieldsV1").is_some_and(&wrote))
         .map(|entry| FieldManager {
             name: text(entry, "manager"),
             operation: text(entry, "operation"),
@@ -173,7 +250,7 @@ fn source(json: &Value, managed: &[Value]) -> Option<String> {
     owned.or_else(|| {
         managers
             .filter_map(|manager| manager.strip_prefix(EXTERNAL_SECRETS))
-            .map(|name| format!("externalsecret/{name}"))
+            .map(|name| format!("{EXTERNAL}{name}"))
             .next()
     })
 }

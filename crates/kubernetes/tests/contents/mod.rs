@@ -6,10 +6,12 @@ use astern_kubernetes::effects::{KubernetesContents, ON_ITS_WAY};
 use astern_model::config::{ConfigKind, ConfigName, content};
 use astern_model::failure::FailureClass;
 use astern_model::id::{ContentHash, Direction, EffectKey, Epoch, RunId, StepId, Uid};
+use astern_model::login::LoginProbe;
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
 use astern_model::template::canonical;
 use astern_port::config::Contents;
+use astern_port::logins::{Logins, NoLogin};
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
 use jiff::Timestamp;
@@ -24,7 +26,22 @@ fn maps(place: &Place) -> Api<ConfigMap> {
 }
 
 fn port(place: &Place) -> KubernetesContents {
-    KubernetesContents::new(place.client.clone(), place.vault.clone(), Arc::new(SystemClock))
+    KubernetesContents::new(
+        place.client.clone(),
+        place.vault.clone(),
+        Arc::new(NoLogins),
+        Arc::new(SystemClock),
+    )
+}
+
+/// No step of these tests names a probe.
+struct NoLogins;
+
+#[async_trait::async_trait]
+impl Logins for NoLogins {
+    async fn ask(&self, _: &LoginProbe, _: &Value) -> Result<(), NoLogin> {
+        Err(NoLogin::NotNamed)
+    }
 }
 
 /// Of an attempt that ended so long ago that nothing of it can be on its way.
@@ -55,6 +72,7 @@ async fn wanted(place: &Place, name: &str, data: Value) -> Wanted {
         content: hash(&place.vault, &object).await,
         keys: Vec::new(),
         origin: "release v1".to_owned(),
+        proof: None,
     }
 }
 
@@ -313,7 +331,10 @@ async fn a_creation_that_is_not_there_is_not_called_absent_while_its_request_may
         settled(port.settle(&spec, &before, &long_ago).await),
         "not applied"
     );
-    maps(&place).delete("app", &DeleteParams::default()).await.unwrap();
+    maps(&place)
+        .delete("app", &DeleteParams::default())
+        .await
+        .unwrap();
     // It arrives after all, and is found.
     port.apply(&spec, &before, &just_now).await.unwrap();
     assert_eq!(settled(port.settle(&spec, &before, &just_now).await), "applied");

@@ -3,7 +3,9 @@
 
 use crate::config::ConfigName;
 use crate::content::ContentRef;
+use crate::external::{GROUP, PLURAL, Source, Versions};
 use crate::id::{ContentHash, Uid};
+use crate::login::{LoginProbe, Proof};
 use crate::step::workload::Verb;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,6 +32,19 @@ pub struct Wanted {
     pub keys: Vec<String>,
     /// Since when it was so, for people: `release v1.2.3`.
     pub origin: String,
+    /// Why a Secret may hold it again; none of a ConfigMap, and where astern.yaml does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
+}
+
+impl Wanted {
+    /// The probe that must let its user in before anything is written.
+    pub fn login(&self) -> Option<&LoginProbe> {
+        match &self.proof {
+            Some(Proof::Login(probe)) => Some(probe),
+            Some(Proof::NeverRotates) | None => None,
+        }
+    }
 }
 
 /// What a config step does.
@@ -56,27 +71,66 @@ pub enum Spec {
         /// What it is made from.
         to: Wanted,
     },
+    /// Have an ExternalSecret draw a Secret's content from other versions. Nothing is written into the Secret itself.
+    Repin {
+        /// The Secret.
+        object: ConfigName,
+        /// Its namespace, and the ExternalSecret's.
+        namespace: String,
+        /// What must hold of the Secret.
+        pin: Pin,
+        /// The ExternalSecret.
+        source: Source,
+        /// The versions that it must name now.
+        from: Versions,
+        /// The versions that are written, in the same places.
+        versions: Versions,
+        /// What the Secret is to hold once they are drawn.
+        to: Wanted,
+    },
+    /// Wait until the operator has drawn the versions, and the Secret holds what they are.
+    AwaitDrawn {
+        /// The Secret.
+        object: ConfigName,
+        /// Its namespace, and the ExternalSecret's.
+        namespace: String,
+        /// The ExternalSecret.
+        source: Source,
+        /// The versions that it must name.
+        versions: Versions,
+        /// What the Secret is to hold.
+        to: Wanted,
+    },
 }
 
 impl Spec {
     /// The object.
     pub fn object(&self) -> &ConfigName {
         match self {
-            Self::Restore { object, .. } | Self::Create { object, .. } => object,
+            Self::Restore { object, .. }
+            | Self::Create { object, .. }
+            | Self::Repin { object, .. }
+            | Self::AwaitDrawn { object, .. } => object,
         }
     }
 
     /// Its namespace.
     pub fn namespace(&self) -> &str {
         match self {
-            Self::Restore { namespace, .. } | Self::Create { namespace, .. } => namespace,
+            Self::Restore { namespace, .. }
+            | Self::Create { namespace, .. }
+            | Self::Repin { namespace, .. }
+            | Self::AwaitDrawn { namespace, .. } => namespace,
         }
     }
 
     /// What it holds afterwards.
     pub fn to(&self) -> &Wanted {
         match self {
-            Self::Restore { to, .. } | Self::Create { to, .. } => to,
+            Self::Restore { to, .. }
+            | Self::Create { to, .. }
+            | Self::Repin { to, .. }
+            | Self::AwaitDrawn { to, .. } => to,
         }
     }
 
@@ -85,21 +139,35 @@ impl Spec {
         match self {
             Self::Restore { object, to, .. } => format!("put the content of {object} back to {}", to.origin),
             Self::Create { object, to, .. } => format!("make {object} anew as of {}", to.origin),
+            Self::Repin { source, to, .. } => format!("have {source} name the versions of {}", to.origin),
+            Self::AwaitDrawn { object, source, .. } => {
+                format!("wait until {object} holds what {source} names")
+            }
         }
     }
 
     /// The API verbs that the step needs; taking a made object back deletes it.
     pub fn verbs(&self) -> Vec<Verb> {
-        let verbs: &[&str] = match self {
-            Self::Restore { .. } => &["get", "update"],
-            Self::Create { .. } => &["create", "delete", "get", "update"],
+        let (own, drawn): (&[&str], &[&str]) = match self {
+            Self::Restore { .. } => (&["get", "update"], &[]),
+            Self::Create { .. } => (&["create", "delete", "get", "update"], &[]),
+            Self::Repin { .. } => (&["get"], &["get", "list", "update", "watch"]),
+            Self::AwaitDrawn { .. } => (&["get"], &["get", "list", "watch"]),
         };
-        let of = |verb: &&'static str| Verb {
-            verb,
-            group: "",
-            resource: self.object().kind.plural(),
+        let of = |group: &'static str, resource: &'static str| {
+            move |verb: &&'static str| Verb {
+                verb,
+                group,
+                resource,
+            }
         };
-        verbs.iter().map(of).collect()
+        let own = own.iter().map(of("", self.object().kind.plural()));
+        own.chain(drawn.iter().map(of(GROUP, PLURAL))).collect()
+    }
+
+    /// Whether the step only looks and waits.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::AwaitDrawn { .. })
     }
 }
 
@@ -119,29 +187,47 @@ pub enum Before {
     },
     /// Before an object was made.
     Absent,
+    /// Before an ExternalSecret named other versions.
+    Versions {
+        /// Those that it named.
+        versions: Versions,
+        /// The whole Secret, in the vault.
+        kept: ContentRef,
+        /// What the Secret held.
+        content: ContentHash,
+        /// astern's own annotations on the ExternalSecret, as they were.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        annotations: BTreeMap<String, String>,
+    },
+    /// Before waiting.
+    Nothing,
 }
 
 /// What is there after.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "of")]
 pub enum After {
-    /// After content was written, or an object made.
+    /// After content was written, or an object made, or an ExternalSecret.
     Written {
-        /// The object.
+        /// The object that was written.
         uid: Uid,
-        /// What it holds.
+        /// What it holds, or what is to be drawn.
         content: ContentHash,
     },
     /// After an object that was made is gone again.
     Gone,
+    /// After the Secret was seen to hold what was waited for.
+    Drawn,
 }
 
 impl Before {
     /// One of the annotations that were recorded.
     pub fn annotation(&self, name: &str) -> Option<&str> {
         match self {
-            Self::Content { annotations, .. } => annotations.get(name).map(String::as_str),
-            Self::Absent => None,
+            Self::Content { annotations, .. } | Self::Versions { annotations, .. } => {
+                annotations.get(name).map(String::as_str)
+            }
+            Self::Absent | Self::Nothing => None,
         }
     }
 }

@@ -169,7 +169,7 @@ fn a_secret_that_the_owners_do_not_name_is_told_with_its_setting_and_not_put_bac
         assert!(warned.contains(words), "no {words:?}: {warned}");
     }
     let mut named = platform();
-    named.restore_secrets.insert("keys".to_owned());
+    named.restore_secrets.insert("keys".to_owned(), None);
     let plan = crate::support::plan(&request(), &inventory, &named).unwrap();
     assert_eq!(plan.config.len(), 2);
 }

@@ -39,6 +39,7 @@ pub(crate) fn live(name: &ConfigName, content: &str) -> LiveConfig {
         immutable: false,
         secret_type: (name.kind == ConfigKind::Secret).then(|| "Opaque".to_owned()),
         source: None,
+        drawn: None,
         owners: Vec::new(),
         manager: None,
     }
@@ -55,6 +56,7 @@ pub(crate) fn held(name: &ConfigName, content: &str) -> HeldConfig {
         content: content.into(),
         keys: vec!["MODE".to_owned()],
         secret_type: (name.kind == ConfigKind::Secret).then(|| "Opaque".to_owned()),
+        drawn: None,
         changes: Vec::new(),
     }
 }
@@ -68,9 +70,15 @@ pub(crate) fn reading(build: Build, objects: &[&ConfigName], version: u64) -> Bu
             ConfigKind::Secret => json!({"secretRef": {"name": object.name}}),
         })
         .collect();
+    let reads = |json: &mut Value| json["spec"]["containers"][0]["envFrom"] = Value::Array(from.clone());
+    changed(build, &reads, version)
+}
+
+/// The same workload with every template changed, in good release r1 at `version`.
+pub(crate) fn changed(build: Build, change: &dyn Fn(&mut Value), version: u64) -> Build {
     let read = |template: &Template| {
         let mut json = template.json().clone();
-        json["spec"]["containers"][0]["envFrom"] = Value::Array(from.clone());
+        change(&mut json);
         Template::clean(json)
     };
     let build = build.with(|workload| {
@@ -98,7 +106,7 @@ pub(crate) fn standing(name: &str, objects: &[&ConfigName]) -> Build {
     reading(released(name).serving(2, 3, "14:02:20"), objects, 2)
 }
 
-fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) -> Inventory {
+pub(crate) fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) -> Inventory {
     let release = ReleaseName::parse("r1").unwrap();
     Inventory {
         config: ConfigSeen {
@@ -114,7 +122,7 @@ fn seen(workloads: Vec<Build>, live: Vec<LiveConfig>, objects: Vec<HeldConfig>) 
     }
 }
 
-fn to_release(names: &[&str]) -> Request {
+pub(crate) fn to_release(names: &[&str]) -> Request {
     let release = ReleaseName::parse("r1").unwrap();
     let to = names
         .iter()
@@ -144,15 +152,17 @@ pub(crate) fn told(plan: &Plan) -> String {
     readers.collect::<Vec<_>>().join("\n")
 }
 
-fn refused(result: Result<Plan, Refusal>) -> (String, String) {
+pub(crate) fn refused(result: Result<Plan, Refusal>) -> (String, String) {
     let refusal = result.unwrap_err();
     (
         refusal.code,
-        format!("{}\n{}", refusal.summary, refusal.details.join("\n")),
+        [vec![refusal.summary], refusal.details, refusal.ways_out]
+            .concat()
+            .join("\n"),
     )
 }
 
-fn go(request: &Request, inventory: &Inventory, platform: &Platform) -> Result<Plan, Refusal> {
+pub(crate) fn go(request: &Request, inventory: &Inventory, platform: &Platform) -> Result<Plan, Refusal> {
     plan(request, inventory, platform)
 }
 
@@ -364,11 +374,11 @@ fn a_secret_goes_back_only_where_it_is_named() {
     for words in [
         "secret/keys keeps its content of now",
         "may have been rotated",
-        "restoreSecrets: [keys]",
+        "restoreSecrets: [{name: keys, probe: …}]",
     ] {
         assert!(stays.contains(words), "no {words:?}: {stays}");
     }
-    platform.restore_secrets.insert("keys".to_owned());
+    platform.restore_secrets.insert("keys".to_owned(), None);
     let plan = go(&request, &inventory, &platform).unwrap();
     assert_eq!(plan.steps[0].id.as_str(), "config:secret/keys");
     // kustomize puts a hash of the content behind the name: the one of then is gone, and the owners name the stem.
@@ -389,7 +399,7 @@ fn a_secret_goes_back_only_where_it_is_named() {
 fn what_cannot_hold_the_content_of_then_or_is_written_by_another_object_is_refused() {
     let (app, keys) = (map("app"), secret("keys"));
     let mut platform = platform();
-    platform.restore_secrets.insert("keys".to_owned());
+    platform.restore_secrets.insert("keys".to_owned(), None);
     let check = |object: &ConfigName, change: &dyn Fn(&mut LiveConfig), expected: &str| {
         let mut live = live(object, "now");
         change(&mut live);

@@ -10,6 +10,7 @@ mod choosing;
 mod config;
 mod deciding;
 mod differing;
+mod external;
 mod judging;
 mod planning;
 mod properties;

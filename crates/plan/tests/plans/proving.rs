@@ -259,6 +259,7 @@ fn reading(release: Release, written: &str) -> Release {
         content: content(),
         hash: Some("hmac-sha256:now".into()),
         written: Some(at(written)),
+        drawn: None,
         consumers: vec![Consumer {
             target: deployment("api"),
             uses: vec![Use::EnvFrom {

@@ -178,6 +178,7 @@ fn a_helm_history_that_was_cut_short_or_has_nothing_deployed_is_said() {
                 })
                 .collect(),
             at_work: Vec::new(),
+            recorded: None,
             standing: Standing::default(),
         }];
         let said = told(&inventory, &platform(), "AST0308");

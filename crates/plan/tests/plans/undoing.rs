@@ -90,6 +90,7 @@ fn a_template_that_only_a_run_has_kept_waits_for_all_content_that_goes_back() {
         immutable: false,
         secret_type: None,
         source: None,
+        drawn: None,
         owners: Vec::new(),
         manager: None,
     });
@@ -99,12 +100,14 @@ fn a_template_that_only_a_run_has_kept_waits_for_all_content_that_goes_back() {
         content: "bad".into(),
         keys: Vec::new(),
         secret_type: None,
+        drawn: None,
         changes: Vec::new(),
     };
     let run = TakenRun {
         templates: vec![taken()],
         config: vec![TakenConfig {
             before: Some(before),
+            versions: None,
             object: app,
             after: "written".into(),
         }],

@@ -32,6 +32,8 @@ fn of_object(of: &ConfigChanges) -> Vec<Line> {
     lines.extend(because.map(|because| Line::new(LineKind::Text, format!("  because {because}"))));
     let changed = changed(&of.changes).into_iter();
     lines.extend(changed.map(|line| Line::new(line.kind, format!("  {}", line.text.trim_start()))));
+    let proof = of.proof.iter();
+    lines.extend(proof.map(|proof| Line::new(LineKind::Dim, format!("  {proof}"))));
     let readers = of.readers.iter();
     lines.extend(readers.map(|(target, how)| Line::new(LineKind::Dim, format!("  {target} {how}"))));
     lines

@@ -152,7 +152,10 @@ pub(super) fn count_line(plan: &Plan, findings: &[Finding]) -> String {
         .steps
         .iter()
         .filter(|step| step.spec.helm().is_some_and(|spec| !spec.workloads().is_empty()));
-    let config = plan.steps.iter().filter(|step| step.spec.config().is_some());
+    let config = plan
+        .steps
+        .iter()
+        .filter(|step| step.spec.config().is_some_and(|spec| !spec.only_reads()));
     let owners_like = |wanted: fn(&owner::Spec) -> bool| {
         let of = plan.steps.iter().filter_map(|step| step.spec.owner());
         of.filter(|spec| wanted(spec)).count() as u64

@@ -12,7 +12,7 @@ use astern_model::evidence::{Fact, Side};
 use astern_model::id::{RunId, Seq};
 use astern_model::plan::{Intent, Plan};
 use astern_model::reversal::Reversal;
-use astern_model::step::{Step, owner, workload};
+use astern_model::step::{Step, config, owner, workload};
 use astern_model::target::Target;
 use astern_model::verdict::CheckResult;
 use std::collections::{BTreeMap, BTreeSet};
@@ -223,12 +223,20 @@ fn applies(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
         let doing = fold
             .step(&step.id)
             .filter(|doing| doing.state == Some(StepState::Done))?;
-        let what = format!(
-            "Put the content that {} held in {} into its source (Git, chart or pipeline) before that is applied again: only \
-             the cluster was changed.",
-            spec.object(),
-            spec.to().origin
-        );
+        let what = match spec {
+            config::Spec::AwaitDrawn { .. } => return None,
+            config::Spec::Repin { source, versions, .. } => format!(
+                "Have {source} name {} in its source too (Git, chart or pipeline) before that is applied again: only the cluster \
+                 was changed.",
+                versions.values().cloned().collect::<Vec<_>>().join(", ")
+            ),
+            config::Spec::Restore { .. } | config::Spec::Create { .. } => format!(
+                "Put the content that {} held in {} into its source (Git, chart or pipeline) before that is applied again: only \
+                 the cluster was changed.",
+                spec.object(),
+                spec.to().origin
+            ),
+        };
         Some(follow_up(doing.last.map_or(PLAN, |moment| moment.seq), what))
     };
     plan.steps.iter().filter_map(back).collect()

@@ -189,6 +189,7 @@ fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a
                 anew: false,
                 to: "release v1.2.3".to_owned(),
                 because: Some("deployment/mailer fails and reads it".to_owned()),
+                proof: None,
                 changes: vec![
                     change("data[MODE]", value("storm"), value("calm")),
                     change("data[NEW]", value("1"), None),
@@ -206,6 +207,7 @@ fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a
                 anew: true,
                 to: "release v1.2.3".to_owned(),
                 because: None,
+                proof: Some("login probe psql answered at 2026-11-23 14:03:05 UTC".to_owned()),
                 changes: vec![
                     change("data[token]", Some(Shown::Masked), Some(Shown::Masked)),
                     change(
@@ -233,6 +235,7 @@ fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a
      secret/api-keys is made anew as of release v1.2.3
        data[token]: ‹masked› (before) → ‹masked› (after)
        data[user]: ‹masked 1f0c9e77› (before) → ‹masked a85be013› (after)
+       login probe psql answered at 2026-11-23 14:03:05 UTC
     ");
     let markdown = plan_markdown(&plan, &[], &sample::hash());
     assert!(

@@ -175,6 +175,10 @@ fn unmet(spec: &Spec, direction: Direction, progress: &Progress, change: &Change
             expect("what it held", held(change.before), "nothing".to_owned());
             expect("what it holds", held(change.after), planned);
         }
+        // No case of the simulation has an ExternalSecret.
+        (Spec::Repin { .. } | Spec::AwaitDrawn { .. }, _) => {
+            wrong.push("an ExternalSecret was changed, and there is none".to_owned());
+        }
         (_, Direction::Back) => {
             if let Some((left, _)) = left {
                 expect("its uid before", uid, left.to_string());

@@ -62,6 +62,10 @@ impl Oracle {
             let uid = match &spec {
                 StepSpec::Workload(spec) => Some(spec.uid().as_str()),
                 StepSpec::Config(config::Spec::Restore { pin, .. }) => Some(pin.uid.as_str()),
+                // No case of the simulation has an ExternalSecret.
+                StepSpec::Config(
+                    config::Spec::Repin { source, .. } | config::Spec::AwaitDrawn { source, .. },
+                ) => Some(source.uid.as_str()),
                 // Where a creation left nothing, there is nothing to fence.
                 StepSpec::Config(config::Spec::Create { .. }) | StepSpec::Helm(_) | StepSpec::Owner(_) => {
                     None

@@ -2,6 +2,7 @@
 //! needs two keys at once: those are in `check`.
 
 use crate::duration;
+use crate::platform::secret::RestoreSecret;
 use astern_model::policy::{Acceptor, OnFailure, Say, When};
 use astern_model::target::WorkloadKind;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -161,8 +162,9 @@ pub(crate) struct Workload {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Config {
     /// The Secrets that go back; none unless said otherwise, since a credential may have been rotated since, and the one of
-    /// then does not work any more.
-    pub(crate) restore_secrets: Option<Vec<At<String>>>,
+    /// then does not work any more. Each with `probe`, or with `rotates: false`; by its name alone it is refused when it
+    /// would go back.
+    pub(crate) restore_secrets: Option<Vec<RestoreSecret>>,
 }
 
 /// A folder of a Git repository that workloads are deployed from.
@@ -510,7 +512,7 @@ impl<'de, T> Deserializer<'de> for &mut Capture<T> {
 }
 
 /// A duration in the schema.
-struct DurationText;
+pub(crate) struct DurationText;
 
 impl JsonSchema for DurationText {
     fn inline_schema() -> bool {

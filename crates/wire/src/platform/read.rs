@@ -5,7 +5,7 @@ use crate::duration;
 use crate::nearest::nearest;
 use crate::platform::error::{Code, Problem};
 use crate::platform::file::{self, At, PlatformFile};
-use crate::platform::{probe, source};
+use crate::platform::{probe, secret, source};
 use astern_model::helm::Settings;
 use astern_model::id::Uid;
 use astern_model::platform::{ArgoCd, ArgoCdServer, Member, Platform};
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A Kubernetes name is a DNS subdomain of at most so many characters.
 /// Source: <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/>.
-const NAME_LENGTH: usize = 253;
+pub(crate) const NAME_LENGTH: usize = 253;
 
 /// A namespace's or Service's name is a DNS label of at most so many characters. Source: as above.
 const LABEL_LENGTH: usize = 63;
@@ -75,7 +75,7 @@ pub(crate) fn read(file: &PlatformFile) -> Result<(Platform, Vec<Source>), Vec<P
             &spec.namespace.value,
             spec.workloads.as_deref().unwrap_or_default(),
         ),
-        restore_secrets: restore_secrets(&mut problems, spec.config.as_ref()),
+        restore_secrets: secret::restore_secrets(&mut problems, spec.config.as_ref()),
         rto: span(&mut problems, rto, Platform::DEFAULT_RTO),
         soak: span(&mut problems, soak, Platform::DEFAULT_SOAK),
         guard: span(&mut problems, guard, Platform::DEFAULT_GUARD),
@@ -193,24 +193,6 @@ fn argocd_server(problems: &mut Problems, argocd: &file::ArgoCd) -> Option<ArgoC
         token: source::token(problems, token)?,
         ca_file: argocd.ca_file.as_ref().map(|at| at.value.clone()),
     })
-}
-
-fn restore_secrets(problems: &mut Problems, config: Option<&file::Config>) -> BTreeSet<String> {
-    let named = config.and_then(|config| config.restore_secrets.as_deref());
-    let mut names = BTreeSet::new();
-    for at in named.unwrap_or_default() {
-        check_name(problems, at, "a Secret", NAME_LENGTH);
-        if !names.insert(at.value.clone()) {
-            let hint = Some("keep one of them".to_owned());
-            problems.add(
-                Code::Twice,
-                at,
-                format!("secret/{} is here twice", at.value),
-                hint,
-            );
-        }
-    }
-    names
 }
 
 /// A duration that counts, or its default.

@@ -4,6 +4,7 @@
 mod round_trip;
 
 use super::*;
+use astern_model::login::{LoginProbe, Proof};
 use astern_model::platform::{ArgoCdServer, JsonExpectation, Member, Probe, ProbeTarget, SecretRef};
 use astern_model::policy::{Acceptor, Policy, Row, Say, When};
 use astern_model::source::{PullRequests, SourceKind, ValuesImage};
@@ -449,7 +450,7 @@ fn what_goes_back_of_secrets_and_who_reloads_is_read_and_a_slip_is_told() {
     assert_eq!(reloads, [true, false]);
     assert_eq!(
         read.restore_secrets.into_iter().collect::<Vec<_>>(),
-        ["api-keys", "tls"]
+        [("api-keys".to_owned(), None), ("tls".to_owned(), None)]
     );
     let slip = |config: &str, said: &str| {
         let error = parse_platform(&text(config), "astern.yaml")
@@ -502,6 +503,71 @@ fn argo_cd_is_asked_itself_by_a_token_that_the_file_only_names() {
         "server: https://argocd.test, tokenFrom: {env: T, file: hunter2}",
         "where one token is found",
     );
+}
+
+#[test]
+fn what_proves_that_a_secret_still_works_is_read_and_a_probe_that_proves_nothing_is_told() {
+    let text = |secret: &str| {
+        format!(
+            "apiVersion: astern.dev/v1alpha1\nkind: Platform\nmetadata: {{name: shop}}\nspec:\n  namespace: shop\n  \
+             config:\n    restoreSecrets:\n      - {secret}\n"
+        )
+    };
+    let read = |secret: &str| {
+        let platform = parse_platform(&text(secret), "astern.yaml").unwrap();
+        platform.restore_secrets["db"].clone()
+    };
+    assert_eq!(read("db"), None);
+    assert_eq!(read("name: db"), None);
+    assert_eq!(read("{name: db, rotates: false}"), Some(Proof::NeverRotates));
+    let login = |timeout: i64| {
+        Some(Proof::Login(LoginProbe {
+            command: ["psql", "-h", "db", "-c", "select 1"].map(str::to_owned).into(),
+            env: [("PGPASSWORD".to_owned(), "password".to_owned())].into(),
+            timeout: SignedDuration::from_secs(timeout),
+        }))
+    };
+    let psql = "command: [psql, -h, db, -c, select 1], env: {PGPASSWORD: password}";
+    assert_eq!(read(&format!("{{name: db, probe: {{{psql}}}}}")), login(10));
+    assert_eq!(
+        read(&format!(
+            "{{name: db, rotates: true, probe: {{{psql}, timeout: 3s}}}}"
+        )),
+        login(3)
+    );
+    let slip = |secret: &str, said: &str| {
+        let error = parse_platform(&text(secret), "astern.yaml")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(said), "{error}");
+    };
+    slip("{name: db, rotates: true}", "goes back only with a `probe`");
+    slip(
+        &format!("{{name: db, rotates: false, probe: {{{psql}}}}}"),
+        "keep one of the two",
+    );
+    slip(
+        "{name: db, probe: {command: [], env: {A: b}}}",
+        "names no program",
+    );
+    slip(
+        "{name: db, probe: {command: [psql], env: {}}}",
+        "proves nothing of it",
+    );
+    slip(
+        "{name: db, probe: {command: [psql], env: {PATH: b}}}",
+        "no name of a variable",
+    );
+    slip(
+        "{name: db, probe: {command: [psql], env: {A-B: b}}}",
+        "no name of a variable",
+    );
+    slip(
+        &format!("{{name: db, probe: {{{psql}, timeout: 2m}}}}"),
+        "at most 1m",
+    );
+    slip("{name: db, prove: {}}", "prove");
+    slip("[db]", "AST0005");
 }
 
 #[test]
@@ -574,8 +640,9 @@ fn a_written_file_is_commented_and_reads_back() {
 
       # The Secrets whose content goes back with a release, as that of ConfigMaps does. A Secret that is
       # not named stays as it is: a credential may have been rotated since, and the one of then locks
-      # everybody out.
-      # config: {restoreSecrets: [NAME]}
+      # everybody out. One that is named has `rotates: false`, or a `probe`: a program that gets what
+      # the Secret held then in its environment, and exits with 0 if that still works.
+      # config: {restoreSecrets: [{name: NAME, probe: {command: [PROGRAM, ARGUMENT], env: {VARIABLE: KEY}}}]}
 
       # Whoever would write a rollback away (Argo CD, Flux) is paused before it, and is told as overdue
       # after so long.

@@ -4,6 +4,7 @@ use crate::duration;
 use crate::envelope::API_VERSION;
 use crate::platform::file::KIND;
 use astern_model::helm::Settings;
+use astern_model::login::Proof;
 use astern_model::platform::{Member, Platform, Probe, ProbeTarget, SecretRef};
 use astern_model::policy::{LogPolicy, Policy};
 use astern_model::target::{Target, WorkloadKind};
@@ -186,14 +187,35 @@ fn config(page: &mut Page, platform: &Platform) {
     page.comment(
         2,
         "The Secrets whose content goes back with a release, as that of ConfigMaps does. A Secret that is not named stays as it \
-         is: a credential may have been rotated since, and the one of then locks everybody out.",
+         is: a credential may have been rotated since, and the one of then locks everybody out. One that is named has `rotates: \
+         false`, or a `probe`: a program that gets what the Secret held then in its environment, and exits with 0 if that still works.",
     );
     if platform.restore_secrets.is_empty() {
-        page.line(2, "# config: {restoreSecrets: [NAME]}");
+        page.line(2, "# config: {restoreSecrets: [{name: NAME, probe: {command: [PROGRAM, ARGUMENT], env: {VARIABLE: KEY}}}]}");
         return;
     }
-    let names: Vec<String> = platform.restore_secrets.iter().map(|name| scalar(name)).collect();
-    page.line(2, &format!("config: {{restoreSecrets: [{}]}}", names.join(", ")));
+    let secrets = list(platform.restore_secrets.iter().map(secret));
+    page.line(2, &format!("config: {{restoreSecrets: [{secrets}]}}"));
+}
+
+fn secret((name, proof): (&String, &Option<Proof>)) -> String {
+    let name = scalar(name);
+    match proof {
+        None => name,
+        Some(Proof::NeverRotates) => format!("{{name: {name}, rotates: false}}"),
+        Some(Proof::Login(probe)) => {
+            let command = list(probe.command.iter().map(|argument| scalar(argument)));
+            let env = probe.env.iter();
+            let env: Vec<String> = env
+                .map(|(variable, key)| format!("{}: {}", scalar(variable), scalar(key)))
+                .collect();
+            let timeout = duration::text(probe.timeout);
+            format!(
+                "{{name: {name}, probe: {{command: [{command}], env: {{{}}}, timeout: {timeout}}}}}",
+                env.join(", ")
+            )
+        }
+    }
 }
 
 fn members(page: &mut Page, platform: &Platform, notes: &BTreeMap<Target, Vec<String>>) {

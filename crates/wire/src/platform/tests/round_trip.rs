@@ -4,6 +4,7 @@ use super::{EXAMPLE, notes};
 use crate::platform::{parse_platform, write_platform};
 use astern_model::helm::Settings;
 use astern_model::id::Uid;
+use astern_model::login::{LoginProbe, Proof};
 use astern_model::platform::{
     ArgoCd, ArgoCdServer, HeaderExpectation, JsonExpectation, Member, Platform, Probe, ProbeTarget, SecretRef,
 };
@@ -195,9 +196,20 @@ fn token() -> impl Strategy<Value = SecretRef> {
     ]
 }
 
+fn proof() -> impl Strategy<Value = Proof> {
+    let env = prop::collection::btree_map("[A-Z_]{1,3}X", "\\PC{0,9}", 1..3);
+    let login = (prop::collection::vec("\\PC{1,9}", 1..4), env, 1..=60_i64);
+    let login = login.prop_map(|(command, env, timeout)| LoginProbe {
+        command,
+        env,
+        timeout: SignedDuration::from_secs(timeout),
+    });
+    prop_oneof![Just(Proof::NeverRotates), login.prop_map(Proof::Login)]
+}
+
 fn platforms() -> impl Strategy<Value = Platform> {
     let uid = prop::option::of("[!-~]{1,36}".prop_map(Uid));
-    let secrets = prop::collection::btree_set("[a-z]{1,9}", 0..3);
+    let secrets = prop::collection::btree_map("[a-z]{1,9}", prop::option::of(proof()), 0..3);
     let context = prop::option::of("[!-~]{1,20}");
     let server = (
         "https://[a-z]{1,9}(/[a-z]{1,5})?",
