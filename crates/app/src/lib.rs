@@ -7,6 +7,7 @@ pub mod survey;
 
 mod config;
 pub mod ledger;
+mod reconstruct;
 
 pub mod planning;
 pub mod running;

@@ -4,6 +4,7 @@
 use crate::content::ContentRef;
 use crate::diff::Change;
 use crate::id::{ContentHash, Uid};
+use crate::reconstruction::Reconstruction;
 use crate::release::ReleaseName;
 use crate::target::Target;
 use crate::workload::{FieldManager, Owner};
@@ -249,12 +250,15 @@ pub struct ConfigSeen {
     /// What would go back and could not be compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownConfig>,
+    /// What other sources than the ledger say, where it has no release to which the plan goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconstruction: Option<Reconstruction>,
 }
 
 impl ConfigSeen {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.live.is_empty() && self.held.is_none()
+        self.live.is_empty() && self.held.is_none() && self.reconstruction.is_none()
     }
 
     /// How an object stands.

@@ -4,6 +4,7 @@
 use crate::consumers::consumers;
 use crate::forecast;
 use crate::planner::Request;
+use crate::reconstruct;
 use crate::refuse;
 use crate::releases::Through;
 use crate::selector::Selector;
@@ -13,6 +14,7 @@ use astern_model::choice::clock;
 use astern_model::config::{ConfigKind, ConfigName, HeldBy, HeldConfig, LiveConfig, Use};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
+use astern_model::hashed;
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::plan::{ConfigChanges, Plan, TargetChanges};
 use astern_model::platform::Platform;
@@ -156,7 +158,7 @@ impl Reader<'_> {
 
     /// What is said of pods that stand already with the template that it goes back to: nothing makes them anew, so they go on
     /// with what they read when they started.
-    fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
+    pub(crate) fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
         let written = live.manager.as_ref().and_then(|manager| manager.at);
         let may_have_read = |pod: &&Pod| {
             let as_it_was = written.is_some_and(|written| pod.created_at < written && pod.restarts == 0);
@@ -175,11 +177,20 @@ impl Reader<'_> {
 
     /// Whether its pods read the object with a template that the release does not have, and keep it.
     fn stays_newer(&self, held: &HeldBy) -> bool {
-        let stays = !matches!(
+        self.keeps_its_template() && stands_on(held, self.view) == Some(false)
+    }
+
+    /// Whether its pods read the object and its template stays.
+    pub(crate) fn keeps_its_template(&self) -> bool {
+        !matches!(
             self.how,
             How::Moves | How::MovesBesideReloader | How::MayRead | How::NotByPods
-        );
-        stays && stands_on(held, self.view) == Some(false)
+        )
+    }
+
+    /// The workload.
+    pub(crate) fn view(&self) -> &View<'_> {
+        self.view
     }
 }
 
@@ -414,8 +425,20 @@ pub(crate) fn restoring<'a>(
             .push("ConfigMaps and Secrets keep their content of now, as --leave-config says: whether it fits was not looked at".to_owned());
         return Ok(restoring);
     }
+    let members = world.platform_targets();
+    let meant: BTreeSet<&Target> = match named(request) {
+        Some(_) => request.to.keys().collect(),
+        None => moves.keys().copied().collect(),
+    };
+    let about = |target: &Target| {
+        let only = request.only.is_empty() || request.only.contains(target);
+        meant.contains(target) || only && members.contains(target)
+    };
     let Some(held) = &seen.held else {
-        return Ok(restoring);
+        return match &seen.reconstruction {
+            Some(known) => reconstruct::restoring(known, moves, world, through, about, now),
+            None => Ok(restoring),
+        };
     };
     if let Some(other) = moves
         .values()
@@ -429,15 +452,6 @@ pub(crate) fn restoring<'a>(
         ));
         return Ok(restoring);
     }
-    let members = world.platform_targets();
-    let meant: BTreeSet<&Target> = match named(request) {
-        Some(_) => request.to.keys().collect(),
-        None => moves.keys().copied().collect(),
-    };
-    let about = |target: &Target| {
-        let only = request.only.is_empty() || request.only.contains(target);
-        meant.contains(target) || only && members.contains(target)
-    };
     let mut same = 0_usize;
     for object in &held.objects {
         let readers = readers(&object.name, moves, world, about);
@@ -474,7 +488,7 @@ pub(crate) fn restoring<'a>(
         }
         let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
         restoring.warnings.extend(kept);
-        let (step, change) = write(held, object, live, world);
+        let (step, change) = write(object, origin(held), live, world);
         restoring.write(step, change, readers, now);
     }
     for name in &seen.unreadable {
@@ -515,7 +529,7 @@ fn holds(held: &HeldBy, world: &World<'_>, target: &Target, template: &TemplateH
 }
 
 /// Why an object that differs is left as it is; none where it goes back.
-fn left(
+pub(crate) fn left(
     object: &HeldConfig,
     live: Option<&LiveConfig>,
     world: &World<'_>,
@@ -557,20 +571,9 @@ fn left(
     Ok(None)
 }
 
-/// The length of the suffix that kustomize puts behind a generated name, and its alphabet: hexadecimal digits with vowels and
-/// what looks like them replaced. Source: `api/hasher` of <https://github.com/kubernetes-sigs/kustomize>.
-const SUFFIX_LENGTH: usize = 10;
-const SUFFIX_ALPHABET: &str = "bcdfghkmt2456789";
-
 /// A name without the hash of its content that kustomize puts behind it.
 fn stem(name: &str) -> &str {
-    let is_hash = |suffix: &str| {
-        suffix.len() == SUFFIX_LENGTH && suffix.chars().all(|letter| SUFFIX_ALPHABET.contains(letter))
-    };
-    match name.rsplit_once('-') {
-        Some((stem, suffix)) if is_hash(suffix) => stem,
-        _ => name,
-    }
+    hashed::parts(name).map_or(name, |(stem, _)| stem)
 }
 
 /// Whether an object may go back at all: a ConfigMap, or a Secret that the owners name.
@@ -583,9 +586,10 @@ fn may_go_back(name: &str, named: &BTreeSet<String>) -> bool {
     named.contains(name) || named.contains(stem(name))
 }
 
-fn write(
-    held: &HeldBy,
+/// The write of what an object held, and what it changes. `origin` says since when it was so.
+pub(crate) fn write(
     object: &HeldConfig,
+    origin: String,
     live: Option<&LiveConfig>,
     world: &World<'_>,
 ) -> (Step, ConfigChanges) {
@@ -593,7 +597,7 @@ fn write(
         kept: object.kept.clone(),
         content: object.content.clone(),
         keys: object.keys.clone(),
-        origin: origin(held),
+        origin,
     };
     let change = ConfigChanges {
         object: object.name.clone(),

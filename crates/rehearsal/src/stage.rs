@@ -100,5 +100,6 @@ pub fn world(
         clock,
         journal,
         vault,
+        git: None,
     }
 }

@@ -13,6 +13,7 @@ mod judging;
 mod planning;
 mod properties;
 mod proving;
+mod reconstructing;
 mod refusing;
 mod releases;
 mod support;
