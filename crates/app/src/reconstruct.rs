@@ -14,8 +14,10 @@ use astern_model::reconstruction::{
 };
 use astern_model::source::{Deployed, Deployments, Folder, Source, same_repository};
 use astern_model::target::Target;
+use astern_model::workload::OwnerKind;
+use astern_port::Failure;
 use astern_port::config::ConfigObject;
-use astern_port::source::{SourceError, Told};
+use astern_port::source::{FolderContents, SourceError, Told};
 use futures::future::{Either, join_all, select};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -53,11 +55,17 @@ impl Heard {
 
 /// Asks for what the plan's templates read, as it was when they were the newest.
 pub(crate) async fn of_plan(world: &World, platform: &Platform, inventory: &mut Inventory, draft: &Plan) {
+    let Some(git) = &world.git else {
+        return;
+    };
     let sought = astern_plan::sought(draft, inventory, platform);
     if sought.is_empty() {
         return;
     }
-    let objects = match world.config.all(&inventory.namespace).await {
+    let readers = deployed_readers(&sought, inventory);
+    let (objects, deployments) =
+        futures::join!(world.config.all(&inventory.namespace), deployments(git, &readers));
+    let objects = match objects {
         Ok(objects) => objects,
         Err(failure) => {
             inventory.unread.push(format!(
@@ -76,9 +84,20 @@ pub(crate) async fn of_plan(world: &World, platform: &Platform, inventory: &mut 
         .iter()
         .filter(|sought| by_name(&sought.name).is_none())
         .collect();
-    let mut heard = match &world.git {
-        Some(git) => from_git(world, git, &inventory.namespace, &open).await,
-        None => BTreeMap::new(),
+    let mut heard = match deployments {
+        Ok(deployments) => from_git(world, git, inventory, &deployments, &open).await,
+        Err(failure) => {
+            let why = format!("what its owner has deployed could not be read: {failure}");
+            let unknown = |sought: &&Sought| {
+                let mut heard = Heard::default();
+                heard.nothing(Trust::DeployedCommit, why.clone());
+                (sought.name.clone(), heard)
+            };
+            open.iter()
+                .filter(|sought| sought.name.kind == ConfigKind::ConfigMap)
+                .map(unknown)
+                .collect()
+        }
     };
     let mut known = Reconstruction::default();
     for sought in sought {
@@ -199,11 +218,33 @@ struct Commit<'a> {
     at: Timestamp,
 }
 
+/// The readers that somebody deploys from Git.
+fn deployed_readers(sought: &[Sought], inventory: &Inventory) -> Vec<Target> {
+    let readers: BTreeSet<&Target> = sought.iter().flat_map(|sought| sought.readers.keys()).collect();
+    let deployed = |target: &&Target| {
+        let owners = inventory.workloads.get(*target).map(|workload| &workload.owners);
+        owners
+            .into_iter()
+            .flatten()
+            .any(|owner| matches!(owner.kind, OwnerKind::ArgoCd | OwnerKind::Flux))
+    };
+    readers.into_iter().filter(deployed).cloned().collect()
+}
+
+/// Where nobody deploys, nobody is asked.
+async fn deployments(git: &Git, readers: &[Target]) -> Result<BTreeMap<Target, Deployments>, Failure> {
+    if readers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    git.origins.deployments(readers).await
+}
+
 /// What the commits say that were deployed then. Secrets are not asked for: no value of theirs comes out of Git.
 async fn from_git(
     world: &World,
     git: &Git,
-    namespace: &str,
+    inventory: &Inventory,
+    deployments: &BTreeMap<Target, Deployments>,
     sought: &[&Sought],
 ) -> BTreeMap<ConfigName, Heard> {
     let sought: Vec<&Sought> = sought
@@ -212,25 +253,9 @@ async fn from_git(
         .filter(|sought| sought.name.kind == ConfigKind::ConfigMap)
         .collect();
     let mut heard: BTreeMap<ConfigName, Heard> = BTreeMap::new();
-    let readers: BTreeSet<&Target> = sought.iter().flat_map(|sought| sought.readers.keys()).collect();
-    if readers.is_empty() {
-        return heard;
-    }
-    let readers: Vec<Target> = readers.into_iter().cloned().collect();
-    let deployments = match git.origins.deployments(&readers).await {
-        Ok(deployments) => deployments,
-        Err(failure) => {
-            for sought in sought {
-                let why = format!("what its owner has deployed could not be read: {failure}");
-                let heard = heard.entry(sought.name.clone()).or_default();
-                heard.nothing(Trust::DeployedCommit, why);
-            }
-            return heard;
-        }
-    };
     let mut commits: Vec<(Commit<'_>, BTreeSet<String>)> = Vec::new();
-    for sought in sought {
-        for commit in commits_of(git, sought, &deployments) {
+    for sought in &sought {
+        for commit in commits_of(git, sought, deployments) {
             match commit {
                 Ok(commit) => {
                     let name = sought.name.name.clone();
@@ -250,22 +275,17 @@ async fn from_git(
         (
             commit,
             names,
-            contents(world, git, commit, namespace, names).await,
+            contents(world, git, commit, &inventory.namespace, names).await,
         )
     });
     for (commit, names, said) in join_all(read).await {
-        for name in names {
+        let meant = sought.iter().filter(|sought| names.contains(&sought.name.name));
+        for sought in meant {
             let word = match &said {
-                Ok(said) => said
-                    .get(name)
-                    .cloned()
-                    .unwrap_or_else(|| Err("it was not told".to_owned())),
+                Ok(said) => word(commit, said, sought, inventory),
                 Err(why) => Err(why.clone()),
             };
-            let name = ConfigName {
-                kind: ConfigKind::ConfigMap,
-                name: name.clone(),
-            };
+            let name = sought.name.clone();
             hear(heard.entry(name).or_default(), commit, word);
         }
     }
@@ -277,6 +297,22 @@ fn same(one: &Commit<'_>, other: &Commit<'_>) -> bool {
     one.source == other.source
         && (&one.folder.commit, &one.folder.path, one.folder.recursive)
             == (&other.folder.commit, &other.folder.path, other.folder.recursive)
+}
+
+/// What a commit says of an object, if it is the commit of these readers' versions at all.
+fn word(
+    commit: &Commit<'_>,
+    said: &FolderContents,
+    sought: &Sought,
+    inventory: &Inventory,
+) -> Result<Told, String> {
+    let checked = !commit.folder.sets_images;
+    let other = checked.then(|| astern_plan::other_image(&said.images, &sought.readers, inventory));
+    match (other.flatten(), said.config.get(&sought.name.name)) {
+        (Some(other), _) => Err(other),
+        (None, Some(told)) => told.clone(),
+        (None, None) => Err("no file there makes it".to_owned()),
+    }
 }
 
 /// Takes in what one commit says. Two that contradict each other tell nothing.
@@ -383,7 +419,7 @@ async fn contents(
     commit: &Commit<'_>,
     namespace: &str,
     names: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Result<Told, String>>, String> {
+) -> Result<FolderContents, String> {
     let asked = git
         .sources
         .contents(commit.source, commit.folder, namespace, names);

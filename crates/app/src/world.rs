@@ -44,7 +44,7 @@ pub struct World {
     pub ledger: Arc<dyn Ledger>,
     /// Where the content of releases lies: beside the ledger, wherever runs are written down.
     pub vault: Arc<dyn Vault>,
-    /// The Git folders that workloads are deployed from; none where no repository is asked.
+    /// Who else knows what ConfigMaps held where no ledger does; none where nobody is to be asked, as on a copy.
     pub git: Option<Git>,
 }
 

@@ -10,8 +10,8 @@ use crate::program::Repository;
 use crate::repository::{FILES, error, open, said_by_remote};
 use astern_model::reconstruction::short;
 use astern_model::source::{Folder, Source};
-use astern_port::source::{SourceCode, SourceError, Told};
-use std::collections::{BTreeMap, BTreeSet};
+use astern_port::source::{FolderContents, SourceCode, SourceError};
+use std::collections::BTreeSet;
 use std::path::Path;
 use tree::Tree;
 
@@ -31,7 +31,7 @@ pub(crate) async fn contents(
     folder: &Folder,
     namespace: &str,
     names: &BTreeSet<String>,
-) -> Result<BTreeMap<String, Result<Told, String>>, SourceError> {
+) -> Result<FolderContents, SourceError> {
     let repository = open(program, source, source, &[&folder.path]).await?;
     if !Folder::is_commit(&folder.commit) {
         let why = "it is named by no commit's whole id".to_owned();
@@ -53,7 +53,10 @@ pub(crate) async fn contents(
         let missing = tree.missing();
         if missing.is_empty() {
             let told = |name: &String| (name.clone(), built.find(name, namespace));
-            return Ok(names.iter().map(told).collect());
+            return Ok(FolderContents {
+                config: names.iter().map(told).collect(),
+                images: built.images(namespace),
+            });
         }
         read += missing.len();
         if read > FILES {

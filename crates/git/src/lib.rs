@@ -11,9 +11,11 @@ mod token;
 mod yaml;
 
 use astern_model::source::{Folder, PullRequests, Source};
-use astern_port::source::{Commit, Draft, Proposal, PullRequest, Share, SourceError, Sources, Told};
+use astern_port::source::{
+    Commit, Draft, FolderContents, Proposal, PullRequest, Share, SourceError, Sources,
+};
 use async_trait::async_trait;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Sources behind the git program and GitHub's REST API.
@@ -43,7 +45,7 @@ impl Sources for Git {
         folder: &Folder,
         namespace: &str,
         names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Result<Told, String>>, SourceError> {
+    ) -> Result<FolderContents, SourceError> {
         contents::contents(&self.program, source, folder, namespace, names).await
     }
 

@@ -155,6 +155,8 @@ pub struct Folder {
     pub path: String,
     /// Whether manifests in folders below it are deployed too, where it is no kustomization.
     pub recursive: bool,
+    /// Whether the owner sets images itself, so that those of the files say nothing.
+    pub sets_images: bool,
 }
 
 impl Folder {

@@ -52,7 +52,7 @@ pub use prove::{
     KEEP_BAD, KEEP_GOOD, KEEP_NEWEST, Proof, TakenBack, health, may_be_proven, prove, prunable, taken_back,
 };
 pub use quarantine::quarantined;
-pub use reconstruct::{applied_in, deployed_in, most_trusted, sought};
+pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
 pub use refuse::{code, near};
 pub use releases::ABANDONED_AFTER;
 pub use repair::repair_release;

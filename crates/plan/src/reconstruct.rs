@@ -104,6 +104,27 @@ pub fn deployed_in<'a>(deployments: &'a Deployments, period: &Period) -> Result<
     }
 }
 
+/// What contradicts that a commit was deployed when these readers had these templates: an image that it says of one of them, and
+/// which the template does not have, as a clause. A commit that says no images contradicts nothing.
+pub fn other_image(
+    said: &BTreeMap<Target, BTreeMap<String, String>>,
+    readers: &BTreeMap<Target, TemplateHash>,
+    inventory: &Inventory,
+) -> Option<String> {
+    readers.iter().find_map(|(target, template)| {
+        let said = said.get(target)?;
+        let workload = inventory.workloads.get(target)?;
+        let revision = workload.all_revisions().find(|revision| &revision.hash == template)?;
+        revision.template.containers().iter().find_map(|container| {
+            let (said, has) = (said.get(container.name())?, container.image()?);
+            let differs = !container.init && *said != has.reference;
+            differs.then(|| {
+                format!("it says image {said} of {target}, and what that goes back to has {has}: it is not what ran")
+            })
+        })
+    })
+}
+
 /// Whether what was applied last is what was there in a period, and what stands now came after it.
 ///
 /// # Errors

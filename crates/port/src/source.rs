@@ -163,6 +163,15 @@ impl fmt::Debug for Told {
     }
 }
 
+/// What the files of a folder say at a commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FolderContents {
+    /// What each ConfigMap that was asked for holds, or why the files do not tell it.
+    pub config: BTreeMap<String, Result<Told, String>>,
+    /// The images of workloads, where the files say them for certain: workload → container → image.
+    pub images: BTreeMap<Target, BTreeMap<String, String>>,
+}
+
 /// The sources of workloads.
 ///
 /// # Guarantees
@@ -175,15 +184,15 @@ pub trait Sources: Send + Sync {
     /// on the remote too.
     async fn write_back(&self, shares: &[Share], commit: &Commit, push: bool) -> Result<Draft, SourceError>;
 
-    /// What ConfigMaps of these names hold by the files of a folder at a commit, fetched from `source`; for each of them that, or
-    /// why the files do not tell it. Reads manifests and what a kustomization names; runs nothing, and pushes nothing.
+    /// What the files of a folder say at a commit, fetched from `source`, of ConfigMaps of these names. Reads manifests and what a
+    /// kustomization names; runs nothing, and pushes nothing.
     async fn contents(
         &self,
         source: &Source,
         folder: &Folder,
         namespace: &str,
         names: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Result<Told, String>>, SourceError>;
+    ) -> Result<FolderContents, SourceError>;
 
     /// Opens a pull request, or finds the one that is there.
     async fn propose(

@@ -150,6 +150,10 @@ fn what_git_does_not_tell_is_said_and_stays_as_it_is() {
     stays("gone is no folder there");
     argo(&place, "broken", &[(&good, "v1")]);
     stays("broken/app.yaml: it is not YAML");
+    let api = "kind: Deployment\nmetadata: {name: api}\nspec: {template: {spec: {containers: [{name: api, image: 'api:v3'}]}}}\n";
+    let other = repository.commit("v3", &[("deploy/api.yaml", api)]);
+    argo(&place, "deploy", &[(&other, "v1")]);
+    stays("it says image api:v3 of deployment/api, and what that goes back to has api:v1");
     argo(&place, "deploy", &[("main", "v1")]);
     stays("a revision that is no commit of Git");
     argo(&place, "deploy", &[(&good, "v2")]);

@@ -6,6 +6,7 @@ use super::tree::Tree;
 use crate::repository::is_manifest;
 use crate::yaml::{self, Node};
 use astern_model::hashed;
+use astern_model::target::{Target, WorkloadKind};
 use astern_port::source::Told;
 use serde_json::{Value, json};
 use std::cell::Cell;
@@ -37,10 +38,22 @@ pub(super) struct Made {
     pub(super) content: Result<Content, String>,
 }
 
+/// The images of a workload by its files.
+#[derive(Clone, Debug)]
+pub(super) struct Imaged {
+    pub(super) kind: WorkloadKind,
+    pub(super) name: String,
+    pub(super) namespace: Option<String>,
+    /// Container → image.
+    pub(super) containers: BTreeMap<String, String>,
+}
+
 /// What a folder makes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Built {
     pub(super) made: Vec<Made>,
+    /// The workloads whose images are certain.
+    pub(super) imaged: Vec<Imaged>,
     /// What was not looked into, a clause each.
     pub(super) unread: Vec<String>,
 }
@@ -48,14 +61,29 @@ pub(super) struct Built {
 impl Built {
     pub(super) fn unread(why: String) -> Self {
         Self {
-            made: Vec::new(),
             unread: vec![why],
+            ..Self::default()
         }
     }
 
     pub(super) fn add(&mut self, other: Self) {
         self.made.extend(other.made);
+        self.imaged.extend(other.imaged);
         self.unread.extend(other.unread);
+    }
+
+    /// The images of the workloads of a namespace.
+    pub(super) fn images(&self, namespace: &str) -> BTreeMap<Target, BTreeMap<String, String>> {
+        let here = |one: &&Imaged| one.namespace.as_deref().is_none_or(|other| other == namespace);
+        let of = |one: &Imaged| {
+            let target = Target {
+                kind: one.kind,
+                namespace: namespace.to_owned(),
+                name: one.name.clone(),
+            };
+            (target, one.containers.clone())
+        };
+        self.imaged.iter().filter(here).map(of).collect()
     }
 
     /// What the ConfigMap of this name holds, or why that is not told.
@@ -142,9 +170,10 @@ pub(super) fn manifest(tree: &Tree, file: &str) -> Built {
     for document in &documents {
         let listed = document.get("items").map_or(&[][..], Node::items);
         let objects = std::iter::once(document).chain(listed);
-        built
-            .made
-            .extend(objects.filter_map(|object| config_map(object, file)));
+        for object in objects {
+            built.made.extend(config_map(object, file));
+            built.imaged.extend(imaged(object));
+        }
     }
     built
 }
@@ -176,6 +205,22 @@ fn config_map(object: &Node, file: &str) -> Option<Made> {
         hashed: false,
         file: file.to_owned(),
         content: content(object),
+    })
+}
+
+fn imaged(object: &Node) -> Option<Imaged> {
+    let text = |keys: &[&str]| object.at(keys).and_then(Node::text).map(str::to_owned);
+    let containers = object.at(&["spec", "template", "spec", "containers"])?;
+    let image = |container: &Node| {
+        let text = |key: &str| container.get(key).and_then(Node::text).map(str::to_owned);
+        Some((text("name")?, text("image")?))
+    };
+    let certain = !object.shared();
+    certain.then_some(Imaged {
+        kind: WorkloadKind::parse(&kind(object)?.to_lowercase())?,
+        name: text(&["metadata", "name"])?,
+        namespace: text(&["metadata", "namespace"]),
+        containers: containers.items().iter().filter_map(image).collect(),
     })
 }
 

@@ -6,6 +6,7 @@ use super::build::{Built, Content, Made, documents, kind, manifest};
 use super::tree::Tree;
 use crate::edit::within;
 use crate::yaml::{self, Node};
+use astern_model::image::Image;
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use std::collections::BTreeMap;
 const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
 /// What may change any object, and is not looked into.
 const TRANSFORMS: [&str; 3] = ["replacements", "transformers", "components"];
+/// What changes single objects.
+const PATCHES: [&str; 3] = ["patches", "patchesStrategicMerge", "patchesJson6902"];
 
 /// The file of a folder's kustomization, if it has one.
 pub(super) fn file(tree: &Tree, folder: &str) -> Option<String> {
@@ -50,18 +53,51 @@ pub(super) fn build(tree: &Tree, path: &str, file: &str, bases: &Cell<usize>) ->
             made.content = Err(doubt.clone());
         }
     }
-    let text = |key: &str| root.get(key).and_then(Node::text).map(str::to_owned);
-    let (prefix, suffix) = (text("namePrefix"), text("nameSuffix"));
+    set_images(root, &mut built);
+    let text = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default();
+    let named = |name: &str| format!("{}{name}{}", text("namePrefix"), text("nameSuffix"));
+    let namespace = root.get("namespace").and_then(Node::text);
     for made in &mut built.made {
-        made.name = format!(
-            "{}{}{}",
-            prefix.as_deref().unwrap_or_default(),
-            made.name,
-            suffix.as_deref().unwrap_or_default()
-        );
-        made.namespace = text("namespace").or(made.namespace.take());
+        made.name = named(&made.name);
+        made.namespace = namespace.map(str::to_owned).or(made.namespace.take());
+    }
+    for imaged in &mut built.imaged {
+        imaged.name = named(&imaged.name);
+        imaged.namespace = namespace.map(str::to_owned).or(imaged.namespace.take());
     }
     built
+}
+
+/// The images as the kustomization has them. Where something may change a workload that is not carried out, none is certain.
+fn set_images(root: &Node, built: &mut Built) {
+    let set = |key: &&str| root.get(key).is_some_and(|node| !node.items().is_empty());
+    if TRANSFORMS.iter().chain(&PATCHES).any(|key| set(&key)) {
+        built.imaged.clear();
+    }
+    for entry in root.get("images").map_or(&[][..], Node::items) {
+        let images = built
+            .imaged
+            .iter_mut()
+            .flat_map(|imaged| imaged.containers.values_mut());
+        for image in images {
+            if let Some(changed) = changed(entry, image) {
+                *image = changed;
+            }
+        }
+    }
+}
+
+/// What an entry of `images` makes of an image; none where it is for another one. With a digest kustomize leaves the tag out.
+fn changed(entry: &Node, image: &str) -> Option<String> {
+    let text = |key: &str| entry.get(key).and_then(Node::text);
+    let image = Image::parse(image);
+    let repository = text("name").filter(|name| *name == image.repository())?;
+    let name = text("newName").unwrap_or(repository);
+    Some(match (text("digest"), text("newTag")) {
+        (Some(digest), _) => format!("{name}@{digest}"),
+        (None, Some(tag)) => format!("{name}:{tag}"),
+        (None, None) => image.reference.replacen(repository, name, 1),
+    })
 }
 
 fn resource(tree: &Tree, path: &str, entry: &str, bases: &Cell<usize>) -> Built {
@@ -203,8 +239,7 @@ fn doubts(tree: &Tree, path: &str, file: &str, root: &Node) -> Vec<String> {
         let patches = root.get(key).map_or(&[][..], Node::items);
         patches.iter().any(|patch| !is_for_others(tree, path, patch))
     };
-    let patches = ["patches", "patchesStrategicMerge", "patchesJson6902"];
-    found.extend(patches.into_iter().filter(|key| may_touch(key)));
+    found.extend(PATCHES.into_iter().filter(|key| may_touch(key)));
     let doubt =
         |key: &str| format!("{file} has {key}, which may change it and which astern does not carry out");
     found.into_iter().map(doubt).collect()

@@ -211,3 +211,27 @@ fn what_a_kustomization_does_beside_is_said_and_not_guessed() {
     ];
     told(&built("a", &circle), "app", "one base too many");
 }
+
+#[test]
+fn images_are_told_as_the_kustomization_sets_them_and_only_where_they_are_certain() {
+    let api = "kind: Deployment\nmetadata: {name: api}\nspec: {template: {spec: {containers: [{name: api, image: 'registry.test/api:v1'}]}}}\n";
+    let of = |more: &str| {
+        let text = format!("resources: [api.yaml]\n{more}");
+        let built = built("", &[("kustomization.yaml", &text), ("api.yaml", api)]);
+        let images = built.images("shop").into_iter();
+        images
+            .map(|(target, images)| format!("{target} {}", images["api"]))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    assert_eq!(of(""), "deployment/api registry.test/api:v1");
+    assert_eq!(
+        of("namePrefix: prod-\nimages: [{name: registry.test/api, newTag: v2}]"),
+        "deployment/prod-api registry.test/api:v2"
+    );
+    assert_eq!(
+        of("images: [{name: registry.test/api, newName: mirror.test/api}, {name: other, newTag: v9}]"),
+        "deployment/api mirror.test/api:v1"
+    );
+    assert_eq!(of("patches: [{target: {kind: Deployment}, patch: '[]'}]"), "");
+}

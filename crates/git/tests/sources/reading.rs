@@ -3,8 +3,8 @@
 use crate::support::{Remote, git, source};
 use astern_git::Git;
 use astern_model::source::{Folder, Source};
-use astern_port::source::{SourceCode, SourceError, Sources, Told};
-use std::collections::{BTreeMap, BTreeSet};
+use astern_port::source::{FolderContents, SourceCode, SourceError, Sources};
+use std::collections::BTreeSet;
 
 fn config(mode: &str) -> String {
     format!("kind: ConfigMap\nmetadata: {{name: app}}\ndata: {{MODE: {mode}}}\n")
@@ -18,15 +18,13 @@ fn two(remote: &Remote) -> String {
     first
 }
 
-async fn contents(
-    source: &Source,
-    commit: &str,
-) -> Result<BTreeMap<String, Result<Told, String>>, SourceError> {
+async fn contents(source: &Source, commit: &str) -> Result<FolderContents, SourceError> {
     let folder = Folder {
         repository: source.repository.clone(),
         commit: commit.to_owned(),
         path: "deploy".to_owned(),
         recursive: false,
+        sets_images: false,
     };
     let names = BTreeSet::from(["app".to_owned(), "other".to_owned()]);
     Git::new("git").contents(source, &folder, "shop", &names).await
@@ -37,7 +35,7 @@ async fn an_older_commit_is_read_without_its_branch_and_nothing_is_pushed() {
     let remote = Remote::empty();
     let first = two(&remote);
     let before = remote.branches();
-    let said = contents(&remote.source(), &first).await.unwrap();
+    let said = contents(&remote.source(), &first).await.unwrap().config;
     let told = said["app"].as_ref().unwrap();
     assert_eq!(
         (told.file.as_str(), &told.json["data"]["MODE"]),
@@ -56,7 +54,8 @@ async fn a_repository_that_is_away_or_lacks_the_commit_says_so() {
     assert_eq!(lacking.code, SourceCode::Unreadable);
     let told = lacking.to_string();
     assert!(
-        told.contains("could not read commit 3f2a3f2a3f2a of file://") && told.contains("does not have that commit"),
+        told.contains("could not read commit 3f2a3f2a3f2a of file://")
+            && told.contains("does not have that commit"),
         "{told}"
     );
     let away = contents(&source("file:///nowhere/deploy.git"), &"3f2a".repeat(10)).await;

@@ -85,6 +85,7 @@ fn part(source: &Value, revision: &str, kind: Option<&Value>) -> Result<Folder, 
         commit: revision.to_owned(),
         path: folder(text(source, "/path")),
         recursive: recurse.unwrap_or(false),
+        sets_images: overridden(source, &["/kustomize/images"]).is_some(),
     })
 }
 
@@ -122,6 +123,7 @@ pub(super) fn of_kustomization(object: &Value) -> Deployments {
                     commit: commit.to_owned(),
                     path: folder(text(object, "/spec/path")),
                     recursive: true,
+                    sets_images: overridden(object, &["/spec/images"]).is_some(),
                 })
                 .ok_or_else(|| "a revision that is no commit of Git".to_owned())
         };

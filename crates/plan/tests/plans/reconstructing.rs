@@ -7,7 +7,8 @@ use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::reconstruction::{Period, Provenance, Rebuilt, Reconstruction, Untold};
-use astern_plan::sought;
+use astern_plan::{other_image, sought};
+use std::collections::BTreeMap;
 
 fn app() -> ConfigName {
     ConfigName {
@@ -190,4 +191,23 @@ fn what_holds_the_same_what_nobody_tells_and_what_could_not_be_asked_is_said() {
     let words = "configmap/app-config goes back to what kubectl-client-side-apply had applied 2026-11-19 10:00:00 UTC \
                  (last-applied-configuration), since the repository did not answer within 30 s";
     assert!(warned.contains(words), "{warned}");
+}
+
+#[test]
+fn a_commit_that_says_another_image_of_a_reader_is_not_what_ran() {
+    let inventory = inventory([crashing("api")]);
+    let readers = BTreeMap::from([(deployment("api"), good(&inventory))]);
+    let says = |target: &str, image: &str| {
+        let images = BTreeMap::from([("api".to_owned(), image.to_owned())]);
+        let said = BTreeMap::from([(deployment(target), images)]);
+        other_image(&said, &readers, &inventory)
+    };
+    assert_eq!(says("api", "registry.test/api:v1.2.3"), None);
+    assert_eq!(says("other", "registry.test/other:v9"), None);
+    let why = says("api", "registry.test/api:v1.2.4").unwrap();
+    assert!(
+        why.contains("image registry.test/api:v1.2.4 of deployment/api")
+            && why.contains("has registry.test/api:v1.2.3"),
+        "{why}"
+    );
 }
