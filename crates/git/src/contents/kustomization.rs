@@ -71,7 +71,7 @@ pub(super) fn build(tree: &Tree, path: &str, file: &str, bases: &Cell<usize>) ->
 /// The images as the kustomization has them. Where something may change a workload that is not carried out, none is certain.
 fn set_images(root: &Node, built: &mut Built) {
     let set = |key: &&str| root.get(key).is_some_and(|node| !node.items().is_empty());
-    if TRANSFORMS.iter().chain(&PATCHES).any(|key| set(&key)) {
+    if TRANSFORMS.iter().chain(&PATCHES).any(set) {
         built.imaged.clear();
     }
     for entry in root.get("images").map_or(&[][..], Node::items) {
