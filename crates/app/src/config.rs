@@ -106,7 +106,7 @@ async fn standing_of(
     world.config.all(&inventory.namespace).await
 }
 
-/// The release that is named or that the plan's choices belong to, if the ledger holds it.
+/// The release that is named or that the plan's choices belong to, if the ledger holds it; else whoever else knows.
 pub(crate) async fn of_plan(
     world: &World,
     platform: &Platform,

@@ -45,6 +45,15 @@ impl Heard {
         }
     }
 
+    /// Sources of this trust that contradict each other tell nothing.
+    fn agree(&mut self, trust: Trust) {
+        let differs = |pair: &[(Provenance, Value)]| content(&pair[0].1) != content(&pair[1].1);
+        if self.told.windows(2).any(differs) {
+            let said: Vec<String> = self.told.drain(..).map(|(said, _)| said.phrase()).collect();
+            self.nothing(trust, format!("these contradict each other: {}", said.join("; ")));
+        }
+    }
+
     /// Why those told nothing that are trusted more than `than`, or all.
     fn silence(self, than: Option<Trust>) -> Vec<String> {
         let silent = self.silent.into_iter();
@@ -253,24 +262,7 @@ async fn from_git(
         .filter(|sought| sought.name.kind == ConfigKind::ConfigMap)
         .collect();
     let mut heard: BTreeMap<ConfigName, Heard> = BTreeMap::new();
-    let mut commits: Vec<(Commit<'_>, BTreeSet<String>)> = Vec::new();
-    for sought in &sought {
-        for commit in commits_of(git, sought, deployments) {
-            match commit {
-                Ok(commit) => {
-                    let name = sought.name.name.clone();
-                    match commits.iter_mut().find(|(other, _)| same(other, &commit)) {
-                        Some((_, names)) => drop(names.insert(name)),
-                        None => commits.push((commit, BTreeSet::from([name]))),
-                    }
-                }
-                Err(why) => {
-                    let heard = heard.entry(sought.name.clone()).or_default();
-                    heard.nothing(Trust::DeployedCommit, why);
-                }
-            }
-        }
-    }
+    let commits = commits(git, deployments, &sought, &mut heard);
     let read = commits.iter().map(|(commit, names)| async move {
         (
             commit,
@@ -289,7 +281,38 @@ async fn from_git(
             hear(heard.entry(name).or_default(), commit, word);
         }
     }
+    for heard in heard.values_mut() {
+        heard.agree(Trust::DeployedCommit);
+    }
     heard
+}
+
+/// The commits that are to be read, each once, with the names that are looked for there; and what is not known of others.
+fn commits<'a>(
+    git: &'a Git,
+    deployments: &'a BTreeMap<Target, Deployments>,
+    sought: &[&Sought],
+    heard: &mut BTreeMap<ConfigName, Heard>,
+) -> Vec<(Commit<'a>, BTreeSet<String>)> {
+    let mut commits: Vec<(Commit<'_>, BTreeSet<String>)> = Vec::new();
+    for sought in sought {
+        for commit in commits_of(git, sought, deployments) {
+            let commit = match commit {
+                Ok(commit) => commit,
+                Err(why) => {
+                    let heard = heard.entry(sought.name.clone()).or_default();
+                    heard.nothing(Trust::DeployedCommit, why);
+                    continue;
+                }
+            };
+            let name = sought.name.name.clone();
+            match commits.iter_mut().find(|(other, _)| same(other, &commit)) {
+                Some((_, names)) => drop(names.insert(name)),
+                None => commits.push((commit, BTreeSet::from([name]))),
+            }
+        }
+    }
+    commits
 }
 
 /// Whether both are the same folder of the same repository at the same commit.
@@ -308,26 +331,19 @@ fn word(
 ) -> Result<Told, String> {
     let checked = !commit.folder.sets_images;
     let other = checked.then(|| astern_plan::other_image(&said.images, &sought.readers, inventory));
-    match (other.flatten(), said.config.get(&sought.name.name)) {
+    let told = match (other.flatten(), said.config.get(&sought.name.name)) {
         (Some(other), _) => Err(other),
         (None, Some(told)) => told.clone(),
         (None, None) => Err("no file there makes it".to_owned()),
-    }
+    };
+    told.map_err(|why| format!("Git commit {}: {why}", short(&commit.folder.commit)))
 }
 
-/// Takes in what one commit says. Two that contradict each other tell nothing.
+/// Takes in what one commit says.
 fn hear(heard: &mut Heard, commit: &Commit<'_>, word: Result<Told, String>) {
-    let short = short(&commit.folder.commit);
     match word {
-        Err(why) => heard.nothing(Trust::DeployedCommit, format!("Git commit {short}: {why}")),
+        Err(why) => heard.nothing(Trust::DeployedCommit, why),
         Ok(told) => {
-            let differs = |(_, other): &(Provenance, Value)| content(other) != content(&told.json);
-            if heard.told.iter().any(differs) {
-                heard.told.clear();
-                let why = "its readers were deployed from commits that contradict each other".to_owned();
-                heard.nothing(Trust::DeployedCommit, format!("{why}, {short} among them"));
-                return;
-            }
             let provenance = Provenance::Git {
                 commit: commit.folder.commit.clone(),
                 file: told.file,
@@ -372,13 +388,11 @@ fn commit<'a>(
     let source = named(&git.named, reader).map_err(|error| error.to_string())?;
     let Some(source) = source else {
         let from = deployed.from.iter().filter_map(|part| part.as_ref().ok());
-        let from: Vec<String> = from
-            .map(|folder| {
-                format!("commit {} {}", short(&folder.commit), folder.repository)
-                    .trim_end()
-                    .to_owned()
-            })
-            .collect();
+        let named = |folder: &Folder| match folder.repository.as_str() {
+            "" => format!("commit {}", short(&folder.commit)),
+            repository => format!("commit {} of {repository}", short(&folder.commit)),
+        };
+        let from: Vec<String> = from.map(named).collect();
         return Err(format!(
             "{owner} had deployed {}; a repository is read only where `sources` in astern.yaml names it for {reader}",
             if from.is_empty() {

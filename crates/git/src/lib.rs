@@ -1,4 +1,5 @@
-//! The Git repositories that workloads are deployed from: a run's revert as a commit on a new branch, and as a pull request.
+//! The Git repositories that workloads are deployed from: a run's revert as a commit on a new branch, and as a pull request; and
+//! what a commit of the past says that ConfigMaps held.
 //! Calls the git program; reads and changes files without ever checking one out, so that nothing a repository brings is run.
 
 mod contents;

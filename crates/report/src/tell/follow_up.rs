@@ -224,7 +224,7 @@ fn applies(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
             .step(&step.id)
             .filter(|doing| doing.state == Some(StepState::Done))?;
         let what = format!(
-            "Put the content that {} held in {} into its source (Git, chart or pipeline) before that is applied again: only \
+            "Put the content of {} back to {} in its source (Git, chart or pipeline) too, before that is applied again: only \
              the cluster was changed.",
             spec.object(),
             spec.to().origin
