@@ -2,6 +2,7 @@
 //! hold stays in here.
 
 use crate::ledger::Shelf;
+use crate::reconstruct;
 use crate::world::World;
 use astern_model::config::{
     ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, UnknownConfig, content, keys,
@@ -100,8 +101,8 @@ async fn standing_of(
     world.config.all(&inventory.namespace).await
 }
 
-/// Looks at the release that is named or that the plan's choices belong to, and at the newest good one where workloads ask for its
-/// templates: what those should read.
+/// Looks at the release that is named or that the plan's choices belong to, else at whoever else knows; and at the newest good one
+/// where workloads ask for its templates: what those should read.
 pub(crate) async fn of_plan(
     world: &World,
     platform: &Platform,
@@ -119,6 +120,8 @@ pub(crate) async fn of_plan(
     if let Some(release) = chosen {
         let seen = of_release(world, inventory, release).await;
         take_in(platform, inventory, release, seen);
+    } else if let Some(draft) = draft {
+        reconstruct::of_plan(world, platform, inventory, draft).await;
     }
     match good {
         Some(good) if chosen.is_some_and(|chosen| chosen.name == good.name) => {
@@ -315,6 +318,43 @@ async fn side_by_side(
         changes: changes(world, &held.name, now, &then).await,
     };
     Ok((live, held))
+}
+
+/// What an object held by another word than the ledger's, beside what it holds: kept in the vault where it differs, so that a plan
+/// can name it. None where it holds the same.
+pub(crate) async fn differing(
+    world: &World,
+    name: &ConfigName,
+    now: Option<&ConfigObject>,
+    then: &Value,
+) -> Result<Option<(Option<(LiveConfig, Vec<OwnerSeen>)>, HeldConfig)>, Failure> {
+    let content = hash(world, then).await?;
+    let live = match now {
+        Some(now) => Some(self::live(world, now).await?),
+        None => None,
+    };
+    if live.as_ref().is_some_and(|live| live.content == content) {
+        return Ok(None);
+    }
+    let kept = world
+        .vault
+        .put(name.kind.singular(), canonical(then).as_bytes())
+        .await?;
+    let live = match (live, now) {
+        (Some(live), Some(now)) => Some(with_owners(world, live, now).await),
+        _ => None,
+    };
+    let held = HeldConfig {
+        name: name.clone(),
+        kept,
+        content,
+        keys: keys(then),
+        // What stands says which type it is: a manifest may leave it out.
+        secret_type: now.and_then(|now| secret_type(name, &now.json)),
+        drawn: None,
+        changes: changes(world, name, now, then).await,
+    };
+    Ok(Some((live, held)))
 }
 
 /// What differs, from what stands to what was kept.

@@ -8,6 +8,7 @@ pub mod survey;
 mod config;
 mod helm;
 pub mod ledger;
+mod reconstruct;
 pub mod watching;
 
 pub mod planning;

@@ -59,6 +59,15 @@ pub(crate) struct Global {
         default_value = "helm"
     )]
     pub(crate) helm: PathBuf,
+    /// The git program that reads the repositories which astern.yaml names
+    #[arg(
+        long,
+        global = true,
+        env = "ASTERN_GIT",
+        value_name = "FILE",
+        default_value = "git"
+    )]
+    pub(crate) git: PathBuf,
     /// Log on standard error, and in a runner's log: a level, or targets with levels
     #[arg(long, global = true, env = "ASTERN_LOG", value_name = "FILTER", value_parser = crate::log::filter)]
     pub(crate) log: Option<String>,
@@ -524,9 +533,6 @@ pub(crate) struct WriteBack {
     /// Where the patch and the text of the pull request are written; default: astern's state folder
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
-    /// The git program
-    #[arg(long, env = "ASTERN_GIT", value_name = "FILE", default_value = "git")]
-    pub(crate) git: PathBuf,
 }
 
 /// `policy`

@@ -6,6 +6,7 @@ use crate::diff::Change;
 use crate::external::Drawn;
 use crate::id::{ContentHash, Uid};
 use crate::login::LoginSeen;
+use crate::reconstruction::Reconstruction;
 use crate::release::ReleaseName;
 use crate::step::config::Wanted;
 use crate::target::Target;
@@ -336,6 +337,9 @@ pub struct ConfigSeen {
     /// What login probes said of what would go back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logins: Vec<LoginSeen>,
+    /// What other sources than the ledger say, where it has no release to which the plan goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconstruction: Option<Reconstruction>,
 }
 
 impl ConfigSeen {

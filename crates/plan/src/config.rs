@@ -6,6 +6,7 @@ use crate::consumers::consumers;
 use crate::external;
 use crate::forecast;
 use crate::planner::Request;
+use crate::reconstruct;
 use crate::refuse;
 use crate::releases::Through;
 use crate::selector::Selector;
@@ -15,6 +16,7 @@ use astern_model::choice::clock;
 use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, Use};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
+use astern_model::hashed;
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::login::{LoginSeen, Proof};
 use astern_model::plan::{ConfigChanges, Plan, TargetChanges};
@@ -163,7 +165,7 @@ impl Reader<'_> {
 
     /// What is said of pods that stand already with the template that it goes back to: nothing makes them anew, so they go on
     /// with what they read when they started.
-    fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
+    pub(crate) fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
         let written = live.manager.as_ref().and_then(|manager| manager.at);
         let may_have_read = |pod: &&Pod| {
             let as_it_was = written.is_some_and(|written| pod.created_at < written && pod.restarts == 0);
@@ -182,11 +184,20 @@ impl Reader<'_> {
 
     /// Whether its pods read the object with a template that the release does not have, and keep it.
     fn stays_newer(&self, held: &HeldBy) -> bool {
-        let stays = !matches!(
+        self.keeps_its_template() && stands_on(held, self.view) == Some(false)
+    }
+
+    /// Whether its pods read the object and its template stays.
+    pub(crate) fn keeps_its_template(&self) -> bool {
+        !matches!(
             self.how,
             How::Moves | How::MovesBesideReloader | How::MayRead | How::NotByPods
-        );
-        stays && stands_on(held, self.view) == Some(false)
+        )
+    }
+
+    /// The workload.
+    pub(crate) fn view(&self) -> &View<'_> {
+        self.view
     }
 }
 
@@ -422,8 +433,20 @@ pub(crate) fn restoring<'a>(
             .push("ConfigMaps and Secrets keep their content of now, as --leave-config says: whether it fits was not looked at".to_owned());
         return Ok(restoring);
     }
+    let members = world.platform_targets();
+    let meant: BTreeSet<&Target> = match named(request) {
+        Some(_) => request.to.keys().collect(),
+        None => moves.keys().copied().chain(blame.targets()).collect(),
+    };
+    let about = |target: &Target| {
+        let only = request.only.is_empty() || request.only.contains(target);
+        meant.contains(target) || only && members.contains(target)
+    };
     let Some(held) = blame.held().or(seen.held.as_ref()) else {
-        return Ok(restoring);
+        return match &seen.reconstruction {
+            Some(known) => reconstruct::restoring(known, moves, world, through, about, now),
+            None => Ok(restoring),
+        };
     };
     if let Some(other) = moves
         .values()
@@ -437,15 +460,6 @@ pub(crate) fn restoring<'a>(
         ));
         return Ok(restoring);
     }
-    let members = world.platform_targets();
-    let meant: BTreeSet<&Target> = match named(request) {
-        Some(_) => request.to.keys().collect(),
-        None => moves.keys().copied().chain(blame.targets()).collect(),
-    };
-    let about = |target: &Target| {
-        let only = request.only.is_empty() || request.only.contains(target);
-        meant.contains(target) || only && members.contains(target)
-    };
     let mut same = 0_usize;
     for object in &held.objects {
         let readers = readers(&object.name, moves, world, about);
@@ -482,7 +496,7 @@ pub(crate) fn restoring<'a>(
         }
         let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
         restoring.warnings.extend(kept);
-        let to = wanted(held, object, world);
+        let to = wanted(object, origin(held), world);
         restoring.warnings.extend(untried(object, &to));
         let (steps, change) = write(object, live, to, world)?;
         let change = ConfigChanges {
@@ -532,7 +546,7 @@ pub(crate) fn holds(held: &HeldBy, world: &World<'_>, target: &Target, template:
 }
 
 /// Why an object that differs is left as it is; none where it goes back.
-fn left(
+pub(crate) fn left(
     object: &HeldConfig,
     live: Option<&LiveConfig>,
     world: &World<'_>,
@@ -574,20 +588,9 @@ fn left(
     Ok(None)
 }
 
-/// The length of the suffix that kustomize puts behind a generated name, and its alphabet: hexadecimal digits with vowels and
-/// what looks like them replaced. Source: `api/hasher` of <https://github.com/kubernetes-sigs/kustomize>.
-const SUFFIX_LENGTH: usize = 10;
-const SUFFIX_ALPHABET: &str = "bcdfghkmt2456789";
-
 /// A name without the hash of its content that kustomize puts behind it.
 pub(crate) fn stem(name: &str) -> &str {
-    let is_hash = |suffix: &str| {
-        suffix.len() == SUFFIX_LENGTH && suffix.chars().all(|letter| SUFFIX_ALPHABET.contains(letter))
-    };
-    match name.rsplit_once('-') {
-        Some((stem, suffix)) if is_hash(suffix) => stem,
-        _ => name,
-    }
+    hashed::parts(name).map_or(name, |(stem, _)| stem)
 }
 
 /// Whether an object may go back at all: a ConfigMap, or a Secret that the owners name.
@@ -627,7 +630,7 @@ pub(crate) fn proof_phrase(name: &ConfigName, to: &Wanted, seen: &ConfigSeen) ->
 }
 
 /// What goes back beside the credential that a probe tries.
-fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
+pub(crate) fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
     let tried: BTreeSet<String> = to
         .login()?
         .env
@@ -649,18 +652,22 @@ fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
     })
 }
 
-/// What a release has of an object.
-fn wanted(held: &HeldBy, object: &HeldConfig, world: &World<'_>) -> Wanted {
+/// What an object is to hold again. `origin` says since when it was so.
+pub(crate) fn wanted(object: &HeldConfig, origin: String, world: &World<'_>) -> Wanted {
     Wanted {
         kept: object.kept.clone(),
         content: object.content.clone(),
         keys: object.keys.clone(),
-        origin: origin(held),
+        origin,
         proof: proof(&object.name, world.platform),
     }
 }
 
-fn write(
+/// The writes of what an object held, and what they change.
+///
+/// # Errors
+/// Its source cannot be changed.
+pub(crate) fn write(
     object: &HeldConfig,
     live: Option<&LiveConfig>,
     to: Wanted,

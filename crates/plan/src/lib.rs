@@ -27,6 +27,7 @@ mod planner;
 mod prove;
 mod quarantine;
 mod readiness;
+mod reconstruct;
 mod refuse;
 mod releases;
 mod remarks;
@@ -60,6 +61,7 @@ pub use prove::{
 };
 pub use quarantine::{Kept, quarantined, quarantined_content};
 pub use readiness::{is_first_version, readiness, readiness_questions};
+pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
 pub use refuse::{code, near};
 pub use releases::ABANDONED_AFTER;
 pub use repair::repair_release;

@@ -30,6 +30,7 @@ mod obstacles;
 mod operators;
 mod owners;
 mod proof;
+mod reconstruct;
 mod rehearsal;
 mod secrets;
 mod stopping;

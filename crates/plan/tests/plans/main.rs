@@ -16,6 +16,7 @@ mod planning;
 mod properties;
 mod proving;
 mod readiness;
+mod reconstructing;
 mod refusing;
 mod releases;
 mod resting;
