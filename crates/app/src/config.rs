@@ -2,6 +2,7 @@
 //! hold stays in here.
 
 use crate::ledger::Shelf;
+use crate::reconstruct;
 use crate::world::World;
 use astern_model::config::{
     ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, UnknownConfig, content, keys,
@@ -24,33 +25,31 @@ use futures::future::{join_all, try_join_all};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is seen of one release.
+#[derive(Default)]
+struct OfRelease {
+    live: Vec<LiveConfig>,
+    owners: Vec<OwnerSeen>,
+    held: Option<HeldBy>,
+    newer: BTreeSet<ConfigName>,
+    unknown: Vec<(ConfigName, String)>,
+    unread: Vec<String>,
+}
+
 /// Looks at what a release holds, and at what stands of it. What could not be read is told and left alone.
-pub(crate) async fn of_release(
-    world: &World,
-    platform: &Platform,
-    inventory: &mut Inventory,
-    release: &Release,
-) {
-    let unknown = |held: &ReleasedConfig, failure: &Failure| UnknownConfig {
-        name: held.name.clone(),
-        release: release.name.clone(),
-        readers: held
-            .consumers
-            .iter()
-            .map(|consumer| consumer.target.clone())
-            .collect(),
-        why: failure.to_string(),
-    };
-    let would_go_back = |held: &&ReleasedConfig| astern_plan::goes_back(&held.name, platform);
+async fn of_release(world: &World, inventory: &Inventory, release: &Release) -> OfRelease {
+    let mut seen = OfRelease::default();
     let objects = match standing_of(world, inventory, release).await {
         Ok(objects) => objects,
         Err(failure) => {
-            inventory.unread.push(format!(
+            seen.unread.push(format!(
                 "ConfigMaps and Secrets could not be read, so they are left as they are: {failure}"
             ));
-            let held = release.config.iter().filter(would_go_back);
-            inventory.config.unknown = held.map(|held| unknown(held, &failure)).collect();
-            return;
+            let held = release.config.iter();
+            seen.unknown = held
+                .map(|held| (held.name.clone(), failure.to_string()))
+                .collect();
+            return seen;
         }
     };
     let live: BTreeMap<&ConfigName, &ConfigObject> =
@@ -61,26 +60,21 @@ pub(crate) async fn of_release(
     });
     let known: BTreeSet<&ConfigName> = release.config.iter().map(|held| &held.name).collect();
     let newer = live.keys().filter(|name| !known.contains(*name));
-    let mut seen = ConfigSeen {
-        newer: newer.map(|name| (*name).clone()).collect(),
-        ..ConfigSeen::default()
-    };
+    seen.newer = newer.map(|name| (*name).clone()).collect();
     let mut held = Vec::new();
     for (of, compared) in join_all(compared).await {
         match compared {
             Ok((now, then)) => {
                 if let Some((now, owners)) = now {
                     seen.live.push(now);
-                    inventory.see(owners);
+                    seen.owners.extend(owners);
                 }
                 held.push(then);
             }
             Err(failure) => {
-                seen.unreadable.insert(of.name.clone());
-                seen.unknown
-                    .extend(Some(of).filter(would_go_back).map(|of| unknown(of, &failure)));
+                seen.unknown.push((of.name.clone(), failure.to_string()));
                 let name = &of.name;
-                inventory.unread.push(format!(
+                seen.unread.push(format!(
                     "what release {} holds of {name} could not be read, so it is left as it is: {failure}",
                     release.name
                 ));
@@ -92,7 +86,7 @@ pub(crate) async fn of_release(
         recorded_at: Some(release.at),
         objects: held,
     });
-    inventory.config = seen;
+    seen
 }
 
 /// Where the release holds none, nothing is asked.
@@ -107,7 +101,8 @@ async fn standing_of(
     world.config.all(&inventory.namespace).await
 }
 
-/// The release that is named or that the plan's choices belong to, if the ledger holds it.
+/// Looks at the release that is named or that the plan's choices belong to, else at whoever else knows; and at the newest good one
+/// where workloads ask for its templates: what those should read.
 pub(crate) async fn of_plan(
     world: &World,
     platform: &Platform,
@@ -120,9 +115,67 @@ pub(crate) async fn of_plan(
         return;
     }
     let releases = shelf.releases();
-    if let Some(release) = astern_plan::config_release(request, draft, &releases) {
-        of_release(world, platform, inventory, release).await;
+    let chosen = astern_plan::config_release(request, draft, &releases);
+    let good = astern_plan::content_they_should_read(request, inventory, &releases);
+    if let Some(release) = chosen {
+        let seen = of_release(world, inventory, release).await;
+        take_in(platform, inventory, release, seen);
+    } else if let Some(draft) = draft {
+        reconstruct::of_plan(world, platform, inventory, draft).await;
     }
+    match good {
+        Some(good) if chosen.is_some_and(|chosen| chosen.name == good.name) => {
+            inventory.config.last_good = inventory.config.held.clone();
+        }
+        Some(good) => {
+            let seen = of_release(world, inventory, good).await;
+            for live in seen.live {
+                let known = &mut inventory.config.live;
+                // With owners where it differs from one of both releases.
+                known.retain(|known| known.name != live.name || live.owners.is_empty());
+                if known.iter().all(|known| known.name != live.name) {
+                    known.push(live);
+                }
+            }
+            inventory.see(seen.owners);
+            inventory.config.last_good = seen.held;
+            inventory.unread.extend(seen.unread);
+            inventory.unread.sort();
+            inventory.unread.dedup();
+        }
+        None => {}
+    }
+}
+
+/// Takes in what is seen of the release to which the plan goes back.
+fn take_in(platform: &Platform, inventory: &mut Inventory, release: &Release, seen: OfRelease) {
+    let readers = |name: &ConfigName| {
+        let held = release.config.iter().filter(|held| &held.name == name);
+        let consumers = held.flat_map(|held| &held.consumers);
+        consumers.map(|consumer| consumer.target.clone()).collect()
+    };
+    let unknown = seen.unknown.iter();
+    let unknown = unknown.filter(|(name, _)| astern_plan::goes_back(name, platform));
+    inventory.config = ConfigSeen {
+        unknown: unknown
+            .map(|(name, why)| UnknownConfig {
+                name: name.clone(),
+                release: release.name.clone(),
+                readers: readers(name),
+                why: why.clone(),
+            })
+            .collect(),
+        unreadable: match &seen.held {
+            Some(_) => seen.unknown.into_iter().map(|(name, _)| name).collect(),
+            None => BTreeSet::new(),
+        },
+        live: seen.live,
+        held: seen.held,
+        newer: seen.newer,
+        ..ConfigSeen::default()
+    };
+    inventory.see(seen.owners);
+    inventory.unread.extend(seen.unread);
 }
 
 /// Looks at how the objects stand that a plan writes.
@@ -146,6 +199,7 @@ pub(crate) async fn try_logins(
     let steps = plan.steps.iter().filter(|step| ahead(&step.id));
     let specs: Vec<&Spec> = steps
         .filter_map(|step| step.spec.config())
+        .filter(|spec| spec.brings_back())
         .filter(|spec| inventory.config.login(spec.object(), spec.to()).is_none())
         .collect();
     let tried = join_all(specs.into_iter().map(|spec| try_login(world, spec))).await;
@@ -266,6 +320,43 @@ async fn side_by_side(
     Ok((live, held))
 }
 
+/// What an object held by another word than the ledger's, beside what it holds: kept in the vault where it differs, so that a plan
+/// can name it. None where it holds the same.
+pub(crate) async fn differing(
+    world: &World,
+    name: &ConfigName,
+    now: Option<&ConfigObject>,
+    then: &Value,
+) -> Result<Option<(Option<(LiveConfig, Vec<OwnerSeen>)>, HeldConfig)>, Failure> {
+    let content = hash(world, then).await?;
+    let live = match now {
+        Some(now) => Some(self::live(world, now).await?),
+        None => None,
+    };
+    if live.as_ref().is_some_and(|live| live.content == content) {
+        return Ok(None);
+    }
+    let kept = world
+        .vault
+        .put(name.kind.singular(), canonical(then).as_bytes())
+        .await?;
+    let live = match (live, now) {
+        (Some(live), Some(now)) => Some(with_owners(world, live, now).await),
+        _ => None,
+    };
+    let held = HeldConfig {
+        name: name.clone(),
+        kept,
+        content,
+        keys: keys(then),
+        // What stands says which type it is: a manifest may leave it out.
+        secret_type: now.and_then(|now| secret_type(name, &now.json)),
+        drawn: None,
+        changes: changes(world, name, now, then).await,
+    };
+    Ok(Some((live, held)))
+}
+
 /// What differs, from what stands to what was kept.
 async fn changes(world: &World, name: &ConfigName, now: Option<&ConfigObject>, then: &Value) -> Vec<Change> {
     let nothing = json!({});
@@ -337,7 +428,19 @@ async fn kept(world: &World, content: &ContentRef) -> Result<Value, Failure> {
     })
 }
 
-async fn hash(world: &World, object: &Value) -> Result<ContentHash, Failure> {
+/// What kept content holds.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) async fn kept_hash(world: &World, content: &ContentRef) -> Result<ContentHash, Failure> {
+    hash(world, &kept(world, content).await?).await
+}
+
+/// What an object holds.
+///
+/// # Errors
+/// The vault's key cannot be read.
+pub(crate) async fn hash(world: &World, object: &Value) -> Result<ContentHash, Failure> {
     let text = canonical(&content(object));
     world.vault.hash(text.as_bytes()).await.map(ContentHash)
 }

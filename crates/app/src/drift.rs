@@ -1,6 +1,7 @@
 //! Drift: what runs now, held against a release of the ledger. Reads and compares; writes nothing.
 
 use crate::config::marks;
+use crate::helm;
 use crate::ledger::{self, Shelf};
 use crate::survey;
 use crate::world::World;
@@ -68,6 +69,7 @@ pub async fn drift(
     let scope = survey::scope(platform, &inventory);
     workloads(world, &scope, &inventory, release, &mut drift).await;
     configuration(world, &scope, &inventory, &config, release, &mut drift).await;
+    helm::drift(world, &inventory, release, &mut drift).await;
     drift.objects.sort_by(|a, b| a.object.cmp(&b.object));
     Ok(drift)
 }

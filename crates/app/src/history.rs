@@ -13,7 +13,9 @@ use astern_model::plan::{Intent, Plan, TargetChanges};
 use astern_model::record::Event;
 use astern_model::step::{After, Before, Spec, Step, config, helm, workload};
 use astern_model::target::Target;
-use astern_plan::{History, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, Taken, TakenConfig, TakenRun};
+use astern_plan::{
+    ContentTakenBack, History, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, Taken, TakenConfig, TakenRun,
+};
 use astern_port::Failure;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -33,6 +35,8 @@ pub struct Past {
     pub rolled_back: BTreeMap<(Target, TemplateHash), RunId>,
     /// Templates that a run went back to and validated, and that none has taken back since: by which run.
     pub restored: BTreeMap<(Target, TemplateHash), RunId>,
+    /// What ConfigMaps and Secrets held that a run has taken back and nobody has put back since: by which run.
+    pub replaced_content: ContentTakenBack,
 }
 
 impl Past {
@@ -69,11 +73,20 @@ impl Past {
                         self.restored.insert(after, book.id.clone());
                     }
                 }
+                for one in contents(book) {
+                    let before = one.before.map(|before| (one.object.clone(), before.content));
+                    let run = before.map(|before| (before, book.id.clone()));
+                    self.replaced_content.extend(run);
+                    if validated {
+                        self.replaced_content.remove(&(one.object, one.after));
+                    }
+                }
             }
             Intent::ResumeOwners | Intent::RepairRelease { .. } => {}
             Intent::Undo { run } => {
                 self.rolled_back.retain(|_, by| by != run);
                 self.restored.retain(|_, by| by != run);
+                self.replaced_content.retain(|_, by| by != run);
             }
         }
     }
@@ -283,21 +296,20 @@ pub fn rolled_back(book: &Book) -> impl Iterator<Item = &helm::Spec> {
 pub fn taken(book: &Book) -> TakenRun {
     TakenRun {
         templates: templates(book),
-        config: book
-            .plan
-            .steps
-            .iter()
-            .filter_map(|step| content(book, step))
-            .collect(),
+        config: contents(book).collect(),
     }
 }
 
 /// Whether a step makes an object anew that another one deletes: that one has kept what it held.
 fn made_in_place(plan: &Plan, spec: &config::Spec) -> bool {
-    let removes = |step: &Step| {
-        matches!(step.spec.config(), Some(config::Spec::Remove { object, .. }) if object == spec.object())
-    };
+    let removes = |step: &Step| matches!(step.spec.config(), Some(config::Spec::Remove { object, .. }) if object == spec.object());
     matches!(spec, config::Spec::Create { .. }) && plan.steps.iter().any(removes)
+}
+
+/// What ConfigMaps and Secrets held before a run wrote them, where it did not put that back itself.
+fn contents(book: &Book) -> impl Iterator<Item = TakenConfig> {
+    let steps = book.plan.steps.iter();
+    steps.filter_map(|step| content(book, step))
 }
 
 fn content(book: &Book, step: &Step) -> Option<TakenConfig> {

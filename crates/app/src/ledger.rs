@@ -1,33 +1,31 @@
-//! The ledger: recording a release, reading what was recorded, proving candidates, and somebody's word on one. Owns when
-//! an entry is written; what proves a release, and what its quarantine covers, is the planner's.
+//! The ledger: reading what was recorded, and somebody's word on a release.
+
+mod judging;
+mod recording;
+
+pub(crate) use judging::contents;
+pub use judging::{learn, quarantined_content, settle};
+pub use recording::{Recording, record};
+pub(crate) use recording::{Sight, consumed, record_sight};
 
 use crate::history::Past;
 use crate::survey;
 use crate::world::World;
-use astern_model::config::{ConfigName, Consumer};
-use astern_model::content::ContentRef;
 use astern_model::evidence::Known;
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::platform::Platform;
-use astern_model::release::{
-    AutoscalerSettings, Reason, Release, ReleaseName, ReleasedConfig, ReleasedWorkload, Standing, Word,
-};
-use astern_model::target::{Target, WorkloadKind};
-use astern_model::template::{Template, canonical};
-use astern_model::workload::{Released, Revision, RevisionKind, Workload};
-use astern_plan::Proof;
-use astern_port::config::ConfigObject;
+use astern_model::release::{Reason, Release, ReleaseName, ReleasedWorkload, Standing, Word};
+use astern_model::target::Target;
+use astern_model::template::Template;
+use astern_model::workload::{Released, Revision, RevisionKind};
 use astern_port::ledger::{Entry, Version, WriteError};
 use astern_port::{Failure, FailureClass};
 use astern_wire::envelope;
-use futures::future::{join_all, try_join_all};
+use futures::future::join_all;
 use jiff::SignedDuration;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// Whose word it is when a release proves itself.
-const JUDGE: &str = "astern";
 
 /// Why the ledger was not read or written as asked.
 #[derive(Debug, thiserror::Error)]
@@ -253,228 +251,7 @@ fn revision(target: &Target, released: &Released, bytes: &[u8]) -> Known<Revisio
     })
 }
 
-/// A release that is to be recorded.
-#[derive(Clone, Debug)]
-pub struct Recording {
-    /// Its version.
-    pub name: ReleaseName,
-    /// The commit that it was built from.
-    pub commit: Option<String>,
-    /// Who records it; the cluster's user where nobody said.
-    pub by: Option<String>,
-    /// Why it is good already, if it is.
-    pub good: Option<Reason>,
-}
-
-/// Records what runs now: reads it in one round of requests, keeps in the vault what an earlier release has not kept
-/// already, and adds the entry.
-///
-/// # Errors
-/// [`LedgerError`]; no entry was added. Content may lie in the vault: the next recording uses it.
-pub async fn record(
-    world: &World,
-    platform: &Platform,
-    recording: &Recording,
-) -> Result<Release, LedgerError> {
-    let namespace = &platform.namespace;
-    let (inventory, config, shelf) = futures::join!(
-        world.look.inventory(namespace),
-        world.config.all(namespace),
-        open(world)
-    );
-    let (inventory, config, shelf) = (inventory?, config?, shelf?);
-    right_cluster(platform, inventory.cluster.identity.uid())?;
-    if shelf.find(&recording.name).is_some() {
-        return Err(LedgerError::Exists {
-            name: recording.name.clone(),
-        });
-    }
-    let targets = survey::scope(platform, &inventory);
-    if targets.is_empty() {
-        let namespace = namespace.clone();
-        return Err(LedgerError::Empty { namespace });
-    }
-    let kinds = WorkloadKind::ALL.map(WorkloadKind::plural);
-    let unread: Vec<String> = inventory
-        .unread
-        .iter()
-        .filter(|unread| kinds.iter().any(|kind| unread.starts_with(kind)))
-        .cloned()
-        .collect();
-    if !unread.is_empty() {
-        return Err(LedgerError::Partial { unread });
-    }
-    let workloads: Vec<&Workload> = targets
-        .iter()
-        .filter_map(|target| inventory.workloads.get(target))
-        .collect();
-    let config = consumed(&workloads, config);
-    let config = config
-        .iter()
-        .map(|(object, consumers)| configured(world, &shelf, object, consumers));
-    let workloads = workloads.iter().map(|workload| released(world, &shelf, workload));
-    let (workloads, config) = futures::try_join!(try_join_all(workloads), try_join_all(config))?;
-    let by = recording
-        .by
-        .clone()
-        .unwrap_or_else(|| inventory.cluster.user.clone());
-    let at = inventory.taken_at;
-    let standing = match &recording.good {
-        Some(reason) => Standing::Good(Word {
-            reason: reason.clone(),
-            by: by.clone(),
-            at,
-        }),
-        None => Standing::Candidate { failed: None },
-    };
-    let mut release = Release {
-        name: recording.name.clone(),
-        platform: platform.name.clone(),
-        namespace: namespace.clone(),
-        commit: recording.commit.clone(),
-        by,
-        at,
-        standing,
-        health: None,
-        restarts: restarts(&targets, &inventory),
-        workloads,
-        config,
-        helm: Vec::new(),
-        schemas: Vec::new(),
-        stack_commit: None,
-    };
-    release.health = Some(astern_plan::health(&release, &inventory, platform));
-    let bytes = envelope::seal(&release);
-    match world
-        .ledger
-        .add(&release.name, release.standing.word(), &bytes)
-        .await
-    {
-        Ok(_) => {}
-        Err(WriteError::Exists | WriteError::Conflict) => {
-            return Err(LedgerError::Exists { name: release.name });
-        }
-        Err(WriteError::Store(failure)) => return Err(failure.into()),
-    }
-    prune(world, &shelf, &release).await;
-    Ok(release)
-}
-
-/// Forgets what is beyond the limits. What stays although it might go is looked at again by the next recording.
-async fn prune(world: &World, shelf: &Shelf, newest: &Release) {
-    let releases: Vec<Release> = std::iter::once(newest.clone()).chain(shelf.releases()).collect();
-    for release in astern_plan::prunable(&releases) {
-        let held = shelf.held.iter().find(|held| held.release.name == release.name);
-        if let Some(held) = held
-            && let Err(error) = world.ledger.remove(&release.name, &held.version).await
-        {
-            tracing::info!(release = %release.name, ?error, "an old release was not forgotten");
-        }
-    }
-}
-
-async fn released(world: &World, shelf: &Shelf, workload: &Workload) -> Result<ReleasedWorkload, Failure> {
-    let hash = workload.template.hash();
-    let earlier = shelf.held.iter().flat_map(|held| &held.release.workloads);
-    let kept = earlier
-        .filter(|earlier| earlier.target == workload.target && earlier.template == hash)
-        .map(|earlier| earlier.content.clone())
-        .next();
-    let content = match kept {
-        Some(content) => content,
-        None => keep(world, "template", workload.template.json()).await?,
-    };
-    Ok(ReleasedWorkload {
-        target: workload.target.clone(),
-        images: running(workload, &hash),
-        template: hash,
-        content,
-        replicas: workload.desired,
-        autoscaler: workload.autoscaler.as_ref().map(|autoscaler| AutoscalerSettings {
-            name: autoscaler.name.clone(),
-            min: autoscaler.min,
-            max: autoscaler.max,
-        }),
-    })
-}
-
-/// The images of the live template; with their digests where a pod of it tells.
-fn running(workload: &Workload, hash: &TemplateHash) -> Vec<astern_model::workload::RunningImage> {
-    let known = workload.running_images(hash);
-    if !known.is_empty() {
-        return known;
-    }
-    let images = workload.template.images().into_iter();
-    images
-        .map(|image| astern_model::workload::RunningImage { image, digest: None })
-        .collect()
-}
-
-/// The objects that somebody reads, each with everybody who does.
-fn consumed(workloads: &[&Workload], config: Vec<ConfigObject>) -> Vec<(ConfigObject, Vec<Consumer>)> {
-    let mut by_name: BTreeMap<ConfigName, Vec<Consumer>> = BTreeMap::new();
-    for workload in workloads {
-        for (name, uses) in astern_plan::consumers(&workload.template, &workload.annotations) {
-            by_name.entry(name).or_default().push(Consumer {
-                target: workload.target.clone(),
-                uses,
-            });
-        }
-    }
-    let mut consumed: Vec<(ConfigObject, Vec<Consumer>)> = config
-        .into_iter()
-        .filter_map(|object| {
-            let consumers = by_name.remove(&object.name)?;
-            Some((object, consumers))
-        })
-        .collect();
-    consumed.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
-    consumed
-}
-
-async fn configured(
-    world: &World,
-    shelf: &Shelf,
-    object: &ConfigObject,
-    consumers: &[Consumer],
-) -> Result<ReleasedConfig, Failure> {
-    let earlier = shelf.held.iter().flat_map(|held| &held.release.config);
-    let same = |earlier: &&ReleasedConfig| {
-        earlier.name == object.name && earlier.uid == object.uid && earlier.version == object.version
-    };
-    let content = match earlier.into_iter().find(same) {
-        Some(earlier) => earlier.content.clone(),
-        None => keep(world, object.name.kind.singular(), &object.json).await?,
-    };
-    Ok(ReleasedConfig {
-        name: object.name.clone(),
-        uid: object.uid.clone(),
-        version: object.version.clone(),
-        immutable: object.is_immutable(),
-        keys: object.keys(),
-        content,
-        // Without it a rollback does not change the ExternalSecret: no reason to record nothing at all.
-        drawn: world.config.drawn(object).await.unwrap_or_default(),
-        consumers: consumers.to_vec(),
-    })
-}
-
-async fn keep(world: &World, label: &str, json: &serde_json::Value) -> Result<ContentRef, Failure> {
-    world.vault.put(label, canonical(json).as_bytes()).await
-}
-
-fn restarts(targets: &[Target], inventory: &Inventory) -> BTreeMap<Uid, u32> {
-    let workloads = targets
-        .iter()
-        .filter_map(|target| inventory.workloads.get(target));
-    workloads
-        .flat_map(|workload| &workload.pods)
-        .filter(|pod| pod.restarts > 0)
-        .map(|pod| (pod.uid.clone(), pod.restarts))
-        .collect()
-}
-
-fn right_cluster(platform: &Platform, found: &Uid) -> Result<(), LedgerError> {
+pub(crate) fn right_cluster(platform: &Platform, found: &Uid) -> Result<(), LedgerError> {
     match &platform.cluster_uid {
         Some(expected) if expected != found => Err(LedgerError::WrongCluster {
             expected: expected.clone(),
@@ -545,122 +322,6 @@ async fn write(world: &World, release: &Release, version: &Version) -> Result<Ve
         .await
 }
 
-/// Judges the candidates by what is seen now, and the good ones by what runs took back; writes down what that shows. Logs
-/// and probes are asked only where nothing else is missing. What could not be written is told, and what stays open has its
-/// reason.
-pub async fn settle(
-    world: &World,
-    platform: &Platform,
-    shelf: &mut Shelf,
-    inventory: &Inventory,
-    past: &Past,
-) -> BTreeMap<ReleaseName, String> {
-    let mut open = BTreeMap::new();
-    let is_live = |released: &ReleasedWorkload| {
-        let workload = inventory.workloads.get(&released.target);
-        workload.is_some_and(|workload| workload.template.hash() == released.template)
-    };
-    condemn(world, shelf, past, is_live).await;
-    let candidates: Vec<usize> = (0..shelf.held.len())
-        .filter(|at| matches!(shelf.held[*at].release.standing, Standing::Candidate { .. }))
-        .collect();
-    if candidates.is_empty() {
-        return open;
-    }
-    let provable = |at: &&usize| astern_plan::may_be_proven(&shelf.held[**at].release, inventory, platform);
-    let mut inventory = inventory.clone();
-    if let Some(at) = candidates.iter().find(provable) {
-        let targets: Vec<Target> = shelf.held[*at]
-            .release
-            .workloads
-            .iter()
-            .map(|workload| workload.target.clone())
-            .collect();
-        let seen = survey::senses(world, platform, &inventory, &targets, None, survey::SENSES_WITHIN).await;
-        survey::merge(&mut inventory, seen);
-    }
-    for at in candidates {
-        let held = &mut shelf.held[at];
-        let mut release = held.release.clone();
-        let at = inventory.taken_at;
-        match astern_plan::prove(&release, &inventory, platform, &past.rolled_back) {
-            Proof::Open(why) => {
-                open.insert(release.name.clone(), why);
-                continue;
-            }
-            Proof::Good(reason, health) => {
-                release.standing = Standing::Good(judges(reason, at));
-                release.health = Some(health);
-            }
-            Proof::Bad(reason) => release.standing = Standing::Bad(judges(reason, at)),
-            Proof::Failed(failed) => {
-                let what = failed.what.to_string();
-                open.insert(release.name.clone(), format!("it fails: {what}"));
-                if matches!(release.standing, Standing::Candidate { failed: Some(_) }) {
-                    continue;
-                }
-                release.standing = Standing::Candidate { failed: Some(failed) };
-            }
-        }
-        shelf.unread.extend(rewrite(world, held, release).await);
-    }
-    open
-}
-
-/// What astern's own judge says.
-fn judges(reason: Reason, at: jiff::Timestamp) -> Word {
-    let by = JUDGE.to_owned();
-    Word { reason, by, at }
-}
-
-/// Writes an entry anew. Whoever wrote it meanwhile has judged it, and what could not be written is told.
-async fn rewrite(world: &World, held: &mut Held, release: Release) -> Option<String> {
-    match write(world, &release, &held.version).await {
-        Ok(version) => {
-            *held = Held { release, version };
-            None
-        }
-        Err(WriteError::Conflict | WriteError::Exists) => None,
-        Err(WriteError::Store(failure)) => Some(format!(
-            "what is now known of release {} was not written down: {failure}",
-            release.name
-        )),
-    }
-}
-
-/// Calls the good releases and the candidates bad that a run took back, unless they are live again.
-async fn condemn(world: &World, shelf: &mut Shelf, past: &Past, is_live: impl Fn(&ReleasedWorkload) -> bool) {
-    let now = world.clock.now();
-    for held in &mut shelf.held {
-        if held.release.standing.against().is_some() {
-            continue;
-        }
-        if let Some(reason) = astern_plan::taken_back(&held.release, &past.rolled_back, &is_live) {
-            let mut release = held.release.clone();
-            release.standing = Standing::Bad(judges(reason, now));
-            shelf.unread.extend(rewrite(world, held, release).await);
-        }
-    }
-}
-
-/// Writes down what a run that is over says of the releases that it took back, while its journal is at hand.
-///
-/// # Errors
-/// When ledger or journal cannot be read. Nothing depends on it: whoever looks at the ledger next finds the same.
-pub async fn learn(world: &World, platform: &Platform) -> Result<(), Failure> {
-    let mut shelf = open(world).await?;
-    if shelf
-        .held
-        .iter()
-        .all(|held| held.release.standing.against().is_some())
-    {
-        return Ok(());
-    }
-    let past = crate::history::look_back(world, &platform.namespace).await?;
-    condemn(world, &mut shelf, &past, |_| false).await;
-    Ok(())
-}
-
 /// The ledger beside what runs, with its candidates judged.
 #[derive(Debug)]
 pub struct Survey {
@@ -700,7 +361,7 @@ async fn judged(
         Past::default()
     });
     past.mark(&mut inventory);
-    let open = settle(world, platform, &mut shelf, &inventory, &past).await;
+    let open = settle(world, platform, &mut shelf, &inventory, None, &past).await;
     shelf.mark(&mut inventory);
     Ok(Survey {
         inventory,
@@ -728,7 +389,7 @@ pub async fn releases_for_check(world: &World, platform: &Platform) -> Result<Sh
     );
     match (inventory, past) {
         (Ok(inventory), Ok(past)) => {
-            settle(world, platform, &mut shelf, &inventory, &past).await;
+            settle(world, platform, &mut shelf, &inventory, None, &past).await;
         }
         (Err(failure), _) | (_, Err(failure)) => {
             shelf

@@ -6,7 +6,10 @@ pub mod world;
 pub mod survey;
 
 mod config;
+mod helm;
 pub mod ledger;
+mod reconstruct;
+pub mod watching;
 
 pub mod planning;
 pub mod running;
@@ -14,6 +17,7 @@ pub mod running;
 pub mod history;
 pub mod judging;
 
+pub mod audit;
 pub mod discover;
 pub mod drift;
 pub mod writeback;

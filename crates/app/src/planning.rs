@@ -2,6 +2,7 @@
 //! everything that follows from it, side by side. Writes nothing but saved evidence.
 
 use crate::config;
+use crate::helm;
 use crate::history;
 use crate::ledger::{self, Shelf};
 use crate::survey;
@@ -10,6 +11,7 @@ use astern_engine::Phase;
 use astern_gate::{CheckedPlan, Rejected};
 use astern_model::decision::Refusal;
 use astern_model::finding::Allowances;
+use astern_model::helm::{Read, Release, Status};
 use astern_model::id::{RunId, TemplateHash, Uid};
 use astern_model::inventory::Inventory;
 use astern_model::login::LoginSeen;
@@ -21,10 +23,10 @@ use astern_model::record::SavedEvidence;
 use astern_model::release::{ReleaseName, Word};
 use astern_model::step::{Spec, workload};
 use astern_model::target::{ClusterIdentity, Target, WorkloadKind};
-use astern_model::workload::OwnerKind;
-use astern_model::workload::Released;
+use astern_model::workload::{OwnerKind, Released};
 use astern_plan::{Request, Selector};
 use astern_port::Failure;
+use astern_port::releases::{Depth, FEW};
 use astern_port::sense::Saved;
 use astern_wire::envelope;
 use jiff::SignedDuration;
@@ -191,9 +193,17 @@ pub async fn roll_back(
     }
     right_cluster(platform, &inventory)?;
     if !asked.outside_helm {
-        read_releases(world, &mut inventory).await;
+        let depth = if asked.releases.is_empty() {
+            Depth::Nearest
+        } else {
+            Depth::Few
+        };
+        read_releases(world, &mut inventory, depth).await;
     }
     shelf.mark(&mut inventory);
+    if let Some(release) = asked.release.as_ref().and_then(|name| shelf.find(name)) {
+        helm::mark(&mut inventory, release);
+    }
     if asked.stop || stops(platform) {
         let starters = world.look.starters(&inventory.namespace).await;
         inventory.see(starters.map_err(NoPlan::Failed)?);
@@ -204,7 +214,9 @@ pub async fn roll_back(
     };
     let named = |target: &Target, released: &Released| matches!(request.to.get(target), Some(Selector::Release(name)) if name == &released.release);
     ledger::read_back(world, &mut inventory, named).await;
-    let draft = astern_plan::plan(&request, &inventory, platform, &past.history, world.clock.now());
+    let make =
+        |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
+    let draft = planned(world, &mut inventory, &make, world.clock.now()).await;
     config::of_plan(
         world,
         platform,
@@ -214,8 +226,6 @@ pub async fn roll_back(
         draft.as_ref().ok(),
     )
     .await;
-    let make =
-        |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
     // A person reads the plan meanwhile, and the log may be what they look for.
     let patience = match asked.acceptor {
         Acceptor::Person => Patience::WhatItTakes,
@@ -279,7 +289,7 @@ pub async fn repair_release(
     let (inventory, past, releases) = futures::join!(
         world.look.inventory(&platform.namespace),
         history::look_back(world, &platform.namespace),
-        world.releases.read(&platform.namespace, &names)
+        world.releases.read(&platform.namespace, &names, Depth::Few)
     );
     let mut inventory = inventory.map_err(NoPlan::Failed)?;
     let past = past.map_err(NoPlan::Failed)?;
@@ -425,7 +435,7 @@ fn writes(plan: &Plan, of: &Target, wanted: &TemplateHash) -> bool {
     })
 }
 
-type Make<'a> = dyn Fn(&Inventory, jiff::Timestamp) -> Result<Plan, Refusal> + Sync + 'a;
+pub(crate) type Make<'a> = dyn Fn(&Inventory, jiff::Timestamp) -> Result<Plan, Refusal> + Sync + 'a;
 
 /// How long logs and probes are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -483,7 +493,7 @@ async fn examine(
     survey::merge(&mut inventory, seen);
     inventory.config.logins = logins;
     let refused = |refusal| NoPlan::Refused(Box::new(refusal));
-    let mut plan = make(&inventory, now).map_err(refused)?;
+    let mut plan = planned(world, &mut inventory, make, now).await.map_err(refused)?;
     let more = try_logins(world, &inventory, Some(&plan)).await;
     if !more.is_empty() {
         inventory.config.logins.extend(more);
@@ -532,18 +542,57 @@ async fn try_logins(world: &World, inventory: &Inventory, plan: Option<&Plan>) -
     }
 }
 
-/// The Helm releases that the workloads say they belong to. Where there is none, nothing is asked.
-async fn read_releases(world: &World, inventory: &mut Inventory) {
-    let owners = inventory.workloads.values().flat_map(|workload| &workload.owners);
-    let names: BTreeSet<String> = owners
-        .filter(|owner| owner.kind == OwnerKind::Helm)
-        .map(|owner| owner.name.clone())
+/// Makes a plan from the nearest records of Helm releases; from the older ones too, where these do not suffice.
+pub(crate) async fn planned(
+    world: &World,
+    inventory: &mut Inventory,
+    make: &Make<'_>,
+    now: jiff::Timestamp,
+) -> Result<Plan, Refusal> {
+    let plan = make(inventory, now);
+    if !inventory
+        .releases
+        .iter()
+        .any(|release| older(release, inventory, plan.is_err()))
+    {
+        return plan;
+    }
+    read_releases(world, inventory, Depth::Few).await;
+    make(inventory, now)
+}
+
+/// Whether older records of a release may say more: of what a plan was refused for, or of a workload that says it belongs to the
+/// release and that no record read so far lists.
+fn older(release: &Release, inventory: &Inventory, refused: bool) -> bool {
+    let mut revisions = release.revisions.iter();
+    let not_read = revisions.any(|revision| {
+        let was_deployed = matches!(revision.status, Status::Deployed | Status::Superseded);
+        was_deployed && revision.record == Read::NotAsked
+    });
+    let records: Vec<_> = release
+        .revisions
+        .iter()
+        .filter_map(|revision| revision.content())
         .collect();
+    let unlisted = || {
+        inventory.workloads.values().any(|workload| {
+            let mut owners = workload.owners.iter();
+            owners.any(|owner| owner.kind == OwnerKind::Helm && owner.name == release.name.name)
+                && !records
+                    .iter()
+                    .any(|record| record.templates.contains_key(&workload.target))
+        })
+    };
+    not_read && records.len() < FEW && (refused || unlisted())
+}
+
+/// The Helm releases that the workloads say they belong to. Where there is none, nothing is asked.
+pub(crate) async fn read_releases(world: &World, inventory: &mut Inventory, depth: Depth) {
+    let names = helm::names(inventory, inventory.workloads.keys());
     if names.is_empty() {
         return;
     }
-    let names: Vec<String> = names.into_iter().collect();
-    match world.releases.read(&inventory.namespace, &names).await {
+    match world.releases.read(&inventory.namespace, &names, depth).await {
         Ok(mut releases) => {
             let standing = releases.iter().map(|release| world.releases.standing(release));
             let standing = futures::future::join_all(standing).await;
@@ -561,12 +610,12 @@ async fn read_releases(world: &World, inventory: &mut Inventory) {
 }
 
 /// Whether a rollback stops anything of the platform.
-fn stops(platform: &Platform) -> bool {
+pub(crate) fn stops(platform: &Platform) -> bool {
     platform.members.iter().any(|member| member.stops)
 }
 
 /// What starts pods beside the workloads' own controllers.
-async fn read_starters(world: &World, inventory: &mut Inventory) {
+pub(crate) async fn read_starters(world: &World, inventory: &mut Inventory) {
     match world.look.starters(&inventory.namespace).await {
         Ok(starters) => inventory.see(starters),
         Err(failure) => inventory.unread.push(format!(
@@ -588,7 +637,7 @@ pub(crate) async fn paused_by(world: &World, inventory: &mut Inventory, plan: &P
 }
 
 /// Nothing is asked where nothing is open.
-async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {
+pub(crate) async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {
     if open.is_empty() {
         return Answers::default();
     }
@@ -625,7 +674,7 @@ pub fn stands(phase: &Phase) -> String {
     }
 }
 
-fn right_cluster(platform: &Platform, inventory: &Inventory) -> Result<(), NoPlan> {
+pub(crate) fn right_cluster(platform: &Platform, inventory: &Inventory) -> Result<(), NoPlan> {
     let found = inventory.cluster.identity.uid();
     match &platform.cluster_uid {
         Some(expected) if expected != found => Err(NoPlan::WrongCluster {

@@ -2,6 +2,7 @@
 
 use astern_exec::driver::{Judge, Observer, Ports};
 use astern_exec::perform::Providers;
+use astern_model::source::Source;
 use astern_port::clock::Clock;
 use astern_port::cluster::Look;
 use astern_port::config::{Config, Contents};
@@ -12,6 +13,7 @@ use astern_port::logins::Logins;
 use astern_port::owners::Owners;
 use astern_port::releases::Releases;
 use astern_port::sense::Sense;
+use astern_port::source::{Origins, Sources};
 use astern_port::vault::Vault;
 use astern_port::workloads::Workloads;
 use std::sync::Arc;
@@ -45,6 +47,19 @@ pub struct World {
     pub ledger: Arc<dyn Ledger>,
     /// Where the content of releases lies: beside the ledger, wherever runs are written down.
     pub vault: Arc<dyn Vault>,
+    /// Who else knows what ConfigMaps held where no ledger does; none where nobody is to be asked, as on a copy.
+    pub git: Option<Git>,
+}
+
+/// The ways to Git. Only repositories that the platform's owners have named are ever asked.
+#[derive(Clone)]
+pub struct Git {
+    /// Those that astern.yaml names.
+    pub named: Vec<Source>,
+    /// What owners say of where they deploy from.
+    pub origins: Arc<dyn Origins>,
+    /// The repositories.
+    pub sources: Arc<dyn Sources>,
 }
 
 impl World {

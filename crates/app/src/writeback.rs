@@ -336,7 +336,7 @@ async fn find(
 }
 
 /// The one that astern.yaml names for this workload: by its name, or for all.
-fn named<'a>(sources: &'a [Source], target: &Target) -> Result<Option<&'a Source>, SourceError> {
+pub(crate) fn named<'a>(sources: &'a [Source], target: &Target) -> Result<Option<&'a Source>, SourceError> {
     let makes = |by_name: bool| {
         let makes = sources.iter().filter(|source| source.makes(target));
         makes

@@ -59,6 +59,15 @@ pub(crate) struct Global {
         default_value = "helm"
     )]
     pub(crate) helm: PathBuf,
+    /// The git program that reads the repositories which astern.yaml names
+    #[arg(
+        long,
+        global = true,
+        env = "ASTERN_GIT",
+        value_name = "FILE",
+        default_value = "git"
+    )]
+    pub(crate) git: PathBuf,
     /// Log on standard error, and in a runner's log: a level, or targets with levels
     #[arg(long, global = true, env = "ASTERN_LOG", value_name = "FILTER", value_parser = crate::log::filter)]
     pub(crate) log: Option<String>,
@@ -93,10 +102,14 @@ pub(crate) enum Command {
     Status(Status),
     /// Show the ledger, the revisions that the cluster remembers, and which one is chosen
     Releases(Releases),
-    /// Refuse images that a bad release brought: for a pipeline, before it deploys
+    /// Refuse what a bad release brought: for a pipeline, before it deploys
     Check(Check),
+    /// Record releases by itself, and judge them while they serve
+    Watch(Watch),
     /// Say in what the platform differs from a release, and who wrote it
     Drift(Drift),
+    /// Say whether a rollback would be possible now, and what would stop it
+    Audit(Audit),
     /// Make a plan, have it checked, and show it; changes nothing
     Plan(Choose),
     /// Assess, plan, check, ask, carry out, validate, report
@@ -240,6 +253,14 @@ pub(crate) struct Drift {
     pub(crate) restore: bool,
 }
 
+/// `audit`
+#[derive(Args, Debug)]
+pub(crate) struct Audit {
+    /// Only these workloads: NAME or KIND/NAME
+    #[arg(value_name = "WORKLOAD")]
+    pub(crate) only: Vec<String>,
+}
+
 /// `check`
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
@@ -247,9 +268,20 @@ pub(crate) struct Check {
     /// An image, with its digest or its tag; may be repeated
     #[arg(long, value_name = "IMAGE", group = "what")]
     pub(crate) image: Vec<String>,
-    /// Manifests in this file, whose images are meant; - is standard input; may be repeated
+    /// Manifests in this file, whose images and ConfigMaps are meant; - is standard input; may be repeated
     #[arg(short = 'f', long = "manifests", value_name = "FILE", group = "what")]
     pub(crate) manifests: Vec<PathBuf>,
+}
+
+/// How to watch.
+#[derive(Args, Debug)]
+pub(crate) struct Watch {
+    /// Look once and end: for a CronJob
+    #[arg(long, conflicts_with = "every")]
+    pub(crate) once: bool,
+    /// How long to wait between two looks, in seconds: 10 or more
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=3600))]
+    pub(crate) every: u32,
 }
 
 /// What to take back, and to where.
@@ -501,9 +533,6 @@ pub(crate) struct WriteBack {
     /// Where the patch and the text of the pull request are written; default: astern's state folder
     #[arg(long, value_name = "FOLDER")]
     pub(crate) folder: Option<PathBuf>,
-    /// The git program
-    #[arg(long, env = "ASTERN_GIT", value_name = "FILE", default_value = "git")]
-    pub(crate) git: PathBuf,
 }
 
 /// `policy`

@@ -14,6 +14,7 @@ pub(crate) mod roll;
 pub(crate) mod sandbox;
 pub(crate) mod shell;
 pub(crate) mod tend;
+pub(crate) mod watch;
 pub(crate) mod writeback;
 
 use crate::args::{self, Cli, Command};
@@ -48,7 +49,9 @@ pub(crate) async fn dispatch(cli: Cli, console: &Console) -> Result<Exit, CliErr
         Command::Status(args::Status { release: false }) => look::status(&wired, &format, console).await,
         Command::Releases(arguments) => releases::releases(&wired, arguments, &format, console).await,
         Command::Check(arguments) => releases::check(&wired, &arguments, &format, console).await,
+        Command::Watch(arguments) => watch::watch(&wired, &arguments, &format, console).await,
         Command::Drift(arguments) => drift::drift(&wired, &arguments, &format, console).await,
+        Command::Audit(arguments) => look::audit(&wired, &arguments, &format, console).await,
         Command::Plan(choose) => look::plan(&wired, &choose, &format, console).await,
         Command::Rollback(arguments) => roll::rollback(&global, &wired, arguments, &format, console).await,
         Command::Run(arguments) => roll::run(&global, &wired, arguments, &format, console).await,
@@ -92,6 +95,7 @@ fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Resul
     }
     match command {
         Command::Plan(choose) => look::asked(choose, Acceptor::Person).map(drop),
+        Command::Audit(audit) => look::names(&audit.only).map(drop),
         Command::Rollback(rollback) => {
             look::asked(&rollback.choose, Acceptor::Person)?;
             if rollback.dry_run {
@@ -109,6 +113,7 @@ fn rightly_typed(command: &Command, format: &Format, console: &Console) -> Resul
             ..
         }) => roll::approvable(&repair.approve, console),
         Command::Releases(arguments) => releases::rightly_typed(arguments),
+        Command::Watch(_) => watch::prints(format),
         Command::Drift(arguments) => drift::named(arguments).map(drop),
         _ => Ok(()),
     }

@@ -4,14 +4,16 @@ use crate::args::Global;
 use crate::error::CliError;
 use crate::platform;
 use astern_app::World;
+use astern_app::world::Git;
 use astern_helm::{Helm, Program};
 use astern_kubernetes::connect::{ConnectOptions, Connection, connect};
 use astern_kubernetes::effects::{KubernetesContents, KubernetesOwners, KubernetesWorkloads};
 use astern_kubernetes::lock::LeaseLock;
-use astern_kubernetes::look::{ClusterConfig, ClusterLook, OwnersAt};
+use astern_kubernetes::look::{ClusterConfig, ClusterLook, ClusterOrigins, OwnersAt};
 use astern_model::id::RunId;
 use astern_model::platform::Platform;
 use astern_model::record::Holder;
+use astern_model::source::Source;
 use astern_port::clock::Clock;
 use astern_port::journal::Journal;
 use astern_port::logins::Logins;
@@ -39,7 +41,8 @@ pub(crate) struct Wired {
 pub(crate) async fn wire(global: &Global) -> Result<Wired, CliError> {
     let connection = connection(global).await?;
     let platform = platform::find(global, &connection.default_namespace)?;
-    assemble(global, connection, platform).await
+    let sources = platform::sources(global, &platform)?;
+    assemble(global, connection, platform, sources).await
 }
 
 /// The same for the bare namespace: for the command that is yet to write the platform's file.
@@ -47,10 +50,15 @@ pub(crate) async fn wire_without_file(global: &Global) -> Result<Wired, CliError
     let connection = connection(global).await?;
     let namespace = global.namespace.as_ref().unwrap_or(&connection.default_namespace);
     let platform = Platform::of_namespace(namespace);
-    assemble(global, connection, platform).await
+    assemble(global, connection, platform, Vec::new()).await
 }
 
-async fn assemble(global: &Global, connection: Connection, platform: Platform) -> Result<Wired, CliError> {
+async fn assemble(
+    global: &Global,
+    connection: Connection,
+    platform: Platform,
+    sources: Vec<Source>,
+) -> Result<Wired, CliError> {
     let namespace = platform.namespace.clone();
     // Releases describe this cluster and hold its Secrets' content: they stay there, wherever runs are written down.
     let beside: Arc<dyn Vault> = Arc::new(astern_journal::ClusterVault::new(
@@ -106,6 +114,11 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
         vault: beside,
         clock,
         journal,
+        git: Some(Git {
+            named: sources,
+            origins: Arc::new(ClusterOrigins::new(owners.clone())),
+            sources: Arc::new(astern_git::Git::new(&global.git)),
+        }),
     };
     Ok(Wired {
         world,
@@ -117,7 +130,7 @@ async fn assemble(global: &Global, connection: Connection, platform: Platform) -
     })
 }
 
-/// Where owners' objects lie: Argo CD may be in a hub cluster, which the platform's file names by its context.
+/// Where owners' objects lie: Argo CD may be in a hub cluster, which the platform's file names by its context, or be asked itself.
 async fn owners(global: &Global, connection: &Connection, platform: &Platform) -> Result<OwnersAt, CliError> {
     let mut at = OwnersAt::here(connection.client.clone());
     if let Some(context) = &platform.argocd.context {
@@ -128,6 +141,9 @@ async fn owners(global: &Global, connection: &Connection, platform: &Platform) -
             user: None,
         };
         at.argocd = connect(&options).await?.client;
+    }
+    if let Some(server) = &platform.argocd.server {
+        at.argocd = astern_kubernetes::argocd::connect(server).await?;
     }
     if let Some(namespace) = &platform.argocd.namespace {
         at.argocd_namespace.clone_from(namespace);

@@ -304,6 +304,39 @@ fn a_sandbox_tells_its_traffic_to_whoever_asks_as_one_asks_prometheus() {
 }
 
 #[test]
+fn an_audit_says_what_a_rollback_would_meet_and_a_plan_then_says_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let serving = Serving::start(&home, "audited.json", &["--scenario", "old-version-broken"]);
+    let asked = |words: &[&str]| {
+        let place = ["--kubeconfig", &serving.kubeconfig, "-n", "vcci-scope3"];
+        astern(&home, &[words, &place].concat()).output().unwrap()
+    };
+    let since = Instant::now();
+    let audit = loop {
+        let audit = asked(&["audit"]);
+        if audit.status.code() == Some(3) {
+            break said(&audit);
+        }
+        assert_eq!(audit.status.code(), Some(0), "{}", said(&audit));
+        assert!(since.elapsed() < Duration::from_secs(90), "{}", said(&audit));
+        std::thread::sleep(Duration::from_millis(500));
+    };
+    for part in [
+        "✗ not ready: a rollback would be refused now",
+        "✗ no            deployment/calculation-engine",
+        "✗ refused AST0103  deployment/calculation-engine",
+        "· nothing yet   deployment/api-gateway",
+        "! warning AST0305  the ledger holds no release",
+    ] {
+        assert!(audit.contains(part), "no `{part}`: {audit}");
+    }
+    assert_eq!(asked(&["audit", "api-gateway"]).status.code(), Some(0));
+    let plan = asked(&["plan", "--only", "calculation-engine"]);
+    assert_eq!(plan.status.code(), Some(3), "{}", said(&plan));
+    assert!(said(&plan).contains("AST0103"), "{}", said(&plan));
+}
+
+#[test]
 fn a_sandbox_serves_kubectl_until_it_is_ended() {
     let home = tempfile::tempdir().unwrap();
     let serving = Serving::start(&home, "sandbox.json", &["--scenario", "platform"]);

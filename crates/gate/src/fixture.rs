@@ -118,6 +118,7 @@ impl Fixture {
             object,
             anew: false,
             to: "release v1.2.3".to_owned(),
+            because: None,
             changes: Vec::new(),
             proof: None,
             readers: Vec::new(),

@@ -1,16 +1,22 @@
-//! The Git repositories that workloads are deployed from: a run's revert as a commit on a new branch, and as a pull request.
+//! The Git repositories that workloads are deployed from: a run's revert as a commit on a new branch, and as a pull request; and
+//! what a commit of the past says that ConfigMaps held.
 //! Calls the git program; reads and changes files without ever checking one out, so that nothing a repository brings is run.
 
+mod contents;
 mod edit;
 mod github;
+mod objects;
 mod program;
 mod repository;
 mod token;
 mod yaml;
 
-use astern_model::source::{PullRequests, Source};
-use astern_port::source::{Commit, Draft, Proposal, PullRequest, Share, SourceError, Sources};
+use astern_model::source::{Folder, PullRequests, Source};
+use astern_port::source::{
+    Commit, Draft, FolderContents, Proposal, PullRequest, Share, SourceError, Sources,
+};
 use async_trait::async_trait;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// Sources behind the git program and GitHub's REST API.
@@ -32,6 +38,16 @@ impl Git {
 impl Sources for Git {
     async fn write_back(&self, shares: &[Share], commit: &Commit, push: bool) -> Result<Draft, SourceError> {
         repository::write_back(&self.program, shares, commit, push).await
+    }
+
+    async fn contents(
+        &self,
+        source: &Source,
+        folder: &Folder,
+        namespace: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<FolderContents, SourceError> {
+        contents::contents(&self.program, source, folder, namespace, names).await
     }
 
     async fn propose(

@@ -2,6 +2,7 @@
 //! and written; no file of the repository is ever checked out.
 
 use crate::edit::{self, EditError, Edited, Files};
+use crate::objects;
 use crate::program::{Remote, Repository};
 use crate::token;
 use astern_model::failure::{Failure, FailureClass};
@@ -10,12 +11,8 @@ use astern_port::source::{Commit, Draft, Share, SourceCode, SourceError};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Larger files are no manifests.
-const FILE_BYTES: usize = 1024 * 1024;
 /// A folder with more files than this is not one that a platform is deployed from.
-const FILES: usize = 2000;
-/// What a file of Git LFS begins with. Source: <https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md>.
-const LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
+pub(crate) const FILES: usize = 2000;
 /// Where the branches of the remote are kept here.
 const BASE: &str = "refs/astern/base";
 const OWN: &str = "refs/astern/own";
@@ -33,9 +30,13 @@ pub(crate) async fn write_back(
     let [first, ..] = shares else {
         panic!("BUG: a revert without a source");
     };
+    let mut sources = shares.iter().map(|share| &share.source);
+    let token = sources.find(|source| source.token.is_some());
+    let folders: Vec<&str> = shares.iter().map(|share| share.source.path.as_str()).collect();
+    let token = token.unwrap_or(&first.source);
     let mut work = Work {
         base: first.source.branch.clone(),
-        repository: open(program, shares, &first.source).await?,
+        repository: open(program, &first.source, token, &folders).await?,
         address: &first.source.repository,
         shares,
         commit,
@@ -65,7 +66,13 @@ pub(crate) async fn write_back(
     Ok(draft)
 }
 
-async fn open(program: &Path, shares: &[Share], source: &Source) -> Result<Repository, SourceError> {
+/// A private repository beside a source's remote, with the token that `token` names.
+pub(crate) async fn open(
+    program: &Path,
+    source: &Source,
+    token: &Source,
+    folders: &[&str],
+) -> Result<Repository, SourceError> {
     let wrong = |why: &str| {
         let operation = format!("use the source {}", source.repository);
         error(
@@ -84,8 +91,10 @@ async fn open(program: &Path, shares: &[Share], source: &Source) -> Result<Repos
         ..wrong(&why)
     })?;
     let strange = |part: &str| part.is_empty() || part == "." || part == ".." || part == ".git";
-    let mut paths = shares.iter().map(|share| &share.source.path);
-    if paths.any(|path| !path.is_empty() && path.split('/').any(strange)) {
+    if folders
+        .iter()
+        .any(|path| !path.is_empty() && path.split('/').any(strange))
+    {
         return Err(wrong(
             "its path is not a folder of the repository: it is relative, without `..`",
         ));
@@ -93,9 +102,7 @@ async fn open(program: &Path, shares: &[Share], source: &Source) -> Result<Repos
     if !is_branch(&source.branch) {
         return Err(wrong("its branch is not the name of a branch"));
     }
-    let mut with_token = shares.iter().map(|share| &share.source);
-    let named = with_token.find(|source| source.token.is_some());
-    Repository::new(program, remote, token::of(named.unwrap_or(source)).await?).await
+    Repository::new(program, remote, token::of(token).await?).await
 }
 
 /// Source: `git check-ref-format`, stricter where it matters here.
@@ -205,31 +212,12 @@ impl Work<'_> {
         })
     }
 
-    /// One branch, no deeper than needed, without tags, and without files that are too large to be manifests.
     async fn fetch(&self, branch: &str, into: &str, depth: u32) -> Result<(), SourceError> {
-        let words = [
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-auto-gc",
-            &format!("--depth={depth}"),
-            &format!("--filter=blob:limit={FILE_BYTES}"),
-            "origin",
-            &format!("+refs/heads/{branch}:{into}"),
-        ];
-        let fetched = self.repository.reach(&words).await;
-        fetched.map_err(|said| self.unreadable(said))?;
-        // What was left out is missing from here on: git is not to fetch it one by one whenever it meets it. Where nothing was
-        // left out, there is nothing to unset.
-        for promise in [
-            "remote.origin.promisor",
-            "remote.origin.partialclonefilter",
-            "extensions.partialclone",
-        ] {
-            let _ = self.repository.run(&["config", "--unset", promise]).await;
-        }
-        Ok(())
+        let fetched = self
+            .repository
+            .fetch(&format!("refs/heads/{branch}"), into, depth)
+            .await;
+        fetched.map_err(|said| self.unreadable(said))
     }
 
     /// The tree of this commit with the revert in it.
@@ -295,26 +283,14 @@ impl Work<'_> {
         let mut files = Files::default();
         let mut modes = BTreeMap::new();
         let mut wanted = Vec::new();
-        for entry in listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()) {
-            let entry = String::from_utf8_lossy(entry);
-            let Some((head, path)) = entry.split_once('\t') else {
-                continue;
-            };
-            let [mode, _, blob] = head.split_whitespace().collect::<Vec<_>>()[..] else {
-                continue;
-            };
-            let closed = match mode {
-                "120000" => Some("a symbolic link"),
-                "160000" => Some("a submodule"),
-                _ if !is_manifest(path) => continue,
-                _ => None,
-            };
-            match closed {
-                Some(why) => drop(files.closed.insert(path.to_owned(), why)),
-                None => {
-                    modes.insert(path.to_owned(), mode.to_owned());
-                    wanted.push((path.to_owned(), blob.to_owned()));
+        for entry in objects::entries(&listed) {
+            match entry.closed() {
+                Some(why) => drop(files.closed.insert(entry.path, why)),
+                None if is_manifest(&entry.path) => {
+                    modes.insert(entry.path.clone(), entry.mode);
+                    wanted.push((entry.path, entry.blob));
                 }
+                None => {}
             }
         }
         if wanted.len() > FILES {
@@ -323,17 +299,11 @@ impl Work<'_> {
             let hint = "name the folder of this platform with `path` in astern.yaml; nothing was pushed";
             return Err(error(SourceCode::Unreadable, operation, why, hint));
         }
-        for ((path, _), content) in wanted.iter().zip(self.contents(source, &wanted).await?) {
-            let Some(content) = content.filter(|content| content.len() <= FILE_BYTES) else {
-                files.closed.insert(path.clone(), "larger than a manifest");
-                continue;
-            };
-            if content.starts_with(LFS) {
-                files.closed.insert(path.clone(), "kept in Git LFS");
-            } else if let Ok(text) = String::from_utf8(content) {
-                files.texts.insert(path.clone(), text);
-            } else {
-                files.closed.insert(path.clone(), "not text");
+        let blobs: Vec<&str> = wanted.iter().map(|(_, blob)| blob.as_str()).collect();
+        for ((path, _), content) in wanted.iter().zip(self.repository.blobs(&blobs).await?) {
+            match objects::text(content) {
+                Ok(text) => drop(files.texts.insert(path.clone(), text)),
+                Err(why) => drop(files.closed.insert(path.clone(), why)),
             }
         }
         Ok((files, modes))
@@ -365,50 +335,6 @@ impl Work<'_> {
             ));
         }
         Ok(())
-    }
-
-    /// Blobs in one go, each as `git cat-file --batch` has it: a line with its size, the bytes, a line end; or a line that says
-    /// that it is missing, since the fetch left it out.
-    async fn contents(
-        &self,
-        source: &Source,
-        wanted: &[(String, String)],
-    ) -> Result<Vec<Option<Vec<u8>>>, SourceError> {
-        let ids: String = wanted.iter().map(|(_, blob)| format!("{blob}\n")).collect();
-        let told = self
-            .repository
-            .feed(&["cat-file", "--batch"], &[], ids.as_bytes())
-            .await?;
-        let mut rest = told.as_slice();
-        let mut contents = Vec::new();
-        for (path, _) in wanted {
-            let short = || {
-                let why = format!("{path} cannot be read");
-                let hint = "the same command again; nothing was pushed";
-                error(
-                    SourceCode::Unreadable,
-                    format!("read {}", self.place(source)),
-                    why,
-                    hint,
-                )
-            };
-            let line = rest.iter().position(|byte| *byte == b'\n').ok_or_else(short)?;
-            let head = String::from_utf8_lossy(&rest[..line]);
-            if head.ends_with(" missing") {
-                contents.push(None);
-                rest = &rest[line + 1..];
-                continue;
-            }
-            let size: usize = head
-                .rsplit(' ')
-                .next()
-                .and_then(|size| size.parse().ok())
-                .ok_or_else(short)?;
-            let from = line + 1;
-            contents.push(Some(rest.get(from..from + size).ok_or_else(short)?.to_vec()));
-            rest = rest.get(from + size + 1..).unwrap_or_default();
-        }
-        Ok(contents)
     }
 
     async fn draft(&self, base: String, made: Made, pushed: bool) -> Result<Draft, SourceError> {
@@ -551,7 +477,7 @@ impl Work<'_> {
     }
 }
 
-fn is_manifest(path: &str) -> bool {
+pub(crate) fn is_manifest(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or_default();
     name == "Kustomization"
         || [".yaml", ".yml", ".json"]
@@ -560,7 +486,7 @@ fn is_manifest(path: &str) -> bool {
 }
 
 /// What a remote's words come to, and what to do. Its own lines are shown beside it.
-fn said_by_remote(said: &[String]) -> (String, &'static str) {
+pub(crate) fn said_by_remote(said: &[String]) -> (String, &'static str) {
     let text = said.join("\n").to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if has(&[
@@ -618,7 +544,7 @@ fn said_by_remote(said: &[String]) -> (String, &'static str) {
     }
 }
 
-fn error(code: SourceCode, operation: String, why: String, hint: &str) -> SourceError {
+pub(crate) fn error(code: SourceCode, operation: String, why: String, hint: &str) -> SourceError {
     SourceError {
         code,
         failure: Failure::new(FailureClass::Refused, operation, why).hint(hint),

@@ -253,7 +253,7 @@ impl Node {
     }
 
     /// Whether it, or something in it, is written once for several places.
-    fn shared(&self) -> bool {
+    pub(crate) fn shared(&self) -> bool {
         self.anchored
             || match &self.content {
                 Content::Alias(_) => true,

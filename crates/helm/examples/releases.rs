@@ -5,7 +5,7 @@ use astern_helm::{Helm, Program};
 use astern_kubernetes::connect::{ConnectOptions, connect};
 use astern_model::content::ContentRef;
 use astern_port::clock::Clock;
-use astern_port::releases::Releases;
+use astern_port::releases::{Depth, Releases};
 use astern_port::vault::Vault;
 use astern_port::{Failure, FailureClass};
 use async_trait::async_trait;
@@ -40,7 +40,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             fill(client, namespace, releases, revisions, kib).await?
         }
         ["one", namespace, release] => {
-            let read = helm(client).read(namespace, &[(*release).to_owned()]).await?;
+            let read = helm(client)
+                .read(namespace, &[(*release).to_owned()], Depth::Nearest)
+                .await?;
             let release = read.first().ok_or("there is no such release")?;
             let contents = release.revisions.iter().filter_map(|revision| revision.content());
             format!("{} revisions, {} read", release.revisions.len(), contents.count())

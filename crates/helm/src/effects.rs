@@ -10,17 +10,16 @@ use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Settings,
 use astern_model::step::helm::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::clock::Clock;
-use astern_port::releases::Releases;
+use astern_port::releases::{Depth, Releases};
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt};
+use serde_json::Value;
 use std::sync::Arc;
 
-/// Records whose content is read for one release: as many as Helm keeps by default, so that a longer history costs no more.
-const MOST_READ: usize = 10;
 /// How long after its start helm has created its record, or will not: it reads the history and creates one Secret first.
 const APPEARS_WITHIN: SignedDuration = SignedDuration::from_secs(10);
 /// How often the records are looked at while one is waited for.
@@ -45,7 +44,7 @@ impl Helm {
         }
     }
 
-    async fn read_one(&self, name: ReleaseName) -> Result<Option<Release>, Failure> {
+    async fn read_one(&self, name: ReleaseName, depth: Depth) -> Result<Option<Release>, Failure> {
         let operation = format!("read the records of {name}");
         let mut revisions: Vec<_> = self
             .records
@@ -54,15 +53,10 @@ impl Helm {
             .into_iter()
             .map(|entry| entry.revision)
             .collect();
-        let worth = |status: &Status| !matches!(status, Status::Other(_));
-        let secrets = revisions
-            .iter()
-            .filter(|revision| worth(&revision.status))
-            .take(MOST_READ)
-            .map(|revision| {
-                let (name, operation, number) = (&name, &operation, revision.number);
-                async move { (number, self.records.get(name, number, operation).await) }
-            });
+        let secrets = records::wanted(&revisions, depth).map(|revision| {
+            let (name, operation, number) = (&name, &operation, revision.number);
+            async move { (number, self.records.get(name, number, operation).await) }
+        });
         // Had side by side and expanded one after the other, the newest first, into what all of them may take together.
         let mut room = Room::default();
         for (number, secret) in futures::future::join_all(secrets).await {
@@ -84,6 +78,7 @@ impl Helm {
             revisions,
             at_work,
             standing: Standing::default(),
+            recorded: None,
         }))
     }
 
@@ -325,12 +320,13 @@ struct Repair<'a> {
 
 #[async_trait]
 impl Releases for Helm {
-    async fn read(&self, namespace: &str, names: &[String]) -> Result<Vec<Release>, Failure> {
+    async fn read(&self, namespace: &str, names: &[String], depth: Depth) -> Result<Vec<Release>, Failure> {
         let reads = names.iter().map(|name| {
-            self.read_one(ReleaseName {
+            let name = ReleaseName {
                 namespace: namespace.to_owned(),
                 name: name.clone(),
-            })
+            };
+            self.read_one(name, depth)
         });
         let found = futures::future::try_join_all(reads).await?;
         Ok(found.into_iter().flatten().collect())
@@ -339,6 +335,11 @@ impl Releases for Helm {
     async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure> {
         let operation = format!("list the Helm releases of namespace {namespace}");
         self.records.all(namespace, &operation).await
+    }
+
+    async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure> {
+        let operation = format!("read the values of revision {revision} of {release}");
+        self.records.values(release, revision, &operation).await
     }
 
     async fn standing(&self, release: &Release) -> Standing {

@@ -10,12 +10,14 @@ use astern_model::choice::clock;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Standing, Status};
 use astern_model::id::Uid;
+use astern_port::releases::{Depth, FEW};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::{Client, ResourceExt};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Helm's own type for its records.
@@ -77,6 +79,7 @@ impl Records {
                 revisions,
                 at_work: Vec::new(),
                 standing: Standing::default(),
+                recorded: None,
             }
         };
         Ok(releases.into_iter().map(newest_first).collect())
@@ -180,6 +183,19 @@ impl Records {
                 why: defect.to_string(),
             },
         }
+    }
+
+    /// The values that were given for a revision.
+    pub(crate) async fn values(
+        &self,
+        release: &ReleaseName,
+        number: u64,
+        operation: &str,
+    ) -> Result<Value, Failure> {
+        let secret = self.get(release, number, operation).await?;
+        payload::decode(data(&secret), &release.name, number)
+            .map(|payload| payload.config)
+            .map_err(|defect| Failure::new(FailureClass::Permanent, operation, defect.to_string()))
     }
 
     /// Every value of a revision that no text may show.
@@ -305,6 +321,18 @@ fn entry(meta: &ObjectMeta) -> Option<Entry> {
     })
 }
 
+/// The revisions whose content is read: an uninstalled one is nowhere to go.
+pub(crate) fn wanted(revisions: &[Revision], depth: Depth) -> impl Iterator<Item = &Revision> {
+    let worth = |revision: &&Revision| !matches!(revision.status, Status::Other(_));
+    let was_deployed = |revision: &Revision| matches!(revision.status, Status::Deployed | Status::Superseded);
+    let earlier = revisions.iter().skip(1).position(was_deployed);
+    let deep = match (depth, earlier) {
+        (Depth::Nearest, Some(place)) => place + 2,
+        (Depth::Nearest, None) | (Depth::Few, _) => revisions.len(),
+    };
+    revisions.iter().take(deep).filter(worth).take(FEW)
+}
+
 /// The record must be one of Helm's.
 pub(crate) fn is_record(secret: &Secret, operation: &str) -> Result<(), Failure> {
     if secret.type_.as_deref() == Some(TYPE) {
@@ -315,4 +343,44 @@ pub(crate) fn is_record(secret: &Secret, operation: &str) -> Result<(), Failure>
         operation,
         format!("secret/{} is no record of Helm's", secret.name_any()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_records_reach_down_to_the_next_that_was_deployed() {
+        let check = |states: &[&str], depth: Depth, expected: &[u64]| {
+            let newest = states.len() as u64;
+            let revisions: Vec<Revision> = (0..newest)
+                .zip(states)
+                .map(|(place, status)| Revision {
+                    number: newest - place,
+                    status: Status::from((*status).to_owned()),
+                    uid: Uid(String::new()),
+                    changed_at: Timestamp::UNIX_EPOCH,
+                    record: Read::NotAsked,
+                })
+                .collect();
+            let numbers: Vec<u64> = wanted(&revisions, depth).map(|one| one.number).collect();
+            assert_eq!(numbers, expected, "{states:?}");
+        };
+        let many = ["deployed", "superseded", "superseded", "superseded"];
+        check(&many, Depth::Nearest, &[4, 3]);
+        check(&many, Depth::Few, &[4, 3, 2, 1]);
+        check(
+            &["pending-upgrade", "failed", "deployed", "superseded"],
+            Depth::Nearest,
+            &[4, 3, 2],
+        );
+        check(&["failed", "failed"], Depth::Nearest, &[2, 1]);
+        check(&["deployed"], Depth::Nearest, &[1]);
+        check(&["uninstalled", "superseded"], Depth::Few, &[1]);
+        check(
+            &["superseded"; 12],
+            Depth::Few,
+            &(3..=12).rev().collect::<Vec<_>>(),
+        );
+    }
 }

@@ -6,6 +6,7 @@ use crate::diff::Change;
 use crate::external::Drawn;
 use crate::id::{ContentHash, Uid};
 use crate::login::LoginSeen;
+use crate::reconstruction::Reconstruction;
 use crate::release::ReleaseName;
 use crate::step::config::Wanted;
 use crate::target::Target;
@@ -318,6 +319,9 @@ pub struct ConfigSeen {
     /// What the release holds to which the plan goes back, where one is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldBy>,
+    /// What the newest good release holds, where a workload asks for its template: what such a one should read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_good: Option<HeldBy>,
     /// What the release holds and nobody could read there.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub unreadable: BTreeSet<ConfigName>,
@@ -333,6 +337,9 @@ pub struct ConfigSeen {
     /// What login probes said of what would go back.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub logins: Vec<LoginSeen>,
+    /// What other sources than the ledger say, where it has no release to which the plan goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reconstruction: Option<Reconstruction>,
 }
 
 impl ConfigSeen {

@@ -42,6 +42,11 @@ pub enum Compared {
     Workload(Target),
     /// A ConfigMap or Secret.
     Config(ConfigName),
+    /// A Helm release.
+    Helm {
+        /// Its name.
+        helm: String,
+    },
 }
 
 impl fmt::Display for Compared {
@@ -49,6 +54,7 @@ impl fmt::Display for Compared {
         match self {
             Self::Workload(target) => target.fmt(f),
             Self::Config(name) => name.fmt(f),
+            Self::Helm { helm } => write!(f, "helm/{helm}"),
         }
     }
 }

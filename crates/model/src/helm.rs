@@ -43,6 +43,22 @@ pub struct Release {
     /// How the objects of the newest revision stand.
     #[serde(default)]
     pub standing: Standing,
+    /// The revision that a release of the ledger names, to which somebody goes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
+}
+
+/// A revision as a release of the ledger names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorded {
+    /// The release of the ledger.
+    pub by: crate::release::ReleaseName,
+    /// The revision's number.
+    pub revision: u64,
+    /// What its record held then, as [`Record::content`]; none where it could not be read then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }
 
 /// How the objects of a manifest stand in the cluster; empty where nobody looked.

@@ -10,16 +10,19 @@ pub mod target;
 pub mod template;
 
 pub mod config;
+pub mod hashed;
 pub mod helm;
 pub mod image;
 pub mod inventory;
 pub mod owner;
 pub mod platform;
+pub mod reconstruction;
 pub mod release;
 pub mod source;
 pub mod workload;
 
 pub mod assessment;
+pub mod audit;
 pub mod choice;
 pub mod decision;
 pub mod evidence;

@@ -136,6 +136,9 @@ pub struct ConfigChanges {
     pub anew: bool,
     /// As of when it comes back: `release v1.2.3`.
     pub to: String,
+    /// Why it is taken for the cause, a sentence without a full stop; none where it goes back with templates, or by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// Key by key. Values that may be secret are masked.
     pub changes: Vec<Change>,
     /// What proves that a Secret's content still works, a clause: `login probe psql answered at 2026-11-23 14:03:05 UTC`.

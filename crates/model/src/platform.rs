@@ -51,6 +51,22 @@ pub struct ArgoCd {
     /// Their namespace where a mark names none; none for `argocd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
+    /// Argo CD's own API server, where it is asked instead of a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<ArgoCdServer>,
+}
+
+/// Argo CD's own API server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ArgoCdServer {
+    /// `https://argocd.example`, with its root path where it has one.
+    pub address: String,
+    /// Where the token of its account is found; never the token itself.
+    pub token: SecretRef,
+    /// A file with the certificates that its own is signed with, in PEM; none for those that this machine trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
 }
 
 impl Platform {

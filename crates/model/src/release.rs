@@ -3,7 +3,7 @@
 
 use crate::config::{ConfigName, Consumer};
 use crate::content::ContentRef;
-use crate::id::{TemplateHash, Uid};
+use crate::id::{ContentHash, TemplateHash, Uid};
 use crate::target::Target;
 use crate::verdict::Item;
 use crate::workload::RunningImage;
@@ -288,6 +288,13 @@ pub struct ReleasedConfig {
     pub keys: Vec<String>,
     /// The object, without what the API server adds, as canonical JSON.
     pub content: ContentRef,
+    /// What it holds: the same for every object of this name with the same data. None in an entry that was recorded before it
+    /// was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<ContentHash>,
+    /// When it was last given what it holds, where the API server keeps that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Timestamp>,
     /// What its ExternalSecret drew it from, where it had one that could be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drawn: Option<crate::external::Drawn>,
@@ -303,7 +310,13 @@ pub struct HelmRevision {
     pub name: String,
     /// Its revision.
     pub revision: u64,
-    /// Its values.
+    /// Its chart with that one's version: `shop-1.2.3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chart: Option<String>,
+    /// What that revision's record holds, as a plan pins it: see [`crate::helm::Record::content`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// The values that were given for it, as canonical JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<ContentRef>,
 }
@@ -328,6 +341,19 @@ pub struct Quarantined {
     pub release: ReleaseName,
     /// What speaks against that release.
     pub word: Word,
+}
+
+/// What a ConfigMap must not be given to hold again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantinedContent {
+    /// The object.
+    pub object: ConfigName,
+    /// The release that brought it, where one was recorded with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseName>,
+    /// What speaks against it, a clause.
+    pub why: String,
 }
 
 #[cfg(test)]

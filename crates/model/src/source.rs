@@ -8,6 +8,7 @@ use crate::image::Image;
 use crate::platform::SecretRef;
 use crate::target::Target;
 use crate::template::Template;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -125,6 +126,63 @@ impl PullRequests {
     }
 }
 
+/// What an owner has deployed from Git, as its own object remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployments {
+    /// The owner: `Argo CD application argocd/shop`.
+    pub owner: String,
+    /// What it deployed, oldest first.
+    pub deployed: Vec<Deployed>,
+}
+
+/// One deployment of an owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deployed {
+    /// When it had ended.
+    pub at: Timestamp,
+    /// What was deployed, each part; or why no commit of Git tells it, a clause: `a chart from a Helm repository`.
+    pub from: Vec<Result<Folder, String>>,
+}
+
+/// A folder at a commit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Folder {
+    /// The repository's address, as the owner has it.
+    pub repository: String,
+    /// The commit's whole id.
+    pub commit: String,
+    /// The folder, relative to the repository's root; empty for the root.
+    pub path: String,
+    /// Whether manifests in folders below it are deployed too, where it is no kustomization.
+    pub recursive: bool,
+    /// Whether the owner sets images itself, so that those of the files say nothing.
+    pub sets_images: bool,
+}
+
+impl Folder {
+    /// Whether this is the id of a commit: no branch, no tag, no version of a chart.
+    pub fn is_commit(id: &str) -> bool {
+        matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    }
+}
+
+/// Whether two addresses are of one repository: by its host and path, whatever is spoken, as whoever, with `.git` or without.
+pub fn same_repository(one: &str, other: &str) -> bool {
+    let place = |address: &str| {
+        let (scheme, rest) = match address.split_once("://") {
+            Some((scheme, rest)) => (scheme, rest.to_owned()),
+            // scp's form, `git@host:path`.
+            None => ("ssh", address.replacen(':', "/", 1)),
+        };
+        let (authority, path) = rest.split_once('/').unwrap_or((&rest, ""));
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let path = path.trim_matches('/');
+        let path = path.strip_suffix(".git").unwrap_or(path).to_owned();
+        (scheme == "file", host.to_lowercase(), path)
+    };
+    place(one) == place(other)
+}
+
 /// What a run took back, as its sources must say it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revert {
@@ -220,4 +278,36 @@ pub struct Place {
 /// The branch that a run's revert goes to.
 pub fn branch_of(run: &RunId) -> String {
     format!("astern/rollback-{run}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_repository_is_known_by_host_and_path_whatever_is_spoken() {
+        let https = "https://git.example.test/shop/deploy.git";
+        for other in [
+            "https://git.example.test/shop/deploy",
+            "git@Git.example.test:shop/deploy.git",
+            "ssh://git@git.example.test/shop/deploy.git/",
+        ] {
+            assert!(same_repository(https, other), "{other}");
+        }
+        for other in [
+            "https://git.example.test/shop/other.git",
+            "https://other.example.test/shop/deploy.git",
+            "file:///git.example.test/shop/deploy.git",
+        ] {
+            assert!(!same_repository(https, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_commit_is_named_by_its_whole_id() {
+        assert!(Folder::is_commit(&"3f2a".repeat(10)));
+        assert!(!Folder::is_commit("main"));
+        assert!(!Folder::is_commit("1.2.3"));
+        assert!(!Folder::is_commit("3f2a9c1d07be"));
+    }
 }

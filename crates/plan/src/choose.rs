@@ -54,6 +54,21 @@ pub fn choose(
     }
 }
 
+/// How many revisions of a workload are believed good: the one that [`choose`] takes, and those that it outranks.
+pub fn good_revisions(inventory: &Inventory, policy: &Policy, target: &Target) -> usize {
+    let Some(workload) = inventory.workloads.get(target) else {
+        return 0;
+    };
+    let evidence = inventory.evidence.iter().filter(|of| &of.subject == target);
+    let view = View::new(workload, evidence.collect());
+    let timeline = Timeline::of(&view);
+    let is_good = |revision: &&Revision| {
+        let standing = standing(&view, &timeline, policy, revision, inventory.taken_at);
+        matches!(standing, Standing::Good(..))
+    };
+    candidates(&view).into_iter().filter(is_good).count()
+}
+
 /// The same for a workload that is already looked up, as it stood `at`.
 pub(crate) fn choose_in(
     view: &View<'_>,

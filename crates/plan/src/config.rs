@@ -1,10 +1,12 @@
 //! What goes back of ConfigMaps and Secrets with the workloads of a plan: which objects, before whom, and who is restarted
 //! for them. Owns that choice and its words; the content of then and of now is compared where both are at hand.
 
+use crate::blame::Blame;
 use crate::consumers::consumers;
 use crate::external;
 use crate::forecast;
 use crate::planner::Request;
+use crate::reconstruct;
 use crate::releases::Through;
 use crate::selector::Selector;
 use crate::steps::Moves;
@@ -13,6 +15,7 @@ use astern_model::choice::clock;
 use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig, Use};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
+use astern_model::hashed;
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::login::{LoginSeen, Proof};
 use astern_model::plan::{ConfigChanges, Plan, TargetChanges};
@@ -47,6 +50,8 @@ pub(crate) struct Restoring<'a> {
     pub(crate) before: BTreeMap<&'a Target, Vec<StepId>>,
     /// The readers whose template stays.
     pub(crate) restarts: BTreeMap<&'a Target, Restart<'a>>,
+    /// The workloads that fail by what is written.
+    pub(crate) failing: BTreeSet<&'a Target>,
     pub(crate) changes: Vec<ConfigChanges>,
     /// What stays of ConfigMaps and Secrets, a sentence each; empty where no release says what they held.
     pub(crate) stays: Vec<String>,
@@ -159,7 +164,7 @@ impl Reader<'_> {
 
     /// What is said of pods that stand already with the template that it goes back to: nothing makes them anew, so they go on
     /// with what they read when they started.
-    fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
+    pub(crate) fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
         let written = live.manager.as_ref().and_then(|manager| manager.at);
         let may_have_read = |pod: &&Pod| {
             let as_it_was = written.is_some_and(|written| pod.created_at < written && pod.restarts == 0);
@@ -178,11 +183,20 @@ impl Reader<'_> {
 
     /// Whether its pods read the object with a template that the release does not have, and keep it.
     fn stays_newer(&self, held: &HeldBy) -> bool {
-        let stays = !matches!(
+        self.keeps_its_template() && stands_on(held, self.view) == Some(false)
+    }
+
+    /// Whether its pods read the object and its template stays.
+    pub(crate) fn keeps_its_template(&self) -> bool {
+        !matches!(
             self.how,
             How::Moves | How::MovesBesideReloader | How::MayRead | How::NotByPods
-        );
-        stays && stands_on(held, self.view) == Some(false)
+        )
+    }
+
+    /// The workload.
+    pub(crate) fn view(&self) -> &View<'_> {
+        self.view
     }
 }
 
@@ -349,7 +363,7 @@ pub fn config_release<'a>(
     candidates.find(holds)
 }
 
-fn named(request: &Request) -> Option<&ReleaseName> {
+pub(crate) fn named(request: &Request) -> Option<&ReleaseName> {
     request.to.values().find_map(|selector| match selector {
         Selector::Release(name) => Some(name),
         _ => None,
@@ -388,7 +402,7 @@ pub(crate) fn way_out(request: &Request, world: &World<'_>) -> Option<String> {
 }
 
 /// Whether a workload has the template that the release has of it; none where the release does not have the workload.
-fn stands_on(held: &HeldBy, view: &View<'_>) -> Option<bool> {
+pub(crate) fn stands_on(held: &HeldBy, view: &View<'_>) -> Option<bool> {
     let released = &view.workload.released;
     let mut released = released
         .iter()
@@ -398,13 +412,14 @@ fn stands_on(held: &HeldBy, view: &View<'_>) -> Option<bool> {
     Some(released.any(|released| asks_for(view.workload, &released.template)))
 }
 
-/// What goes back of ConfigMaps and Secrets beside these moves.
+/// What goes back of ConfigMaps and Secrets beside these moves, and for those workloads whose content is blamed.
 ///
 /// # Errors
 /// An object cannot be written under its name, or is made from another one that writes it again.
 pub(crate) fn restoring<'a>(
     request: &Request,
     moves: &Moves<'_>,
+    blame: &Blame<'_>,
     world: &'a World<'a>,
     through: &[Through<'_>],
     now: Timestamp,
@@ -417,8 +432,20 @@ pub(crate) fn restoring<'a>(
             .push("ConfigMaps and Secrets keep their content of now, as --leave-config says: whether it fits was not looked at".to_owned());
         return Ok(restoring);
     }
-    let Some(held) = &seen.held else {
-        return Ok(restoring);
+    let members = world.platform_targets();
+    let meant: BTreeSet<&Target> = match named(request) {
+        Some(_) => request.to.keys().collect(),
+        None => moves.keys().copied().chain(blame.targets()).collect(),
+    };
+    let about = |target: &Target| {
+        let only = request.only.is_empty() || request.only.contains(target);
+        meant.contains(target) || only && members.contains(target)
+    };
+    let Some(held) = blame.held().or(seen.held.as_ref()) else {
+        return match &seen.reconstruction {
+            Some(known) => reconstruct::restoring(known, moves, world, through, about, now),
+            None => Ok(restoring),
+        };
     };
     if let Some(other) = moves
         .values()
@@ -432,15 +459,6 @@ pub(crate) fn restoring<'a>(
         ));
         return Ok(restoring);
     }
-    let members = world.platform_targets();
-    let meant: BTreeSet<&Target> = match named(request) {
-        Some(_) => request.to.keys().collect(),
-        None => moves.keys().copied().collect(),
-    };
-    let about = |target: &Target| {
-        let only = request.only.is_empty() || request.only.contains(target);
-        meant.contains(target) || only && members.contains(target)
-    };
     let mut same = 0_usize;
     for object in &held.objects {
         let readers = readers(&object.name, moves, world, about);
@@ -477,10 +495,17 @@ pub(crate) fn restoring<'a>(
         }
         let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
         restoring.warnings.extend(kept);
-        let to = wanted(held, object, world);
+        let to = wanted(object, origin(held), world);
         restoring.warnings.extend(untried(object, &to));
         restoring.warnings.extend(live.and_then(|live| gap(live, object)));
         let (steps, change) = write(object, live, to, world)?;
+        let change = ConfigChanges {
+            because: blame.because(&object.name, live),
+            ..change
+        };
+        let failing = readers.iter().map(|reader| &reader.view.workload.target);
+        let failing = failing.filter(|target| blame.is_for(target, &object.name));
+        restoring.failing.extend(failing);
         restoring.write(steps, change, readers, now);
     }
     for name in &seen.unreadable {
@@ -510,7 +535,7 @@ pub(crate) fn restoring<'a>(
 }
 
 /// Whether the release has this template of the workload.
-fn holds(held: &HeldBy, world: &World<'_>, target: &Target, template: &TemplateHash) -> bool {
+pub(crate) fn holds(held: &HeldBy, world: &World<'_>, target: &Target, template: &TemplateHash) -> bool {
     let released = world
         .views
         .get(target)
@@ -521,7 +546,7 @@ fn holds(held: &HeldBy, world: &World<'_>, target: &Target, template: &TemplateH
 }
 
 /// Why an object that differs is left as it is; none where it goes back.
-fn left(
+pub(crate) fn left(
     object: &HeldConfig,
     live: Option<&LiveConfig>,
     world: &World<'_>,
@@ -560,20 +585,9 @@ fn left(
     Ok(None)
 }
 
-/// The length of the suffix that kustomize puts behind a generated name, and its alphabet: hexadecimal digits with vowels and
-/// what looks like them replaced. Source: `api/hasher` of <https://github.com/kubernetes-sigs/kustomize>.
-const SUFFIX_LENGTH: usize = 10;
-const SUFFIX_ALPHABET: &str = "bcdfghkmt2456789";
-
 /// A name without the hash of its content that kustomize puts behind it.
-fn stem(name: &str) -> &str {
-    let is_hash = |suffix: &str| {
-        suffix.len() == SUFFIX_LENGTH && suffix.chars().all(|letter| SUFFIX_ALPHABET.contains(letter))
-    };
-    match name.rsplit_once('-') {
-        Some((stem, suffix)) if is_hash(suffix) => stem,
-        _ => name,
-    }
+pub(crate) fn stem(name: &str) -> &str {
+    hashed::parts(name).map_or(name, |(stem, _)| stem)
 }
 
 /// Whether an object may go back at all: a ConfigMap, or a Secret that the owners name.
@@ -613,7 +627,7 @@ pub(crate) fn proof_phrase(name: &ConfigName, to: &Wanted, seen: &ConfigSeen) ->
 }
 
 /// What goes back beside the credential that a probe tries.
-fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
+pub(crate) fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
     let tried: BTreeSet<String> = to
         .login()?
         .env
@@ -635,18 +649,22 @@ fn untried(object: &HeldConfig, to: &Wanted) -> Option<String> {
     })
 }
 
-/// What a release has of an object.
-fn wanted(held: &HeldBy, object: &HeldConfig, world: &World<'_>) -> Wanted {
+/// What an object is to hold again. `origin` says since when it was so.
+pub(crate) fn wanted(object: &HeldConfig, origin: String, world: &World<'_>) -> Wanted {
     Wanted {
         kept: object.kept.clone(),
         content: object.content.clone(),
         keys: object.keys.clone(),
-        origin: origin(held),
+        origin,
         proof: proof(&object.name, world.platform),
     }
 }
 
-fn write(
+/// The writes of what an object held, and what they change.
+///
+/// # Errors
+/// Its source cannot be changed.
+pub(crate) fn write(
     object: &HeldConfig,
     live: Option<&LiveConfig>,
     to: Wanted,
@@ -656,6 +674,7 @@ fn write(
         object: object.name.clone(),
         anew: live.is_none(),
         to: to.origin.clone(),
+        because: None,
         changes: object.changes.clone(),
         proof: proof_phrase(&object.name, &to, &world.inventory.config),
         readers: Vec::new(),
@@ -669,10 +688,7 @@ fn write(
                 return Ok((steps.unwrap_or_default(), change));
             }
             if fixed(live, object).is_some() {
-                let change = ConfigChanges {
-                    anew: true,
-                    ..change
-                };
+                let change = ConfigChanges { anew: true, ..change };
                 return Ok((replaced(live, to, &namespace), change));
             }
             ConfigSpec::Restore {

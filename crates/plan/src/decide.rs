@@ -13,7 +13,17 @@ use std::collections::BTreeSet;
 /// that hold fire. "Do not" is graver than "roll back", which is graver than "ask": missing evidence about one thing
 /// does not stand in the way of what is plain about another. When no row fires the answer is "ask".
 pub fn decide(assessment: &Assessment, choices: &[Choice], policy: &Policy) -> Decision {
-    let about: BTreeSet<&Target> = choices.iter().map(|choice| &choice.target).collect();
+    let about = choices.iter().map(|choice| &choice.target).collect();
+    decide_about(assessment, &about, choices, policy)
+}
+
+/// The same about these workloads, whether something was chosen for them or not.
+pub(crate) fn decide_about(
+    assessment: &Assessment,
+    about: &BTreeSet<&Target>,
+    choices: &[Choice],
+    policy: &Policy,
+) -> Decision {
     let entries: Vec<&WorkloadAssessment> = assessment
         .workloads
         .iter()

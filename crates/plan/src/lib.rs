@@ -2,9 +2,10 @@
 //! Owns the judgement and nothing else: no I/O, no clock, no randomness; `now` is an argument, and the same inputs
 //! make the same bytes. The gate, which checks what comes out of here, shares no code with it.
 //!
-//! Read in this order: [`assess`], [`choose`], [`decide`], [`plan`], [`undo`], [`verdict`], [`diff`].
+//! Read in this order: [`assess`], [`choose`], `blame`, [`decide`], [`plan`], [`undo`], [`verdict`], [`diff`].
 
 mod assess;
+mod blame;
 mod choose;
 mod config;
 mod consumers;
@@ -25,10 +26,13 @@ mod phrase;
 mod planner;
 mod prove;
 mod quarantine;
+mod readiness;
+mod reconstruct;
 mod refuse;
 mod releases;
 mod remarks;
 mod repair;
+mod rest;
 mod scope;
 mod selector;
 mod signals;
@@ -39,7 +43,8 @@ mod undo;
 mod world;
 
 pub use assess::{EVIDENCE_FRESH_FOR, RESTART_EVERY, RESTARTS_OFTEN, assess};
-pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose};
+pub use blame::content_they_should_read;
+pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose, good_revisions};
 pub use config::{config_release, goes_back};
 pub use consumers::consumers;
 pub use decide::decide;
@@ -51,12 +56,16 @@ pub use mounted::mounted_classes;
 pub use owners::resume_owners;
 pub use planner::{Request, plan};
 pub use prove::{
-    KEEP_BAD, KEEP_GOOD, KEEP_NEWEST, Proof, TakenBack, health, may_be_proven, prove, prunable, taken_back,
+    ContentTakenBack, KEEP_BAD, KEEP_GOOD, KEEP_NEWEST, Proof, TakenBack, content_taken_back, health,
+    may_be_proven, prove, prunable, taken_back,
 };
-pub use quarantine::quarantined;
+pub use quarantine::{Kept, quarantined, quarantined_content};
+pub use readiness::{is_first_version, readiness, readiness_questions};
+pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
 pub use refuse::{code, near};
 pub use releases::ABANDONED_AFTER;
 pub use repair::repair_release;
+pub use rest::{QUIET_FOR, ROLLED_OUT_WITHIN, ReadObject, Stand};
 pub use scope::RELEASE_WINDOW;
 pub use selector::{Selector, SelectorError};
 pub use undo::{Taken, TakenConfig, TakenRun, undo};

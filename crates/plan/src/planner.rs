@@ -2,9 +2,10 @@
 //! questions; each answer has a file of its own.
 
 use crate::assess::assess_against;
+use crate::blame::{Blame, blame};
 use crate::choose::choose_in;
 use crate::config::{self, Restoring};
-use crate::decide::{decide, suspects};
+use crate::decide::{decide_about, suspects};
 use crate::diff::diff;
 use crate::forecast::History;
 use crate::images;
@@ -90,12 +91,21 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         .chain(request.to.keys())
         .collect();
     let mut choices = choose_all(request, world, &looked_at);
-    let assessment = assess_against(world, &looked_at, choices.values());
-    let scope = find_scope(request, world, &assessment, &choices, &members);
+    let mut assessment = assess_against(world, &looked_at, choices.values());
+    let blame = blame(request, world, &suspects(&assessment, &platform.policy));
+    if !blame.is_empty() {
+        // Nothing is gone back to where content is blamed, so nothing of an earlier version counts there.
+        let others = choices.values().filter(|choice| !blame.is_of(&choice.target));
+        assessment = assess_against(world, &looked_at, others);
+    }
+    let scope = find_scope(request, world, &assessment, &choices, &members, &blame);
     let mut picked = pick(request, &scope, &choices, world)?;
     let through = releases::through(request, world, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
-    let mut restoring = config::restoring(request, &picked.moves, world, &through, now)?;
+    let remarks_of_blame = blame.remarks(world);
+    let (blame, apart) = blame.beside(&picked.moves, world);
+    picked.left.extend(apart);
+    let mut restoring = config::restoring(request, &picked.moves, &blame, world, &through, now)?;
     if picked.moves.is_empty() && restoring.is_empty() {
         return Err(nothing_moves(&picked, &scope, &choices, &restoring));
     }
@@ -105,7 +115,12 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         .filter_map(|target| choices.get(*target))
         .cloned()
         .collect();
-    let decision = decide(&assessment, &chosen, &platform.policy);
+    let about = chosen
+        .iter()
+        .map(|choice| &choice.target)
+        .chain(blame.targets())
+        .collect();
+    let decision = decide_about(&assessment, &about, &chosen, &platform.policy);
     check_decision(request, &decision, &chosen, platform)?;
     let carried = through
         .iter()
@@ -131,6 +146,7 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         steps,
     };
     let mut warnings = warnings(request, &scope, &picked, &draft);
+    warnings.extend(remarks_of_blame);
     warnings.extend(before.stopping.warnings);
     let on_failure = request.on_failure.unwrap_or(platform.policy.on_failure);
     Ok(finish(
@@ -150,16 +166,21 @@ fn find_scope<'a>(
     assessment: &Assessment,
     choices: &BTreeMap<&'a Target, Choice>,
     members: &BTreeSet<&'a Target>,
+    blame: &Blame<'_>,
 ) -> Scope<'a> {
     let against = suspects(assessment, &world.platform.policy);
-    let suspects = choices
+    let suspects: BTreeSet<&Target> = choices
         .keys()
         .copied()
-        .filter(|target| against.contains(target))
+        .filter(|target| against.contains(target) && !blame.is_of(target))
         .collect();
+    let is_explained = !blame.is_empty() && suspects.is_empty();
+    if is_explained && request.only.is_empty() && request.to.is_empty() {
+        return Scope::default();
+    }
     let is_back = |target: &&Target| world.views.get(*target).is_some_and(timeline::brought_back);
     let brought_back = choices.keys().copied().filter(is_back).collect();
-    scope(
+    let mut scope = scope(
         request,
         &Sighting {
             assessment,
@@ -168,7 +189,10 @@ fn find_scope<'a>(
             suspects,
             brought_back,
         },
-    )
+    );
+    scope.base.retain(|target| !blame.is_of(target));
+    scope.joined.retain(|target, _| !blame.is_of(target));
+    scope
 }
 
 fn warnings(request: &Request, scope: &Scope<'_>, picked: &Picked<'_>, draft: &Draft) -> Vec<String> {
@@ -246,7 +270,12 @@ pub(crate) fn finish(
 
 /// What must hold afterwards; above all that the very images run which ran before.
 fn criteria(platform: &Platform, moves: &Moves<'_>, restoring: &Restoring<'_>) -> Criteria {
-    let targets: BTreeSet<&Target> = moves.keys().chain(restoring.restarts.keys()).copied().collect();
+    let targets: BTreeSet<&Target> = moves
+        .keys()
+        .chain(restoring.restarts.keys())
+        .chain(&restoring.failing)
+        .copied()
+        .collect();
     let targets = targets.into_iter().cloned().collect();
     let images = moves.values().map(|one| {
         let known = images::known(one.view, &one.to.template);

@@ -4,9 +4,10 @@
 use crate::assess::assess;
 use crate::decide::decide;
 use crate::judge::{Baseline, verdict};
-use crate::world::World;
+use crate::world::{World, asks_for};
 use astern_model::choice::{clock, human};
-use astern_model::id::{RunId, TemplateHash};
+use astern_model::config::{ConfigName, Use};
+use astern_model::id::{ContentHash, RunId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Criteria;
 use astern_model::platform::Platform;
@@ -40,6 +41,9 @@ pub enum Proof {
 
 /// Templates that runs have taken back and nobody has put back since: by which run.
 pub type TakenBack = BTreeMap<(Target, TemplateHash), RunId>;
+
+/// What ConfigMaps and Secrets held that runs have taken back and nobody has put back since: by which run.
+pub type ContentTakenBack = BTreeMap<(ConfigName, ContentHash), RunId>;
 
 /// Judges a candidate by an inventory whose evidence holds logs and probes since.
 pub fn prove(release: &Release, inventory: &Inventory, platform: &Platform, taken: &TakenBack) -> Proof {
@@ -121,7 +125,13 @@ fn judged(release: &Release, targets: Vec<Target>, inventory: &Inventory, platfo
     let serving: BTreeMap<_, _> = release
         .workloads
         .iter()
-        .map(|workload| (workload.target.clone(), workload.template.clone()))
+        .map(|released| {
+            // A restart leaves its mark, and is the same release.
+            let now = inventory.workloads.get(&released.target);
+            let restarted = now.filter(|workload| asks_for(workload, &released.template));
+            let template = restarted.map_or_else(|| released.template.clone(), |now| now.template.hash());
+            (released.target.clone(), template)
+        })
         .collect();
     let baseline = Baseline {
         started_at: release.at,
@@ -135,7 +145,7 @@ fn judged(release: &Release, targets: Vec<Target>, inventory: &Inventory, platfo
 fn live<'a>(release: &'a Release, inventory: &'a Inventory) -> impl Iterator<Item = &'a Workload> {
     release.workloads.iter().filter_map(|released| {
         let workload = inventory.workloads.get(&released.target)?;
-        (workload.template.hash() == released.template).then_some(workload)
+        asks_for(workload, &released.template).then_some(workload)
     })
 }
 
@@ -146,12 +156,7 @@ pub fn taken_back(
     taken: &TakenBack,
     is_live: impl Fn(&ReleasedWorkload) -> bool,
 ) -> Option<Reason> {
-    let since = match &release.standing {
-        Standing::Good(word) => word.at.max(release.at),
-        Standing::Candidate { .. } | Standing::Bad(_) => release.at,
-    };
-    // Run ids begin with their time.
-    let since = since.strftime("r%Y%m%d-%H%M%S").to_string();
+    let since = run_since(release);
     release.workloads.iter().find_map(|released| {
         let run = taken.get(&(released.target.clone(), released.template.clone()))?;
         let reason = format!("run {run} took {} back from it", released.target);
@@ -159,6 +164,32 @@ pub fn taken_back(
             .then(|| Reason::new(&reason))
             .flatten()
     })
+}
+
+/// Which run took back what a ConfigMap or Secret of the release held (`contents`), after it was recorded and after it was last called
+/// good.
+pub fn content_taken_back(
+    release: &Release,
+    contents: &BTreeMap<ConfigName, ContentHash>,
+    taken: &ContentTakenBack,
+) -> Option<Reason> {
+    let since = run_since(release);
+    contents.iter().find_map(|(name, content)| {
+        let run = taken.get(&(name.clone(), content.clone()))?;
+        let reason = format!("run {run} took the content of {name} back from it");
+        (run.as_str() >= since.as_str())
+            .then(|| Reason::new(&reason))
+            .flatten()
+    })
+}
+
+/// The least id of a run that came after a release was recorded and last called good: run ids begin with their time.
+fn run_since(release: &Release) -> String {
+    let since = match &release.standing {
+        Standing::Good(word) => word.at.max(release.at),
+        Standing::Candidate { .. } | Standing::Bad(_) => release.at,
+    };
+    since.strftime("r%Y%m%d-%H%M%S").to_string()
 }
 
 /// What fails of these workloads, if the matrix says that it does.
@@ -190,7 +221,7 @@ fn served(release: &Release, inventory: &Inventory, platform: &Platform) -> Resu
         let Some(view) = world.views.get(target) else {
             return Err(format!("{target} does not exist any more"));
         };
-        if view.live != released.template {
+        if !asks_for(view.workload, &released.template) {
             return Err(format!("{target} asks for {} now", view.workload.version()));
         }
         if view.workload.desired == 0 {
@@ -204,6 +235,9 @@ fn served(release: &Release, inventory: &Inventory, platform: &Platform) -> Resu
     let Some(since) = since else {
         return Err("none of its workloads asks for a pod".to_owned());
     };
+    if let Some(why) = not_read(release, &world) {
+        return Err(why);
+    }
     let served = inventory.taken_at.duration_since(since.max(release.at));
     if served < platform.policy.bake {
         return Err(format!(
@@ -213,6 +247,33 @@ fn served(release: &Release, inventory: &Inventory, platform: &Platform) -> Resu
         ));
     }
     Ok(served)
+}
+
+/// What no pod has read yet, a clause: those that serve since before it was written prove nothing of it, but where they are said to take
+/// changes in by themselves.
+fn not_read(release: &Release, world: &World<'_>) -> Option<String> {
+    release.config.iter().find_map(|object| {
+        let written = object.written?;
+        let readers = object
+            .consumers
+            .iter()
+            .filter(|consumer| consumer.uses.iter().any(Use::is_read_by_pods))
+            .filter_map(|consumer| world.views.get(&consumer.target));
+        let mut readers = readers.filter(|view| {
+            let member = world.members.get(&view.workload.target);
+            !member.is_some_and(|member| member.reloads)
+        });
+        let older = readers.find(|view| {
+            let mut pods = view.live_pods();
+            pods.any(|pod| pod.ready_since.is_some_and(|since| since < written))
+        })?;
+        let target = &older.workload.target;
+        Some(format!(
+            "pods of {target} serve since before {} was written at {}, and have not read what it holds: `kubectl rollout restart {target}`",
+            object.name,
+            clock(written)
+        ))
+    })
 }
 
 /// The releases that may be forgotten; `releases` are newest first.

@@ -1,10 +1,13 @@
 //! Quarantine: what a bad release of the ledger brought is not gone back to and not deployed again. Owns which of a bad
 //! release's templates and images that is: what a good release has as well, or an earlier one had, did not make it bad.
 
+use crate::prove::ContentTakenBack;
+use astern_model::config::ConfigName;
+use astern_model::id::ContentHash;
 use astern_model::image::Image;
-use astern_model::release::{Quarantined, Release, ReleaseName, Standing, Word};
+use astern_model::release::{Quarantined, QuarantinedContent, Release, ReleaseName, Standing, Word};
 use astern_model::workload::{Released, Revision, RunningImage, Workload};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a revision is in quarantine, if it is: by its template, or by the digests of its images.
 pub(crate) fn against(workload: &Workload, revision: &Revision) -> Option<String> {
@@ -92,6 +95,45 @@ pub fn quarantined(releases: &[Release], images: &[Image]) -> Vec<Quarantined> {
         })
     };
     images.iter().filter_map(against).collect()
+}
+
+/// A release with what its ConfigMaps and Secrets hold, as far as somebody asks for them.
+#[derive(Clone, Debug)]
+pub struct Kept<'a> {
+    /// The release.
+    pub release: &'a Release,
+    /// What it holds, by object.
+    pub contents: BTreeMap<ConfigName, ContentHash>,
+}
+
+/// Those of `contents` that a bad release brought, or that a run took back and no good release holds. `releases` are newest first.
+pub fn quarantined_content(
+    releases: &[Kept<'_>],
+    taken: &ContentTakenBack,
+    contents: &[(ConfigName, ContentHash)],
+) -> Vec<QuarantinedContent> {
+    let against = |(object, content): &(ConfigName, ContentHash)| {
+        let holds = |kept: &&Kept<'_>| kept.contents.get(object) == Some(content);
+        let standings = || {
+            let holding = releases.iter().filter(holds);
+            holding.map(|kept| (&kept.release.name, &kept.release.standing))
+        };
+        if let Some((release, word)) = word_against(standings()) {
+            return Some(QuarantinedContent {
+                object: object.clone(),
+                release: Some(release.clone()),
+                why: said(word),
+            });
+        }
+        let run = taken.get(&(object.clone(), content.clone()))?;
+        let is_good = standings().any(|(_, standing)| standing.is_good());
+        (!is_good).then(|| QuarantinedContent {
+            object: object.clone(),
+            release: None,
+            why: format!("run {run} took it back"),
+        })
+    };
+    contents.iter().filter_map(against).collect()
 }
 
 fn has(release: &Release, image: &Image) -> bool {

@@ -10,7 +10,7 @@ use crate::world::{View, World, reference};
 use astern_model::choice::{Because, Choice, KnownGood};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
-use astern_model::helm::{HIDDEN, Read, Record, Release, Revision, Standing, Status};
+use astern_model::helm::{HIDDEN, Read, Record, Recorded, Release, Revision, Standing, Status};
 use astern_model::plan::ReleaseChanges;
 use astern_model::step::helm::Pin;
 use astern_model::target::Target;
@@ -195,10 +195,22 @@ fn choose<'a>(
 ) -> Result<Chosen<'a>, Refusal> {
     let mut passed_over = Vec::new();
     let wanted = request.releases.get(&release.name.name);
-    for revision in release
-        .revisions
-        .iter()
-        .filter(|revision| revision.number != from.number)
+    if let Some(recorded) = release.recorded.as_ref().filter(|_| wanted.is_none()) {
+        match recorded_revision(release, recorded, moves, targets) {
+            Ok(revision) => {
+                let because = format!("the one that release {} of the ledger names", recorded.by);
+                return Ok((revision, because, passed_over));
+            }
+            Err(why) => passed_over.push((
+                recorded.revision,
+                format!("release {} of the ledger names it, and {why}", recorded.by),
+            )),
+        }
+    }
+    let out: Vec<u64> = passed_over.iter().map(|(number, _)| *number).collect();
+    let others = release.revisions.iter();
+    for revision in
+        others.filter(|revision| revision.number != from.number && !out.contains(&revision.number))
     {
         if let Some(number) = wanted {
             if revision.number != *number {
@@ -224,6 +236,27 @@ fn choose<'a>(
         .map(|one| format!("{} was to go back to {}", one.target(), one.to.version))
         .collect();
     Err(refuse::no_release_revision(release, chosen, &passed_over))
+}
+
+/// The revision that a release of the ledger names, as it was then; else why it cannot be that.
+fn recorded_revision<'a>(
+    release: &'a Release,
+    recorded: &Recorded,
+    moves: &Moves<'_>,
+    targets: &BTreeSet<&Target>,
+) -> Result<&'a Revision, String> {
+    let Some(revision) = release.revision(recorded.revision) else {
+        return Err("its record does not exist any more".to_owned());
+    };
+    if let Some(why) = speaks_against(revision, moves, targets) {
+        return Err(why);
+    }
+    let now = revision.content().map(|record| &record.content);
+    match &recorded.content {
+        Some(then) if now != Some(then) => Err("its record holds something else now than then".to_owned()),
+        // An entry of before that was kept: its templates are what was chosen.
+        Some(_) | None => Ok(revision),
+    }
 }
 
 /// Why a revision is passed over; none when it has what was chosen.

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const RELEASE_WINDOW: SignedDuration = SignedDuration::from_mins(30);
 
 /// What is taken back.
+#[derive(Default)]
 pub(crate) struct Scope<'a> {
     /// Workloads that fail, or that were named: each must have something good to go back to.
     pub(crate) base: BTreeSet<&'a Target>,

@@ -226,6 +226,7 @@ fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
         object: object.clone(),
         anew: false,
         to: to.origin.clone(),
+        because: None,
         changes: before.changes.clone(),
         proof: config::proof_phrase(object, &to, &world.inventory.config),
         readers: Vec::new(),
@@ -239,10 +240,7 @@ fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
         };
     }
     if config::fixed(live, before).is_some() {
-        let change = ConfigChanges {
-            anew: true,
-            ..change
-        };
+        let change = ConfigChanges { anew: true, ..change };
         return Content::GoesBack(config::replaced(live, to, &world.inventory.namespace), change);
     }
     let spec = ConfigSpec::Restore {

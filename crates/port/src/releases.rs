@@ -3,10 +3,23 @@
 use crate::Failure;
 use crate::workloads::Settled;
 use astern_model::failure::FailureClass;
-use astern_model::helm::{Release, Standing};
+use astern_model::helm::{Release, ReleaseName, Standing};
 use astern_model::step::helm::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
 use async_trait::async_trait;
+use serde_json::Value;
+
+/// How much of a release's records is read beyond their labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The newest, and the next one that was deployed once: mostly where a rollback goes; with what lies between.
+    Nearest,
+    /// The newest [`FEW`].
+    Few,
+}
+
+/// So many records of a release are read at most, as many as Helm keeps by default: a longer history costs no more.
+pub const FEW: usize = 10;
 
 /// The Helm layer.
 ///
@@ -21,12 +34,16 @@ use async_trait::async_trait;
 /// - The child knows no fence: it is left to end by itself when its caller dies, and is waited for by its record.
 #[async_trait]
 pub trait Releases: Send + Sync {
-    /// The releases of a namespace by these names, each with all revisions and the content of at most the newest few.
+    /// The releases of a namespace by these names, each with all revisions and the content of those of this depth.
     /// A release without records is left out.
-    async fn read(&self, namespace: &str, names: &[String]) -> Result<Vec<Release>, Failure>;
+    async fn read(&self, namespace: &str, names: &[String], depth: Depth) -> Result<Vec<Release>, Failure>;
 
     /// Every release of a namespace with its revisions, by their labels alone.
     async fn list(&self, namespace: &str) -> Result<Vec<Release>, Failure>;
+
+    /// The values that were given for a revision, whole: secret ones are among them, so they stay in memory, in the cluster and in
+    /// its vault.
+    async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure>;
 
     /// How the objects of a release's newest revision stand. What could not be read is told in it.
     async fn standing(&self, release: &Release) -> Standing;
@@ -76,12 +93,21 @@ impl NoReleases {
 
 #[async_trait]
 impl Releases for NoReleases {
-    async fn read(&self, _: &str, _: &[String]) -> Result<Vec<Release>, Failure> {
+    async fn read(&self, _: &str, _: &[String], _: Depth) -> Result<Vec<Release>, Failure> {
         Ok(Vec::new())
     }
 
     async fn list(&self, _: &str) -> Result<Vec<Release>, Failure> {
         Ok(Vec::new())
+    }
+
+    async fn values(&self, release: &ReleaseName, _: u64) -> Result<Value, Failure> {
+        let operation = format!("read the values of {release}");
+        Err(Failure::new(
+            FailureClass::Permanent,
+            operation,
+            "there is no Helm here",
+        ))
     }
 
     async fn standing(&self, _: &Release) -> Standing {

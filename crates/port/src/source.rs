@@ -1,11 +1,12 @@
 //! Git repositories that workloads are deployed from: the revert of a run, drafted, pushed, and proposed.
 
 use crate::Failure;
-use astern_model::source::{Place, PullRequests, Revert, Source};
+use astern_model::source::{Deployments, Folder, Place, PullRequests, Revert, Source};
 use astern_model::target::Target;
 use async_trait::async_trait;
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Why a revert is not written back. Each has a page in `docs/errors/`.
@@ -140,6 +141,35 @@ pub enum Origin {
 pub trait Origins: Send + Sync {
     /// For each workload that has such an owner, its origin. Only reads.
     async fn origins(&self, targets: &[Target]) -> Result<BTreeMap<Target, Origin>, Failure>;
+
+    /// For each workload that has such an owner, what that remembers to have deployed. Only reads.
+    async fn deployments(&self, targets: &[Target]) -> Result<BTreeMap<Target, Deployments>, Failure>;
+}
+
+/// What files say that a ConfigMap holds. Its `Debug` shows no value.
+#[derive(Clone, PartialEq)]
+pub struct Told {
+    /// The file that says so, from the repository's root.
+    pub file: String,
+    /// The object: name, namespace and what it holds.
+    pub json: Value,
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Told")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the files of a folder say at a commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FolderContents {
+    /// What each ConfigMap that was asked for holds, or why the files do not tell it.
+    pub config: BTreeMap<String, Result<Told, String>>,
+    /// The images of workloads, where the files say them for certain: workload → container → image.
+    pub images: BTreeMap<Target, BTreeMap<String, String>>,
 }
 
 /// The sources of workloads.
@@ -153,6 +183,16 @@ pub trait Sources: Send + Sync {
     /// Makes the revert as one commit on the branch of one repository, in whose folders each share says its part; with `push`,
     /// on the remote too.
     async fn write_back(&self, shares: &[Share], commit: &Commit, push: bool) -> Result<Draft, SourceError>;
+
+    /// What the files of a folder say at a commit, fetched from `source`, of ConfigMaps of these names. Reads manifests and what a
+    /// kustomization names; runs nothing, and pushes nothing.
+    async fn contents(
+        &self,
+        source: &Source,
+        folder: &Folder,
+        namespace: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<FolderContents, SourceError>;
 
     /// Opens a pull request, or finds the one that is there.
     async fn propose(

@@ -106,6 +106,7 @@ pub fn world(
         clock,
         journal,
         vault,
+        git: None,
     }
 }
 

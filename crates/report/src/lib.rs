@@ -24,6 +24,7 @@ pub use markdown::markdown;
 pub use rehearsal::Rehearsal;
 pub use report::Report;
 pub use show::assessment::{assessment_lines, assessment_markdown, assessment_text};
+pub use show::audit::{audit_lines, audit_markdown};
 pub use show::choice::{
     choices_lines, choices_markdown, choices_text, refusal_lines, refusal_markdown, refusal_text,
 };

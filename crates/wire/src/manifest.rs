@@ -1,5 +1,6 @@
-//! Kubernetes manifests as text: which images they would run. Owns where images stand; judges none.
+//! Kubernetes manifests as text: which images they would run, and what ConfigMaps they hold. Owns where those stand; judges none.
 
+use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::image::Image;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -36,6 +37,48 @@ pub enum ManifestError {
 /// # Errors
 /// [`ManifestError`].
 pub fn images(text: &str) -> Result<Vec<Image>, ManifestError> {
+    let documents = documents(text)?;
+    let mut found = BTreeSet::new();
+    for document in &documents {
+        of(document, &mut found);
+    }
+    if found.is_empty() {
+        return Err(ManifestError::NoImages);
+    }
+    Ok(found.iter().map(|reference| Image::parse(reference)).collect())
+}
+
+/// The ConfigMaps of manifests, whole, also those in lists.
+///
+/// # Errors
+/// [`ManifestError`], never for want of any.
+pub fn config_maps(text: &str) -> Result<Vec<(ConfigName, Value)>, ManifestError> {
+    let mut found = Vec::new();
+    for document in documents(text)? {
+        config_maps_of(document, &mut found);
+    }
+    Ok(found)
+}
+
+fn config_maps_of(mut json: Value, found: &mut Vec<(ConfigName, Value)>) {
+    if let Some(items) = json.get_mut("items").and_then(Value::as_array_mut) {
+        let items = std::mem::take(items);
+        items.into_iter().for_each(|item| config_maps_of(item, found));
+        return;
+    }
+    let text = |pointer: &str| json.pointer(pointer).and_then(Value::as_str);
+    if let (Some("ConfigMap"), Some("v1"), Some(name)) =
+        (text("/kind"), text("/apiVersion"), text("/metadata/name"))
+    {
+        let name = ConfigName {
+            kind: ConfigKind::ConfigMap,
+            name: name.to_owned(),
+        };
+        found.push((name, json));
+    }
+}
+
+fn documents(text: &str) -> Result<Vec<Value>, ManifestError> {
     if text.len() > MAX_BYTES {
         return Err(ManifestError::TooLarge(text.len()));
     }
@@ -46,21 +89,13 @@ pub fn images(text: &str) -> Result<Vec<Image>, ManifestError> {
             max_documents: MAX_DOCUMENTS,
         },
     };
-    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+    serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let place = error.location();
         ManifestError::NotYaml {
             line: place.map_or(0, |place| place.line()),
             column: place.map_or(0, |place| place.column()),
         }
-    })?;
-    let mut found = BTreeSet::new();
-    for document in &documents {
-        of(document, &mut found);
-    }
-    if found.is_empty() {
-        return Err(ManifestError::NoImages);
-    }
-    Ok(found.iter().map(|reference| Image::parse(reference)).collect())
+    })
 }
 
 const CONTAINERS: [&str; 3] = ["containers", "ephemeralContainers", "initContainers"];
@@ -109,5 +144,17 @@ mod tests {
         );
         check("", Err(ManifestError::NoImages));
         check("a: [", Err(ManifestError::NotYaml { line: 1, column: 4 }));
+    }
+
+    #[test]
+    fn config_maps_are_found_in_documents_and_lists_and_nothing_else_is_one() {
+        let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: app}\ndata: {a: b}\n---\napiVersion: v1\nkind: List\nitems:\n\
+            - {apiVersion: v1, kind: ConfigMap, metadata: {name: other}}\n- {apiVersion: v1, kind: Secret, metadata: {name: keys}}\n---\n\
+            apiVersion: example.test/v1\nkind: ConfigMap\nmetadata: {name: custom}\n";
+        let found = config_maps(text).unwrap();
+        let names: Vec<String> = found.iter().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(names, ["configmap/app", "configmap/other"]);
+        assert_eq!(found[0].1["data"]["a"], "b");
+        assert_eq!(config_maps("").unwrap(), []);
     }
 }

@@ -8,6 +8,7 @@ use crate::output::{self, Format};
 use crate::wiring::Wired;
 use astern_app::planning;
 use astern_model::helm::{Read, Release, Revision};
+use astern_port::releases::Depth;
 
 pub(crate) async fn helm(
     global: &Global,
@@ -97,7 +98,8 @@ fn unread(release: &Release, revision: &Revision, why: &str) -> CliError {
 
 async fn one(wired: &Wired, name: &str) -> Result<Release, CliError> {
     let namespace = &wired.platform.namespace;
-    let found = wired.world.releases.read(namespace, &[name.to_owned()]).await?;
+    let names = [name.to_owned()];
+    let found = wired.world.releases.read(namespace, &names, Depth::Few).await?;
     if let Some(release) = found.into_iter().next() {
         return Ok(release);
     }

@@ -1,6 +1,6 @@
-//! Commands that change nothing: status, plan, runs, validate.
+//! Commands that change nothing: status, audit, plan, runs, validate.
 
-use crate::args::{Choose, Validate};
+use crate::args::{Audit, Choose, Validate};
 use crate::console::Console;
 use crate::error::{CliError, Exit, no_plan};
 use crate::output::{self, Format};
@@ -86,6 +86,29 @@ fn say_run(holding: &Holding, wired: &Wired, console: &Console) {
             human(quiet)
         ));
     }
+}
+
+/// Exit 3 where a rollback would be refused: for a schedule, which nobody reads while all is well.
+pub(crate) async fn audit(
+    wired: &Wired,
+    arguments: &Audit,
+    format: &Format,
+    console: &Console,
+) -> Result<Exit, CliError> {
+    let only = names(&arguments.only)?;
+    let allow = allowances(wired, &[]);
+    let audit = astern_app::audit::audit(&wired.world, &wired.platform, &only, &allow)
+        .await
+        .map_err(no_plan)?;
+    output::print(
+        console,
+        format,
+        "Audit",
+        &audit,
+        || astern_report::audit_lines(&audit),
+        || astern_report::audit_markdown(&audit),
+    )?;
+    Ok(if audit.ready { Exit::Done } else { Exit::Refused })
 }
 
 pub(crate) async fn plan(

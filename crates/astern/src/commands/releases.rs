@@ -9,9 +9,11 @@ use crate::wiring::Wired;
 use astern_app::ledger::{self, LedgerError, Recording, ReleaseLine};
 use astern_app::planning;
 use astern_model::choice::{Choice, clock};
+use astern_model::config::ConfigName;
 use astern_model::image::Image;
-use astern_model::release::{Quarantined, Reason, Release, ReleaseName};
+use astern_model::release::{Quarantined, QuarantinedContent, Reason, Release, ReleaseName};
 use astern_report::{Line, LineKind, ReleaseRow, StandingRow};
+use astern_wire::manifest::{self, ManifestError};
 use serde::Serialize;
 use std::io::Read;
 use std::path::Path;
@@ -227,35 +229,49 @@ pub(crate) async fn standing(wired: &Wired, format: &Format, console: &Console) 
 struct Checked<'a> {
     images: Vec<&'a str>,
     quarantined: &'a [Quarantined],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    config_maps: Vec<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    quarantined_content: &'a [QuarantinedContent],
 }
 
-/// Whether a pipeline may deploy these images.
+/// Whether a pipeline may deploy these images, and these ConfigMaps as they are.
 pub(crate) async fn check(
     wired: &Wired,
     arguments: &Check,
     format: &Format,
     console: &Console,
 ) -> Result<Exit, CliError> {
-    let images = images(arguments)?;
+    let Deployed { images, config_maps } = deployed(arguments, &wired.platform.namespace)?;
     let shelf = ledger::releases_for_check(&wired.world, &wired.platform).await?;
     for unread in &shelf.unread {
         console.warn(unread);
     }
     let found = astern_plan::quarantined(&shelf.releases(), &images);
+    let contents = ledger::quarantined_content(&wired.world, &wired.platform, &shelf, &config_maps).await?;
     let checked = Checked {
         images: images.iter().map(|image| image.reference.as_str()).collect(),
         quarantined: &found,
+        config_maps: config_maps.iter().map(|(name, _)| name.to_string()).collect(),
+        quarantined_content: &contents,
     };
     let lines = || {
-        let good = |image: &&Image| found.iter().all(|bad| bad.image != image.reference);
         let bad = found
             .iter()
-            .map(|bad| Line::new(LineKind::Bad, format!("✗ {}", sentence(bad))));
-        let good = images
+            .map(sentence)
+            .chain(contents.iter().map(content_sentence))
+            .map(|bad| Line::new(LineKind::Bad, format!("✗ {bad}")));
+        let good_images = images
             .iter()
-            .filter(good)
-            .map(|image| Line::new(LineKind::Good, format!("✓ {image}: no bad release brought it")));
-        bad.chain(good).collect::<Vec<_>>()
+            .filter(|image| found.iter().all(|bad| bad.image != image.reference))
+            .map(|image| format!("✓ {image}: no bad release brought it"));
+        let good_config = config_maps
+            .iter()
+            .filter(|(name, _)| contents.iter().all(|bad| &bad.object != name))
+            .map(|(name, _)| format!("✓ {name}: nothing speaks against what it holds"));
+        let good = good_images.chain(good_config);
+        bad.chain(good.map(|good| Line::new(LineKind::Good, good)))
+            .collect::<Vec<_>>()
     };
     let markdown = || {
         lines()
@@ -264,28 +280,56 @@ pub(crate) async fn check(
             .collect()
     };
     output::print(console, format, "Check", &checked, lines, markdown)?;
-    let Some(first) = found.first() else {
-        return Ok(Exit::Done);
-    };
+    if let Some(first) = found.first() {
+        return Err(bad_image(first, found.len(), images.len()));
+    }
+    match contents.first() {
+        Some(first) => Err(bad_content(first)),
+        None => Ok(Exit::Done),
+    }
+}
+
+fn bad_image(first: &Quarantined, bad: usize, of: usize) -> CliError {
     let release = &first.release;
-    let message = match found.len() {
-        1 => format!(
-            "1 image of {} must not be deployed; nothing was changed",
-            images.len()
-        ),
-        many => format!(
-            "{many} images of {} must not be deployed; nothing was changed",
-            images.len()
-        ),
+    let message = match bad {
+        1 => format!("1 image of {of} must not be deployed; nothing was changed"),
+        many => format!("{many} images of {of} must not be deployed; nothing was changed"),
     };
-    Err(CliError::new(Exit::Refused, message)
+    CliError::new(Exit::Refused, message)
         .code("AST0507")
         .cause(sentence(first))
         .hint("deploy an image that mends it, under another tag and digest")
         .hint(format!("astern releases show {release}"))
         .hint(format!(
             "astern releases mark good {release} --reason TEXT   takes the word against it back"
-        )))
+        ))
+}
+
+fn bad_content(first: &QuarantinedContent) -> CliError {
+    let message = format!(
+        "{} must not be given this content; nothing was changed",
+        first.object
+    );
+    let error = CliError::new(Exit::Refused, message)
+        .code("AST0509")
+        .cause(content_sentence(first))
+        .hint("mend what it holds, and check again");
+    match &first.release {
+        Some(release) => error.hint(format!(
+            "astern releases mark good {release} --reason TEXT   takes the word against it back"
+        )),
+        None => error.hint("astern undo RUN   puts it back, and takes the run's word against it back"),
+    }
+}
+
+fn content_sentence(bad: &QuarantinedContent) -> String {
+    match &bad.release {
+        Some(release) => format!(
+            "{}: release {release} brought what it holds, and {}",
+            bad.object, bad.why
+        ),
+        None => format!("{}: what it holds is bad: {}", bad.object, bad.why),
+    }
 }
 
 fn sentence(bad: &Quarantined) -> String {
@@ -298,24 +342,46 @@ fn sentence(bad: &Quarantined) -> String {
     )
 }
 
-/// The images that are meant.
-fn images(arguments: &Check) -> Result<Vec<Image>, CliError> {
-    let mut images: Vec<Image> = arguments.image.iter().map(|image| Image::parse(image)).collect();
+/// What a pipeline is about to deploy.
+struct Deployed {
+    images: Vec<Image>,
+    config_maps: Vec<(ConfigName, serde_json::Value)>,
+}
+
+/// The images that are meant, and the ConfigMaps of the namespace.
+fn deployed(arguments: &Check, namespace: &str) -> Result<Deployed, CliError> {
+    let mut deployed = Deployed {
+        images: arguments.image.iter().map(|image| Image::parse(image)).collect(),
+        config_maps: Vec::new(),
+    };
     for file in &arguments.manifests {
         let text = text_of(file)?;
-        let found = astern_wire::manifest::images(&text).map_err(|error| {
+        let unreadable = |error: ManifestError| {
             CliError::input(format!("{} cannot be checked", file.display()))
                 .code("AST0508")
                 .cause(error.to_string())
                 .hint("name a file with manifests, as they would be applied; or --image IMAGE")
-        })?;
-        images.extend(
-            found
+        };
+        let is_here = |object: &serde_json::Value| {
+            let of = object
+                .pointer("/metadata/namespace")
+                .and_then(serde_json::Value::as_str);
+            of.is_none_or(|of| of == namespace)
+        };
+        let found = manifest::config_maps(&text).map_err(unreadable)?.into_iter();
+        let found: Vec<_> = found.filter(|(_, object)| is_here(object)).collect();
+        let images = match manifest::images(&text) {
+            Err(ManifestError::NoImages) if !found.is_empty() => Vec::new(),
+            images => images.map_err(unreadable)?,
+        };
+        deployed.config_maps.extend(found);
+        deployed.images.extend(
+            images
                 .into_iter()
                 .filter(|image| !arguments.image.contains(&image.reference)),
         );
     }
-    Ok(images)
+    Ok(deployed)
 }
 
 fn text_of(file: &Path) -> Result<String, CliError> {

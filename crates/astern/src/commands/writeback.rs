@@ -72,7 +72,7 @@ pub(crate) async fn writeback(
     let sources = platform::sources(global, &wired.platform)?;
     let origins = ClusterOrigins::new(wired.owners.clone());
     let wanted = writeback::write_back(&wired.world, &*wired.vault, &origins, &sources, &book).await?;
-    let git = Git::new(&arguments.git);
+    let git = Git::new(&global.git);
     // All of them before the first push: what one refuses must not leave another half of the release.
     let mut drafts = Vec::new();
     for shares in &wanted.repositories {

@@ -561,7 +561,7 @@ fn the_documented_rights_suffice_and_without_those_on_config_maps_the_plan_says_
 }
 
 /// The role of docs/rbac.yaml, bound to a user of its own.
-fn with_rights(place: &Place, change: impl Fn(&str) -> String) -> std::path::PathBuf {
+pub(crate) fn with_rights(place: &Place, change: impl Fn(&str) -> String) -> std::path::PathBuf {
     let (kubeconfig, user) = own_user(place);
     place.kubectl(&["delete", "rolebinding", "counted"]);
     let rights =

@@ -4,7 +4,7 @@
 use crate::config::{apply, deployment, newest_run, pods, record, roll_back, rolled_out};
 use crate::logins::held;
 use crate::support::{Place, config, output_of};
-use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -120,13 +120,19 @@ async fn draw(
                 "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "name": name,
                 "uid": source["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true}]},
                 "data": data, "type": "Opaque"});
-            let manager = format!("externalsecrets.external-secrets.io/{name}");
-            let parameters = PatchParams::apply(&manager).force();
-            if secrets
-                .patch(name, &parameters, &Patch::Apply(&object))
-                .await
-                .is_err()
-            {
+            let parameters = PostParams {
+                field_manager: Some(format!("externalsecrets.external-secrets.io/{name}")),
+                ..PostParams::default()
+            };
+            let read = |object: Value| serde_json::from_value(object).unwrap();
+            let written = match secret {
+                None => secrets.create(&parameters, &read(object)).await,
+                Some(mut secret) => {
+                    secret["data"] = object["data"].clone();
+                    secrets.replace(name, &parameters, &read(secret)).await
+                }
+            };
+            if written.is_err() {
                 return;
             }
             json!({"syncedResourceVersion": version, "refreshTime": "2026-01-01T00:00:00Z",

@@ -1,6 +1,7 @@
 //! Helm releases on a real API server with the real helm programs, 3 and 4: rolled back through their own records.
 
 use crate::canaries::base64;
+use crate::input::own_user;
 use crate::support::{Done, Place, ended, kubeconfig};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -220,6 +221,62 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
         let first = shop.place.get("secret/sh.helm.release.v1.shop.v1");
         assert_eq!(first["metadata"]["labels"]["astern.dev/effect"], Value::Null);
     }
+}
+
+/// How often this user has asked for the payload of a record.
+fn payloads_read(user: &str) -> usize {
+    let log = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")).unwrap();
+    let mark = format!("\"username\":\"{user}\"");
+    let of_record = |line: &&str| {
+        line.contains(&mark)
+            && line.contains("\"stage\":\"ResponseComplete\"")
+            && line.contains("\"verb\":\"get\"")
+            && line.contains("/secrets/sh.helm.release.v1.shop.v")
+    };
+    log.lines().filter(of_record).count()
+}
+
+#[test]
+fn a_plan_reads_the_nearest_records_alone_and_older_ones_where_these_do_not_do() {
+    let shop = Shop::new("helm-lazy", &helms()[0]);
+    shop.helm(&["install", "shop", "./chart"]);
+    for level in ["warn", "error", "info"] {
+        shop.helm(&["upgrade", "shop", "./chart", "--set", &format!("level={level}")]);
+    }
+    for service in ["api", "worker"] {
+        let name = format!("deployment/{service}");
+        shop.place.kubectl(&["rollout", "status", &name, "--timeout=60s"]);
+    }
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let bad = |tag: &str| {
+        let set = format!("api.tag={tag},api.crash=true");
+        shop.helm(&["upgrade", "shop", "./chart", "--set", &set]);
+    };
+    bad("v2");
+    shop.place.until_it_crashes();
+    let (config, user) = own_user(&shop.place);
+    let planned = || {
+        let before = payloads_read(&user);
+        let mut command = shop.place.command(&config, &["plan", "-o", "json"]);
+        command.env("ASTERN_HELM", &shop.helm);
+        let plan = Done::from(ended(&mut command)).expect(0).json();
+        let to = plan["releases"][0]["to"].as_str().unwrap().to_owned();
+        (to, payloads_read(&user) - before)
+    };
+    let (to, read) = planned();
+    assert!(to.starts_with("4 ("), "{to}");
+    assert_eq!(read, 2, "of five records");
+    // What was chosen is now two revisions back.
+    bad("v3");
+    shop.place.until("the crash of v3", 60, |place| {
+        place.get("pods")["items"].as_array().unwrap().iter().any(|pod| {
+            pod["spec"]["containers"][0]["image"] == "api:v3"
+                && pod["status"].to_string().contains("CrashLoop")
+        })
+    });
+    let (to, read) = planned();
+    assert!(to.starts_with("4 ("), "{to}");
+    assert_eq!(read, 2 + 6, "the nearest, and then all six");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 const CANARY: &str = "hunter2-c4n4ry-0b5e";
 
 /// An astern.yaml by which nothing is presumed good, and a release proves itself within seconds.
-fn platform(place: &Place, bake: &str) {
+pub(crate) fn platform(place: &Place, bake: &str) {
     place.platform("");
     let file = place.file("astern.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
@@ -32,7 +32,7 @@ fn whole(place: &Place, object: &Value, pods: usize) {
 }
 
 /// All pods crash from now on.
-fn break_all(place: &Place) {
+pub(crate) fn break_all(place: &Place) {
     place.kubectl(&[
         "label",
         "pods",
@@ -43,7 +43,7 @@ fn break_all(place: &Place) {
     place.until_it_crashes();
 }
 
-fn release(place: &Place, version: &str) -> Value {
+pub(crate) fn release(place: &Place, version: &str) -> Value {
     place
         .astern(&["releases", "show", version, "-o", "json"])
         .expect(0)
@@ -51,7 +51,7 @@ fn release(place: &Place, version: &str) -> Value {
 }
 
 /// Secrets of the ledger with their resourceVersions: what must not move when nothing is changed.
-fn written(place: &Place) -> String {
+pub(crate) fn written(place: &Place) -> String {
     place.kubectl(&[
         "get",
         "secrets",

@@ -4,6 +4,7 @@
     reason = "a test's support code fails the test where it cannot go on"
 )]
 
+mod blame;
 mod canaries;
 mod manifest;
 #[path = "../owners/repository.rs"]
@@ -11,6 +12,7 @@ mod manifest;
 mod repository;
 mod support;
 
+mod audit;
 mod choosing;
 mod config;
 mod drift;
@@ -28,7 +30,9 @@ mod obstacles;
 mod operators;
 mod owners;
 mod proof;
+mod reconstruct;
 mod rehearsal;
 mod secrets;
 mod stopping;
+mod watch;
 mod writeback;

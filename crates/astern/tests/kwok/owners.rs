@@ -5,12 +5,12 @@ use crate::manifest::{refused, says};
 use crate::support::Place;
 use serde_json::{Value, json};
 
-const APPLICATION: (&str, &str, &str) = ("argoproj.io", "v1alpha1", "Application");
+pub(crate) const APPLICATION: (&str, &str, &str) = ("argoproj.io", "v1alpha1", "Application");
 const KUSTOMIZATION: (&str, &str, &str) = ("kustomize.toolkit.fluxcd.io", "v1", "Kustomization");
 const HELM_RELEASE: (&str, &str, &str) = ("helm.toolkit.fluxcd.io", "v2", "HelmRelease");
 
 /// A resource definition without a schema. It belongs to no namespace, and tests beside this one use it too: it stays.
-fn define((group, version, kind): (&str, &str, &str), place: &Place) {
+pub(crate) fn define((group, version, kind): (&str, &str, &str), place: &Place) {
     let plural = format!("{}s", kind.to_lowercase());
     let open = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     place.put(&json!({
@@ -34,7 +34,7 @@ fn define((group, version, kind): (&str, &str, &str), place: &Place) {
 }
 
 /// An owner's object in the namespace of its workload. `more` is its spec, its status, its operation.
-fn owner((group, version, kind): (&str, &str, &str), place: &Place, name: &str, more: &Value) {
+pub(crate) fn owner((group, version, kind): (&str, &str, &str), place: &Place, name: &str, more: &Value) {
     let mut object = json!({
         "apiVersion": format!("{group}/{version}"),
         "kind": kind,

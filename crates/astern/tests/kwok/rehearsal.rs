@@ -12,7 +12,7 @@ fn plan(place: &Place, config: &Path) {
 }
 
 /// The requests of this user that could have written something: no reads, no reviews, no dry runs.
-fn writes(user: &str) -> Vec<String> {
+pub(crate) fn writes(user: &str) -> Vec<String> {
     let log = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")).unwrap();
     let mark = format!("\"username\":\"{user}\"");
     log.lines()

@@ -326,7 +326,7 @@ fn of_two_values_that_are_not_shown_a_diff_says_whether_they_are_the_same() {
 #[test]
 fn a_secret_that_is_made_from_another_object_is_refused_with_its_source() {
     let place = other_secrets(
-        "config-external",
+        "config-sealed",
         "  config: {restoreSecrets: [{name: api-keys, rotates: false}]}\n",
     );
     let before = secret_data(&place);
@@ -336,14 +336,14 @@ fn a_secret_that_is_made_from_another_object_is_refused_with_its_source() {
         "api-keys",
         "--type=merge",
         "-p",
-        r#"{"metadata": {"ownerReferences": [{"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+        r#"{"metadata": {"ownerReferences": [{"apiVersion": "bitnami.com/v1alpha1", "kind": "SealedSecret",
             "name": "keys", "uid": "11111111-1111-4111-8111-111111111111", "blockOwnerDeletion": false}]}}"#,
     ]);
     let refused = roll_back(&place, &["--to", "1.0"]).expect(3);
     for words in [
         "AST0114",
         "secret/api-keys",
-        "externalsecret/keys",
+        "sealedsecret/keys",
         "version of then",
     ] {
         assert!(refused.err.contains(words), "no {words:?}: {}", refused.err);

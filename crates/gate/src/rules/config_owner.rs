@@ -26,8 +26,7 @@ fn of(context: &Context<'_>, step: &Step, spec: &Spec, live: &LiveConfig) -> Vec
     let drawn = matches!(spec, Spec::Repin { .. });
     if live.immutable && matches!(spec, Spec::Restore { .. }) {
         let message = format!("{object} is immutable: the API server lets nobody change what it holds");
-        let hint = "give the content another name and have the template refer to that; or delete the object, and plan again: \
-                    it is then made anew";
+        let hint = "somebody made it so since the plan was: plan again, and it is deleted and made anew";
         findings.push(refuse(CODE, None, message, hint));
     }
     if let Some(source) = live.source.as_ref().filter(|_| !drawn) {

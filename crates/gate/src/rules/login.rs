@@ -11,8 +11,7 @@ pub(crate) const CODE: &str = "AST0245";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let steps = context.config_ahead().map(|(_, spec)| spec);
-    // One that is deleted holds it once it is made anew.
-    let written = steps.filter(|spec| !matches!(spec, Spec::Remove { .. }));
+    let written = steps.filter(|spec| spec.brings_back());
     let secrets = written.filter(|spec| spec.object().kind == ConfigKind::Secret);
     secrets.filter_map(|spec| of(context, spec)).collect()
 }

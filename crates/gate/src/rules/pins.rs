@@ -90,9 +90,7 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
         (
             ConfigSpec::Restore { pin, .. } | ConfigSpec::Remove { pin, .. } | ConfigSpec::Repin { pin, .. },
             Some(live),
-        )
-            if pin.uid != live.uid =>
-        {
+        ) if pin.uid != live.uid => {
             format!(
                 "{object} was made anew: its uid went from {} to {}",
                 pin.uid, live.uid
@@ -101,9 +99,7 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
         (
             ConfigSpec::Restore { pin, .. } | ConfigSpec::Remove { pin, .. } | ConfigSpec::Repin { pin, .. },
             Some(live),
-        )
-            if pin.content != live.content =>
-        {
+        ) if pin.content != live.content => {
             format!(
                 "the content of {object} went from {} to {}{}",
                 short_text(pin.content.as_str()),
@@ -112,7 +108,7 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
             )
         }
         // By the time that this one is made it is gone.
-        (ConfigSpec::Create { .. }, Some(_)) if removed_ahead(context, object) => return None,
+        (ConfigSpec::Create { .. }, Some(_)) if is_removed_first(context, object) => return None,
         (ConfigSpec::Create { .. }, Some(live)) => format!(
             "{object}, which the plan would make, is there{}",
             written_by(live.manager.as_ref())
@@ -137,11 +133,13 @@ fn of_config(context: &Context<'_>, spec: &ConfigSpec) -> Option<Finding> {
     ))
 }
 
-/// Whether a step that has not started deletes the object.
-fn removed_ahead(context: &Context<'_>, object: &ConfigName) -> bool {
+/// Whether a step that deletes the object is not done.
+fn is_removed_first(context: &Context<'_>, object: &ConfigName) -> bool {
+    let removes =
+        |spec: &ConfigSpec| matches!(spec, ConfigSpec::Remove { object: removed, .. } if removed == object);
     context
-        .config_ahead()
-        .any(|(_, spec)| matches!(spec, ConfigSpec::Remove { object: removed, .. } if removed == object))
+        .config()
+        .any(|(step, spec)| removes(spec) && context.progress(&step.id) != Progress::Done)
 }
 
 fn written_by(manager: Option<&FieldManager>) -> String {

@@ -9,4 +9,5 @@ mod support;
 mod hostile;
 mod proposing;
 mod pushing;
+mod reading;
 mod refusing;

@@ -4,7 +4,6 @@
 mod removal;
 
 use super::external_secret::{Drawing, looked_for};
-use removal::Removal;
 use super::last_applied::{LAST_APPLIED, with_content_of};
 use super::mask;
 use super::object::set_annotations;
@@ -34,6 +33,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Preconditions};
 use kube::core::params::{GetParams, PostParams};
 use kube::core::request::Request;
+use removal::Removal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;

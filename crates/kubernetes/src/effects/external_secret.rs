@@ -112,7 +112,9 @@ impl<'a> Drawing<'a> {
                 versions,
                 to,
             }),
-            Spec::Restore { .. } | Spec::Remove { .. } | Spec::Create { .. } | Spec::AwaitDrawn { .. } => None,
+            Spec::Restore { .. } | Spec::Remove { .. } | Spec::Create { .. } | Spec::AwaitDrawn { .. } => {
+                None
+            }
         }
     }
 

@@ -7,6 +7,7 @@
 mod answer;
 mod changed;
 mod config;
+mod deployments;
 mod dump;
 mod facts;
 mod fetch;

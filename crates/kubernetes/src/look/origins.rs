@@ -1,12 +1,13 @@
 //! Where Argo CD and Flux deploy workloads from: the Git folder of their own objects. Reads only; reaches no repository.
 
+use super::deployments;
 use super::fetch::{Part, get};
-use super::owners::{self, FLUX_KUSTOMIZE, Mark, OwnersAt};
+use super::owners::{self, FLUX_KUSTOMIZE, Mark, Marked, OwnersAt};
 use crate::effects::object::collection;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::owner::PausableKind;
-use astern_model::source::{PullRequests, Source, SourceKind};
+use astern_model::source::{Deployments, PullRequests, Source, SourceKind};
 use astern_model::target::Target;
 use astern_port::source::{Origin, Origins};
 use async_trait::async_trait;
@@ -28,7 +29,8 @@ impl ClusterOrigins {
         Self { owners }
     }
 
-    async fn origin(&self, target: &Target) -> Result<Option<(Target, Origin)>, Failure> {
+    /// The marks of owners on a workload; none where it is gone.
+    async fn marks(&self, target: &Target) -> Result<Vec<Marked>, Failure> {
         let attempt = Attempt::new(Verb::Get, target.kind.plural(), format!("read {target}"));
         let object: Value = match get(
             &self.owners.here,
@@ -40,19 +42,32 @@ impl ClusterOrigins {
         .await
         {
             Ok(object) => object,
-            Err(failure) if failure.class == FailureClass::Permanent => return Ok(None),
+            Err(failure) if failure.class == FailureClass::Permanent => return Ok(Vec::new()),
             Err(failure) => return Err(failure),
         };
-        for marked in owners::marks(&object, &target.namespace) {
+        Ok(owners::marks(&object, &target.namespace))
+    }
+
+    /// The Application that a mark means; none where it is gone, or where the mark is a hint that it does not bear out.
+    async fn application(
+        &self,
+        target: &Target,
+        hint: bool,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Failure> {
+        let found = owners::find(&self.owners, PausableKind::Application, namespace, name).await;
+        let borne_out = |object: &Value| !hint || owners::resources(object).contains(target);
+        Ok(known(found)?.filter(borne_out))
+    }
+
+    async fn origin(&self, target: &Target) -> Result<Option<(Target, Origin)>, Failure> {
+        for marked in self.marks(target).await? {
             let found = match &marked.mark {
-                Mark::Application { namespace, name } => {
-                    let found = owners::find(&self.owners, PausableKind::Application, namespace, name).await;
-                    let borne_out =
-                        |object: &Value| !marked.hint || owners::resources(object).contains(target);
-                    known(found)?
-                        .filter(borne_out)
-                        .map(|object| of_application(&object))
-                }
+                Mark::Application { namespace, name } => self
+                    .application(target, marked.hint, namespace, name)
+                    .await?
+                    .map(|object| of_application(&object)),
                 Mark::Kustomization { namespace, name } => self.of_kustomization(namespace, name).await?,
                 Mark::HelmRelease { name, .. } => Some(Origin::Elsewhere(format!(
                     "the chart and values of Flux' helmrelease/{name}"
@@ -70,10 +85,38 @@ impl ClusterOrigins {
         Ok(None)
     }
 
-    async fn of_kustomization(&self, namespace: &str, name: &str) -> Result<Option<Origin>, Failure> {
+    async fn deployments(&self, target: &Target) -> Result<Option<(Target, Deployments)>, Failure> {
+        for marked in self.marks(target).await? {
+            let found = match &marked.mark {
+                Mark::Application { namespace, name } => self
+                    .application(target, marked.hint, namespace, name)
+                    .await?
+                    .map(|object| deployments::of_application(&object)),
+                Mark::Kustomization { namespace, name } => self
+                    .kustomization(namespace, name)
+                    .await?
+                    .map(|object| deployments::of_kustomization(&object)),
+                Mark::HelmRelease { .. }
+                | Mark::ApplicationSet { .. }
+                | Mark::Release { .. }
+                | Mark::Olm { .. }
+                | Mark::Canary { .. }
+                | Mark::Controller { .. } => None,
+            };
+            if let Some(deployments) = found {
+                return Ok(Some((target.clone(), deployments)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn kustomization(&self, namespace: &str, name: &str) -> Result<Option<Value>, Failure> {
         let path = format!("/apis/{FLUX_KUSTOMIZE}/v1/namespaces/{namespace}/kustomizations");
-        let found = owners::custom(&self.owners.here, &[path], "kustomizations", name).await;
-        let Some(object) = known(found)? else {
+        known(owners::custom(&self.owners.here, &[path], "kustomizations", name).await)
+    }
+
+    async fn of_kustomization(&self, namespace: &str, name: &str) -> Result<Option<Origin>, Failure> {
+        let Some(object) = self.kustomization(namespace, name).await? else {
             return Ok(None);
         };
         let reference = |key: &str| text(&object, &format!("/spec/sourceRef/{key}"));
@@ -94,6 +137,11 @@ impl ClusterOrigins {
 impl Origins for ClusterOrigins {
     async fn origins(&self, targets: &[Target]) -> Result<BTreeMap<Target, Origin>, Failure> {
         let asked = targets.iter().map(|target| self.origin(target));
+        Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+    }
+
+    async fn deployments(&self, targets: &[Target]) -> Result<BTreeMap<Target, Deployments>, Failure> {
+        let asked = targets.iter().map(|target| self.deployments(target));
         Ok(try_join_all(asked).await?.into_iter().flatten().collect())
     }
 }
@@ -188,11 +236,10 @@ fn made(repository: &str, branch: &str, path: &str, kind: SourceKind) -> Origin 
     if repository.starts_with("file:") || !repository.contains(':') {
         return Origin::Elsewhere("an address that is none of a network".to_owned());
     }
-    let path = path.trim_start_matches("./").trim_end_matches('/');
     Origin::Source(Box::new(Source {
         repository: repository.to_owned(),
         branch: branch.to_owned(),
-        path: if path == "." { "" } else { path }.to_owned(),
+        path: folder(path),
         kind,
         workloads: Vec::new(),
         token: None,
@@ -200,14 +247,20 @@ fn made(repository: &str, branch: &str, path: &str, kind: SourceKind) -> Origin 
     }))
 }
 
-fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+/// A folder as the repository has it: relative to its root, which is empty.
+pub(super) fn folder(path: &str) -> String {
+    let path = path.trim_start_matches("./").trim_matches('/');
+    if path == "." { "" } else { path }.to_owned()
+}
+
+pub(super) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
     object
         .pointer(pointer)
         .and_then(Value::as_str)
         .unwrap_or_default()
 }
 
-fn is_empty(value: &Value) -> bool {
+pub(super) fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),

@@ -331,7 +331,10 @@ async fn a_creation_that_is_not_there_is_not_called_absent_while_its_request_may
         settled(port.settle(&spec, &before, &long_ago).await),
         "not applied"
     );
-    maps(&place).delete("app", &DeleteParams::default()).await.unwrap();
+    maps(&place)
+        .delete("app", &DeleteParams::default())
+        .await
+        .unwrap();
     // It arrives after all, and is found.
     port.apply(&spec, &before, &just_now).await.unwrap();
     assert_eq!(settled(port.settle(&spec, &before, &just_now).await), "applied");

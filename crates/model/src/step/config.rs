@@ -153,7 +153,10 @@ impl Spec {
         match self {
             Self::Restore { object, to, .. } => format!("put the content of {object} back to {}", to.origin),
             Self::Remove { object, to, .. } => {
-                format!("delete {object}, which cannot be changed, to make it anew as of {}", to.origin)
+                format!(
+                    "delete {object}, which cannot be changed, to make it anew as of {}",
+                    to.origin
+                )
             }
             Self::Create { object, to, .. } => format!("make {object} anew as of {}", to.origin),
             Self::Repin { source, to, .. } => format!("have {source} name the versions of {}", to.origin),

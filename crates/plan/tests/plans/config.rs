@@ -23,11 +23,11 @@ fn name(kind: ConfigKind, name: &str) -> ConfigName {
     }
 }
 
-fn map(object: &str) -> ConfigName {
+pub(crate) fn map(object: &str) -> ConfigName {
     name(ConfigKind::ConfigMap, object)
 }
 
-fn secret(object: &str) -> ConfigName {
+pub(crate) fn secret(object: &str) -> ConfigName {
     name(ConfigKind::Secret, object)
 }
 
@@ -102,7 +102,7 @@ pub(crate) fn changed(build: Build, change: &dyn Fn(&mut Value), version: u64) -
 }
 
 /// One that stands where release r1 has it: at its newest template.
-fn standing(name: &str, objects: &[&ConfigName]) -> Build {
+pub(crate) fn standing(name: &str, objects: &[&ConfigName]) -> Build {
     reading(released(name).serving(2, 3, "14:02:20"), objects, 2)
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn to_release(names: &[&str]) -> Request {
     }
 }
 
-fn steps(plan: &Plan) -> String {
+pub(crate) fn steps(plan: &Plan) -> String {
     let line = |step: &astern_model::step::Step| {
         let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
         format!("{} after [{}]: {}", step.id, after.join(", "), step.spec.phrase())
@@ -142,7 +142,7 @@ fn steps(plan: &Plan) -> String {
     plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn told(plan: &Plan) -> String {
+pub(crate) fn told(plan: &Plan) -> String {
     let readers = plan.config.iter().flat_map(|of| {
         let object = &of.object;
         of.readers

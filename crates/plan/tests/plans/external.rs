@@ -62,7 +62,7 @@ fn an_externalsecret_names_the_ids_of_its_release_again_and_is_waited_for_before
         (wait.id.as_str(), &wait.reversal),
         ("drawn:secret/keys", &Reversal::Nothing)
     );
-    assert_eq!(wait.after, [first.id.clone()]);
+    assert_eq!(wait.after, std::slice::from_ref(&first.id));
     assert!(write.after.contains(&first.id) && write.after.contains(&wait.id));
     let refusal = |now: Option<Drawn>, then: Option<Drawn>, words: &[&str]| {
         let (code, said) = refused(of(now, then));

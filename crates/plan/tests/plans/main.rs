@@ -5,6 +5,7 @@
 )]
 
 mod assessing;
+mod blaming;
 mod choosing;
 mod config;
 mod deciding;
@@ -14,7 +15,10 @@ mod judging;
 mod planning;
 mod properties;
 mod proving;
+mod readiness;
+mod reconstructing;
 mod refusing;
 mod releases;
+mod resting;
 mod support;
 mod undoing;

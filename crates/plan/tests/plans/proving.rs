@@ -4,15 +4,19 @@ use crate::support::Build;
 use crate::support::{
     at, bad, crash_loop, deployment, errors, evidence, good, hash, inventory, platform, workload,
 };
+use astern_model::config::{Consumer, Use};
 use astern_model::content::ContentRef;
 use astern_model::evidence::{Known, Side};
 use astern_model::id::RunId;
 use astern_model::image::Image;
 use astern_model::inventory::Inventory;
 use astern_model::platform::Platform;
-use astern_model::release::{Release, ReleaseName, ReleasedWorkload, Standing};
+use astern_model::release::{Release, ReleaseName, ReleasedConfig, ReleasedWorkload, Standing};
 use astern_model::workload::RunningImage;
-use astern_plan::{Proof, TakenBack, prove, prunable, quarantined};
+use astern_plan::{
+    ContentTakenBack, Kept, Proof, TakenBack, content_taken_back, prove, prunable, quarantined,
+    quarantined_content,
+};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 
@@ -242,4 +246,117 @@ fn the_last_three_good_releases_are_never_forgotten() {
         .collect();
     let expected: Vec<String> = (20..50).chain(53..55).chain(75..85).map(name).collect();
     assert_eq!(forgotten, expected);
+}
+
+/// The same release, which holds a ConfigMap that its workload reads, written at this time.
+fn reading(release: Release, written: &str) -> Release {
+    let config = ReleasedConfig {
+        name: crate::config::map("app"),
+        uid: "uid-app".into(),
+        version: "7".to_owned(),
+        immutable: false,
+        keys: Vec::new(),
+        content: content(),
+        hash: Some("hmac-sha256:now".into()),
+        written: Some(at(written)),
+        drawn: None,
+        consumers: vec![Consumer {
+            target: deployment("api"),
+            uses: vec![Use::EnvFrom {
+                container: "api".to_owned(),
+            }],
+        }],
+    };
+    Release {
+        config: vec![config],
+        ..release
+    }
+}
+
+#[test]
+fn pods_that_serve_since_before_content_was_written_prove_nothing_of_it() {
+    let of = |written: &str| reading(release("r2", "v2", candidate()), written);
+    let inventory = seen(v2("12:59:00"), true);
+    let open = told(&of("12:59:30"), &inventory, &bakes(60));
+    assert!(
+        open.starts_with("open: pods of deployment/api serve since before configmap/app was written"),
+        "{open}"
+    );
+    let proven = told(&of("12:58:59"), &inventory, &bakes(60));
+    assert!(proven.starts_with("good"), "{proven}");
+    // A restart is how they read it, and no other release.
+    let restarted = v2("12:59:00").with(|workload| {
+        let marked = workload.template.restarted("2026-11-23T13:00:30Z");
+        for pod in &mut workload.pods {
+            pod.revision = Some(marked.hash());
+            pod.created_at = at("13:00:40");
+            pod.ready_since = Some(at("13:00:45"));
+        }
+        workload.template = marked;
+    });
+    let proven = told(&of("12:59:30"), &seen(restarted, true), &bakes(60));
+    assert!(proven.starts_with("good"), "{proven}");
+    let mut reloading = crate::support::depending(&[("api", &[])]);
+    reloading.policy.bake = SignedDuration::from_mins(60);
+    reloading.members[0].reloads = true;
+    let proven = told(&of("12:59:30"), &inventory, &reloading);
+    assert!(proven.starts_with("good"), "{proven}");
+}
+
+#[test]
+fn content_that_a_run_took_back_speaks_against_the_releases_that_hold_it_until_somebody_vouches() {
+    let app = crate::config::map("app");
+    let check = |run: &str, standing: Standing, holds: &str, expected: bool| {
+        let taken = ContentTakenBack::from([((app.clone(), "bad".into()), RunId::from(run))]);
+        let contents = BTreeMap::from([(app.clone(), holds.into())]);
+        let found = content_taken_back(&release("r2", "v2", standing), &contents, &taken);
+        assert_eq!(found.is_some(), expected, "{run} {holds}: {found:?}");
+    };
+    // The release was recorded at 13:00, and the good one called good then.
+    check("r20261123-140000-aaaa", candidate(), "bad", true);
+    check("r20261123-140000-aaaa", good(), "bad", true);
+    check("r20261123-140000-aaaa", candidate(), "other", false);
+    check("r20261123-125900-aaaa", candidate(), "bad", false);
+}
+
+#[test]
+fn content_is_quarantined_by_a_bad_release_or_a_run_and_not_while_a_good_release_holds_it() {
+    let app = crate::config::map("app");
+    let check = |standings: &[Standing], taken: bool, expected: Option<&str>| {
+        let releases: Vec<Release> = standings
+            .iter()
+            .enumerate()
+            .map(|(place, standing)| {
+                release(&format!("r{}", standings.len() - place), "v2", standing.clone())
+            })
+            .collect();
+        let kept: Vec<Kept<'_>> = releases
+            .iter()
+            .map(|release| Kept {
+                release,
+                contents: BTreeMap::from([(app.clone(), "storm".into())]),
+            })
+            .collect();
+        let run = RunId::from("r20261123-140000-aaaa");
+        let taken: ContentTakenBack = taken
+            .then(|| ((app.clone(), "storm".into()), run))
+            .into_iter()
+            .collect();
+        let found = quarantined_content(&kept, &taken, &[(app.clone(), "storm".into())]);
+        let by = found.first().map(|found| match &found.release {
+            Some(release) => release.as_str().to_owned(),
+            None => found.why.clone(),
+        });
+        assert_eq!(by.as_deref(), expected, "{standings:?} {taken:?}");
+        let calm = quarantined_content(&kept, &taken, &[(app.clone(), "calm".into())]);
+        assert!(calm.is_empty());
+    };
+    let by_run = "run r20261123-140000-aaaa took it back";
+    check(&[], false, None);
+    check(&[], true, Some(by_run));
+    check(&[bad()], false, Some("r1"));
+    check(&[candidate()], true, Some(by_run));
+    check(&[bad(), good()], true, None);
+    // An older one had it before: the bad one did not bring it.
+    check(&[bad(), candidate()], false, None);
 }

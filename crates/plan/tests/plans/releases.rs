@@ -4,7 +4,7 @@ use crate::support::{
     Build, at, crashing, depending, inventory, plan, platform, released, replaced, request, template,
 };
 use astern_model::decision::Refusal;
-use astern_model::helm::{Hook, Read, Record, Release, ReleaseName, Revision, Standing, Status};
+use astern_model::helm::{Hook, Read, Record, Recorded, Release, ReleaseName, Revision, Standing, Status};
 use astern_model::id::Uid;
 use astern_model::inventory::Inventory;
 use astern_model::owner::{OwnerName, OwnerSeen, PausableKind};
@@ -87,6 +87,7 @@ fn shop(workloads: Vec<Build>, revisions: Vec<Revision>) -> Inventory {
             revisions,
             at_work: Vec::new(),
             standing: Standing::default(),
+            recorded: None,
         }],
         ..inventory(workloads)
     }
@@ -462,4 +463,57 @@ fn what_the_release_itself_brings_back_of_config_is_left_to_helm() {
     };
     let beside = plan(&beside, &inventory, &platform()).unwrap();
     assert_eq!(beside.steps[0].id.as_str(), "config:configmap/app-config");
+}
+
+#[test]
+fn the_revision_that_a_release_of_the_ledger_names_comes_first_while_its_record_is_as_it_was_then() {
+    let check = |recorded: u64, content: Option<&str>, to: &str, told: &[(u64, &str)]| {
+        let mut inventory = shop(
+            vec![owned(crashing("api")), owned(replaced("worker"))],
+            vec![
+                revision(4, "deployed", &BOTH_BAD),
+                revision(3, "superseded", &BOTH_GOOD),
+                revision(2, "superseded", &BOTH_GOOD),
+            ],
+        );
+        inventory.releases[0].recorded = Some(Recorded {
+            by: astern_model::release::ReleaseName::parse("r1").unwrap(),
+            revision: recorded,
+            content: content.map(str::to_owned),
+        });
+        let plan = plan(&request(), &inventory, &platform()).unwrap();
+        let changes = &plan.releases[0];
+        assert!(changes.to.starts_with(to), "{} instead of {to}", changes.to);
+        let passed: Vec<(u64, &str)> = changes
+            .passed_over
+            .iter()
+            .map(|(number, why)| (*number, why.as_str()))
+            .collect();
+        assert_eq!(passed, told);
+        assert_eq!(
+            changes.because.contains("release r1 of the ledger"),
+            told.is_empty()
+        );
+    };
+    let then = format!("sha256:{:064}", 2);
+    check(2, Some(&then), "2 ", &[]);
+    check(2, None, "2 ", &[]);
+    check(
+        2,
+        Some("sha256:other"),
+        "3 ",
+        &[(
+            2,
+            "release r1 of the ledger names it, and its record holds something else now than then",
+        )],
+    );
+    check(
+        1,
+        Some(&then),
+        "3 ",
+        &[(
+            1,
+            "release r1 of the ledger names it, and its record does not exist any more",
+        )],
+    );
 }

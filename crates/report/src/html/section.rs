@@ -265,6 +265,7 @@ pub(super) fn config(report: &Report) -> Option<Markup> {
             div.card {
                 h3 { (visible(&of.object.to_string())) }
                 p.quiet { @if of.anew { "made anew as of " } @else { "back to " } (visible(&of.to)) }
+                @if let Some(because) = &of.because { p { "Because " (visible(because)) "." } }
                 dl.diff { @for change in &of.changes { (change_lines(change)) } }
                 ul { @for (target, how) in &of.readers { li { (visible(&format!("{target} {how}"))) } } }
             }

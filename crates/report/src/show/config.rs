@@ -28,6 +28,8 @@ fn of_object(of: &ConfigChanges) -> Vec<Line> {
         LineKind::Text,
         format!("{} {verb} {}", of.object, of.to),
     )];
+    let because = of.because.iter();
+    lines.extend(because.map(|because| Line::new(LineKind::Text, format!("  because {because}"))));
     let changed = changed(&of.changes).into_iter();
     lines.extend(changed.map(|line| Line::new(line.kind, format!("  {}", line.text.trim_start()))));
     let proof = of.proof.iter();

@@ -1,6 +1,7 @@
 //! How single nouns are shown before and after a run: one file a noun, each as lines and as Markdown.
 
 pub mod assessment;
+pub mod audit;
 pub mod choice;
 pub(crate) mod config;
 pub mod drift;

@@ -100,6 +100,7 @@ pub fn release_lines(release: &Release) -> Vec<Line> {
         head,
         part("Workloads", workloads(release, str::to_owned).lines()),
         part("Config", config(release, str::to_owned).lines()),
+        part("Helm releases", helm(release, str::to_owned).lines()),
         part("Health", health(release, str::to_owned).lines()),
     ])
 }
@@ -112,6 +113,7 @@ pub fn release_markdown(release: &Release) -> String {
     for (head, table) in [
         ("Workloads", workloads(release, prose)),
         ("Config", config(release, prose)),
+        ("Helm releases", helm(release, prose)),
         ("Health", health(release, prose)),
     ] {
         let table = table.markdown();
@@ -190,6 +192,24 @@ fn config(release: &Release, sentence: fn(&str) -> String) -> Table {
                 short(&config.content.keyed_hash),
                 sentence(&config.keys.join(", ")),
                 sentence(&consumers.join(", ")),
+            ],
+        );
+    }
+    table
+}
+
+fn helm(release: &Release, sentence: fn(&str) -> String) -> Table {
+    let mut table = Table::new(&["RELEASE", "REVISION", "CHART", "VALUES"]);
+    for held in &release.helm {
+        let chart = held.chart.as_deref().unwrap_or("not known");
+        let values = held.values.as_ref().map(|values| short(&values.keyed_hash));
+        table.row(
+            LineKind::Text,
+            [
+                sentence(&format!("helm/{}", held.name)),
+                held.revision.to_string(),
+                sentence(chart),
+                values.unwrap_or_else(|| "not known".to_owned()),
             ],
         );
     }

@@ -231,7 +231,7 @@ fn applies(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {
                 versions.values().cloned().collect::<Vec<_>>().join(", ")
             ),
             config::Spec::Restore { .. } | config::Spec::Create { .. } => format!(
-                "Put the content that {} held in {} into its source (Git, chart or pipeline) before that is applied again: only \
+                "Put the content of {} back to {} in its source (Git, chart or pipeline) too, before that is applied again: only \
                  the cluster was changed.",
                 spec.object(),
                 spec.to().origin

@@ -188,6 +188,7 @@ fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a
                 object: object(ConfigKind::ConfigMap, "app-config"),
                 anew: false,
                 to: "release v1.2.3".to_owned(),
+                because: Some("deployment/mailer fails and reads it".to_owned()),
                 proof: None,
                 changes: vec![
                     change("data[MODE]", value("storm"), value("calm")),
@@ -205,6 +206,7 @@ fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a
                 object: object(ConfigKind::Secret, "api-keys"),
                 anew: true,
                 to: "release v1.2.3".to_owned(),
+                because: None,
                 proof: Some("login probe psql answered at 2026-11-23 14:03:05 UTC".to_owned()),
                 changes: vec![
                     change("data[token]", Some(Shown::Masked), Some(Shown::Masked)),
@@ -225,6 +227,7 @@ fn what_changes_in_config_is_told_key_by_key_with_who_reads_it_and_no_value_of_a
     insta::assert_snapshot!(part, @r"
     and Secrets
      configmap/app-config goes back to release v1.2.3
+       because deployment/mailer fails and reads it
        data[MODE]: storm → calm
        data[NEW]: 1 → (none)
        deployment/api-gateway starts with it, since its template goes back too

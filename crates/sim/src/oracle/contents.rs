@@ -274,7 +274,8 @@ impl Known {
             Some(_) => rest_of_another(first) == rest_of_another(now),
             None => rest(first) == rest(now),
         };
-        if matches!(self.outcome, Some(Outcome::Unwound { .. })) && !(same && content(first) == content(now)) {
+        if matches!(self.outcome, Some(Outcome::Unwound { .. })) && !(same && content(first) == content(now))
+        {
             wrong.push(format!(
                 "{run} says that it was unwound, and {path} is not as before"
             ));

@@ -217,7 +217,7 @@ fn printable(text: &str) -> String {
 }
 
 /// The keys under which a token may be written by mistake.
-const SECRET: [&str; 2] = ["bearer", "token"];
+const SECRET: [&str; 3] = ["bearer", "token", "tokenfrom"];
 
 /// Whether a line is, or stands under, one of these keys.
 pub(crate) fn in_bearer(lines: &[&str], index: usize) -> bool {

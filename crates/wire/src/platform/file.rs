@@ -124,6 +124,15 @@ pub(crate) struct ArgoCd {
     /// Their namespace; `argocd` unless said otherwise.
     #[schemars(length(min = 1, max = 63))]
     pub(crate) namespace: Option<At<String>>,
+    /// Argo CD's own API server, asked instead of a cluster: `https://argocd.example`.
+    #[schemars(regex(pattern = "^https?://"))]
+    pub(crate) server: Option<At<String>>,
+    /// With `server`: where the token of an account there is found; never the token itself.
+    pub(crate) token_from: Option<At<Token>>,
+    /// With `server`: a file with the certificates that its own is signed with, in PEM; those that this machine trusts unless said
+    /// otherwise.
+    #[schemars(length(min = 1))]
+    pub(crate) ca_file: Option<At<String>>,
 }
 
 /// One workload.
@@ -218,7 +227,7 @@ pub(crate) struct ValuesImage {
     pub(crate) tag: At<String>,
 }
 
-/// Where a source's token is found: `{env: NAME}` or `{file: PATH}`.
+/// Where a token is found: `{env: NAME}` or `{file: PATH}`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["env"]}, {"required": ["file"]}]))]

@@ -8,7 +8,7 @@ use crate::platform::file::{self, At, PlatformFile};
 use crate::platform::{probe, secret, source};
 use astern_model::helm::Settings;
 use astern_model::id::Uid;
-use astern_model::platform::{ArgoCd, Member, Platform};
+use astern_model::platform::{ArgoCd, ArgoCdServer, Member, Platform};
 use astern_model::policy::{LogPolicy, Policy, Row};
 use astern_model::source::Source;
 use astern_model::target::{Target, WorkloadKind};
@@ -139,7 +139,60 @@ fn argocd(problems: &mut Problems, owners: Option<&file::Owners>) -> ArgoCd {
     ArgoCd {
         context: text(&argocd.context),
         namespace: text(&argocd.namespace),
+        server: argocd_server(problems, argocd),
     }
+}
+
+/// The server, with what goes with it alone.
+fn argocd_server(problems: &mut Problems, argocd: &file::ArgoCd) -> Option<ArgoCdServer> {
+    let Some(server) = &argocd.server else {
+        let hint = || Some("server: https://argocd.example".to_owned());
+        let message = "this goes with a `server`";
+        if let Some(token) = &argocd.token_from {
+            problems.add(Code::WrongValue, token, message, hint());
+        }
+        if let Some(ca_file) = &argocd.ca_file {
+            problems.add(Code::WrongValue, ca_file, message, hint());
+        }
+        return None;
+    };
+    if let Some(context) = &argocd.context {
+        let hint = Some("a server is asked instead of a cluster: name one of both".to_owned());
+        problems.add(
+            Code::WrongValue,
+            context,
+            "this does not go with a `server`",
+            hint,
+        );
+    }
+    let address = &server.value;
+    let (_, host) = address.split_once("://").unwrap_or_default();
+    let is_one = ["https://", "http://"]
+        .iter()
+        .any(|scheme| address.starts_with(scheme));
+    let plain = |c: char| !c.is_whitespace() && !matches!(c, '@' | '?' | '#');
+    if !is_one || host.is_empty() || !host.chars().all(plain) {
+        let hint = Some(
+            "https://argocd.example, with its root path where it has one, and nothing secret in it"
+                .to_owned(),
+        );
+        problems.add(
+            Code::WrongValue,
+            server,
+            "this is not the address of a server",
+            hint,
+        );
+    }
+    let Some(token) = &argocd.token_from else {
+        let hint = Some("tokenFrom: {env: NAME} or {file: PATH}".to_owned());
+        problems.add(Code::Bearer, server, "a server needs a token", hint);
+        return None;
+    };
+    Some(ArgoCdServer {
+        address: address.clone(),
+        token: source::token(problems, token)?,
+        ca_file: argocd.ca_file.as_ref().map(|at| at.value.clone()),
+    })
 }
 
 /// A duration that counts, or its default.

@@ -167,7 +167,7 @@ fn workload(problems: &mut Problems, spec: &Spec, at: &At<String>) -> Option<Tar
     }
 }
 
-fn token(problems: &mut Problems, at: &At<Token>) -> Option<SecretRef> {
+pub(crate) fn token(problems: &mut Problems, at: &At<Token>) -> Option<SecretRef> {
     match (&at.value.env, &at.value.file) {
         (Some(env), None) => Some(probe::variable(problems, env)),
         (None, Some(file)) => Some(probe::file(problems, file)),

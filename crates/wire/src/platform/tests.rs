@@ -5,7 +5,7 @@ mod round_trip;
 
 use super::*;
 use astern_model::login::{LoginProbe, Proof};
-use astern_model::platform::{JsonExpectation, Member, Probe, ProbeTarget, SecretRef};
+use astern_model::platform::{ArgoCdServer, JsonExpectation, Member, Probe, ProbeTarget, SecretRef};
 use astern_model::policy::{Acceptor, Policy, Row, Say, When};
 use astern_model::source::{PullRequests, SourceKind, ValuesImage};
 use astern_model::target::{Target, WorkloadKind};
@@ -461,6 +461,48 @@ fn what_goes_back_of_secrets_and_who_reloads_is_read_and_a_slip_is_told() {
     slip("{restoreSecrets: [keys, keys]}", "secret/keys is here twice");
     slip("{restoreSecrets: [API_KEYS]}", "did you mean `api-keys`?");
     slip("{restoreSecret: [keys]}", "restoreSecrets");
+}
+
+#[test]
+fn argo_cd_is_asked_itself_by_a_token_that_the_file_only_names() {
+    let argocd = |keys: &str| small(&format!("  owners: {{argocd: {{{keys}}}}}\n"));
+    let read =
+        argocd("server: https://argocd.test/root, tokenFrom: {env: ARGOCD_TOKEN}, caFile: /etc/ca.pem");
+    let server = read.unwrap_or_else(|error| panic!("{error}")).argocd.server;
+    let expected = ArgoCdServer {
+        address: "https://argocd.test/root".to_owned(),
+        token: SecretRef::Env("ARGOCD_TOKEN".to_owned()),
+        ca_file: Some("/etc/ca.pem".to_owned()),
+    };
+    assert_eq!(server, Some(expected));
+    let check = |keys: &str, words: &str| {
+        let told = argocd(keys).expect_err(keys).to_string();
+        assert!(told.contains(words), "no {words:?}: {told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    };
+    check("server: https://argocd.test", "a server needs a token");
+    check("tokenFrom: {env: T}", "this goes with a `server`");
+    check("caFile: /etc/ca.pem", "this goes with a `server`");
+    check(
+        "server: https://argocd.test, tokenFrom: {env: T}, context: hub",
+        "this does not go with a `server`",
+    );
+    check(
+        "server: argocd.test, tokenFrom: {env: T}",
+        "not the address of a server",
+    );
+    check(
+        "server: 'https://me:hunter2@argocd.test', tokenFrom: {env: T}",
+        "not the address of a server",
+    );
+    check(
+        "server: https://argocd.test, tokenFrom: hunter2",
+        "the line may hold a secret",
+    );
+    check(
+        "server: https://argocd.test, tokenFrom: {env: T, file: hunter2}",
+        "where one token is found",
+    );
 }
 
 #[test]

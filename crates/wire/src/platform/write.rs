@@ -136,10 +136,25 @@ fn owners(page: &mut Page, platform: &Platform) {
     page.line(4, &format!("guard: {}", duration::text(platform.guard)));
     let argocd = &platform.argocd;
     let lines = [("context", &argocd.context), ("namespace", &argocd.namespace)];
-    let lines: Vec<String> = lines
+    let mut lines: Vec<String> = lines
         .into_iter()
         .filter_map(|(key, value)| Some(format!("{key}: {}", scalar(value.as_ref()?))))
         .collect();
+    if let Some(server) = &argocd.server {
+        lines.push(format!("server: {}", scalar(&server.address)));
+        lines.extend(match &server.token {
+            SecretRef::Env(name) => Some(format!("tokenFrom: {{env: {}}}", scalar(name))),
+            SecretRef::File(path) => Some(format!("tokenFrom: {{file: {}}}", scalar(path))),
+            // No file says so of this token.
+            SecretRef::Secret { .. } => None,
+        });
+        lines.extend(
+            server
+                .ca_file
+                .as_ref()
+                .map(|file| format!("caFile: {}", scalar(file))),
+        );
+    }
     if lines.is_empty() {
         page.comment(
             4,

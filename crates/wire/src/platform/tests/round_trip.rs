@@ -6,7 +6,7 @@ use astern_model::helm::Settings;
 use astern_model::id::Uid;
 use astern_model::login::{LoginProbe, Proof};
 use astern_model::platform::{
-    ArgoCd, HeaderExpectation, JsonExpectation, Member, Platform, Probe, ProbeTarget, SecretRef,
+    ArgoCd, ArgoCdServer, HeaderExpectation, JsonExpectation, Member, Platform, Probe, ProbeTarget, SecretRef,
 };
 use astern_model::policy::{Acceptor, OnFailure, Policy, Row, Say, When};
 use astern_model::target::{Target, WorkloadKind};
@@ -188,6 +188,14 @@ fn policy() -> impl Strategy<Value = Policy> {
         )
 }
 
+/// Where a token is that is in no cluster.
+fn token() -> impl Strategy<Value = SecretRef> {
+    prop_oneof![
+        "[A-Z_]{1,8}".prop_map(SecretRef::Env),
+        "[ -~]{1,20}".prop_map(SecretRef::File),
+    ]
+}
+
 fn proof() -> impl Strategy<Value = Proof> {
     let env = prop::collection::btree_map("[A-Z_]{1,3}X", "\\PC{0,9}", 1..3);
     let login = (prop::collection::vec("\\PC{1,9}", 1..4), env, 1..=60_i64);
@@ -203,8 +211,23 @@ fn platforms() -> impl Strategy<Value = Platform> {
     let uid = prop::option::of("[!-~]{1,36}".prop_map(Uid));
     let secrets = prop::collection::btree_map("[a-z]{1,9}", prop::option::of(proof()), 0..3);
     let context = prop::option::of("[!-~]{1,20}");
-    let argocd = (context, prop::option::of("[a-z]{1,9}"));
-    let argocd = argocd.prop_map(|(context, namespace)| ArgoCd { context, namespace });
+    let server = (
+        "https://[a-z]{1,9}(/[a-z]{1,5})?",
+        token(),
+        prop::option::of("/[!-~]{1,9}"),
+    );
+    let server = server.prop_map(|(address, token, ca_file)| ArgoCdServer {
+        address,
+        token,
+        ca_file,
+    });
+    let argocd = (context, prop::option::of("[a-z]{1,9}"), prop::option::of(server));
+    // A server is asked instead of a cluster.
+    let argocd = argocd.prop_map(|(context, namespace, server)| ArgoCd {
+        context: context.filter(|_| server.is_none()),
+        namespace,
+        server,
+    });
     let helm = (span(), any::<bool>(), any::<bool>(), any::<bool>());
     let helm = helm.prop_map(|(timeout, wait, cleanup_on_fail, force_conflicts)| Settings {
         timeout,

@@ -1,0 +1,107 @@
+//! What ConfigMaps hold by the files of a folder at one commit. The commit alone is fetched, and of its files those are read that
+//! the build asks for, round by round; what they come to is decided by [`build`].
+
+mod build;
+mod kustomization;
+mod tree;
+
+use crate::objects::{self, entries};
+use crate::program::Repository;
+use crate::repository::{FILES, error, open, said_by_remote};
+use astern_model::reconstruction::short;
+use astern_model::source::{Folder, Source};
+use astern_port::source::{FolderContents, SourceCode, SourceError};
+use std::collections::BTreeSet;
+use std::path::Path;
+use tree::Tree;
+
+/// Where the commit is kept here.
+const COMMIT: &str = "refs/astern/commit";
+/// What a remote says that does not have a commit, or does not give it out by its id.
+const NOT_THERE: [&str; 4] = [
+    "not our ref",
+    "couldn't find remote ref",
+    "unadvertised object",
+    "remote error: no such ref",
+];
+
+pub(crate) async fn contents(
+    program: &Path,
+    source: &Source,
+    folder: &Folder,
+    namespace: &str,
+    names: &BTreeSet<String>,
+) -> Result<FolderContents, SourceError> {
+    let repository = open(program, source, source, &[&folder.path]).await?;
+    if !Folder::is_commit(&folder.commit) {
+        let why = "it is named by no commit's whole id".to_owned();
+        return Err(unreadable(source, folder, why, "see what the owner deployed"));
+    }
+    let fetched = repository.fetch(&folder.commit, COMMIT, 1).await;
+    fetched.map_err(|said| refused(source, folder, said))?;
+    let listed = repository
+        .run(&["ls-tree", "-r", "-z", "--full-tree", COMMIT])
+        .await?;
+    let mut tree = Tree::of(entries(&listed));
+    if !tree.has_folder(&folder.path) {
+        let why = format!("{} is no folder there", folder.path);
+        return Err(unreadable(source, folder, why, "see what the owner deployed"));
+    }
+    let mut read = 0;
+    loop {
+        let built = build::folder(&tree, &folder.path, folder.recursive);
+        let missing = tree.missing();
+        if missing.is_empty() {
+            let told = |name: &String| (name.clone(), built.find(name, namespace));
+            return Ok(FolderContents {
+                config: names.iter().map(told).collect(),
+                images: built.images(namespace),
+            });
+        }
+        read += missing.len();
+        if read > FILES {
+            let why = format!("it has more than {FILES} files to read");
+            return Err(unreadable(
+                source,
+                folder,
+                why,
+                "deploy this platform from a folder of its own",
+            ));
+        }
+        fill(&repository, &mut tree, missing).await?;
+    }
+}
+
+/// Reads the files that were asked for.
+async fn fill(
+    repository: &Repository,
+    tree: &mut Tree,
+    missing: Vec<(String, String)>,
+) -> Result<(), SourceError> {
+    let blobs: Vec<&str> = missing.iter().map(|(_, blob)| blob.as_str()).collect();
+    let contents = repository.blobs(&blobs).await?;
+    for ((path, _), content) in missing.iter().zip(contents) {
+        tree.put(path, objects::text(content));
+    }
+    Ok(())
+}
+
+fn refused(source: &Source, folder: &Folder, said: Vec<String>) -> SourceError {
+    let text = said.join("\n").to_lowercase();
+    let (why, hint) = if NOT_THERE.iter().any(|words| text.contains(words)) {
+        (
+            "it does not have that commit, or does not give it out by its id".to_owned(),
+            "look whether history was rewritten there",
+        )
+    } else {
+        said_by_remote(&said)
+    };
+    let mut failed = unreadable(source, folder, why, hint);
+    failed.failure.evidence = said;
+    failed
+}
+
+fn unreadable(source: &Source, folder: &Folder, why: String, hint: &str) -> SourceError {
+    let operation = format!("read commit {} of {}", short(&folder.commit), source.repository);
+    error(SourceCode::Unreadable, operation, why, hint)
+}

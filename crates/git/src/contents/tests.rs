@@ -1,0 +1,237 @@
+//! What ConfigMaps hold by files, as kustomize and `kubectl apply` would have it, and what is not told.
+
+use super::super::tree::Tree;
+use super::{Built, folder};
+use crate::objects::Entry;
+use astern_model::hashed;
+use serde_json::{Value, json};
+
+/// What a folder of these files makes.
+fn built(path: &str, files: &[(&str, &str)]) -> Built {
+    let entries = files.iter().map(|(path, text)| Entry {
+        path: (*path).to_owned(),
+        mode: if *text == "LINK" { "120000" } else { "100644" }.to_owned(),
+        blob: (*path).to_owned(),
+    });
+    let mut tree = Tree::of(entries);
+    loop {
+        let built = folder(&tree, path, false);
+        let missing = tree.missing();
+        if missing.is_empty() {
+            return built;
+        }
+        for (path, blob) in missing {
+            let text = files.iter().find(|(path, _)| *path == blob).unwrap().1;
+            tree.put(&path, Ok(text.to_owned()));
+        }
+    }
+}
+
+fn data(built: &Built, name: &str) -> Value {
+    built.find(name, "shop").unwrap().json["data"].clone()
+}
+
+fn told(built: &Built, name: &str, words: &str) {
+    let why = built.find(name, "shop").unwrap_err();
+    assert!(why.contains(words), "{why}");
+}
+
+fn config_map(name: &str, mode: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata:\n  MODE: {mode}\n")
+}
+
+#[test]
+fn manifests_are_read_as_they_stand_in_their_own_folder_and_namespace() {
+    let elsewhere = "kind: ConfigMap\nmetadata: {name: app, namespace: other}\ndata: {MODE: storm}\n";
+    let several = format!(
+        "{}---\n{elsewhere}---\nkind: Service\n",
+        config_map("app", "calm")
+    );
+    let listed = "kind: List\nitems:\n- {kind: ConfigMap, metadata: {name: listed}, data: {A: \"1\"}, binaryData: {B: AAE=}}\n";
+    let built = built(
+        "deploy",
+        &[
+            ("deploy/all.yaml", &several),
+            ("deploy/list.yml", listed),
+            ("deploy/below/app.yaml", &config_map("app", "storm")),
+            ("deploy/broken.yaml", "a: [\n"),
+            ("deploy/notes.txt", "kind: ConfigMap"),
+        ],
+    );
+    assert_eq!(data(&built, "app"), json!({"MODE": "calm"}));
+    let listed = built.find("listed", "shop").unwrap();
+    assert_eq!(
+        (listed.file.as_str(), &listed.json["binaryData"]),
+        ("deploy/list.yml", &json!({"B": "AAE="}))
+    );
+    told(&built, "gone", "deploy/broken.yaml: it is not YAML");
+}
+
+#[test]
+fn what_a_manifest_does_not_say_plainly_is_not_told() {
+    let of = |data: &str| {
+        let text = format!("kind: ConfigMap\nmetadata: {{name: app}}\ndata: {data}\n");
+        built("", &[("app.yaml", &text)])
+    };
+    told(&of("{LIMIT: 10}"), "app", "data.LIMIT is no text");
+    told(&of("{A: &a x, B: *a}"), "app", "anchors");
+    told(&of("[a]"), "app", "data is no mapping");
+    let twice = [
+        ("a.yaml", config_map("app", "calm")),
+        ("b.yaml", config_map("app", "storm")),
+    ];
+    let twice: Vec<(&str, &str)> = twice.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    told(
+        &built("", &twice),
+        "app",
+        "several places make it: a.yaml, b.yaml",
+    );
+    told(
+        &built("", &[("app.yaml", "LINK")]),
+        "app",
+        "app.yaml is a symbolic link",
+    );
+}
+
+const BASE: &str = "\
+resources: [api.yaml]
+configMapGenerator:
+- name: app
+  literals: [MODE=calm, 'QUOTED=\"a b\"', 'URL=http://x?a=b']
+  envs: [app.env]
+  files: [app.properties, other.conf=files/x.conf]
+";
+
+fn base() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("base/kustomization.yaml", BASE),
+        ("base/api.yaml", "kind: Deployment\n"),
+        ("base/app.env", "# limits\n\n  LIMIT=10 \nEMPTY\n"),
+        ("base/app.properties", "a=1\n"),
+        ("base/files/x.conf", "x\n"),
+    ]
+}
+
+fn generated() -> Value {
+    json!({"MODE": "calm", "QUOTED": "a b", "URL": "http://x?a=b", "LIMIT": "10 ", "EMPTY": "", "app.properties": "a=1\n",
+        "other.conf": "x\n"})
+}
+
+#[test]
+fn a_generated_config_map_is_found_by_the_hash_in_its_name() {
+    let built = built("base", &base());
+    let name = hashed::name("app", &json!({"data": generated()}));
+    assert_eq!(data(&built, &name), generated());
+    assert_eq!(built.find(&name, "shop").unwrap().file, "base/kustomization.yaml");
+    told(
+        &built,
+        "app-5f7hkg2mtb",
+        "makes it with another content, under the name app-",
+    );
+    told(&built, "app", "no file there makes it");
+}
+
+#[test]
+fn an_overlay_adds_to_names_and_merges_into_what_its_base_generates() {
+    let overlay = "\
+resources: [../../base]
+namePrefix: prod-
+namespace: shop
+generatorOptions: {disableNameSuffixHash: true}
+configMapGenerator:
+- {name: app, behavior: merge, literals: [MODE=storm]}
+patches:
+- target: {kind: Deployment}
+  patch: '[]'
+- path: more.yaml
+";
+    let mut files = base();
+    files.push(("overlays/prod/kustomization.yaml", overlay));
+    files.push((
+        "overlays/prod/more.yaml",
+        "kind: Deployment\nmetadata: {name: api}\n",
+    ));
+    let built = built("overlays/prod", &files);
+    let mut expected = generated();
+    expected["MODE"] = json!("storm");
+    assert_eq!(data(&built, "prod-app"), expected);
+    assert_eq!(
+        built.find("prod-app", "shop").unwrap().file,
+        "overlays/prod/kustomization.yaml"
+    );
+}
+
+#[test]
+fn what_a_kustomization_does_beside_is_said_and_not_guessed() {
+    let with = |more: &str| {
+        let mut files = base();
+        let text = format!("resources: [../base, plain.yaml]\n{more}");
+        let plain = config_map("plain", "calm");
+        files.push(("prod/kustomization.yaml", &text));
+        files.push(("prod/plain.yaml", &plain));
+        files.push((
+            "prod/patch.yaml",
+            "kind: ConfigMap\nmetadata: {name: plain}\ndata: {MODE: storm}\n",
+        ));
+        built("prod", &files)
+    };
+    assert_eq!(data(&with(""), "plain"), json!({"MODE": "calm"}));
+    for more in [
+        "patches: [{path: patch.yaml}]",
+        "patchesStrategicMerge: [patch.yaml]",
+        "patches: [{patch: '[{op: replace}]', target: {name: plain}}]",
+        "patches: [{path: gone.yaml}]",
+        "replacements: [{source: {kind: Secret}}]",
+        "components: [../component]",
+    ] {
+        let key = more.split(':').next().unwrap();
+        told(&with(more), "plain", &format!("has {key}, which may change it"));
+    }
+    told(
+        &with(
+            "configMapGenerator: [{name: new, files: [../../out.conf]}]\ngeneratorOptions: {disableNameSuffixHash: true}",
+        ),
+        "new",
+        "../../out.conf lies elsewhere",
+    );
+    told(
+        &built(
+            "x",
+            &[(
+                "x/kustomization.yaml",
+                "resources: [https://git.example.test/base, gone]\n",
+            )],
+        ),
+        "app",
+        "which lies elsewhere, x/gone, which is not there",
+    );
+    let circle = [
+        ("a/kustomization.yaml", "resources: [../b]\n"),
+        ("b/kustomization.yaml", "resources: [../a]\n"),
+    ];
+    told(&built("a", &circle), "app", "one base too many");
+}
+
+#[test]
+fn images_are_told_as_the_kustomization_sets_them_and_only_where_they_are_certain() {
+    let api = "kind: Deployment\nmetadata: {name: api}\nspec: {template: {spec: {containers: [{name: api, image: 'registry.test/api:v1'}]}}}\n";
+    let of = |more: &str| {
+        let text = format!("resources: [api.yaml]\n{more}");
+        let built = built("", &[("kustomization.yaml", &text), ("api.yaml", api)]);
+        let images = built.images("shop").into_iter();
+        images
+            .map(|(target, images)| format!("{target} {}", images["api"]))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    assert_eq!(of(""), "deployment/api registry.test/api:v1");
+    assert_eq!(
+        of("namePrefix: prod-\nimages: [{name: registry.test/api, newTag: v2}]"),
+        "deployment/prod-api registry.test/api:v2"
+    );
+    assert_eq!(
+        of("images: [{name: registry.test/api, newName: mirror.test/api}, {name: other, newTag: v9}]"),
+        "deployment/api mirror.test/api:v1"
+    );
+    assert_eq!(of("patches: [{target: {kind: Deployment}, patch: '[]'}]"), "");
+}
