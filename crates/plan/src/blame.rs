@@ -169,7 +169,8 @@ impl<'a> Blame<'a> {
         let remark = |(object, readers): (&&ConfigName, &BTreeSet<&Target>)| {
             format!(
                 "{object} differs from release {} as well ({}), and {} fails and reads it: it stays, since a credential may have been \
-                 rotated; `config: {{restoreSecrets: [{}]}}` in astern.yaml has it go back",
+                 rotated; `config: {{restoreSecrets: [{{name: {}, probe: …}}]}}` in astern.yaml has it go back, once a login with what it \
+                 held then answers",
                 held.release,
                 written(world.inventory.config.live(object)),
                 list(readers.iter().copied()),

@@ -164,7 +164,7 @@ fn a_secret_that_the_owners_do_not_name_is_told_with_its_setting_and_not_put_bac
     for words in [
         "secret/keys differs from release r1 as well",
         "written last by vault-operator",
-        "config: {restoreSecrets: [keys]}",
+        "config: {restoreSecrets: [{name: keys, probe: …}]}",
     ] {
         assert!(warned.contains(words), "no {words:?}: {warned}");
     }
