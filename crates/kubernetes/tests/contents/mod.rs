@@ -17,7 +17,7 @@ use astern_port::workloads::Settled;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -181,6 +181,117 @@ async fn a_write_of_content_that_was_looked_for_and_not_found_is_refused_when_it
         "{old:?}"
     );
     assert_eq!(mode(&place).await, "storm");
+}
+
+/// ConfigMap `app` is immutable and holds `MODE: storm`; it shall make room for `MODE: calm`.
+async fn remove(place: &Place) -> Spec {
+    create(
+        &maps(place),
+        json!({"metadata": {"name": "app", "labels": {"team": "shop"}}, "immutable": true, "data": {"MODE": "storm"}}),
+    )
+    .await;
+    let now = maps(place).get("app").await.unwrap();
+    Spec::Remove {
+        object: object("app"),
+        namespace: place.namespace.clone(),
+        pin: Pin {
+            uid: Uid(now.uid().unwrap()),
+            content: hash(&place.vault, &json!({"data": {"MODE": "storm"}})).await,
+        },
+        to: wanted(place, "app", json!({"MODE": "calm"})).await,
+    }
+}
+
+#[tokio::test]
+async fn an_immutable_object_is_deleted_and_made_again_just_as_it_was() {
+    let Some(place) = Place::fresh("content-removed").await else {
+        return;
+    };
+    let (port, spec) = (port(&place), remove(&place).await);
+    let was = maps(&place).get("app").await.unwrap();
+    let forward = stamp("remove:app", Direction::Forward, 1);
+    let before = port.prepare(&spec).await.unwrap();
+    assert_eq!(port.apply(&spec, &before, &forward).await.unwrap(), After::Gone);
+    assert!(maps(&place).get_opt("app").await.unwrap().is_none());
+    assert_eq!(settled(port.settle(&spec, &before, &forward).await), "applied");
+    // Once more is no second deletion.
+    assert_eq!(port.apply(&spec, &before, &forward).await.unwrap(), After::Gone);
+
+    let back = stamp("remove:app", Direction::Back, 1);
+    assert_eq!(
+        settled(port.settle_reverse(&spec, &before, &After::Gone, &back).await),
+        "not applied"
+    );
+    let made = port.reverse(&spec, &before, &After::Gone, &back).await.unwrap();
+    let again = maps(&place).get("app").await.unwrap();
+    assert_eq!(
+        (&again.data, again.immutable, again.labels()),
+        (&was.data, Some(true), was.labels())
+    );
+    assert_eq!(
+        port.reverse(&spec, &before, &After::Gone, &back).await.unwrap(),
+        made
+    );
+    assert_eq!(
+        settled(port.settle_reverse(&spec, &before, &After::Gone, &back).await),
+        "applied"
+    );
+    // Whoever takes over while that is open marks it as this run's.
+    port.fence(&spec, &before, &back.run, Epoch(1), Epoch(3))
+        .await
+        .unwrap();
+    let marked = maps(&place).get("app").await.unwrap();
+    assert_eq!(marked.annotations()["astern.dev/epoch"], "3");
+}
+
+#[tokio::test]
+async fn a_deletion_of_an_object_that_was_looked_for_and_found_is_refused_when_it_arrives_late() {
+    let Some(place) = Place::fresh("content-removed-late").await else {
+        return;
+    };
+    let (port, spec) = (port(&place), remove(&place).await);
+    let before = port.prepare(&spec).await.unwrap();
+    let late = || async {
+        let now = maps(&place).get("app").await.unwrap();
+        DeleteParams::default().preconditions(Preconditions {
+            uid: now.uid(),
+            resource_version: now.resource_version(),
+        })
+    };
+    let sent = late().await;
+    let stamp = stamp("remove:app", Direction::Forward, 1);
+    assert_eq!(settled(port.settle(&spec, &before, &stamp).await), "not applied");
+    refused(maps(&place).delete("app", &sent).await);
+    let sent = late().await;
+    port.fence(&spec, &before, &stamp.run, Epoch(0), Epoch(2))
+        .await
+        .unwrap();
+    refused(maps(&place).delete("app", &sent).await);
+    let old = port.apply(&spec, &before, &stamp).await.unwrap_err();
+    assert!(
+        old.class == FailureClass::Conflict && old.message.contains("epoch 2"),
+        "{old:?}"
+    );
+    // Somebody else's object under the name is neither marked nor deleted.
+    maps(&place)
+        .delete("app", &DeleteParams::default())
+        .await
+        .unwrap();
+    create(
+        &maps(&place),
+        json!({"metadata": {"name": "app"}, "data": {"MODE": "theirs"}}),
+    )
+    .await;
+    port.fence(&spec, &before, &stamp.run, Epoch(0), Epoch(3))
+        .await
+        .unwrap();
+    assert_eq!(settled(port.settle(&spec, &before, &stamp).await), "applied");
+    let taken = port
+        .reverse(&spec, &before, &After::Gone, &stamp)
+        .await
+        .unwrap_err();
+    assert!(taken.message.contains("somebody else has made it"), "{taken:?}");
+    assert_eq!(mode(&place).await, "theirs");
 }
 
 #[tokio::test]
