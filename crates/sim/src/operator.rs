@@ -170,7 +170,10 @@ impl OnCall {
                     last = told(&came);
                     self.theatre.trace.say(|| format!("on call: begins: {last}"));
                     match came {
-                        Came::NoPlan(no) if is_final(&no) => return Rest::Refused(last),
+                        // Where somebody else was faster, theirs is seen through.
+                        Came::NoPlan(no) if is_final(&no) && self.theatre.oracle.runs().is_empty() => {
+                            return Rest::Refused(last);
+                        }
                         Came::Rested(ended) if matches!(ended.book.run.phase, Phase::Held { .. }) => {
                             held += 1
                         }
