@@ -252,6 +252,7 @@ pub(crate) async fn of_run(
         if let (Some(before), Some(now)) = (&mut one.before, now) {
             let then = kept(world, &before.kept).await?;
             before.keys = keys(&then);
+            before.secret_type = secret_type(&one.object, &then);
             before.changes = changes(world, &one.object, Some(now), &then).await;
         }
         if let Some(now) = now {
