@@ -413,7 +413,7 @@ fn what_cannot_be_changed_under_its_name_is_deleted_and_made_anew_before_its_rea
             panic!("{:?}", plan.steps)
         };
         assert_eq!(remove.id.as_str(), format!("remove:{object}"));
-        assert_eq!(create.after, [remove.id.clone()]);
+        assert_eq!(create.after, std::slice::from_ref(&remove.id));
         assert!(reader.after.contains(&remove.id) && reader.after.contains(&create.id));
         assert!(plan.config[0].anew);
         let gap = format!(
