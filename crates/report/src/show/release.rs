@@ -1,6 +1,7 @@
 //! Releases of the ledger: the list, one release, and which workload stands on which. References into the vault are
 //! told by size; no value of a ConfigMap or Secret is ever here to be told.
 
+use super::verdict::SERVING;
 use crate::line::{Line, LineKind, part, parts};
 use crate::report::Tone;
 use crate::table::Table;
@@ -10,8 +11,9 @@ use astern_model::choice::{clock, human};
 use astern_model::config::Use;
 use astern_model::release::{Release, ReleaseName, Standing};
 use astern_model::target::Target;
-use astern_model::verdict::CheckResult;
+use astern_model::verdict::{CheckResult, Item};
 use jiff::SignedDuration;
+use std::collections::BTreeSet;
 
 /// A release, as one row of a list.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +103,7 @@ pub fn release_lines(release: &Release) -> Vec<Line> {
         part("Workloads", workloads(release, str::to_owned).lines()),
         part("Config", config(release, str::to_owned).lines()),
         part("Helm releases", helm(release, str::to_owned).lines()),
-        part("Health", health(release, str::to_owned).lines()),
+        part("Health", health_told(release).lines()),
     ])
 }
 
@@ -233,23 +235,87 @@ fn places(uses: &[Use]) -> String {
     words.join(", ")
 }
 
+/// An item each, for Markdown.
 fn health(release: &Release, sentence: fn(&str) -> String) -> Table {
+    checks(items(release).map(|item| Check {
+        result: item.result,
+        of: sentence(&item.target.to_string()),
+        check: sentence(&item.check),
+        evidence: sentence(&item.evidence),
+    }))
+}
+
+/// The same for a terminal: what a workload passed is one row, and what is not known of several for the same reason another.
+fn health_told(release: &Release) -> Table {
+    let mut seen = BTreeSet::new();
+    let targets = items(release).map(|item| &item.target);
+    let targets = targets.filter(|target| seen.insert(*target));
+    let mut rows: Vec<Check> = targets.filter_map(|target| passed(release, target)).collect();
+    let failed = items(release).filter(|item| item.result == CheckResult::Fail);
+    rows.extend(failed.map(|item| Check {
+        result: item.result,
+        of: item.target.to_string(),
+        check: item.check.clone(),
+        evidence: item.evidence.clone(),
+    }));
+    let unknown: Vec<&Item> = items(release)
+        .filter(|item| item.result == CheckResult::Unknown)
+        .collect();
+    let said = |item: &Item| (item.check.clone(), item.evidence.clone());
+    let mut told = BTreeSet::new();
+    for item in &unknown {
+        if told.insert(said(item)) {
+            let alike = unknown.iter().filter(|other| said(other) == said(item));
+            let of: Vec<String> = alike.map(|other| other.target.to_string()).collect();
+            rows.push(Check {
+                result: item.result,
+                of: word::list(&of),
+                check: item.check.clone(),
+                evidence: item.evidence.clone(),
+            });
+        }
+    }
+    checks(rows.into_iter())
+}
+
+fn passed(release: &Release, target: &Target) -> Option<Check> {
+    let own: Vec<&Item> = items(release).filter(|item| item.target == *target).collect();
+    let passed = own.iter().filter(|item| item.result == CheckResult::Pass);
+    let speaks = passed
+        .clone()
+        .find(|item| item.check == SERVING)
+        .or_else(|| passed.clone().next())?;
+    let count = match passed.count() {
+        1 => speaks.check.clone(),
+        all if all == own.len() => format!("all {all} checks"),
+        some => format!("{some} of {} checks", own.len()),
+    };
+    Some(Check {
+        result: CheckResult::Pass,
+        of: target.to_string(),
+        check: count,
+        evidence: speaks.evidence.clone(),
+    })
+}
+
+fn items(release: &Release) -> impl Iterator<Item = &Item> {
+    release.health.iter().flat_map(|health| &health.items)
+}
+
+/// A row of what was found out about a release's health.
+struct Check {
+    result: CheckResult,
+    of: String,
+    check: String,
+    evidence: String,
+}
+
+fn checks(rows: impl Iterator<Item = Check>) -> Table {
     let mut table = Table::new(&["RESULT", "KIND/NAME", "CHECK", "EVIDENCE"]);
-    for item in release.health.iter().flat_map(|health| &health.items) {
-        let tone = match item.result {
-            CheckResult::Pass => LineKind::Good,
-            CheckResult::Fail => LineKind::Bad,
-            CheckResult::Unknown => LineKind::Warn,
-        };
-        table.row(
-            tone,
-            [
-                word::check(item.result).to_owned(),
-                sentence(&item.target.to_string()),
-                sentence(&item.check),
-                sentence(&item.evidence),
-            ],
-        );
+    for row in rows {
+        let kind = word::kind(word::check_tone(row.result));
+        let result = word::check(row.result).to_owned();
+        table.row(kind, [result, row.of, row.check, row.evidence]);
     }
     table
 }

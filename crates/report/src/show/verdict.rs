@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 /// list all.
 const WHOLE_CHECKS: usize = 12;
 /// The check that speaks for a workload which passed all.
-const SERVING: &str = "pods serving";
+pub(super) const SERVING: &str = "pods serving";
 
 /// The word over all items, then a row for each.
 pub fn verdict_text(verdict: &Verdict) -> String {

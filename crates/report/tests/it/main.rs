@@ -3,6 +3,7 @@
 mod page;
 mod plan;
 mod rehearsal;
+mod release;
 mod report;
 mod revert;
 mod sample;
