@@ -28,7 +28,7 @@ fn release() -> Release {
         "health": {"at": "2026-11-24T14:00:00Z", "items": items},
         "workloads": [], "config": [],
     }))
-    .unwrap()
+    .unwrap_or_else(|error| panic!("it is a release: {error}"))
 }
 
 #[test]
