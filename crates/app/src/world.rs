@@ -3,19 +3,19 @@
 use astern_exec::driver::{Judge, Observer, Ports};
 use astern_exec::perform::Providers;
 use astern_model::source::Source;
+use astern_model::step::{config, owner, workload};
 use astern_port::clock::Clock;
 use astern_port::cluster::Look;
-use astern_port::config::{Config, Contents};
+use astern_port::config::Config;
 use astern_port::journal::Journal;
 use astern_port::ledger::Ledger;
 use astern_port::lock::Lock;
 use astern_port::logins::Logins;
-use astern_port::owners::Owners;
+use astern_port::provider::Provider;
 use astern_port::releases::Releases;
 use astern_port::sense::Sense;
 use astern_port::source::{Origins, Sources};
 use astern_port::vault::Vault;
-use astern_port::workloads::Workloads;
 use std::sync::Arc;
 
 /// Every port that a use case may need. Cheap to clone.
@@ -32,15 +32,15 @@ pub struct World {
     /// Who else is alive.
     pub lock: Arc<dyn Lock>,
     /// Effects on workloads.
-    pub workloads: Arc<dyn Workloads>,
+    pub workloads: Arc<dyn Provider<workload::Spec>>,
     /// Helm releases.
     pub releases: Arc<dyn Releases>,
     /// Effects on what ConfigMaps and Secrets hold.
-    pub contents: Arc<dyn Contents>,
+    pub contents: Arc<dyn Provider<config::Spec>>,
     /// Whether credentials of then still work.
     pub logins: Arc<dyn Logins>,
     /// Effects on whoever would write targets back.
-    pub owners: Arc<dyn Owners>,
+    pub owners: Arc<dyn Provider<owner::Spec>>,
     /// ConfigMaps and Secrets, read.
     pub config: Arc<dyn Config>,
     /// The releases, beside what they describe.

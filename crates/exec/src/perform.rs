@@ -6,13 +6,11 @@ use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::Event;
 use astern_model::step::workload::{self, Stamp};
-use astern_model::step::{After, Before, Spec};
-use astern_model::step::{config, owner};
-use astern_port::config::Contents;
-use astern_port::owners::Owners;
-use astern_port::releases::Releases;
-use astern_port::workloads::{Settled, Workloads};
+use astern_model::step::{After, Before, Layer, Spec};
+use astern_model::step::{config, helm, owner};
+use astern_port::provider::{Provider, Settled};
 use astern_port::{Failure, FailureClass};
+use async_trait::async_trait;
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -20,23 +18,113 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Providers {
     /// The workload layer.
-    pub workloads: Arc<dyn Workloads>,
+    pub workloads: Arc<dyn Provider<workload::Spec>>,
     /// The Helm layer.
-    pub releases: Arc<dyn Releases>,
+    pub releases: Arc<dyn Provider<helm::Spec>>,
     /// The config layer.
-    pub contents: Arc<dyn Contents>,
+    pub contents: Arc<dyn Provider<config::Spec>>,
     /// The owners' layer.
-    pub owners: Arc<dyn Owners>,
+    pub owners: Arc<dyn Provider<owner::Spec>>,
+}
+
+impl Providers {
+    /// A step with its layer's provider: the one `match` over the layers.
+    fn of<'a>(&'a self, spec: &'a Spec) -> Box<dyn Effect + 'a> {
+        match spec {
+            Spec::Workload(spec) => Box::new(Of(&*self.workloads, spec)),
+            Spec::Helm(spec) => Box::new(Of(&*self.releases, spec)),
+            Spec::Config(spec) => Box::new(Of(&*self.contents, spec)),
+            Spec::Owner(spec) => Box::new(Of(&*self.owners, spec)),
+        }
+    }
+}
+
+/// One step's effect, in the journal's words. A record that belongs to another layer's step is in no journal that astern wrote.
+#[async_trait]
+trait Effect: Send + Sync {
+    async fn prepare(&self) -> Result<Before, Failure>;
+    async fn apply(&self, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
+    async fn settle(&self, before: &Before, stamp: &Stamp) -> Settled<After>;
+    async fn reverse(&self, receipt: &Receipt, stamp: &Stamp) -> Result<After, Failure>;
+    async fn settle_reverse(&self, receipt: &Receipt, stamp: &Stamp) -> Settled<After>;
+    async fn fence(&self, before: &Before, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure>;
+    async fn explain(&self) -> Vec<String>;
+}
+
+/// A layer's provider and one of its steps.
+struct Of<'a, L: Layer>(&'a dyn Provider<L>, &'a L);
+
+impl<L: Layer> Of<'_, L> {
+    fn before<'b>(&self, before: &'b Before) -> Result<&'b L::Before, Failure> {
+        L::before(before).ok_or_else(|| self.another_layer())
+    }
+
+    fn receipt<'b>(&self, receipt: &'b Receipt) -> Result<(&'b L::Before, &'b L::After), Failure> {
+        let after = L::after(&receipt.after).ok_or_else(|| self.another_layer())?;
+        Ok((self.before(&receipt.before)?, after))
+    }
+
+    fn another_layer(&self) -> Failure {
+        Failure::new(
+            FailureClass::Permanent,
+            self.1.phrase(),
+            "the journal's record of this step belongs to another layer",
+        )
+    }
+}
+
+#[async_trait]
+impl<L: Layer> Effect for Of<'_, L> {
+    async fn prepare(&self) -> Result<Before, Failure> {
+        self.0.prepare(self.1).await.map(L::found)
+    }
+
+    async fn apply(&self, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
+        let before = self.before(before)?;
+        self.0.apply(self.1, before, stamp).await.map(L::left)
+    }
+
+    async fn settle(&self, before: &Before, stamp: &Stamp) -> Settled<After> {
+        match self.before(before) {
+            Ok(before) => self.0.settle(self.1, before, stamp).await.map(L::left),
+            Err(failure) => Settled::Unknown(failure),
+        }
+    }
+
+    async fn reverse(&self, receipt: &Receipt, stamp: &Stamp) -> Result<After, Failure> {
+        let (before, after) = self.receipt(receipt)?;
+        self.0.reverse(self.1, before, after, stamp).await.map(L::left)
+    }
+
+    async fn settle_reverse(&self, receipt: &Receipt, stamp: &Stamp) -> Settled<After> {
+        match self.receipt(receipt) {
+            Ok((before, after)) => {
+                let settled = self.0.settle_reverse(self.1, before, after, stamp).await;
+                settled.map(L::left)
+            }
+            Err(failure) => Settled::Unknown(failure),
+        }
+    }
+
+    async fn fence(&self, before: &Before, run: &RunId, from: Epoch, to: Epoch) -> Result<(), Failure> {
+        let before = self.before(before)?;
+        self.0.fence(self.1, before, run, from, to).await
+    }
+
+    async fn explain(&self) -> Vec<String> {
+        self.0.explain(self.1).await
+    }
+}
+
+/// What a step found and what it left behind: all that taking it back needs.
+pub(crate) struct Receipt {
+    pub(crate) before: Before,
+    pub(crate) after: After,
 }
 
 /// Reads what is there before a step, and checks its pins.
 pub(crate) async fn prepare(providers: &Providers, spec: &Spec) -> Result<Before, Failure> {
-    match spec {
-        Spec::Workload(spec) => providers.workloads.prepare(spec).await.map(Before::Workload),
-        Spec::Helm(spec) => providers.releases.prepare(spec).await.map(Before::Helm),
-        Spec::Config(spec) => providers.contents.prepare(spec).await.map(Before::Config),
-        Spec::Owner(spec) => providers.owners.prepare(spec).await.map(Before::Owner),
-    }
+    providers.of(spec).prepare().await
 }
 
 /// Carries a step out.
@@ -46,37 +134,12 @@ pub(crate) async fn apply(
     before: &Before,
     stamp: &Stamp,
 ) -> Result<After, Failure> {
-    match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => providers
-            .workloads
-            .apply(spec, before, stamp)
-            .await
-            .map(After::Workload),
-        (Spec::Helm(spec), Before::Helm(before)) => providers
-            .releases
-            .apply(spec, before, stamp)
-            .await
-            .map(After::Helm),
-        (Spec::Config(spec), Before::Config(before)) => providers
-            .contents
-            .apply(spec, before, stamp)
-            .await
-            .map(After::Config),
-        (Spec::Owner(spec), Before::Owner(before)) => providers
-            .owners
-            .apply(spec, before, stamp)
-            .await
-            .map(After::Owner),
-        _ => Err(another_layer(spec)),
-    }
+    providers.of(spec).apply(before, stamp).await
 }
 
 /// What a step that did not end in time still waits for.
 pub(crate) async fn explain(providers: &Providers, spec: &Spec) -> Vec<String> {
-    match spec {
-        Spec::Workload(spec) => providers.workloads.explain(spec).await,
-        Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => Vec::new(),
-    }
+    providers.of(spec).explain().await
 }
 
 /// Finds out whether a step's effect is there.
@@ -89,98 +152,27 @@ pub(crate) async fn settle(
     if planted(Defect::SettleBlindly) {
         return Settled::NotApplied;
     }
-    match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => map(
-            providers.workloads.settle(spec, before, stamp).await,
-            After::Workload,
-        ),
-        (Spec::Helm(spec), Before::Helm(before)) => {
-            map(providers.releases.settle(spec, before, stamp).await, After::Helm)
-        }
-        (Spec::Config(spec), Before::Config(before)) => map(
-            providers.contents.settle(spec, before, stamp).await,
-            After::Config,
-        ),
-        (Spec::Owner(spec), Before::Owner(before)) => {
-            map(providers.owners.settle(spec, before, stamp).await, After::Owner)
-        }
-        _ => Settled::Unknown(another_layer(spec)),
-    }
-}
-
-/// What a step found and what it left behind: all that taking it back needs.
-pub(crate) struct Receipt {
-    pub(crate) before: Before,
-    pub(crate) after: After,
+    providers.of(spec).settle(before, stamp).await
 }
 
 /// Takes a step back.
 pub(crate) async fn reverse(
     providers: &Providers,
     spec: &Spec,
-    Receipt { before, after }: &Receipt,
+    receipt: &Receipt,
     stamp: &Stamp,
 ) -> Result<After, Failure> {
-    match (spec, before, after) {
-        (Spec::Workload(spec), Before::Workload(before), After::Workload(after)) => providers
-            .workloads
-            .reverse(spec, before, after, stamp)
-            .await
-            .map(After::Workload),
-        (Spec::Helm(spec), Before::Helm(before), After::Helm(after)) => providers
-            .releases
-            .reverse(spec, before, after, stamp)
-            .await
-            .map(After::Helm),
-        (Spec::Config(spec), Before::Config(before), After::Config(after)) => providers
-            .contents
-            .reverse(spec, before, after, stamp)
-            .await
-            .map(After::Config),
-        (Spec::Owner(spec), Before::Owner(before), After::Owner(after)) => providers
-            .owners
-            .reverse(spec, before, after, stamp)
-            .await
-            .map(After::Owner),
-        _ => Err(another_layer(spec)),
-    }
+    providers.of(spec).reverse(receipt, stamp).await
 }
 
 /// Finds out whether a step is taken back.
 pub(crate) async fn settle_reverse(
     providers: &Providers,
     spec: &Spec,
-    Receipt { before, after }: &Receipt,
+    receipt: &Receipt,
     stamp: &Stamp,
 ) -> Settled<After> {
-    match (spec, before, after) {
-        (Spec::Workload(spec), Before::Workload(before), After::Workload(after)) => map(
-            providers
-                .workloads
-                .settle_reverse(spec, before, after, stamp)
-                .await,
-            After::Workload,
-        ),
-        (Spec::Helm(spec), Before::Helm(before), After::Helm(after)) => map(
-            providers
-                .releases
-                .settle_reverse(spec, before, after, stamp)
-                .await,
-            After::Helm,
-        ),
-        (Spec::Config(spec), Before::Config(before), After::Config(after)) => map(
-            providers
-                .contents
-                .settle_reverse(spec, before, after, stamp)
-                .await,
-            After::Config,
-        ),
-        (Spec::Owner(spec), Before::Owner(before), After::Owner(after)) => map(
-            providers.owners.settle_reverse(spec, before, after, stamp).await,
-            After::Owner,
-        ),
-        _ => Settled::Unknown(another_layer(spec)),
-    }
+    providers.of(spec).settle_reverse(receipt, stamp).await
 }
 
 /// Marks the step's object with the new epoch after a takeover.
@@ -192,37 +184,7 @@ pub(crate) async fn fence(
     from: Epoch,
     to: Epoch,
 ) -> Result<(), Failure> {
-    match (spec, before) {
-        (Spec::Workload(spec), Before::Workload(before)) => {
-            providers.workloads.fence(spec, before, run, from, to).await
-        }
-        // A helm that outlived its caller knows no epoch: it is waited for by its record.
-        (Spec::Helm(_), Before::Helm(_)) => Ok(()),
-        (Spec::Config(spec), Before::Config(before)) => {
-            providers.contents.fence(spec, before, run, from, to).await
-        }
-        (Spec::Owner(spec), Before::Owner(before)) => {
-            providers.owners.fence(spec, before, run, from, to).await
-        }
-        _ => Err(another_layer(spec)),
-    }
-}
-
-/// A journal whose records belong to another layer's step is not one that astern wrote.
-fn another_layer(spec: &Spec) -> Failure {
-    Failure::new(
-        FailureClass::Permanent,
-        spec.phrase(),
-        "the journal's record of this step belongs to another layer",
-    )
-}
-
-fn map<A, B>(settled: Settled<A>, wrap: impl FnOnce(A) -> B) -> Settled<B> {
-    match settled {
-        Settled::Applied(after) => Settled::Applied(wrap(after)),
-        Settled::NotApplied => Settled::NotApplied,
-        Settled::Unknown(failure) => Settled::Unknown(failure),
-    }
+    providers.of(spec).fence(before, run, from, to).await
 }
 
 /// The stamp of a step's effect.

@@ -7,12 +7,13 @@ use crate::program::{Ended, Program, Rollback};
 use crate::records::{self, EFFECT, Entry, Records};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Settings, Standing, Status};
+use astern_model::id::{Epoch, RunId};
 use astern_model::step::helm::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::clock::Clock;
+use astern_port::provider::{Provider, Settled};
 use astern_port::releases::{Depth, Releases};
 use astern_port::vault::Vault;
-use astern_port::workloads::Settled;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
@@ -349,7 +350,10 @@ impl Releases for Helm {
             None => Standing::default(),
         }
     }
+}
 
+#[async_trait]
+impl Provider<Spec> for Helm {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
         let operation = spec.phrase();
         match spec {
@@ -524,6 +528,11 @@ impl Releases for Helm {
             }
             _ => Settled::Unknown(another_before(&operation)),
         }
+    }
+
+    /// A helm that outlived its caller knows no epoch: it is waited for by its record.
+    async fn fence(&self, _: &Spec, _: &Before, _: &RunId, _: Epoch, _: Epoch) -> Result<(), Failure> {
+        Ok(())
     }
 }
 

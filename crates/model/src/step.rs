@@ -1,5 +1,5 @@
 //! The closed set of effects. A layer has one file: its plain-data spec, what was there before, what is there after,
-//! and the verbs it needs. Adding a layer adds a variant here and one arm in `exec`.
+//! and the verbs it needs. Adding a layer adds a variant and a line here, and one arm in `exec`.
 
 pub mod config;
 pub mod helm;
@@ -134,6 +134,65 @@ pub enum After {
     /// Of a step on an owner.
     Owner(owner::After),
 }
+
+/// A layer of effects, by its spec: what its steps find, and what they leave behind.
+pub trait Layer: Send + Sync + Sized + 'static {
+    /// What was there before a step's effect.
+    type Before: Send + Sync;
+    /// What is there after it.
+    type After: Send + Sync;
+
+    /// What the step does, as an imperative phrase.
+    fn phrase(&self) -> String;
+    /// As the journal keeps it.
+    fn found(before: Self::Before) -> Before;
+    /// Out of the journal; none of another layer's step.
+    fn before(before: &Before) -> Option<&Self::Before>;
+    /// As the journal keeps it.
+    fn left(after: Self::After) -> After;
+    /// Out of the journal; none of another layer's step.
+    fn after(after: &After) -> Option<&Self::After>;
+}
+
+macro_rules! layer {
+    ($layer:ident, $variant:ident) => {
+        impl Layer for $layer::Spec {
+            type Before = $layer::Before;
+            type After = $layer::After;
+
+            fn phrase(&self) -> String {
+                $layer::Spec::phrase(self)
+            }
+
+            fn found(before: $layer::Before) -> Before {
+                Before::$variant(before)
+            }
+
+            fn before(before: &Before) -> Option<&$layer::Before> {
+                match before {
+                    Before::$variant(before) => Some(before),
+                    _ => None,
+                }
+            }
+
+            fn left(after: $layer::After) -> After {
+                After::$variant(after)
+            }
+
+            fn after(after: &After) -> Option<&$layer::After> {
+                match after {
+                    After::$variant(after) => Some(after),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+layer!(workload, Workload);
+layer!(helm, Helm);
+layer!(config, Config);
+layer!(owner, Owner);
 
 /// How long a step will probably take, and on what that rests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

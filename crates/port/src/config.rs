@@ -1,14 +1,10 @@
-//! ConfigMaps and Secrets: reading them, values among it, and effects on what they hold. What comes through here stays in
-//! memory, in the cluster and in the vault.
+//! ConfigMaps and Secrets, read, values among it. What comes through here stays in memory, in the cluster and in the vault.
 
 use crate::Failure;
-use crate::workloads::Settled;
 use astern_model::config::{ClassSeen, ConfigName, keys};
 use astern_model::external::Drawn;
-use astern_model::id::{Epoch, RunId, Uid};
+use astern_model::id::Uid;
 use astern_model::owner::OwnerSeen;
-use astern_model::step::config::{After, Before, Spec};
-use astern_model::step::workload::Stamp;
 use astern_model::workload::{FieldManager, Owner};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -80,56 +76,4 @@ pub struct Owned {
     pub owners: Vec<Owner>,
     /// The owners' objects that were read, and those above them.
     pub seen: Vec<OwnerSeen>,
-}
-
-/// The config layer.
-///
-/// # Flow
-/// As of [`crate::workloads::Workloads`]: `prepare` reads and checks the pin, `apply` reads again, checks the pin and the marks
-/// of others, and writes under the resourceVersion that it has just read.
-///
-/// # Guarantees
-/// - `apply` with a stamp whose key is on the object already, with the content there, writes nothing and answers as if it had.
-/// - A pin that does not hold is `Conflict`, and nothing was written; the message says which, from what to what.
-/// - `reverse` puts back what [`Before`] recorded, or deletes what the step has made, and only while that is as the step left it.
-/// - No value is in a failure.
-#[async_trait]
-pub trait Contents: Send + Sync {
-    /// Reads what is there, keeps in the vault what the reversal needs, and checks the pin.
-    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure>;
-
-    /// Carries the step out.
-    async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
-
-    /// Finds out whether the effect with this key is there; where it is not, moves the object on before it says so. Where there is
-    /// no object that could be moved on, that is unknown for as long as the request that makes it may still arrive.
-    async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
-
-    /// Takes back what the step left behind (`after`).
-    async fn reverse(
-        &self,
-        spec: &Spec,
-        before: &Before,
-        after: &After,
-        stamp: &Stamp,
-    ) -> Result<After, Failure>;
-
-    /// Finds out whether the reversal with this key is there.
-    async fn settle_reverse(
-        &self,
-        spec: &Spec,
-        before: &Before,
-        after: &After,
-        stamp: &Stamp,
-    ) -> Settled<After>;
-
-    /// After a takeover: writes the new epoch on the object, so that the predecessor's write is refused.
-    async fn fence(
-        &self,
-        spec: &Spec,
-        before: &Before,
-        run: &RunId,
-        from: Epoch,
-        to: Epoch,
-    ) -> Result<(), Failure>;
 }

@@ -9,10 +9,10 @@ pub mod ledger;
 pub mod lock;
 pub mod logins;
 pub mod owners;
+pub mod provider;
 pub mod releases;
 pub mod sense;
 pub mod source;
 pub mod vault;
-pub mod workloads;
 
 pub use astern_model::failure::{Failure, FailureClass};

@@ -1,9 +1,10 @@
 //! Helm releases: what their records tell, and effects on them.
 
 use crate::Failure;
-use crate::workloads::Settled;
+use crate::provider::{Provider, Settled};
 use astern_model::failure::FailureClass;
 use astern_model::helm::{Release, ReleaseName, Standing};
+use astern_model::id::{Epoch, RunId};
 use astern_model::step::helm::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
 use async_trait::async_trait;
@@ -33,7 +34,7 @@ pub const FEW: usize = 10;
 /// - `apply` with a key that a record bears already starts nothing; it answers by that record.
 /// - The child knows no fence: it is left to end by itself when its caller dies, and is waited for by its record.
 #[async_trait]
-pub trait Releases: Send + Sync {
+pub trait Releases: Provider<Spec> {
     /// The releases of a namespace by these names, each with all revisions and the content of those of this depth.
     /// A release without records is left out.
     async fn read(&self, namespace: &str, names: &[String], depth: Depth) -> Result<Vec<Release>, Failure>;
@@ -47,33 +48,6 @@ pub trait Releases: Send + Sync {
 
     /// How the objects of a release's newest revision stand. What could not be read is told in it.
     async fn standing(&self, release: &Release) -> Standing;
-
-    /// Reads what is there, keeps in the vault what the reversal needs, and checks the pins.
-    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure>;
-
-    /// Carries the step out.
-    async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure>;
-
-    /// Finds out whether the effect with this key is there.
-    async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After>;
-
-    /// Takes back what the step left behind (`after`).
-    async fn reverse(
-        &self,
-        spec: &Spec,
-        before: &Before,
-        after: &After,
-        stamp: &Stamp,
-    ) -> Result<After, Failure>;
-
-    /// Finds out whether the reversal with this key is there.
-    async fn settle_reverse(
-        &self,
-        spec: &Spec,
-        before: &Before,
-        after: &After,
-        stamp: &Stamp,
-    ) -> Settled<After>;
 }
 
 /// Where there is no Helm: in the sandbox and on copies. It has no releases, and refuses every effect.
@@ -113,7 +87,10 @@ impl Releases for NoReleases {
     async fn standing(&self, _: &Release) -> Standing {
         Standing::default()
     }
+}
 
+#[async_trait]
+impl Provider<Spec> for NoReleases {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
         Err(Self::refuse(spec))
     }
@@ -132,5 +109,9 @@ impl Releases for NoReleases {
 
     async fn settle_reverse(&self, _: &Spec, _: &Before, _: &After, _: &Stamp) -> Settled<After> {
         Settled::NotApplied
+    }
+
+    async fn fence(&self, _: &Spec, _: &Before, _: &RunId, _: Epoch, _: Epoch) -> Result<(), Failure> {
+        Ok(())
     }
 }

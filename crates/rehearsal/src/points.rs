@@ -5,12 +5,10 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Direction, EffectKey, Epoch, RunId, Seq, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Record};
-use astern_model::step::workload::{After, Before, Spec, Stamp};
-use astern_model::step::{config, owner};
-use astern_port::config::Contents;
+use astern_model::step::Layer;
+use astern_model::step::workload::Stamp;
 use astern_port::journal::{AppendError, Author, Entry, Journal};
-use astern_port::owners::Owners;
-use astern_port::workloads::{Settled, Workloads};
+use astern_port::provider::{Provider, Settled};
 use astern_wire::envelope;
 use async_trait::async_trait;
 use jiff::SignedDuration;
@@ -154,192 +152,72 @@ fn about(event: &Event) -> (Option<StepId>, &'static str) {
 }
 
 /// A layer of which one step cannot be carried out.
-pub(crate) struct Failing<L: ?Sized> {
-    layer: Arc<L>,
+pub(crate) struct Failing<L: Layer> {
+    layer: Arc<dyn Provider<L>>,
     key: EffectKey,
 }
 
-impl<L: ?Sized> Failing<L> {
+impl<L: Layer> Failing<L> {
     /// Of this run, that step fails.
-    pub(crate) fn at(layer: Arc<L>, run: &RunId, step: &StepId) -> Self {
+    pub(crate) fn at(layer: Arc<dyn Provider<L>>, run: &RunId, step: &StepId) -> Self {
         Self {
             layer,
             key: EffectKey::of(run, step, Direction::Forward),
         }
     }
+}
 
-    /// Why this effect fails, if it is the one.
-    fn fails(&self, stamp: &Stamp, phrase: String) -> Result<(), Failure> {
-        if stamp.key != self.key {
-            return Ok(());
+#[async_trait]
+impl<L: Layer> Provider<L> for Failing<L> {
+    async fn prepare(&self, spec: &L) -> Result<L::Before, Failure> {
+        self.layer.prepare(spec).await
+    }
+
+    async fn apply(&self, spec: &L, before: &L::Before, stamp: &Stamp) -> Result<L::After, Failure> {
+        if stamp.key == self.key {
+            let message = "the rehearsal made it fail";
+            return Err(Failure::new(FailureClass::Permanent, spec.phrase(), message));
         }
-        let message = "the rehearsal made it fail";
-        Err(Failure::new(FailureClass::Permanent, phrase, message))
-    }
-}
-
-#[async_trait]
-impl Workloads for Failing<dyn Workloads> {
-    async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
-        self.layer.prepare(spec).await
-    }
-
-    async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
-        self.fails(stamp, spec.phrase())?;
         self.layer.apply(spec, before, stamp).await
     }
 
-    async fn settle(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Settled<After> {
+    async fn settle(&self, spec: &L, before: &L::Before, stamp: &Stamp) -> Settled<L::After> {
         self.layer.settle(spec, before, stamp).await
     }
 
     async fn reverse(
         &self,
-        spec: &Spec,
-        before: &Before,
-        after: &After,
+        spec: &L,
+        before: &L::Before,
+        after: &L::After,
         stamp: &Stamp,
-    ) -> Result<After, Failure> {
+    ) -> Result<L::After, Failure> {
         self.layer.reverse(spec, before, after, stamp).await
     }
 
     async fn settle_reverse(
         &self,
-        spec: &Spec,
-        before: &Before,
-        after: &After,
+        spec: &L,
+        before: &L::Before,
+        after: &L::After,
         stamp: &Stamp,
-    ) -> Settled<After> {
+    ) -> Settled<L::After> {
         self.layer.settle_reverse(spec, before, after, stamp).await
     }
 
-    async fn explain(&self, spec: &Spec) -> Vec<String> {
+    async fn fence(
+        &self,
+        spec: &L,
+        before: &L::Before,
+        run: &RunId,
+        from: Epoch,
+        to: Epoch,
+    ) -> Result<(), Failure> {
+        self.layer.fence(spec, before, run, from, to).await
+    }
+
+    async fn explain(&self, spec: &L) -> Vec<String> {
         self.layer.explain(spec).await
-    }
-
-    async fn fence(
-        &self,
-        spec: &Spec,
-        before: &Before,
-        run: &RunId,
-        from: Epoch,
-        to: Epoch,
-    ) -> Result<(), Failure> {
-        self.layer.fence(spec, before, run, from, to).await
-    }
-}
-
-#[async_trait]
-impl Contents for Failing<dyn Contents> {
-    async fn prepare(&self, spec: &config::Spec) -> Result<config::Before, Failure> {
-        self.layer.prepare(spec).await
-    }
-
-    async fn apply(
-        &self,
-        spec: &config::Spec,
-        before: &config::Before,
-        stamp: &Stamp,
-    ) -> Result<config::After, Failure> {
-        self.fails(stamp, spec.phrase())?;
-        self.layer.apply(spec, before, stamp).await
-    }
-
-    async fn settle(
-        &self,
-        spec: &config::Spec,
-        before: &config::Before,
-        stamp: &Stamp,
-    ) -> Settled<config::After> {
-        self.layer.settle(spec, before, stamp).await
-    }
-
-    async fn reverse(
-        &self,
-        spec: &config::Spec,
-        before: &config::Before,
-        after: &config::After,
-        stamp: &Stamp,
-    ) -> Result<config::After, Failure> {
-        self.layer.reverse(spec, before, after, stamp).await
-    }
-
-    async fn settle_reverse(
-        &self,
-        spec: &config::Spec,
-        before: &config::Before,
-        after: &config::After,
-        stamp: &Stamp,
-    ) -> Settled<config::After> {
-        self.layer.settle_reverse(spec, before, after, stamp).await
-    }
-
-    async fn fence(
-        &self,
-        spec: &config::Spec,
-        before: &config::Before,
-        run: &RunId,
-        from: Epoch,
-        to: Epoch,
-    ) -> Result<(), Failure> {
-        self.layer.fence(spec, before, run, from, to).await
-    }
-}
-
-#[async_trait]
-impl Owners for Failing<dyn Owners> {
-    async fn prepare(&self, spec: &owner::Spec) -> Result<owner::Before, Failure> {
-        self.layer.prepare(spec).await
-    }
-
-    async fn apply(
-        &self,
-        spec: &owner::Spec,
-        before: &owner::Before,
-        stamp: &Stamp,
-    ) -> Result<owner::After, Failure> {
-        self.fails(stamp, spec.phrase())?;
-        self.layer.apply(spec, before, stamp).await
-    }
-
-    async fn settle(
-        &self,
-        spec: &owner::Spec,
-        before: &owner::Before,
-        stamp: &Stamp,
-    ) -> Settled<owner::After> {
-        self.layer.settle(spec, before, stamp).await
-    }
-
-    async fn reverse(
-        &self,
-        spec: &owner::Spec,
-        before: &owner::Before,
-        after: &owner::After,
-        stamp: &Stamp,
-    ) -> Result<owner::After, Failure> {
-        self.layer.reverse(spec, before, after, stamp).await
-    }
-
-    async fn settle_reverse(
-        &self,
-        spec: &owner::Spec,
-        before: &owner::Before,
-        after: &owner::After,
-        stamp: &Stamp,
-    ) -> Settled<owner::After> {
-        self.layer.settle_reverse(spec, before, after, stamp).await
-    }
-
-    async fn fence(
-        &self,
-        spec: &owner::Spec,
-        before: &owner::Before,
-        run: &RunId,
-        from: Epoch,
-        to: Epoch,
-    ) -> Result<(), Failure> {
-        self.layer.fence(spec, before, run, from, to).await
     }
 }
 

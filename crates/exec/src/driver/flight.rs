@@ -9,7 +9,7 @@ use astern_model::id::{Direction, StepId};
 use astern_model::record::Event;
 use astern_model::step::workload::Stamp;
 use astern_model::step::{After, Before, Spec};
-use astern_port::workloads::Settled;
+use astern_port::provider::Settled;
 use astern_port::{Failure, FailureClass};
 use jiff::{SignedDuration, Timestamp};
 

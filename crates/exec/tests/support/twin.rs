@@ -14,8 +14,7 @@ use astern_model::step::workload::{After, Before, Pin, Spec, Stamp};
 use astern_model::target::Target;
 use astern_model::template::Template;
 use astern_model::workload::Workload;
-use astern_port::config::Contents;
-use astern_port::workloads::{Settled, Workloads};
+use astern_port::provider::{Provider, Settled};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -609,7 +608,7 @@ impl State {
 }
 
 #[async_trait]
-impl Workloads for Twin {
+impl Provider<Spec> for Twin {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
         self.points.pass(&format!("prepare {}", spec.phrase())).await;
         let mut state = self.state.lock().unwrap();
@@ -888,7 +887,7 @@ fn known(before: &config::Before) -> BTreeMap<String, String> {
 }
 
 #[async_trait]
-impl Contents for Twin {
+impl Provider<config::Spec> for Twin {
     async fn prepare(&self, spec: &config::Spec) -> Result<config::Before, Failure> {
         self.points.pass(&format!("prepare {}", spec.phrase())).await;
         let state = self.state.lock().unwrap();

@@ -19,7 +19,7 @@ use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::workload::After;
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::workload::RevisionKind;
-use astern_port::workloads::Settled;
+use astern_port::provider::Settled;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;

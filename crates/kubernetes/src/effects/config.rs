@@ -24,10 +24,9 @@ use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
 use astern_model::template::canonical;
 use astern_port::clock::Clock;
-use astern_port::config::Contents;
 use astern_port::logins::Logins;
+use astern_port::provider::{Provider, Settled};
 use astern_port::vault::Vault;
-use astern_port::workloads::Settled;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Preconditions};
@@ -587,7 +586,7 @@ fn left(after: &After) -> Option<(&Uid, &ContentHash)> {
 }
 
 #[async_trait]
-impl Contents for KubernetesContents {
+impl Provider<Spec> for KubernetesContents {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
         if let Some(drawing) = Drawing::of(self, spec, spec.phrase()) {
             return drawing.prepare().await;

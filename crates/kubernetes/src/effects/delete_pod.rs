@@ -17,7 +17,7 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
 use astern_model::step::workload::{After, Before, DeleteWhy};
 use astern_model::target::Target;
-use astern_port::workloads::Settled;
+use astern_port::provider::Settled;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::Value;

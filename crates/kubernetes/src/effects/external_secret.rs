@@ -16,7 +16,7 @@ use astern_model::id::{ContentHash, Epoch, RunId};
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
 use astern_model::template::canonical;
-use astern_port::workloads::Settled;
+use astern_port::provider::Settled;
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
 use kube::core::params::{GetParams, PostParams};

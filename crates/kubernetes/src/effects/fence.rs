@@ -10,7 +10,7 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, Uid};
 use astern_model::step::workload::{Before, Spec};
 use astern_model::target::Target;
-use astern_port::workloads::Settled;
+use astern_port::provider::Settled;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -41,8 +41,8 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
 use astern_model::step::workload::{After, Before, Spec, Stamp};
 use astern_port::clock::Clock;
+use astern_port::provider::{Provider, Settled};
 use astern_port::vault::Vault;
-use astern_port::workloads::{Settled, Workloads};
 use async_trait::async_trait;
 use stamp::Claim;
 use std::collections::BTreeMap;
@@ -104,7 +104,7 @@ impl Seen {
 }
 
 #[async_trait]
-impl Workloads for KubernetesWorkloads {
+impl Provider<Spec> for KubernetesWorkloads {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
         match spec {
             Spec::WriteTemplate { target, pin, .. } | Spec::Restart { target, pin, .. } => {

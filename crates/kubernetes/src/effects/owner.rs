@@ -14,8 +14,7 @@ use astern_model::owner::{OwnerName, PAUSED, PausableKind, Paused};
 use astern_model::step::owner::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::clock::Clock;
-use astern_port::owners::Owners;
-use astern_port::workloads::Settled;
+use astern_port::provider::{Provider, Settled};
 use async_trait::async_trait;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
@@ -566,7 +565,7 @@ fn written(spec: &Spec) -> Option<(&Pin, Value)> {
 }
 
 #[async_trait]
-impl Owners for KubernetesOwners {
+impl Provider<Spec> for KubernetesOwners {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
         let Some((pin, _)) = written(spec) else {
             return Ok(Before::Nothing);

@@ -9,7 +9,7 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::step::workload::{After, Before, Pin, Stamp};
 use astern_model::target::{Target, WorkloadKind};
-use astern_port::workloads::Settled;
+use astern_port::provider::Settled;
 
 /// The step in one direction: what `spec.replicas` was and what it shall be.
 pub(crate) struct Effect<'a> {

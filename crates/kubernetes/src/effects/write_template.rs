@@ -16,8 +16,8 @@ use astern_model::step::workload::{After, Before, Pin, Stamp};
 use astern_model::target::Target;
 use astern_model::template::{Template, canonical};
 use astern_model::workload::RevisionKind;
+use astern_port::provider::Settled;
 use astern_port::vault::Vault;
-use astern_port::workloads::Settled;
 use std::collections::BTreeMap;
 
 /// The step, as its spec says it.

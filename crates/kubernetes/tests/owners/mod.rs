@@ -9,7 +9,7 @@ use astern_model::id::{Direction, EffectKey, Epoch, RunId, StepId, Uid};
 use astern_model::owner::{OwnerName, PausableKind};
 use astern_model::step::owner::{After, Pin, Spec};
 use astern_model::step::workload::Stamp;
-use astern_port::owners::Owners;
+use astern_port::provider::Provider;
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};

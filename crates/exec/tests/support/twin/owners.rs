@@ -7,8 +7,7 @@ use astern_model::owner::OwnerName;
 use astern_model::step::owner::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_model::workload::OwnerState;
-use astern_port::owners::Owners;
-use astern_port::workloads::Settled;
+use astern_port::provider::{Provider, Settled};
 use async_trait::async_trait;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -99,7 +98,7 @@ impl Twin {
 }
 
 #[async_trait]
-impl Owners for Twin {
+impl Provider<Spec> for Twin {
     async fn prepare(&self, spec: &Spec) -> Result<Before, Failure> {
         self.points.pass(&format!("prepare {}", spec.phrase())).await;
         let Some((pin, _)) = writes(spec) else {

@@ -7,7 +7,7 @@ use crate::effects::stamp::{Claim, epoch_of};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
-use astern_port::workloads::Settled;
+use astern_port::provider::Settled;
 use serde_json::Value;
 
 /// One deletion.
