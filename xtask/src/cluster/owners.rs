@@ -24,8 +24,10 @@ const PROGRAMS: [Program; 6] = [
 const ARGO_CD_NAMESPACE: &str = "argocd";
 const FLUX_NAMESPACE: &str = "flux-system";
 const ARGO_ROLLOUTS_NAMESPACE: &str = "argo-rollouts";
+/// Who speaks to Argo CD's API server: one who may read and change applications, one who may read them.
+const ACCOUNTS: [&str; 2] = ["astern", "reader"];
 
-/// What Argo CD's own installation brings beside its programs, but for the key that its sessions are signed with.
+/// What Argo CD's own installation brings beside its programs, but for the key that its sessions are signed with; and [`ACCOUNTS`].
 const ARGO_CD_OBJECTS: &str = "\
 apiVersion: v1
 kind: Namespace
@@ -42,10 +44,17 @@ metadata: {name: argo-rollouts}
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: argocd-cm, namespace: argocd, labels: {app.kubernetes.io/part-of: argocd}}
+data: {accounts.astern: apiKey, accounts.reader: apiKey}
 ---
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: argocd-rbac-cm, namespace: argocd, labels: {app.kubernetes.io/part-of: argocd}}
+data:
+  policy.csv: |
+    p, astern, applications, get, */*, allow
+    p, astern, applications, update, */*, allow
+    p, astern, applicationsets, get, */*, allow
+    p, reader, applications, get, */*, allow
 ---
 apiVersion: argoproj.io/v1alpha1
 kind: AppProject
@@ -68,6 +77,8 @@ struct Ports {
     sets_metrics: u16,
     sets_health: u16,
     sets_webhook: u16,
+    api_server: u16,
+    api_server_metrics: u16,
     artifacts: u16,
     source_health: u16,
     kustomize_health: u16,
@@ -87,6 +98,8 @@ impl Ports {
             sets_metrics,
             sets_health,
             sets_webhook,
+            api_server,
+            api_server_metrics,
             artifacts,
             source_health,
             kustomize_health,
@@ -103,6 +116,8 @@ impl Ports {
             sets_metrics,
             sets_health,
             sets_webhook,
+            api_server,
+            api_server_metrics,
             artifacts,
             source_health,
             kustomize_health,
@@ -145,7 +160,10 @@ pub(super) fn start(record: &mut Record, kubectl: &Kubectl, deadline: Duration) 
     start_argo_cd(record, &ports)?;
     start_flux(record, &ports)?;
     start_argo_rollouts(record, &ports)?;
-    wait_until_ready(record, &ports, deadline)
+    wait_until_ready(record, &ports, deadline)?;
+    record.argo_cd = Some(format!("http://{}", at(ports.api_server)));
+    record.write()?;
+    write_tokens(record, kubectl, ports.api_server)
 }
 
 fn start_git(record: &mut Record, ports: &Ports) -> Outcome {
@@ -215,6 +233,19 @@ fn start_argo_cd(record: &mut Record, ports: &Ports) -> Outcome {
         ],
     )?;
     start(
+        "argocd-server",
+        &[
+            redis.clone(),
+            String::from("--insecure"),
+            format!("--address={LOOPBACK}"),
+            format!("--port={}", ports.api_server),
+            format!("--metrics-port={}", ports.api_server_metrics),
+            format!("--repo-server={}", at(ports.repo_server)),
+            String::from("--repo-server-plaintext"),
+            format!("--namespace={ARGO_CD_NAMESPACE}"),
+        ],
+    )?;
+    start(
         "argocd-application-controller",
         &[
             redis,
@@ -237,6 +268,43 @@ fn start_argo_cd(record: &mut Record, ports: &Ports) -> Outcome {
             format!("--webhook-addr={}", at(ports.sets_webhook)),
         ],
     )
+}
+
+/// A token for each of [`ACCOUNTS`], made as people make one: by Argo CD's own command line, as its first administrator.
+fn write_tokens(record: &Record, kubectl: &Kubectl, api_server: u16) -> Outcome {
+    let folder = record.argo_cd_tokens();
+    std::fs::create_dir_all(&folder).map_err(doing(format!("create {}", folder.display())))?;
+    let configuration = record.path("argocd/cli");
+    let argocd = |words: &[&str]| {
+        let mut command = Command::new(programs::ARGO_CD.path());
+        command
+            .args(words)
+            .args(["--config", &configuration])
+            .env("ARGOCD_BINARY_NAME", "argocd")
+            .env("HOME", record.path("argocd"));
+        process::read(&mut command)
+    };
+    let password = kubectl.read(&[
+        "get",
+        "secret",
+        "argocd-initial-admin-secret",
+        &format!("--namespace={ARGO_CD_NAMESPACE}"),
+        "--output=go-template={{.data.password | base64decode}}",
+    ])?;
+    argocd(&[
+        "login",
+        &at(api_server),
+        "--plaintext",
+        "--username=admin",
+        "--password",
+        password.trim(),
+    ])?;
+    for account in ACCOUNTS {
+        let token = argocd(&["account", "generate-token", "--account", account])?;
+        let place = folder.join(account);
+        std::fs::write(&place, token.trim()).map_err(doing(format!("write {}", place.display())))?;
+    }
+    Ok(())
 }
 
 fn start_flux(record: &mut Record, ports: &Ports) -> Outcome {
@@ -302,6 +370,7 @@ fn wait_until_ready(record: &Record, ports: &Ports, deadline: Duration) -> Outco
         ("git-http", ports.git),
         ("redis-server", ports.redis),
         ("argocd-repo-server", ports.repo_server),
+        ("argocd-server", ports.api_server),
         ("argocd-application-controller", ports.controller_metrics),
         ("argocd-applicationset-controller", ports.sets_health),
         ("source-controller", ports.artifacts),

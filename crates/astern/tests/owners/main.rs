@@ -16,6 +16,7 @@ mod repository;
 
 mod owner;
 
+mod argo_cd_server;
 mod ground;
 mod helm_release;
 mod pausing;
