@@ -19,6 +19,7 @@ mod owner;
 mod argo_cd_server;
 mod ground;
 mod helm_release;
+mod history;
 mod pausing;
 mod rollouts;
 mod story;
