@@ -40,7 +40,7 @@ Options:
   --name NAME        A cluster of its own under this name [the node kind]
   --nodes N          How many nodes, with kwok [3]
   --fast             Raise the client limits of controller manager and scheduler, for measuring
-  --owners           With kwok: the real Argo CD, Flux and Argo Rollouts beside it, and a Git server that the first two read from [--name owners]
+  --owners           With kwok: the real Argo CD, Flux, Argo Rollouts and KEDA beside it, and a Git server that the first two read from [--name owners]
 
 State lies in target/cluster/NAME, or in $ASTERN_CLUSTER_DIR: kubeconfig (admin@example.test), other.kubeconfig
 (second@example.test, another admin), limited.kubeconfig (limited@example.test, no rights), audit.log, logs/.
@@ -108,7 +108,7 @@ impl Wanted {
         }
     }
 
-    /// Fake nodes, and the real Argo CD, Flux and Argo Rollouts.
+    /// Fake nodes, and the real Argo CD, Flux, Argo Rollouts and KEDA.
     pub(crate) fn with_owners() -> Self {
         Self {
             name: String::from(owners::NAME),

@@ -53,7 +53,7 @@ const LANES: [Lane; 8] = [
     },
     Lane {
         name: "owners",
-        says: "tests/owners.rs, beside the real Argo CD, Flux and Argo Rollouts",
+        says: "tests/owners.rs, beside the real Argo CD, Flux, Argo Rollouts and KEDA",
         work: Work::Cluster(Ground::Owners, "--test-threads=4"),
     },
     Lane {

@@ -1,4 +1,4 @@
-//! The real Argo CD and Flux, a Git server that they read from, and the real Argo Rollouts, beside a cluster with fake nodes: what they need, and their flags.
+//! The real Argo CD and Flux, a Git server that they read from, the real Argo Rollouts and KEDA, beside a cluster with fake nodes: what they need, and their flags.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,9 +13,10 @@ use crate::{debian, process};
 pub(super) const NAME: &str = "owners";
 
 const LOOPBACK: &str = "127.0.0.1";
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     programs::ARGO_CD,
     programs::ARGO_ROLLOUTS,
+    programs::KEDA,
     programs::FLUX_SOURCE,
     programs::FLUX_KUSTOMIZE,
     programs::FLUX_HELM,
@@ -24,6 +25,7 @@ const PROGRAMS: [Program; 6] = [
 const ARGO_CD_NAMESPACE: &str = "argocd";
 const FLUX_NAMESPACE: &str = "flux-system";
 const ARGO_ROLLOUTS_NAMESPACE: &str = "argo-rollouts";
+const KEDA_NAMESPACE: &str = "keda";
 /// Who speaks to Argo CD's API server: one who may read and change applications, one who may read them.
 const ACCOUNTS: [&str; 2] = ["astern", "reader"];
 
@@ -40,6 +42,10 @@ metadata: {name: flux-system}
 apiVersion: v1
 kind: Namespace
 metadata: {name: argo-rollouts}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: keda}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -85,6 +91,8 @@ struct Ports {
     helm_health: u16,
     rollouts_health: u16,
     rollouts_metrics: u16,
+    keda_health: u16,
+    keda_metrics: u16,
 }
 
 impl Ports {
@@ -106,6 +114,8 @@ impl Ports {
             helm_health,
             rollouts_health,
             rollouts_metrics,
+            keda_health,
+            keda_metrics,
         ] = control_plane::free_ports(LOOPBACK)?;
         Ok(Self {
             git,
@@ -124,6 +134,8 @@ impl Ports {
             helm_health,
             rollouts_health,
             rollouts_metrics,
+            keda_health,
+            keda_metrics,
         })
     }
 }
@@ -160,6 +172,7 @@ pub(super) fn start(record: &mut Record, kubectl: &Kubectl, deadline: Duration) 
     start_argo_cd(record, &ports)?;
     start_flux(record, &ports)?;
     start_argo_rollouts(record, &ports)?;
+    start_keda(record, &ports)?;
     wait_until_ready(record, &ports, deadline)?;
     record.argo_cd = Some(format!("http://{}", at(ports.api_server)));
     record.write()?;
@@ -364,6 +377,40 @@ fn start_argo_rollouts(record: &mut Record, ports: &Ports) -> Outcome {
     )
 }
 
+fn start_keda(record: &mut Record, ports: &Ports) -> Outcome {
+    let home = private_folder(record, "keda")?;
+    // What it offers a metrics server, which nobody starts here, is encrypted: without a certificate it ends.
+    for (from, to) in [
+        ("ca.crt", "ca.crt"),
+        ("server.crt", "tls.crt"),
+        ("server.key", "tls.key"),
+    ] {
+        let to = home.join(to);
+        std::fs::copy(record.path(from), &to).map_err(doing(format!("write {}", to.display())))?;
+    }
+    let environment = [
+        ("WATCH_NAMESPACE", String::new()),
+        ("POD_NAMESPACE", String::from(KEDA_NAMESPACE)),
+        ("KEDA_CLUSTER_OBJECT_NAMESPACE", String::from(KEDA_NAMESPACE)),
+        ("HOME", home.display().to_string()),
+        ("TMPDIR", home.display().to_string()),
+    ];
+    record.start_with(
+        &environment,
+        programs::KEDA.name,
+        &programs::KEDA.path(),
+        &[
+            format!("--kubeconfig={}", record.path("keda.kubeconfig")),
+            String::from("--leader-elect=false"),
+            String::from("--enable-prometheus-metrics=false"),
+            String::from("--enable-cert-rotation=false"),
+            format!("--cert-dir={}", home.display()),
+            format!("--health-probe-bind-address={}", at(ports.keda_health)),
+            format!("--metrics-service-bind-address={}", at(ports.keda_metrics)),
+        ],
+    )
+}
+
 /// Each of them listens once it has what it needs; one that ends by itself says why in its log.
 fn wait_until_ready(record: &Record, ports: &Ports, deadline: Duration) -> Outcome {
     let parts = [
@@ -377,6 +424,7 @@ fn wait_until_ready(record: &Record, ports: &Ports, deadline: Duration) -> Outco
         ("kustomize-controller", ports.kustomize_health),
         ("helm-controller", ports.helm_health),
         ("argo-rollouts", ports.rollouts_health),
+        (programs::KEDA.name, ports.keda_health),
     ];
     for (name, port) in parts {
         process::wait_until(name, deadline, || {
