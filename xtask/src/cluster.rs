@@ -10,6 +10,7 @@ mod node;
 mod owners;
 mod record;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ Options:
   --name NAME        A cluster of its own under this name [the node kind]
   --nodes N          How many nodes, with kwok [3]
   --fast             Raise the client limits of controller manager and scheduler, for measuring
-  --owners           With kwok: the real Argo CD, Flux and Argo Rollouts beside it, and a Git server that the first two read from [--name owners]
+  --owners           With kwok: the real Argo CD, Flux, Argo Rollouts and KEDA beside it, and a Git server that the first two read from [--name owners]
 
 State lies in target/cluster/NAME, or in $ASTERN_CLUSTER_DIR: kubeconfig (admin@example.test), other.kubeconfig
 (second@example.test, another admin), limited.kubeconfig (limited@example.test, no rights), audit.log, logs/.
@@ -107,7 +108,7 @@ impl Wanted {
         }
     }
 
-    /// Fake nodes, and the real Argo CD and Flux.
+    /// Fake nodes, and the real Argo CD, Flux, Argo Rollouts and KEDA.
     pub(crate) fn with_owners() -> Self {
         Self {
             name: String::from(owners::NAME),
@@ -122,18 +123,37 @@ pub(crate) struct Ready {
     pub(crate) kubeconfig: PathBuf,
     /// The folder of the Git repositories, and where they are served.
     pub(crate) git: Option<(PathBuf, String)>,
+    /// The folder of the tokens for Argo CD's API server, and where that is.
+    pub(crate) argo_cd: Option<(PathBuf, String)>,
     /// It was running before; whoever asked did not start it and should not end it.
     pub(crate) was_up: bool,
 }
 
 impl Ready {
     fn of(record: &Record, was_up: bool) -> Self {
-        let git = record.git.clone();
+        let (git, argo_cd) = (record.git.clone(), record.argo_cd.clone());
         Self {
             kubeconfig: record.kubeconfig(),
             git: git.map(|address| (record.repositories(), address)),
+            argo_cd: argo_cd.map(|address| (record.argo_cd_tokens(), address)),
             was_up,
         }
+    }
+
+    /// The variables by which tests find what runs beside the cluster.
+    pub(crate) fn environment(&self) -> Vec<(&'static str, OsString)> {
+        let beside = [
+            (("ASTERN_TEST_GIT", "ASTERN_TEST_GIT_URL"), &self.git),
+            (("ASTERN_TEST_ARGOCD", "ASTERN_TEST_ARGOCD_URL"), &self.argo_cd),
+        ];
+        let beside = beside
+            .into_iter()
+            .filter_map(|(names, place)| Some((names, place.as_ref()?)));
+        beside
+            .flat_map(|((folder_name, address_name), (folder, address))| {
+                [(folder_name, folder.into()), (address_name, address.into())]
+            })
+            .collect()
     }
 }
 
@@ -152,11 +172,8 @@ pub(crate) fn main(mut arguments: Arguments) -> Outcome {
             arguments.end()?;
             let ready = up(&wanted)?;
             println!("KUBECONFIG={}", ready.kubeconfig.display());
-            if let Some((folder, address)) = ready.git {
-                println!(
-                    "ASTERN_TEST_GIT={}\nASTERN_TEST_GIT_URL={address}",
-                    folder.display()
-                );
+            for (name, value) in ready.environment() {
+                println!("{name}={}", value.display());
             }
             Ok(())
         }
@@ -482,6 +499,12 @@ fn status(name: &str) -> Outcome {
         lines.push(format!(
             "git repositories {}, at {address}",
             record.repositories().display()
+        ));
+    }
+    if let Some(address) = &record.argo_cd {
+        lines.push(format!(
+            "Argo CD's API server {address}, tokens {}",
+            record.argo_cd_tokens().display()
         ));
     }
     lines.push(format!("audit log {}", record.audit_log().display()));

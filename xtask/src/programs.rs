@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::failure::{Failure, Outcome, doing};
 use crate::{process, workspace};
 
-pub(crate) use replacing::{ARGO_CD, ARGO_ROLLOUTS, FLUX_HELM, FLUX_KUSTOMIZE, FLUX_SOURCE};
+pub(crate) use replacing::{ARGO_CD, ARGO_ROLLOUTS, FLUX_HELM, FLUX_KUSTOMIZE, FLUX_SOURCE, KEDA};
 
 const KUBERNETES: &str = "v1.34.4";
 const ETCD: &str = "v3.6.16";

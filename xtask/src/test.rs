@@ -53,7 +53,7 @@ const LANES: [Lane; 8] = [
     },
     Lane {
         name: "owners",
-        says: "tests/owners.rs, beside the real Argo CD, Flux and Argo Rollouts",
+        says: "tests/owners.rs, beside the real Argo CD, Flux, Argo Rollouts and KEDA",
         work: Work::Cluster(Ground::Owners, "--test-threads=4"),
     },
     Lane {
@@ -395,11 +395,7 @@ fn command_on(wanted: &Wanted, packages: &[Value], ready: &cluster::Ready) -> Ou
                 .flat_map(|name| ["--package", name]),
         )
         .arg("--");
-    if let Some((folder, address)) = &ready.git {
-        command
-            .env("ASTERN_TEST_GIT", folder)
-            .env("ASTERN_TEST_GIT_URL", address);
-    }
+    command.envs(ready.environment());
     Ok(command)
 }
 

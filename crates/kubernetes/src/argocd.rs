@@ -195,7 +195,10 @@ impl Spoken {
     /// patch as a test, which Argo CD holds against what it has then.
     async fn patch(&self, place: &Place, patch: &Value) -> Result<Answer, Not> {
         if place.resource == Resource::ApplicationSet {
-            return Ok(status(405, SETS_ARE_READ));
+            let message = format!(
+                "Argo CD's API changes no ApplicationSet under the version that was read; {SETS_ARE_PAUSED}"
+            );
+            return Ok(status(405, &message));
         }
         let version = patch.pointer("/metadata/resourceVersion");
         let is_that = |object: &Value| object.pointer("/metadata/resourceVersion") == version;
@@ -228,10 +231,15 @@ impl Spoken {
         let Some(resource) = Resource::of(text("resource")) else {
             return says(json!({"allowed": false, "reason": "Argo CD's API has no such resource"}));
         };
+        let address = &self.address;
         let action = match verb {
             "get" | "list" | "watch" => "get",
             _ if resource == Resource::ApplicationSet => {
-                return says(json!({"allowed": false, "reason": SETS_ARE_READ}));
+                return says(json!({
+                    "allowed": false,
+                    "reason": format!("Argo CD's API at {address} changes no ApplicationSet under the version that was read"),
+                    "remedy": SETS_ARE_PAUSED,
+                }));
             }
             _ => "update",
         };
@@ -260,9 +268,11 @@ impl Spoken {
         let none = !answers.iter().any(|may| *may);
         says(match (names.is_empty(), all, none) {
             (false, true, _) => json!({"allowed": true}),
-            (_, _, true) => json!({"allowed": false, "reason": format!(
-                "the token's account in Argo CD may {action} none of the applications that it sees"
-            )}),
+            (_, _, true) => json!({
+                "allowed": false,
+                "reason": format!("the token for Argo CD at {address} may {action} none of the applications that it sees"),
+                "remedy": format!("allow its account that: `p, ACCOUNT, applications, {action}, PROJECT/NAME, allow` in argocd-rbac-cm"),
+            }),
             _ => json!({"allowed": false, "evaluationError": format!(
                 "the token's account in Argo CD may {action} some of the applications that it sees, and not all"
             )}),
@@ -328,12 +338,20 @@ impl Spoken {
             403 => status(
                 403,
                 &format!(
-                    "Argo CD at {address}: {said}; the token's account needs `get` and `update` on the application (argocd-rbac-cm). \
-                     Argo CD says the same of an application that is not there"
+                    "Argo CD at {address}: {said}; the token's account needs `get` on applications and applicationsets, and `update` on \
+                     the applications that are paused (argocd-rbac-cm). Argo CD says the same of one that is not there"
                 ),
             ),
             // A test of the patch did not hold.
             _ if said.contains("test failed") => status(409, MOVED),
+            // Argo CD holds every change against what it makes of the source then.
+            400 if said.starts_with("application spec for ") => status(
+                400,
+                &format!(
+                    "Argo CD at {address} takes no change of an application whose source it cannot read or render: {said}; put the \
+                     source right, or pause it without that check: `argocd app set NAME --sync-policy none --validate=false`"
+                ),
+            ),
             code @ 300..=399 => status(
                 404,
                 &format!(
@@ -358,8 +376,7 @@ impl Spoken {
 }
 
 const MOVED: &str = "the application is no longer as it was when it was read";
-const SETS_ARE_READ: &str = "Argo CD's API changes no ApplicationSet under the version that was read: pause it through the hub's \
-                             cluster, owners.argocd.context in astern.yaml";
+const SETS_ARE_PAUSED: &str = "pause it through the hub's cluster: owners.argocd.context in astern.yaml";
 
 /// An application as Argo CD's rules name it.
 fn of_project(application: &Value) -> Option<String> {

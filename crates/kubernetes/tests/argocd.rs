@@ -195,7 +195,7 @@ async fn a_token_that_is_not_accepted_or_lacks_the_right_changes_nothing_and_sta
     check(
         server::READER,
         FailureClass::Refused,
-        &["permission denied", "`get` and `update`", "argocd-rbac-cm"],
+        &["permission denied", "`get` on applications", "argocd-rbac-cm"],
     )
     .await;
 }
@@ -227,6 +227,14 @@ async fn what_the_token_may_do_is_asked_of_argo_cd_before_anything_is_written() 
         "applications",
         false,
         "may update none of",
+    )
+    .await;
+    check(
+        server::READER,
+        "patch",
+        "applications",
+        false,
+        "p, ACCOUNT, applications, update",
     )
     .await;
     check(TOKEN, "patch", "applicationsets", false, "owners.argocd.context").await;

@@ -145,6 +145,13 @@ pub enum Answer {
         /// The reason.
         why: String,
     },
+    /// No, by other rules than those of the cluster.
+    Barred {
+        /// Whose word that is.
+        why: String,
+        /// What would allow it, as a sentence without a full stop.
+        remedy: String,
+    },
     /// It could not be found out, and why.
     Unknown {
         /// The reason.

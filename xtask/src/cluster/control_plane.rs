@@ -32,6 +32,7 @@ rules:
   - system:argocd
   - system:coredns
   - system:flux
+  - system:keda
   - system:kube-controller-manager
   - system:kube-proxy
   - system:kube-scheduler

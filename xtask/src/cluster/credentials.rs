@@ -14,7 +14,7 @@ const MASTERS: &str = "system:masters";
 
 /// Who may speak to the API server, in which groups, with which kubeconfig. The parts of the control plane have names
 /// of their own, so that the audit log tells them from a person.
-const USERS: [(&str, &str, &str); 12] = [
+const USERS: [(&str, &str, &str); 13] = [
     ("admin@example.test", MASTERS, "kubeconfig"),
     ("second@example.test", MASTERS, "other.kubeconfig"),
     ("limited@example.test", "", "limited.kubeconfig"),
@@ -35,6 +35,7 @@ const USERS: [(&str, &str, &str); 12] = [
     ("system:argocd", MASTERS, "argocd.kubeconfig"),
     ("system:flux", MASTERS, "flux.kubeconfig"),
     ("system:argo-rollouts", MASTERS, "argo-rollouts.kubeconfig"),
+    ("system:keda", MASTERS, "keda.kubeconfig"),
 ];
 
 /// A test cluster lives for hours; a forgotten one should not fail on its certificate.

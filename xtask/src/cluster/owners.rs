@@ -1,4 +1,4 @@
-//! The real Argo CD and Flux, a Git server that they read from, and the real Argo Rollouts, beside a cluster with fake nodes: what they need, and their flags.
+//! The real Argo CD and Flux, a Git server that they read from, the real Argo Rollouts and KEDA, beside a cluster with fake nodes: what they need, and their flags.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,9 +13,10 @@ use crate::{debian, process};
 pub(super) const NAME: &str = "owners";
 
 const LOOPBACK: &str = "127.0.0.1";
-const PROGRAMS: [Program; 6] = [
+const PROGRAMS: [Program; 7] = [
     programs::ARGO_CD,
     programs::ARGO_ROLLOUTS,
+    programs::KEDA,
     programs::FLUX_SOURCE,
     programs::FLUX_KUSTOMIZE,
     programs::FLUX_HELM,
@@ -24,8 +25,11 @@ const PROGRAMS: [Program; 6] = [
 const ARGO_CD_NAMESPACE: &str = "argocd";
 const FLUX_NAMESPACE: &str = "flux-system";
 const ARGO_ROLLOUTS_NAMESPACE: &str = "argo-rollouts";
+const KEDA_NAMESPACE: &str = "keda";
+/// Who speaks to Argo CD's API server: one who may read and change applications, one who may read them.
+const ACCOUNTS: [&str; 2] = ["astern", "reader"];
 
-/// What Argo CD's own installation brings beside its programs, but for the key that its sessions are signed with.
+/// What Argo CD's own installation brings beside its programs, but for the key that its sessions are signed with; and [`ACCOUNTS`].
 const ARGO_CD_OBJECTS: &str = "\
 apiVersion: v1
 kind: Namespace
@@ -40,12 +44,23 @@ kind: Namespace
 metadata: {name: argo-rollouts}
 ---
 apiVersion: v1
+kind: Namespace
+metadata: {name: keda}
+---
+apiVersion: v1
 kind: ConfigMap
 metadata: {name: argocd-cm, namespace: argocd, labels: {app.kubernetes.io/part-of: argocd}}
+data: {accounts.astern: apiKey, accounts.reader: apiKey}
 ---
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: argocd-rbac-cm, namespace: argocd, labels: {app.kubernetes.io/part-of: argocd}}
+data:
+  policy.csv: |
+    p, astern, applications, get, */*, allow
+    p, astern, applications, update, */*, allow
+    p, astern, applicationsets, get, */*, allow
+    p, reader, applications, get, */*, allow
 ---
 apiVersion: argoproj.io/v1alpha1
 kind: AppProject
@@ -68,12 +83,16 @@ struct Ports {
     sets_metrics: u16,
     sets_health: u16,
     sets_webhook: u16,
+    api_server: u16,
+    api_server_metrics: u16,
     artifacts: u16,
     source_health: u16,
     kustomize_health: u16,
     helm_health: u16,
     rollouts_health: u16,
     rollouts_metrics: u16,
+    keda_health: u16,
+    keda_metrics: u16,
 }
 
 impl Ports {
@@ -87,12 +106,16 @@ impl Ports {
             sets_metrics,
             sets_health,
             sets_webhook,
+            api_server,
+            api_server_metrics,
             artifacts,
             source_health,
             kustomize_health,
             helm_health,
             rollouts_health,
             rollouts_metrics,
+            keda_health,
+            keda_metrics,
         ] = control_plane::free_ports(LOOPBACK)?;
         Ok(Self {
             git,
@@ -103,12 +126,16 @@ impl Ports {
             sets_metrics,
             sets_health,
             sets_webhook,
+            api_server,
+            api_server_metrics,
             artifacts,
             source_health,
             kustomize_health,
             helm_health,
             rollouts_health,
             rollouts_metrics,
+            keda_health,
+            keda_metrics,
         })
     }
 }
@@ -145,7 +172,11 @@ pub(super) fn start(record: &mut Record, kubectl: &Kubectl, deadline: Duration) 
     start_argo_cd(record, &ports)?;
     start_flux(record, &ports)?;
     start_argo_rollouts(record, &ports)?;
-    wait_until_ready(record, &ports, deadline)
+    start_keda(record, &ports)?;
+    wait_until_ready(record, &ports, deadline)?;
+    record.argo_cd = Some(format!("http://{}", at(ports.api_server)));
+    record.write()?;
+    write_tokens(record, kubectl, ports.api_server)
 }
 
 fn start_git(record: &mut Record, ports: &Ports) -> Outcome {
@@ -215,6 +246,19 @@ fn start_argo_cd(record: &mut Record, ports: &Ports) -> Outcome {
         ],
     )?;
     start(
+        "argocd-server",
+        &[
+            redis.clone(),
+            String::from("--insecure"),
+            format!("--address={LOOPBACK}"),
+            format!("--port={}", ports.api_server),
+            format!("--metrics-port={}", ports.api_server_metrics),
+            format!("--repo-server={}", at(ports.repo_server)),
+            String::from("--repo-server-plaintext"),
+            format!("--namespace={ARGO_CD_NAMESPACE}"),
+        ],
+    )?;
+    start(
         "argocd-application-controller",
         &[
             redis,
@@ -237,6 +281,43 @@ fn start_argo_cd(record: &mut Record, ports: &Ports) -> Outcome {
             format!("--webhook-addr={}", at(ports.sets_webhook)),
         ],
     )
+}
+
+/// A token for each of [`ACCOUNTS`], made as people make one: by Argo CD's own command line, as its first administrator.
+fn write_tokens(record: &Record, kubectl: &Kubectl, api_server: u16) -> Outcome {
+    let folder = record.argo_cd_tokens();
+    std::fs::create_dir_all(&folder).map_err(doing(format!("create {}", folder.display())))?;
+    let configuration = record.path("argocd/cli");
+    let argocd = |words: &[&str]| {
+        let mut command = Command::new(programs::ARGO_CD.path());
+        command
+            .args(words)
+            .args(["--config", &configuration])
+            .env("ARGOCD_BINARY_NAME", "argocd")
+            .env("HOME", record.path("argocd"));
+        process::read(&mut command)
+    };
+    let password = kubectl.read(&[
+        "get",
+        "secret",
+        "argocd-initial-admin-secret",
+        &format!("--namespace={ARGO_CD_NAMESPACE}"),
+        "--output=go-template={{.data.password | base64decode}}",
+    ])?;
+    argocd(&[
+        "login",
+        &at(api_server),
+        "--plaintext",
+        "--username=admin",
+        "--password",
+        password.trim(),
+    ])?;
+    for account in ACCOUNTS {
+        let token = argocd(&["account", "generate-token", "--account", account])?;
+        let place = folder.join(account);
+        std::fs::write(&place, token.trim()).map_err(doing(format!("write {}", place.display())))?;
+    }
+    Ok(())
 }
 
 fn start_flux(record: &mut Record, ports: &Ports) -> Outcome {
@@ -296,18 +377,54 @@ fn start_argo_rollouts(record: &mut Record, ports: &Ports) -> Outcome {
     )
 }
 
+fn start_keda(record: &mut Record, ports: &Ports) -> Outcome {
+    let home = private_folder(record, "keda")?;
+    // What it offers a metrics server, which nobody starts here, is encrypted: without a certificate it ends.
+    for (from, to) in [
+        ("ca.crt", "ca.crt"),
+        ("server.crt", "tls.crt"),
+        ("server.key", "tls.key"),
+    ] {
+        let to = home.join(to);
+        std::fs::copy(record.path(from), &to).map_err(doing(format!("write {}", to.display())))?;
+    }
+    let environment = [
+        ("WATCH_NAMESPACE", String::new()),
+        ("POD_NAMESPACE", String::from(KEDA_NAMESPACE)),
+        ("KEDA_CLUSTER_OBJECT_NAMESPACE", String::from(KEDA_NAMESPACE)),
+        ("HOME", home.display().to_string()),
+        ("TMPDIR", home.display().to_string()),
+    ];
+    record.start_with(
+        &environment,
+        programs::KEDA.name,
+        &programs::KEDA.path(),
+        &[
+            format!("--kubeconfig={}", record.path("keda.kubeconfig")),
+            String::from("--leader-elect=false"),
+            String::from("--enable-prometheus-metrics=false"),
+            String::from("--enable-cert-rotation=false"),
+            format!("--cert-dir={}", home.display()),
+            format!("--health-probe-bind-address={}", at(ports.keda_health)),
+            format!("--metrics-service-bind-address={}", at(ports.keda_metrics)),
+        ],
+    )
+}
+
 /// Each of them listens once it has what it needs; one that ends by itself says why in its log.
 fn wait_until_ready(record: &Record, ports: &Ports, deadline: Duration) -> Outcome {
     let parts = [
         ("git-http", ports.git),
         ("redis-server", ports.redis),
         ("argocd-repo-server", ports.repo_server),
+        ("argocd-server", ports.api_server),
         ("argocd-application-controller", ports.controller_metrics),
         ("argocd-applicationset-controller", ports.sets_health),
         ("source-controller", ports.artifacts),
         ("kustomize-controller", ports.kustomize_health),
         ("helm-controller", ports.helm_health),
         ("argo-rollouts", ports.rollouts_health),
+        (programs::KEDA.name, ports.keda_health),
     ];
     for (name, port) in parts {
         process::wait_until(name, deadline, || {

@@ -21,6 +21,8 @@ pub(crate) struct Record {
     pub(crate) server: String,
     /// Where the Git server is, in a cluster with owners.
     pub(crate) git: Option<String>,
+    /// Where Argo CD's API server is, in such a cluster.
+    pub(crate) argo_cd: Option<String>,
     pub(crate) processes: Vec<Running>,
     /// Commands that take back what was changed on the machine itself, in the order of the changes.
     pub(crate) undo: Vec<Vec<String>>,
@@ -58,6 +60,7 @@ impl Record {
             fast: wanted.fast,
             server: String::new(),
             git: None,
+            argo_cd: None,
             processes: Vec::new(),
             undo: Vec::new(),
         };
@@ -92,6 +95,7 @@ impl Record {
             "fast": self.fast,
             "server": self.server,
             "git": self.git,
+            "argoCd": self.argo_cd,
             "processes": self.processes.iter().map(Running::to_json).collect::<Vec<_>>(),
             "undo": self.undo,
         });
@@ -193,6 +197,11 @@ impl Record {
         self.folder.join("git")
     }
 
+    /// The tokens for Argo CD's API server, each in a file named after its account.
+    pub(crate) fn argo_cd_tokens(&self) -> PathBuf {
+        self.folder.join("argocd-tokens")
+    }
+
     pub(crate) fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
@@ -218,6 +227,7 @@ impl Record {
             fast: value.get("fast")?.as_bool()?,
             server: value.get("server")?.as_str()?.to_owned(),
             git: value.get("git").and_then(Value::as_str).map(str::to_owned),
+            argo_cd: value.get("argoCd").and_then(Value::as_str).map(str::to_owned),
             processes: value
                 .get("processes")?
                 .as_array()?

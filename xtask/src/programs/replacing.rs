@@ -13,6 +13,7 @@ use crate::process;
 const ARGO_CD_MODULE: (&str, &str) = ("github.com/argoproj/argo-cd/v3", "v3.1.9");
 /// The newest that goes with Kubernetes 1.34 and builds with the same Go as all others.
 const ARGO_ROLLOUTS_MODULE: (&str, &str) = ("github.com/argoproj/argo-rollouts", "v1.9.2");
+const KEDA_MODULE: (&str, &str) = ("github.com/kedacore/keda/v2", "v2.21.0");
 const FLUX_SOURCE_MODULE: (&str, &str) = ("github.com/fluxcd/source-controller", "v1.7.3");
 const FLUX_KUSTOMIZE_MODULE: (&str, &str) = ("github.com/fluxcd/kustomize-controller", "v1.7.3");
 const FLUX_HELM_MODULE: (&str, &str) = ("github.com/fluxcd/helm-controller", "v1.4.0");
@@ -58,6 +59,23 @@ pub(crate) const ARGO_ROLLOUTS: Program = Program {
             module: ARGO_ROLLOUTS_MODULE.0,
             package: "/cmd/rollouts-controller",
             definitions: "manifests/crds",
+        },
+    ),
+};
+/// The operator of ScaledObjects. Its metrics server and its webhooks are programs of their own.
+pub(crate) const KEDA: Program = Program {
+    name: "keda-operator",
+    version: KEDA_MODULE.1,
+    source: Source::Replacing(
+        &Modules {
+            folder: "keda-v2.21.0",
+            needs: &[KEDA_MODULE],
+            change: None,
+        },
+        Main {
+            module: KEDA_MODULE.0,
+            package: "/cmd/operator",
+            definitions: "config/crd/bases",
         },
     ),
 };

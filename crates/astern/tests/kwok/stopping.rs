@@ -2,7 +2,7 @@
 //! meanwhile.
 
 use crate::manifest::{crashing, deployment, pod, says};
-use crate::support::{Done, Place, kubeconfig, output_of};
+use crate::support::{Done, Place, output_of};
 use serde_json::{Value, json};
 
 const YES: [&str; 5] = ["--yes", "--reason", "it crashes", "--foreground", "--accessible"];
@@ -45,20 +45,6 @@ fn count(place: &Place) -> u64 {
 
 fn suspended(place: &Place) -> bool {
     place.get("cronjob/nightly")["spec"]["suspend"] == true
-}
-
-/// Takes away what keeps the pods of a test from going.
-fn let_go(place: &Place) {
-    let pods = place.get("pods");
-    for pod in pods["items"].as_array().unwrap() {
-        let name = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap());
-        let free = r#"{"metadata":{"labels":{"kwok.astern.dev/stays":null}}}"#;
-        // It may be gone by now.
-        let _ = std::process::Command::new("kubectl")
-            .args(["-n", &place.namespace, "patch", &name, "--type=merge", "-p", free])
-            .env("KUBECONFIG", kubeconfig())
-            .output();
-    }
 }
 
 #[test]
@@ -113,12 +99,12 @@ fn counts_come_back_after_the_one_who_stopped_was_killed() {
     });
     run.kill().unwrap();
     output_of(run, "rollback");
-    let_go(&place);
+    place.let_pods_go();
     let runs = place.astern(&["runs", "-o", "json"]).expect(0).json();
     let id = runs["items"][0]["run"].as_str().unwrap().to_owned();
     // Somebody else, once the lock of the dead has lapsed.
     place.until("the lock to lapse", 90, |place| {
-        let_go(place);
+        place.let_pods_go();
         let done = place.astern(&["resume", &id, "--yes", "--foreground"]);
         assert!([0, 3, 6].contains(&done.code), "{done:?}");
         done.code == 0
@@ -138,7 +124,7 @@ fn whoever_scales_it_up_meanwhile_ends_the_run_and_nothing_was_written() {
     assert!([4, 6].contains(&done.code), "{done:?}");
     says(&done, &["somebody has scaled deployment/api to 1 again"]);
     assert_eq!(place.image("api"), "api:v2");
-    let_go(&place);
+    place.let_pods_go();
 }
 
 #[test]
@@ -161,7 +147,7 @@ fn pods_that_do_not_go_are_named_and_everything_is_as_before() {
     says(&done, &["is on its way out"]);
     assert_eq!((count(&place), place.image("api")), (3, "api:v2".to_owned()));
     assert!(!suspended(&place));
-    let_go(&place);
+    place.let_pods_go();
 }
 
 #[test]
@@ -191,7 +177,7 @@ fn keda_is_paused_before_the_count_and_goes_on_before_it_comes_back() {
         "kind": "ScaledObject",
         "metadata": { "name": "api" },
         "spec": { "scaleTargetRef": { "name": "api" } },
-        "status": { "conditions": [{ "type": "Paused", "status": "True" }] },
+        "status": { "pausedReplicaCount": 0, "conditions": [{ "type": "Paused", "status": "True" }] },
     }));
     let plan = place.astern(&["plan", "--stop"]).expect(0);
     let told = format!("{}{}", plan.out, plan.err);

@@ -208,6 +208,20 @@ impl Place {
         });
     }
 
+    /// Takes away the label that keeps the pods of a test from going.
+    pub(crate) fn let_pods_go(&self) {
+        let pods = self.get("pods");
+        for pod in pods["items"].as_array().unwrap() {
+            let name = format!("pod/{}", pod["metadata"]["name"].as_str().unwrap());
+            let free = r#"{"metadata":{"labels":{"kwok.astern.dev/stays":null}}}"#;
+            // It may be gone by now.
+            let _ = Command::new("kubectl")
+                .args(["-n", &self.namespace, "patch", &name, "--type=merge", "-p", free])
+                .env("KUBECONFIG", kubeconfig())
+                .output();
+        }
+    }
+
     /// The image of a Deployment's first container.
     pub(crate) fn image(&self, name: &str) -> String {
         let deployment = self.get(&format!("deployment/{name}"));

@@ -1,4 +1,4 @@
-//! astern through its binary, beside the real Argo CD, Flux and Argo Rollouts. `cargo xtask test --lane owners` runs it.
+//! astern through its binary, beside the real Argo CD, Flux, Argo Rollouts and KEDA. `cargo xtask test --lane owners` runs it.
 #![expect(
     clippy::unwrap_used,
     reason = "a test's support code fails the test where it cannot go on"
@@ -16,8 +16,11 @@ mod repository;
 
 mod owner;
 
+mod argo_cd_server;
 mod ground;
 mod helm_release;
+mod history;
+mod keda;
 mod pausing;
 mod rollouts;
 mod story;

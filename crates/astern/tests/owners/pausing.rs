@@ -5,14 +5,14 @@ use crate::repository::{BRANCH, Repository};
 use crate::support::{Done, Place};
 use serde_json::{Value, json};
 
-const YES: [&str; 5] = ["--yes", "--reason", "it crashes", "--foreground", "--accessible"];
+pub(crate) const YES: [&str; 5] = ["--yes", "--reason", "it crashes", "--foreground", "--accessible"];
 /// Argo CD heals within a second here, Flux at its interval of two.
 const LONG_ENOUGH: std::time::Duration = std::time::Duration::from_secs(8);
 /// An owner sees a commit within its polling interval of ten seconds; a machine that builds needs longer.
-const SEEN_WITHIN: u64 = 90;
+pub(crate) const SEEN_WITHIN: u64 = 90;
 
 /// A Deployment `api` as somebody keeps it in Git; v2 crashes.
-fn manifest(version: &str) -> String {
+pub(crate) fn manifest(version: &str) -> String {
     let crashes = if version == "v2" {
         ", kwok.astern.dev/crash-loop: \"true\""
     } else {
@@ -26,7 +26,7 @@ fn manifest(version: &str) -> String {
 }
 
 /// v1, old enough to be presumed good, then v2, which crashes: both by way of Git.
-fn bad_release(place: &Place, repository: &Repository) -> String {
+pub(crate) fn bad_release(place: &Place, repository: &Repository) -> String {
     place.until("v1 to be there", SEEN_WITHIN, |place| {
         place
             .kubectl(&["get", "deployments", "-o", "name"])
@@ -41,11 +41,11 @@ fn bad_release(place: &Place, repository: &Repository) -> String {
     commit
 }
 
-fn roll_back(place: &Place, more: &[&str]) -> Done {
+pub(crate) fn roll_back(place: &Place, more: &[&str]) -> Done {
     place.astern(&[&["rollback"], &YES[..], more].concat())
 }
 
-fn says(done: &Done, words: &[&str]) {
+pub(crate) fn says(done: &Done, words: &[&str]) {
     let all = format!("{}{}", done.out, done.err);
     for word in words {
         assert!(all.contains(word), "{word:?} is not in\n{all}");
@@ -53,7 +53,7 @@ fn says(done: &Done, words: &[&str]) {
 }
 
 /// Nobody writes v1 away.
-fn it_stays(place: &Place) {
+pub(crate) fn it_stays(place: &Place) {
     let generation = |place: &Place| place.get("deployment/api")["metadata"]["generation"].clone();
     let before = generation(place);
     std::thread::sleep(LONG_ENOUGH);
@@ -61,11 +61,11 @@ fn it_stays(place: &Place) {
     assert_eq!(generation(place), before);
 }
 
-fn automated(application: &Value) -> &Value {
+pub(crate) fn automated(application: &Value) -> &Value {
     &application["spec"]["syncPolicy"]["automated"]
 }
 
-fn put_in_argocd(place: &Place, object: &Value) {
+pub(crate) fn put_in_argocd(place: &Place, object: &Value) {
     let file = place.file("object.json");
     std::fs::write(&file, object.to_string()).unwrap();
     place.kubectl(&[
@@ -77,7 +77,7 @@ fn put_in_argocd(place: &Place, object: &Value) {
     ]);
 }
 
-fn resume(place: &Place, more: &[&str]) -> Done {
+pub(crate) fn resume(place: &Place, more: &[&str]) -> Done {
     place.astern(&[&["owners", "resume"], &YES[..], more].concat())
 }
 

@@ -136,7 +136,7 @@ fn judge_config(spec: &ConfigSpec, answer: Answer) -> Option<Finding> {
     let object = spec.object();
     match answer {
         Answer::Yes => None,
-        Answer::No { why } => {
+        Answer::No { why } | Answer::Barred { why, .. } => {
             let message = format!("the API server would not take the content of {object} as planned: {why}");
             let hint = "look what stands in the way, have it allow the content of then, and plan again: `astern plan`";
             Some(refuse(CODE, None, message, hint))
@@ -156,7 +156,7 @@ fn judge_config(spec: &ConfigSpec, answer: Answer) -> Option<Finding> {
 fn judge(target: &Target, what: &str, answer: Answer) -> Option<Finding> {
     match answer {
         Answer::Yes => None,
-        Answer::No { why } => {
+        Answer::No { why } | Answer::Barred { why, .. } => {
             let message = format!("the API server would not take {what} as planned: {why}");
             let hint = "a policy newer than that version stands in the way: have it allow the version, or choose \
                         another revision: `--to`";

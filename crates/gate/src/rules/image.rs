@@ -57,7 +57,7 @@ fn never_pulled(template: &Template, image: &Image) -> bool {
 fn judge(write: &Write<'_>, workload: &Workload, image: &Image, answer: Answer) -> Option<Finding> {
     match answer {
         Answer::Yes => None,
-        Answer::No { why } => {
+        Answer::No { why } | Answer::Barred { why, .. } => {
             let message = format!("image {image} of {} cannot be had: {why}", write.label());
             let hint = "push the image again, or choose another revision: `--to`";
             Some(refuse(CODE, Some(write.target), message, hint))

@@ -25,7 +25,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     });
     let found = match answer {
         Answer::Yes => None,
-        Answer::No { why } => {
+        Answer::No { why } | Answer::Barred { why, .. } => {
             let message = format!("another run holds namespace {namespace}: {why}");
             let hint = "see it with `astern runs`, watch it with `astern attach RUN`, or carry it on with `astern resume RUN`";
             Some(refuse(CODE, None, message, hint))

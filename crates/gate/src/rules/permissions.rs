@@ -71,11 +71,12 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
         .filter(|(right, _)| needed(right))
     {
         let (mut refused, mut unknown) = (Vec::new(), Vec::new());
-        let mut why_unknown = BTreeSet::new();
+        let (mut why_unknown, mut barred) = (BTreeSet::new(), BTreeSet::new());
         for verb in verbs {
             match context.answers.get(&question(context.plan, right, verb)) {
                 Answer::Yes => {}
                 Answer::No { .. } => refused.push(verb),
+                Answer::Barred { why, remedy } => drop(barred.insert((why, remedy))),
                 Answer::Unknown { why } => {
                     unknown.push(verb);
                     why_unknown.insert(why);
@@ -83,6 +84,11 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             }
         }
         findings.extend(denied(context, right, &refused));
+        findings.extend(
+            barred
+                .into_iter()
+                .map(|(why, remedy)| refuse(CODE, None, why, remedy)),
+        );
         let why = why_unknown.into_iter().collect::<Vec<_>>().join("; ");
         findings.extend(untold(context, right, &unknown, &why));
     }
@@ -232,6 +238,26 @@ mod tests {
         warn: whether user jo may watch pods in namespace shop could not be found out: the server did not answer
           ask yourself: `kubectl auth can-i watch pods -n shop`
         "#);
+    }
+
+    #[test]
+    fn where_rules_other_than_the_clusters_say_no_their_own_remedy_is_told() {
+        let mut fixture = Fixture::sound();
+        let told = |why: &str, remedy: &str| Answer::Barred {
+            why: why.to_owned(),
+            remedy: remedy.to_owned(),
+        };
+        for verb in ["get", "update", "watch"] {
+            let answer = told(
+                "the token for Argo CD may update nothing",
+                "allow its account that",
+            );
+            fixture.answers.insert(may(verb, "apps", "deployments"), answer);
+        }
+        insta::assert_snapshot!(fixture.full(super::check), @r"
+        refuse: the token for Argo CD may update nothing
+          allow its account that
+        ");
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn judge(write: &Write<'_>, reference: &Reference, answer: Answer, namespace: &s
     let target = Some(write.target);
     match (answer, reference.need) {
         (Answer::Yes, _) => None,
-        (Answer::No { why }, Need::Must) => {
+        (Answer::No { why } | Answer::Barred { why, .. }, Need::Must) => {
             let hint = missing_hint(reference, namespace);
             Some(refuse(
                 CODE,
@@ -146,7 +146,7 @@ fn judge(write: &Write<'_>, reference: &Reference, answer: Answer, namespace: &s
                 hint,
             ))
         }
-        (Answer::No { why }, Need::Wanted) => {
+        (Answer::No { why } | Answer::Barred { why, .. }, Need::Wanted) => {
             let message = format!("{use_}, cannot be used: {why}; pods start, and images may not be pulled");
             Some(warn(CODE, target, message, missing_hint(reference, namespace)))
         }

@@ -356,7 +356,8 @@ fn look(place: &Place<'_>, uid: &Uid, json: &Value) -> Result<Sight, Failure> {
     ) || json
         .get("operation")
         .is_some_and(|operation| !operation.is_null());
-    let scaled = || holds(json, "Paused");
+    // KEDA says the first before it scales, the second after. Source: `handlePause` in its `scaledobject_controller.go`.
+    let scaled = || holds(json, "Paused") && json.pointer("/status/pausedReplicaCount") == Some(&json!(0));
     let jobs = json.pointer("/status/active").and_then(Value::as_array);
     let annotation = |name: &str| json.get("metadata")?.get("annotations")?.get(name);
     let unanswered = refresh(kind).is_some_and(|(name, _)| annotation(name).is_some());
@@ -374,7 +375,7 @@ fn look(place: &Place<'_>, uid: &Uid, json: &Value) -> Result<Sight, Failure> {
             known_by: "it is suspended, and no job of it is running",
         },
         PausableKind::ScaledObject => Sight::Quiet {
-            known_by: "KEDA says that it is paused",
+            known_by: "KEDA says that it is paused, and has scaled it to 0",
         },
         PausableKind::Application => Sight::Quiet {
             known_by: "it has compared once more since, and no sync is running",

@@ -107,6 +107,11 @@ fn allowed(answer: &Value, wish: &Wish<'_>) -> Answer {
         (error, _) if !error.is_empty() => Answer::Unknown {
             why: format!("{what} was found: {error}"),
         },
+        // Argo CD's own API says no by its own policy.
+        (_, reason) if !text("remedy").is_empty() => Answer::Barred {
+            why: reason.to_owned(),
+            remedy: text("remedy").to_owned(),
+        },
         (_, "") => Answer::No { why: what },
         (_, reason) => Answer::No {
             why: format!("{what}: {reason}"),
