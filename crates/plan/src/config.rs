@@ -715,10 +715,8 @@ fn origin(held: &HeldBy) -> String {
 
 /// Why an object cannot hold something else under its name, a clause; none where it can.
 pub(crate) fn fixed(live: &LiveConfig, then: &HeldConfig) -> Option<&'static str> {
-    if live.immutable {
-        return Some("is immutable");
-    }
-    (live.secret_type != then.secret_type).then_some("has another type now")
+    let types = [live.secret_type.as_deref(), then.secret_type.as_deref()];
+    astern_model::config::fixed(live.immutable, types)
 }
 
 /// What is said of an object that is not there for a moment.
