@@ -179,7 +179,8 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
             "secret/dsn",
             "deployment/worker",
             "    values\n",
-            "api.tag: ",
+            "api.tag: v2 → (none)",
+            "level: debug → (none)",
         ] {
             assert!(plan.out.contains(words), "{words}\n{}", plan.out);
         }
