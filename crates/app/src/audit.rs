@@ -2,7 +2,6 @@
 //! checked by planner and gate as ever, with what they have no reason to say. Reads and asks; writes nothing.
 
 use crate::config;
-use crate::history;
 use crate::ledger;
 use crate::planning::{self, Asked, Name, NoPlan};
 use crate::survey;
@@ -42,21 +41,16 @@ pub async fn audit(
     only: &[Name],
     allow: &Allowances,
 ) -> Result<Audit, NoPlan> {
-    let (inventory, past, shelf) = futures::join!(
-        world.look.inventory(&platform.namespace),
-        history::look_back(world, &platform.namespace),
-        ledger::open_or_tell(world)
-    );
-    let mut inventory = inventory.map_err(NoPlan::Failed)?;
-    let past = past.map_err(NoPlan::Failed)?;
-    planning::right_cluster(platform, &inventory)?;
+    let planning::Seen {
+        mut inventory,
+        past,
+        shelf,
+    } = planning::look(world, platform, &platform.namespace).await?;
     let targets = match only {
         [] => survey::scope(platform, &inventory),
         only => planning::resolve(only, &inventory)?,
     };
-    past.mark(&mut inventory);
     planning::read_releases(world, &mut inventory, Depth::Few).await;
-    shelf.mark(&mut inventory);
     ledger::read_back(world, &mut inventory, |_, _| false).await;
     if planning::stops(platform) {
         planning::read_starters(world, &mut inventory).await;

@@ -253,6 +253,7 @@ pub(crate) async fn of_run(
             let then = kept(world, &before.kept).await?;
             before.keys = keys(&then);
             before.secret_type = secret_type(&one.object, &then);
+            one.was_immutable = then.get("immutable") == Some(&Value::Bool(true));
             before.changes = changes(world, &one.object, Some(now), &then).await;
         }
         if let Some(now) = now {

@@ -331,6 +331,7 @@ fn content(book: &Book, step: &Step) -> Option<TakenConfig> {
         config::Before::Absent => {
             return Some(TakenConfig {
                 before: None,
+                was_immutable: false,
                 versions: None,
                 object: spec.object().clone(),
                 after: spec.to().content.clone(),
@@ -349,6 +350,7 @@ fn content(book: &Book, step: &Step) -> Option<TakenConfig> {
     };
     Some(TakenConfig {
         before: Some(before),
+        was_immutable: false,
         versions,
         object: spec.object().clone(),
         after: spec.to().content.clone(),

@@ -12,6 +12,8 @@ pub(crate) struct Console {
     /// Whether lines may be redrawn.
     pub(crate) redraws: bool,
     color: anstream::ColorChoice,
+    /// Whether data is printed.
+    prints: bool,
 }
 
 /// What a piece of text is, for its colour. The word always says it too.
@@ -42,6 +44,15 @@ impl Console {
         Self {
             redraws: std::io::stderr().is_terminal() && !accessible && !dumb,
             color,
+            prints: true,
+        }
+    }
+
+    /// The same terminal with standard output thrown away.
+    pub(crate) fn without_data(&self) -> Self {
+        Self {
+            prints: false,
+            ..self.clone()
         }
     }
 
@@ -53,6 +64,9 @@ impl Console {
     /// Data. A closed pipe is a reader that has seen enough; any other failure is an error, for a script must not take
     /// half a document for a whole one.
     pub(crate) fn data(&self, text: &str) -> Result<(), CliError> {
+        if !self.prints {
+            return Ok(());
+        }
         let mut out = anstream::AutoStream::new(std::io::stdout().lock(), self.color);
         let line_end = if text.ends_with('\n') { "" } else { "\n" };
         let written = out

@@ -140,6 +140,82 @@ fn an_owner_that_would_write_back_is_paused_first_and_stays_so() {
     );
 }
 
+/// Fails unless these stand in what was said, in this order.
+fn in_order(said: &str, parts: &[&str]) {
+    let mut rest = said;
+    for part in parts {
+        let at = rest
+            .find(part)
+            .unwrap_or_else(|| panic!("no `{part}` after what comes before it: {said}"));
+        rest = &rest[at + part.len()..];
+    }
+}
+
+#[test]
+fn content_that_a_release_changed_alone_goes_back_first_and_its_readers_start_once() {
+    let said = play("config-alone", 0);
+    for part in [
+        "exit 78",
+        "✗ bad      v1.2.4",
+        "took the content of configmap/emission-factors back from it",
+    ] {
+        assert!(said.contains(part), "no `{part}`: {said}");
+    }
+    in_order(
+        &said,
+        &[
+            "recorded release v1.2.3 as good",
+            "recorded release v1.2.4 as candidate",
+            "2 workloads · 5 steps",
+            "1  put the content of configmap/emission-factors back to release v1.2.3",
+            "data[EMISSION_FACTORS_EDITION]: (none) → 2023",
+            "✔ done: put the content of configmap/emission-factors back",
+            "▸ start: restart deployment/calculation-engine",
+            "✔ restored in",
+        ],
+    );
+    for reader in ["calculation-engine", "reporting-service"] {
+        let restart = format!("✔ done: restart deployment/{reader}");
+        assert_eq!(said.matches(&restart).count(), 1, "{said}");
+    }
+    assert_eq!(said.matches("✔ done: restart ").count(), 2, "{said}");
+    assert!(!said.contains("▸ start: put deployment/"), "{said}");
+}
+
+#[test]
+fn workers_that_must_not_run_beside_another_version_are_stopped_and_come_back_with_their_counts() {
+    let said = play("stopped-workers", 0);
+    for part in [
+        "4 of 4 pods of v1.2.3 ready",
+        "3 of 3 pods of v1.2.3 ready",
+        "✗ bad      v1.2.4",
+    ] {
+        assert!(said.contains(part), "no `{part}`: {said}");
+    }
+    in_order(
+        &said,
+        &[
+            "2 workloads stopped and started again",
+            "autoscalers stay as they are: reporting-service",
+            "✔ done: pause CronJob vcci-scope3/nightly-booking",
+            "✔ done: resume CronJob vcci-scope3/nightly-booking (suspend: false)",
+            "✔ restored in",
+        ],
+    );
+    // One had the count that a person gave it, the other its autoscaler's; the manifest says 2 of both.
+    for (worker, count) in [("data-ingestion", 4), ("reporting-service", 3)] {
+        in_order(
+            &said,
+            &[
+                &format!("✔ done: stop deployment/{worker}: scale it to 0"),
+                &format!("✔ done: wait until the pods of deployment/{worker} are gone"),
+                &format!("▸ start: put deployment/{worker} back to v1.2.3"),
+                &format!("✔ done: start deployment/{worker}: scale it to {count}"),
+            ],
+        );
+    }
+}
+
 #[test]
 fn the_scenarios_are_listed_and_a_slip_is_answered_with_the_nearest() {
     let home = tempfile::tempdir().unwrap();

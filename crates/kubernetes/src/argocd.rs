@@ -12,7 +12,8 @@ use crate::connect::{CONNECT_TIMEOUT, READ_TIMEOUT};
 use crate::failure::chain;
 use crate::transport;
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::platform::{ArgoCdServer, SecretRef};
+use astern_model::platform::ArgoCdServer;
+use astern_port::token;
 use futures::FutureExt as _;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -21,7 +22,6 @@ use kube::Client;
 use kube::client::{Body, ClientBuilder};
 use kube::config::Config;
 use place::{Asked, Place, Resource};
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -41,7 +41,7 @@ type Answer = Response<UnsyncBoxBody<bytes::Bytes, BoxError>>;
 pub async fn connect(server: &ArgoCdServer) -> Result<Client, Failure> {
     let operation = format!("reach Argo CD at {}", server.address);
     let refuse = |why: String| Failure::new(FailureClass::Refused, &operation, why);
-    let token = token(&server.token).await.map_err(|why| {
+    let token = token::read(&server.token).await.map_err(|why| {
         refuse(why).hint("set it where owners.argocd.tokenFrom in astern.yaml says that it is")
     })?;
     let address = server.address.trim_end_matches('/');
@@ -68,31 +68,6 @@ pub async fn connect(server: &ArgoCdServer) -> Result<Client, Failure> {
         async move { spoken.answer(request).await }.boxed()
     });
     Ok(ClientBuilder::new(service, "default").build())
-}
-
-async fn token(reference: &SecretRef) -> Result<SecretString, String> {
-    let (text, place) = match reference {
-        SecretRef::Env(name) => (
-            std::env::var(name).map_err(|_| format!("the variable {name} is not set"))?,
-            format!("the variable {name}"),
-        ),
-        SecretRef::File(path) => (
-            tokio::fs::read_to_string(path)
-                .await
-                .map_err(|error| format!("{path}: {error}"))?,
-            path.clone(),
-        ),
-        SecretRef::Secret { secret, .. } => {
-            return Err(format!(
-                "secret/{secret} is in the cluster; the token for Argo CD is in a variable or a file"
-            ));
-        }
-    };
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(format!("{place} does not hold a token"));
-    }
-    Ok(SecretString::from(token.to_owned()))
 }
 
 /// One server, with the objects that it was last seen to have: what a patch is made against.

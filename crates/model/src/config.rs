@@ -212,6 +212,17 @@ pub struct HeldConfig {
     pub changes: Vec<Change>,
 }
 
+/// Why an object that stands cannot come to hold something else under its name, a clause; none where it can. `types` are those of
+/// a Secret, as it stands and as it shall be. Source: `ValidateSecretUpdate` and `ValidateConfigMapUpdate` in Kubernetes'
+/// `pkg/apis/core/validation`, and <https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-immutable>.
+pub fn fixed(immutable: bool, types: [Option<&str>; 2]) -> Option<&'static str> {
+    let [now, then] = types;
+    match immutable {
+        true => Some("is immutable"),
+        false => (now != then).then_some("has another type now"),
+    }
+}
+
 /// What a release holds of the platform's ConfigMaps and Secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

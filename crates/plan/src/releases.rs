@@ -427,7 +427,7 @@ fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
         objects: objects(&through.release.standing, from, to),
         edited: edited(&through.release.standing, from),
         unread: through.release.standing.unread.clone(),
-        values: told(differences("", &from.values, &to.values)),
+        values: told(differences("", &values(from), &values(to))),
         hooks: to
             .hooks
             .iter()
@@ -436,6 +436,14 @@ fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
             .collect(),
         not_restored: not_restored(from, to),
     })
+}
+
+/// The values of a revision. Helm keeps null where nobody gave any, which is the same as an empty map of them.
+fn values(record: &Record) -> Value {
+    match &record.values {
+        Value::Null => Value::Object(serde_json::Map::new()),
+        values => values.clone(),
+    }
 }
 
 /// What changes in each object: from what stands, where that is known. Pod templates are told by their own differences.

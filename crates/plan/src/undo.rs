@@ -52,6 +52,8 @@ pub struct Taken {
 pub struct TakenConfig {
     /// What it held, beside what stands; none where the run has made the object.
     pub before: Option<HeldConfig>,
+    /// Whether the API server let nobody change it then.
+    pub was_immutable: bool,
     /// The versions that its ExternalSecret named before, where the run changed those.
     pub versions: Option<Versions>,
     /// The object.
@@ -239,7 +241,8 @@ fn content(run: &RunId, one: &TakenConfig, world: &World<'_>) -> Content {
             )),
         };
     }
-    if config::fixed(live, before).is_some() {
+    // Nothing but making it anew has it as it was: an update that also made it immutable could not be taken back.
+    if config::fixed(live, before).is_some() || one.was_immutable {
         let change = ConfigChanges { anew: true, ..change };
         return Content::GoesBack(config::replaced(live, to, &world.inventory.namespace), change);
     }

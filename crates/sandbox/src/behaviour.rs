@@ -1,5 +1,6 @@
 //! How the containers of an image behave, as data of the embedder. Owns the lookup; the kubelet stand-in acts on it.
 
+use crate::node::environment::Environment;
 use crate::object::{annotation, get, label, list, text};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -52,6 +53,9 @@ pub enum When {
         /// Its value.
         value: String,
     },
+    /// Containers that have no variable of this name: neither their own nor one out of a ConfigMap of `envFrom`, as it
+    /// was when the container started.
+    EnvMissing(String),
 }
 
 /// What a container does.
@@ -180,8 +184,14 @@ impl Behaviours {
             .any(|behaviour| matches!(behaviour.ready, Ready::While { .. }))
     }
 
-    /// How a container of a pod behaves.
-    pub(crate) fn of(&self, pod: &Value, container: &Value) -> &Behaviour {
+    /// Whether what any container does hangs on what ConfigMaps hold.
+    pub(crate) fn hang_on_config(&self) -> bool {
+        let mut rules = self.rules.iter();
+        rules.any(|rule| matches!(rule.when, When::EnvMissing(_)))
+    }
+
+    /// How a container of a pod behaves that has started in this environment.
+    pub(crate) fn of(&self, pod: &Value, container: &Value, environment: &Environment) -> &Behaviour {
         let fits = |when: &When| match when {
             When::Image(image) => text(container, "image") == image,
             When::Annotation { name, value } => annotation(pod, name) == Some(value),
@@ -190,6 +200,7 @@ impl Behaviours {
                 text(variable, "name") == name
                     && get(variable, "value").and_then(Value::as_str) == Some(value)
             }),
+            When::EnvMissing(name) => !environment.has(container, name),
         };
         self.rules
             .iter()
@@ -221,7 +232,12 @@ mod tests {
         };
         let container = json!({"name": "api", "image": "api:v1"});
         let pod = |hash: &str| json!({"metadata": {"labels": {"pod-template-hash": hash}}});
-        assert_eq!(behaviours.of(&pod("7m4t6"), &container), &crashes);
-        assert_eq!(behaviours.of(&pod("5f2k8"), &container), &Behaviour::default());
+        let of = |hash: &str| {
+            behaviours
+                .of(&pod(hash), &container, &Environment::default())
+                .clone()
+        };
+        assert_eq!(of("7m4t6"), crashes);
+        assert_eq!(of("5f2k8"), Behaviour::default());
     }
 }

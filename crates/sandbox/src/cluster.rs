@@ -14,7 +14,7 @@ use crate::node::{self, Nodes};
 use crate::object::{remove, set, text};
 use crate::random::Random;
 use crate::store::{Kept, Key, Store};
-use crate::traffic::{Count, Requests, Traffic};
+use crate::traffic::{Count, Manner, Requests, Traffic};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -393,8 +393,8 @@ impl Cluster {
         if self.options.traffic.is_empty() {
             return;
         }
-        let (at, behaviours) = (self.now, &self.options.behaviours);
-        self.requests.spread(at, service, rate, ready, behaviours);
+        let manner = |pod: &Value| Manner::of(&self.options.behaviours, &self.nodes.environment(pod), pod);
+        self.requests.spread(self.now, service, rate, ready, &manner);
         autoscaler::soon(self, &service.namespace);
     }
 

@@ -44,6 +44,6 @@ pub use behaviour::{
 };
 pub use clock::{Clock, SystemClock};
 pub use cluster::{Autoscaling, Cluster, IdleAutoscaler, NodeSpec, Options};
-pub use scenario::{Files, Moment, Named, Patched, Scenario, ScenarioError};
+pub use scenario::{Files, Labelled, Moment, Named, Patched, Scenario, ScenarioError, Then};
 pub use service::{Body, BoxError, Service};
 pub use traffic::Traffic;

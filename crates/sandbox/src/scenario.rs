@@ -39,6 +39,19 @@ pub struct Scenario {
     /// What happened, oldest first.
     #[serde(default)]
     pub history: Vec<Moment>,
+    /// What happened last. Whoever shows the story may stop before it and then let it happen.
+    #[serde(default)]
+    pub then: Option<Then>,
+}
+
+/// The end of a story.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Then {
+    /// What happens, in one sentence.
+    pub says: String,
+    /// The moments, after all of the history.
+    pub history: Vec<Moment>,
 }
 
 /// Something that happened.
@@ -59,6 +72,19 @@ pub struct Moment {
     /// Objects that were deleted.
     #[serde(default)]
     pub delete: Vec<Named>,
+    /// Pods that were deleted, as where their nodes are drained.
+    #[serde(default)]
+    pub evict: Vec<Labelled>,
+}
+
+/// All pods of a namespace with a label.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Labelled {
+    /// Their namespace.
+    pub namespace: String,
+    /// `app=api`, as kubectl takes it.
+    pub selector: String,
 }
 
 /// An object, by its coordinates.
@@ -167,6 +193,7 @@ impl Scenario {
         Self {
             base: base.base,
             history: base.history,
+            then: self.then.or(base.then),
             ..self
         }
     }
@@ -176,6 +203,30 @@ impl Scenario {
     /// # Errors
     /// When a file cannot be had, or the cluster refuses what the scenario asks of it.
     pub fn stage(&self, seed: u64, now: Timestamp, files: &Files<'_>) -> Result<Cluster, ScenarioError> {
+        let then = self.then.iter().flat_map(|then| &then.history);
+        self.play(self.history.iter().chain(then), seed, now, files)
+    }
+
+    /// The same, stopped before [`Scenario::then`].
+    ///
+    /// # Errors
+    /// As [`Scenario::stage`].
+    pub fn stage_until_then(
+        &self,
+        seed: u64,
+        now: Timestamp,
+        files: &Files<'_>,
+    ) -> Result<Cluster, ScenarioError> {
+        self.play(self.history.iter(), seed, now, files)
+    }
+
+    fn play<'a>(
+        &self,
+        history: impl Iterator<Item = &'a Moment>,
+        seed: u64,
+        now: Timestamp,
+        files: &Files<'_>,
+    ) -> Result<Cluster, ScenarioError> {
         let mut options = Options {
             seed,
             behaviours: self.behaviours.clone(),
@@ -190,21 +241,40 @@ impl Scenario {
         if !self.nodes.is_empty() {
             options.nodes = self.nodes.iter().map(NodeSpec::named).collect();
         }
-        let mut history: Vec<&Moment> = self.history.iter().collect();
+        let mut history: Vec<&Moment> = history.collect();
         history.sort_by_key(|moment| std::cmp::Reverse(moment.ago));
         let at = |moment: &Moment| now.checked_sub(moment.ago).unwrap_or(Timestamp::MIN);
         let begin = history.first().map_or(now, |moment| at(moment));
-        let mut stage = Stage {
-            cluster: Cluster::new(options, begin),
-            now: begin,
-        };
+        let mut cluster = Cluster::new(options, begin);
         for moment in history {
-            stage.now = at(moment);
-            stage.cluster.advance(stage.now);
+            let now = at(moment);
+            cluster.advance(now);
+            let mut stage = Stage {
+                cluster: &mut cluster,
+                now,
+            };
             stage.play(moment, files)?;
         }
-        stage.cluster.advance(now);
-        Ok(stage.cluster)
+        cluster.advance(now);
+        Ok(cluster)
+    }
+}
+
+impl Then {
+    /// Lets all of it happen at once.
+    ///
+    /// # Errors
+    /// When a file cannot be had, or the cluster refuses what the scenario asks of it.
+    pub fn happen(
+        &self,
+        cluster: &mut Cluster,
+        now: Timestamp,
+        files: &Files<'_>,
+    ) -> Result<(), ScenarioError> {
+        let mut stage = Stage { cluster, now };
+        self.history
+            .iter()
+            .try_for_each(|moment| stage.play(moment, files))
     }
 }
 
@@ -241,12 +311,12 @@ fn manifests(file: &str, files: &Files<'_>) -> Result<Vec<Value>, ScenarioError>
 }
 
 /// The cluster while its past is played.
-struct Stage {
-    cluster: Cluster,
+struct Stage<'a> {
+    cluster: &'a mut Cluster,
     now: Timestamp,
 }
 
-impl Stage {
+impl Stage<'_> {
     fn play(&mut self, moment: &Moment, files: &Files<'_>) -> Result<(), ScenarioError> {
         for file in &moment.apply {
             for object in manifests(file, files)? {
@@ -267,6 +337,13 @@ impl Stage {
         }
         for named in &moment.delete {
             let path = self.path(named)?;
+            self.send(Method::DELETE, &path, "application/json", &json!({}))?;
+        }
+        for labelled in &moment.evict {
+            let path = format!(
+                "/api/v1/namespaces/{}/pods?labelSelector={}",
+                labelled.namespace, labelled.selector
+            );
             self.send(Method::DELETE, &path, "application/json", &json!({}))?;
         }
         Ok(())
@@ -349,10 +426,13 @@ impl Stage {
     }
 
     fn ask(&mut self, method: Method, path: &str, content_type: &str, body: Bytes) -> Response {
+        let (path, query) = path
+            .split_once('?')
+            .unwrap_or((path, "fieldManager=kubectl-client-side-apply"));
         let request = Request {
             method,
             path: path.to_owned(),
-            query: "fieldManager=kubectl-client-side-apply".to_owned(),
+            query: query.to_owned(),
             content_type: content_type.to_owned(),
             body,
             ..Request::default()

@@ -2,6 +2,7 @@
 //! how many there were until when; nothing is sent.
 
 use crate::behaviour::{Behaviour, Behaviours};
+use crate::node::environment::Environment;
 use crate::object::{Name, list, text};
 use crate::store::Key;
 use jiff::{SignedDuration, Timestamp};
@@ -48,9 +49,10 @@ pub(crate) struct Manner {
 
 impl Manner {
     /// How the first container answers that says how it does.
-    fn of(behaviours: &Behaviours, pod: &Value) -> Self {
+    pub(crate) fn of(behaviours: &Behaviours, environment: &Environment, pod: &Value) -> Self {
         let containers = list(pod, "spec.containers");
-        let all = containers.iter().map(|container| behaviours.of(pod, container));
+        let of = |container| behaviours.of(pod, container, environment);
+        let all = containers.iter().map(of);
         let says = |behaviour: &&Behaviour| behaviour.serves.is_some() || behaviour.logs.is_some();
         let behaviour = all.clone().find(says).unwrap_or(&behaviours.otherwise);
         let logs = behaviour.logs.as_ref();
@@ -156,7 +158,7 @@ impl Requests {
         service: &Key,
         rate: f64,
         ready: &[&Arc<Value>],
-        behaviours: &Behaviours,
+        manner: &dyn Fn(&Value) -> Manner,
     ) {
         let requests = Arc::make_mut(&mut self.0);
         let asked = |pod: Option<Name>| Asked {
@@ -169,7 +171,7 @@ impl Requests {
             .iter()
             .map(|pod| {
                 let name = Name::from(text(pod, "metadata.name"));
-                (asked(Some(name)), Manner::of(behaviours, pod))
+                (asked(Some(name)), manner(pod))
             })
             .collect();
         if takers.is_empty() && rate > 0.0 {

@@ -6,6 +6,7 @@ use astern_model::evidence::{Evidence, Fact, Known, Side, Source};
 use astern_model::platform::{Probe, ProbeTarget, SecretRef};
 use astern_model::target::Target;
 use astern_port::clock::Clock;
+use astern_port::token;
 use futures::StreamExt as _;
 use http::{HeaderMap, StatusCode};
 use k8s_openapi::ByteString;
@@ -268,19 +269,9 @@ fn shown(text: &str) -> String {
 /// The token behind a reference. The reason of a failure names the place, never what is in it.
 async fn bearer(way: &Way<'_>, namespace: &str, reference: &SecretRef) -> Result<SecretString, String> {
     match reference {
-        SecretRef::Env(name) => match std::env::var(name) {
-            Ok(value) => Ok(SecretString::from(value)),
-            Err(_) => Err(format!(
-                "the environment variable {name} with the bearer token is not set"
-            )),
-        },
-        SecretRef::File(path) => match tokio::fs::read_to_string(path).await {
-            Ok(text) => Ok(SecretString::from(text.trim_end_matches(['\n', '\r']).to_owned())),
-            Err(error) => Err(format!(
-                "the bearer token's file {path} could not be read: {}",
-                error.kind()
-            )),
-        },
+        SecretRef::Env(_) | SecretRef::File(_) => token::read(reference)
+            .await
+            .map_err(|why| format!("the bearer token cannot be had: {why}")),
         SecretRef::Secret { secret, key } => {
             let place = format!("key {key} of secret/{secret}");
             let path = format!("/api/v1/namespaces/{namespace}/secrets");

@@ -7,10 +7,16 @@ use crate::console::{Console, Tone, paint};
 use crate::error::{CliError, Exit};
 use clap::Parser;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const DEFAULT: &str = "bad-release";
 const NAMESPACE: &str = "vcci-scope3";
 const REASON: &str = "v1.2.4 went out and service is worse";
+/// The releases that the ledger gets in a story that has an end of its own.
+const GOOD: &str = "v1.2.3";
+const BAD: &str = "v1.2.4";
+/// Pods start, fail and wait: that much of it is needed to see what is wrong.
+const SHOWS_AFTER: Duration = Duration::from_secs(6);
 /// The example's file as the demo uses it: nobody watches a demo for a soak window of minutes.
 const SOAK: (&str, &str) = ("validation: {soak: 20s}", "validation: {soak: 5s}");
 
@@ -29,15 +35,13 @@ pub(crate) async fn demo(
         );
     }
     let scenario = arguments.scenario.as_deref().unwrap_or(DEFAULT);
-    let (says, cluster) = sandbox::staged(scenario, arguments.seed)?;
+    let told = sandbox::Story::open(scenario)?;
+    let cluster = told.stage_until_then(arguments.seed)?;
     // Two demos at a time must not meet in one kubeconfig.
     let folder = Folder::new(crate::runner::state_folder()?.join(format!("demo-{}", std::process::id())))?;
     let folder = &folder.0;
-    let platform = sandbox::built_in("vcci-scope3/astern.yaml").unwrap_or_default();
-    super::look::write_private(
-        &folder.join("astern.yaml"),
-        platform.replace(SOAK.0, SOAK.1).as_bytes(),
-    )?;
+    let platform = told.platform().replace(SOAK.0, SOAK.1);
+    super::look::write_private(&folder.join("astern.yaml"), platform.as_bytes())?;
     let kubeconfig = folder.join("kubeconfig");
     let server = sandbox::serve(cluster, None, NAMESPACE, &kubeconfig).await?;
 
@@ -50,7 +54,21 @@ pub(crate) async fn demo(
         "{scenario}: a Kubernetes in memory, at http://{}",
         server.address
     ));
-    console.say(&says);
+    console.say(&told.scenario.says);
+    if let Some(then) = &told.scenario.then {
+        story.heading(&format!(
+            "{GOOD} serves, and the pipeline records it as a release"
+        ));
+        let words = ["releases", "record", "--version", GOOD, "--by", "ci"];
+        let good = ["--good", "--reason", "it has served for three days"];
+        story.recorded(&[&words[..], &good].concat()).await;
+        story.heading(&then.says);
+        told.happen(then, &server)?;
+        let words = ["releases", "record", "--version", BAD, "--by", "ci"];
+        story.recorded(&words).await;
+        console.say("\nSome seconds go by.");
+        tokio::time::sleep(SHOWS_AFTER).await;
+    }
     story.astern(&["status"]).await;
     story.heading("what the cluster remembers, and which revision would be chosen");
     story.astern(&["releases"]).await;
@@ -62,6 +80,9 @@ pub(crate) async fn demo(
     let exit = story.astern(&words).await;
     story.heading("afterwards");
     story.astern(&["status"]).await;
+    if told.scenario.then.is_some() {
+        story.astern(&["releases"]).await;
+    }
     if exit == Exit::Refused {
         console.say("\nNothing was changed: a refusal that says why is what this scenario shows.");
     }
@@ -121,6 +142,16 @@ impl Story<'_> {
 
     /// Runs a command of this program as if it had been typed; how it ended is told and returned.
     async fn astern(&self, words: &[&str]) -> Exit {
+        self.typed(words, "", self.console).await
+    }
+
+    /// A command as a pipeline runs it, which reads none of what is printed.
+    async fn recorded(&self, words: &[&str]) -> Exit {
+        self.typed(words, " > /dev/null", &self.console.without_data())
+            .await
+    }
+
+    async fn typed(&self, words: &[&str], to: &str, console: &Console) -> Exit {
         let typed: Vec<String> = words
             .iter()
             .map(|word| {
@@ -131,9 +162,11 @@ impl Story<'_> {
                 }
             })
             .collect();
-        self.console
-            .say(&paint(Tone::Strong, &format!("\n$ astern {}", typed.join(" "))));
-        match self.run(words).await {
+        self.console.say(&paint(
+            Tone::Strong,
+            &format!("\n$ astern {}{to}", typed.join(" ")),
+        ));
+        match self.run(words, console).await {
             Ok(exit) => exit,
             Err(error) => {
                 self.console.error(&error);
@@ -142,7 +175,7 @@ impl Story<'_> {
         }
     }
 
-    async fn run(&self, words: &[&str]) -> Result<Exit, CliError> {
+    async fn run(&self, words: &[&str], console: &Console) -> Result<Exit, CliError> {
         let (kubeconfig, platform) = (self.folder.join("kubeconfig"), self.folder.join("astern.yaml"));
         let mut line: Vec<std::ffi::OsString> = vec![
             "astern".into(),
@@ -159,6 +192,6 @@ impl Story<'_> {
             Color::Never => Color::Never,
         };
         cli.global.accessible = self.global.accessible;
-        Box::pin(dispatch(cli, self.console)).await
+        Box::pin(dispatch(cli, console)).await
     }
 }

@@ -5,7 +5,7 @@ use crate::args;
 use crate::commands::look::write_private;
 use crate::console::Console;
 use crate::error::{CliError, Exit};
-use astern_sandbox::{Cluster, Options, Scenario, ScenarioError, Service, SystemClock, http};
+use astern_sandbox::{Cluster, Options, Scenario, ScenarioError, Service, SystemClock, Then, http};
 use jiff::Timestamp;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ macro_rules! built_in {
 const FILES: &[(&str, &str)] = built_in![
     "scenarios/bad-config.yaml",
     "scenarios/bad-release.yaml",
+    "scenarios/config-alone.yaml",
     "scenarios/crash-loop.yaml",
     "scenarios/gitops-owner.yaml",
     "scenarios/hpa-at-limits.yaml",
@@ -31,6 +32,8 @@ const FILES: &[(&str, &str)] = built_in![
     "scenarios/platform.yaml",
     "scenarios/slow-version.yaml",
     "scenarios/stateful-set-stuck.yaml",
+    "scenarios/stopped-workers.yaml",
+    "scenarios/stopped-workers/astern.yaml",
     "vcci-scope3/astern.yaml",
     "vcci-scope3/manifests/config.yaml",
     "vcci-scope3/manifests/namespace.yaml",
@@ -40,7 +43,7 @@ const FILES: &[(&str, &str)] = built_in![
 ];
 
 /// The text of a built-in file.
-pub(crate) fn built_in(name: &str) -> Option<&'static str> {
+fn built_in(name: &str) -> Option<&'static str> {
     FILES
         .iter()
         .find(|(file, _)| *file == name)
@@ -52,7 +55,8 @@ pub(crate) fn scenarios() -> Result<Vec<(&'static str, String)>, CliError> {
     FILES
         .iter()
         .filter_map(|(file, _)| file.strip_prefix("scenarios/")?.strip_suffix(".yaml"))
-        .map(|name| Ok((name, open(name)?.0.says)))
+        .filter(|name| !name.contains('/'))
+        .map(|name| Ok((name, Story::open(name)?.scenario.says)))
         .collect()
 }
 
@@ -75,33 +79,79 @@ impl Library {
     }
 }
 
-/// The scenario of this name, or in this file.
-fn open(name: &str) -> Result<(Scenario, Library), CliError> {
-    let built = format!("scenarios/{name}.yaml");
-    let (file, library) = if built_in(&built).is_some() {
-        (built, Library { folder: None })
-    } else if name.contains(['.', '/']) {
-        let path = Path::new(name);
-        let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
-        let file = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        (file, Library { folder: Some(folder) })
-    } else {
-        let known = scenarios()?;
-        let near = astern_wire::nearest::nearest(name, known.iter().map(|(name, _)| *name));
-        let hint = match near {
-            Some(near) => format!("did you mean {near}?"),
-            None => {
-                "astern demo --scenario   lists those there are; a file is named with its ending".to_owned()
-            }
+/// A scenario with its files.
+pub(crate) struct Story {
+    pub(crate) scenario: Scenario,
+    library: Library,
+    /// Its file's name.
+    file: String,
+}
+
+impl Story {
+    /// The scenario of this name, or in this file.
+    pub(crate) fn open(name: &str) -> Result<Self, CliError> {
+        let built = format!("scenarios/{name}.yaml");
+        let (file, library) = if built_in(&built).is_some() {
+            (built, Library { folder: None })
+        } else if name.contains(['.', '/']) {
+            let path = Path::new(name);
+            let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+            let file = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            (file, Library { folder: Some(folder) })
+        } else {
+            return Err(no_scenario(name)?);
         };
-        return Err(CliError::input(format!("there is no scenario `{name}`")).hint(hint));
+        let scenario = Scenario::read(&file, &|name| library.text(name)).map_err(not_staged)?;
+        Ok(Self {
+            scenario,
+            library,
+            file,
+        })
+    }
+
+    /// What astern is told about the platform: the file in the folder of the scenario's name, else the example's.
+    pub(crate) fn platform(&self) -> String {
+        let folder = self.file.trim_end_matches(".yaml");
+        let own = self.library.text(&format!("{folder}/astern.yaml"));
+        own.unwrap_or_else(|_| built_in("vcci-scope3/astern.yaml").unwrap_or_default().to_owned())
+    }
+
+    /// A cluster that has gone through all of it.
+    pub(crate) fn stage(&self, seed: u64) -> Result<Cluster, CliError> {
+        let files = |name: &str| self.library.text(name);
+        let staged = self.scenario.stage(seed, Timestamp::now(), &files);
+        staged.map_err(not_staged)
+    }
+
+    /// A cluster that stands before the end of the story.
+    pub(crate) fn stage_until_then(&self, seed: u64) -> Result<Cluster, CliError> {
+        let files = |name: &str| self.library.text(name);
+        let staged = self.scenario.stage_until_then(seed, Timestamp::now(), &files);
+        staged.map_err(not_staged)
+    }
+
+    /// Lets the end of the story happen in a cluster that is served.
+    pub(crate) fn happen(&self, then: &Then, server: &Serving) -> Result<(), CliError> {
+        let files = |name: &str| self.library.text(name);
+        let happened = server
+            .service
+            .with(|cluster, now| then.happen(cluster, now, &files));
+        happened.map_err(not_staged)
+    }
+}
+
+fn no_scenario(name: &str) -> Result<CliError, CliError> {
+    let known = scenarios()?;
+    let near = astern_wire::nearest::nearest(name, known.iter().map(|(name, _)| *name));
+    let hint = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None => "astern demo --scenario   lists those there are; a file is named with its ending".to_owned(),
     };
-    let scenario = Scenario::read(&file, &|name| library.text(name)).map_err(not_staged)?;
-    Ok((scenario, library))
+    Ok(CliError::input(format!("there is no scenario `{name}`")).hint(hint))
 }
 
 fn not_staged(error: ScenarioError) -> CliError {
@@ -115,15 +165,6 @@ fn not_staged(error: ScenarioError) -> CliError {
     let mut shown = CliError::input(format!("the scenario cannot be staged: {first}"));
     shown.shown = lines.collect();
     shown
-}
-
-/// A scenario that has gone through its past, and what it says.
-pub(crate) fn staged(name: &str, seed: u64) -> Result<(String, Cluster), CliError> {
-    let (scenario, library) = open(name)?;
-    let cluster = scenario
-        .stage(seed, Timestamp::now(), &|name| library.text(name))
-        .map_err(not_staged)?;
-    Ok((scenario.says, cluster))
 }
 
 /// Puts a cluster behind a loopback port and writes the kubeconfig that leads there.
@@ -149,20 +190,21 @@ pub(crate) async fn serve(
     let mut tasks = JoinSet::new();
     let acting = service.clone();
     tasks.spawn(async move { acting.run().await });
-    let telling = service.clone();
+    let (telling, listening) = (service.clone(), service.clone());
     tasks.spawn(async move {
         if let Err(error) = http::serve_metrics(telling, beside).await {
             tracing::error!(%error, "the metrics source listens no more");
         }
     });
     tasks.spawn(async move {
-        if let Err(error) = http::serve(service, listener).await {
+        if let Err(error) = http::serve(listening, listener).await {
             tracing::error!(%error, "the sandbox listens no more");
         }
     });
     Ok(Serving {
         address,
         metrics,
+        service,
         _tasks: tasks,
     })
 }
@@ -172,6 +214,7 @@ pub(crate) struct Serving {
     pub(crate) address: SocketAddr,
     /// Prometheus' HTTP API about the traffic.
     pub(crate) metrics: SocketAddr,
+    service: Service,
     _tasks: JoinSet<()>,
 }
 
@@ -182,7 +225,7 @@ pub(crate) async fn stay(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let cluster = match (&arguments.scenario, &arguments.load) {
-        (Some(name), _) => staged(name, arguments.seed)?.1,
+        (Some(name), _) => Story::open(name)?.stage(arguments.seed)?,
         (None, Some(file)) => copied(file, arguments.seed)?,
         (None, None) => Cluster::new(options(arguments.seed), Timestamp::now()),
     };

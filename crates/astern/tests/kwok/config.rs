@@ -245,7 +245,7 @@ fn a_pruned_config_map_under_a_hashed_name_is_made_again_from_the_ledger() {
 }
 
 #[test]
-fn an_immutable_config_map_is_deleted_and_made_anew_and_undo_puts_its_content_back() {
+fn an_immutable_config_map_is_deleted_and_made_anew_and_undo_has_it_as_it_was() {
     let place = bad_config("config-immutable");
     place.kubectl(&["patch", "configmap", "app-config", "-p", r#"{"immutable": true}"#]);
     let before = place.get("configmap/app-config");
@@ -259,11 +259,21 @@ fn an_immutable_config_map_is_deleted_and_made_anew_and_undo_puts_its_content_ba
     let anew = place.get("configmap/app-config");
     assert_ne!(anew["metadata"]["uid"], before["metadata"]["uid"]);
     assert_eq!(anew["metadata"]["labels"], before["metadata"]["labels"]);
-    let run = place.run_begun();
-    place
-        .astern(&["undo", &run, "--yes", "--reason", "it was not the config"])
-        .expect(0);
-    assert_eq!(data(&place, "configmap/app-config"), before["data"]);
+    assert_eq!(anew["immutable"], Value::Null, "release 1.0 had none that is");
+    let run = newest_run(&place);
+    let undo = |run: &str| {
+        let words = ["undo", run, "--yes", "--reason", "it was not the config"];
+        place.astern(&words).expect(0)
+    };
+    undo(&run);
+    let back = place.get("configmap/app-config");
+    assert_eq!(
+        (&back["data"], &back["immutable"]),
+        (&before["data"], &json!(true))
+    );
+    undo(&newest_run(&place));
+    let again = place.get("configmap/app-config");
+    assert_eq!((&again["data"], &again["immutable"]), (&calm, &Value::Null));
 }
 
 #[test]

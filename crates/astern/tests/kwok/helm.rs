@@ -178,6 +178,9 @@ fn a_release_goes_back_through_helm_whole_with_config_and_record() {
             "configmap/settings",
             "secret/dsn",
             "deployment/worker",
+            "    values\n",
+            "api.tag: v2 → (none)",
+            "level: debug → (none)",
         ] {
             assert!(plan.out.contains(words), "{words}\n{}", plan.out);
         }

@@ -1,20 +1,17 @@
 //! Effects on what ConfigMaps and Secrets hold: put back, made anew, and taken back again. Owns the requests too, since an
 //! answer may hold values: none is ever in a message or a log.
 
+mod held;
+mod place;
 mod removal;
+mod requests;
+mod settling;
 
 use super::external_secret::{Drawing, looked_for};
-use super::last_applied::{LAST_APPLIED, with_content_of};
 use super::mask;
-use super::object::set_annotations;
-use super::stamp::{
-    Annotated, Claim, EPOCH, MARKS, RUN, SETTLED, epoch_of, found, is_ours, marks, strange, unexpected,
-};
-use super::{FIELD_MANAGER, fence::LOOKS, look_for, mismatch};
-use crate::connect::READ_TIMEOUT;
-use crate::failure::{Attempt, Verb};
-use crate::look::content_manager;
-use astern_model::config::{ConfigName, content, with_content};
+use super::stamp::{Claim, MARKS, epoch_of, found, is_ours, marks};
+use super::{look_for, mismatch};
+use astern_model::config::{ConfigName, content};
 use astern_model::content::ContentRef;
 use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
@@ -28,14 +25,14 @@ use astern_port::logins::Logins;
 use astern_port::provider::{Provider, Settled};
 use astern_port::vault::Vault;
 use async_trait::async_trait;
-use jiff::{SignedDuration, Timestamp};
-use kube::api::{DeleteParams, Preconditions};
-use kube::core::params::{GetParams, PostParams};
-use kube::core::request::Request;
+use place::{Found, Place, uid_of, writer_of};
 use removal::Removal;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use settling::{Takeover, Way};
 use std::sync::Arc;
+
+pub(crate) use held::{anew, restored};
+pub use settling::ON_ITS_WAY;
 
 /// The config layer on a cluster. What objects held is kept in `vault`, which lies beside them: no value leaves the cluster.
 pub struct KubernetesContents {
@@ -43,87 +40,6 @@ pub struct KubernetesContents {
     vault: Arc<dyn Vault>,
     logins: Arc<dyn Logins>,
     clock: Arc<dyn Clock>,
-}
-
-/// How long an API server works on a request at most: its `--request-timeout`, as it is by default. Source:
-/// <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>.
-const REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_mins(1);
-/// So long after its intent a creation may still arrive: its sender gives it up after the client's patience, and an API server
-/// that has it by then goes on working on it.
-pub const ON_ITS_WAY: SignedDuration =
-    SignedDuration::from_secs(READ_TIMEOUT.as_secs().cast_signed() + REQUEST_TIMEOUT.as_secs());
-
-/// One object by its path.
-struct Place<'a> {
-    object: &'a ConfigName,
-    namespace: &'a str,
-    operation: String,
-}
-
-/// An object, just read.
-struct Found(Value);
-
-impl Annotated for Found {
-    fn annotation(&self, name: &str) -> Option<&str> {
-        self.0.get("metadata")?.get("annotations")?.get(name)?.as_str()
-    }
-}
-
-fn uid_of(object: &Value) -> Uid {
-    let uid = object.pointer("/metadata/uid").and_then(Value::as_str);
-    Uid(uid.unwrap_or_default().to_owned())
-}
-
-fn writer_of(object: &Value) -> String {
-    super::object::writer_phrase(content_manager(object).as_ref())
-}
-
-impl Found {
-    fn text(&self, field: &str) -> &str {
-        let text = self.0.get("metadata").and_then(|metadata| metadata.get(field));
-        text.and_then(Value::as_str).unwrap_or_default()
-    }
-
-    fn uid(&self) -> Uid {
-        uid_of(&self.0)
-    }
-
-    fn writer(&self) -> String {
-        writer_of(&self.0)
-    }
-
-    fn with_annotations(mut self, values: BTreeMap<&str, Option<String>>) -> Self {
-        set_annotations(&mut self.0, values);
-        self
-    }
-}
-
-/// The whole object as it shall be: what `then` held, and last-applied so that the next apply leaves it alone.
-pub(crate) fn restored(now: Value, then: &Value) -> Value {
-    let annotation = |object: &Value| {
-        let annotations = object.pointer("/metadata/annotations")?;
-        annotations.get(LAST_APPLIED)?.as_str().map(str::to_owned)
-    };
-    let last_applied =
-        annotation(&now).map(|today| with_content_of(&today, annotation(then).as_deref(), then));
-    let mut object = with_content(now, then);
-    if last_applied.is_some() {
-        set_annotations(&mut object, BTreeMap::from([(LAST_APPLIED, last_applied)]));
-    }
-    object
-}
-
-/// An object that is made anew from what was kept of it: what belonged to the object of then stays behind.
-pub(crate) fn anew(mut then: Value) -> Value {
-    if let Some(metadata) = then.get_mut("metadata").and_then(Value::as_object_mut) {
-        for gone in ["ownerReferences", "finalizers", "generateName"] {
-            metadata.remove(gone);
-        }
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.retain(|name, _| !name.starts_with("astern.dev/"));
-        }
-    }
-    then
 }
 
 impl KubernetesContents {
@@ -140,18 +56,6 @@ impl KubernetesContents {
             logins,
             clock,
         }
-    }
-
-    /// Until when a creation of this stamp may still arrive; none once it cannot. A clock that went back since does not tell how
-    /// long that has been: waiting for it to catch up would take an hour and thousands of looks.
-    fn on_its_way(&self, stamp: &Stamp) -> Option<Timestamp> {
-        let until = stamp
-            .open_since
-            .saturating_add(ON_ITS_WAY)
-            .unwrap_or(Timestamp::MAX);
-        let now = self.clock.now();
-        let may = stamp.open_since <= now && now < until;
-        (may && !planted(Defect::CallAbsent)).then_some(until)
     }
 
     pub(super) async fn hash(&self, object: &Value) -> Result<ContentHash, Failure> {
@@ -213,62 +117,6 @@ impl KubernetesContents {
             .hint("the vault's key was made anew since the plan was: plan again, `astern plan`"))
     }
 
-    async fn find(&self, place: &Place<'_>) -> Result<Option<Found>, Failure> {
-        let request = Request::new(place.collection()).get(&place.object.name, &GetParams::default());
-        match self.send(request, &place.attempt(Verb::Get)).await {
-            Ok(json) => Ok(json.map(Found)),
-            Err(failure) => Err(failure),
-        }
-    }
-
-    async fn replace(&self, place: &Place<'_>, object: &Found) -> Result<Found, Failure> {
-        let body = object.0.to_string().into_bytes();
-        let request = Request::new(place.collection()).replace(&place.object.name, &by_us(), body);
-        let stored = self.send(request, &place.attempt(Verb::Update)).await;
-        let stored = stored.map_err(|failure| mask::without_values(failure, place.object, &[&object.0]))?;
-        stored.map(Found).ok_or_else(|| place.gone())
-    }
-
-    /// None where one of that name is there.
-    async fn create(&self, place: &Place<'_>, object: &Value) -> Result<Option<Found>, Failure> {
-        let body = object.to_string().into_bytes();
-        let request = Request::new(place.collection()).create(&by_us(), body);
-        match self.send(request, &place.attempt(Verb::Create)).await {
-            Err(failure) if failure.class == FailureClass::Conflict => Ok(None),
-            Err(failure) => Err(mask::without_values(failure, place.object, &[object])),
-            Ok(stored) => Ok(stored.map(Found)),
-        }
-    }
-
-    async fn delete(&self, place: &Place<'_>, object: &Found) -> Result<(), Failure> {
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: Some(object.uid().to_string()),
-                resource_version: Some(object.text("resourceVersion").to_owned()),
-            }),
-            ..DeleteParams::default()
-        };
-        let request = Request::new(place.collection()).delete(&place.object.name, &parameters);
-        self.send(request, &place.attempt(Verb::Delete)).await.map(drop)
-    }
-
-    /// None where there is nothing of that name. The client's own reading of an answer would write what it cannot read into
-    /// the log.
-    async fn send(
-        &self,
-        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
-        attempt: &Attempt,
-    ) -> Result<Option<Value>, Failure> {
-        let request = request.map_err(|error| attempt.failed(&kube::Error::BuildRequest(error)))?;
-        match self.client.request_text(request).await {
-            Ok(text) => serde_json::from_str(&text)
-                .map(Some)
-                .map_err(|_| attempt.unreadable()),
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(attempt.failed(&error)),
-        }
-    }
-
     /// Writes over an object that is as it is expected to be.
     async fn put(
         &self,
@@ -296,36 +144,6 @@ impl KubernetesContents {
             uid: stored.uid(),
             content: self.hash(&stored.0).await?,
         })
-    }
-
-    /// Marks an object with the epoch of whoever took the run over.
-    async fn take(&self, place: &Place<'_>, now: Found, takeover: &Takeover<'_>) -> Result<(), Failure> {
-        let Takeover {
-            before,
-            run,
-            from,
-            to,
-        } = *takeover;
-        let found = epoch_of(&now, run);
-        if let Some(message) = unexpected(found, from, to).or_else(|| strange(&now, before, run)) {
-            return Err(place.moved(&message));
-        }
-        if found != Some(to) {
-            let marks = BTreeMap::from([(EPOCH, Some(to.to_string())), (RUN, Some(run.to_string()))]);
-            self.replace(place, &now.with_annotations(marks)).await?;
-        }
-        Ok(())
-    }
-
-    /// What this stamp's effect has left. A predecessor's creation may arrive after the takeover, which found nothing to mark
-    /// then: it is marked now, so that the next holder does not take it for somebody else's.
-    async fn taken_over(&self, place: &Place<'_>, now: Found, stamp: &Stamp) -> Result<After, Failure> {
-        if epoch_of(&now, &stamp.run).is_none_or(|epoch| epoch >= stamp.epoch) {
-            return self.written(&now).await;
-        }
-        let epoch = BTreeMap::from([(EPOCH, Some(stamp.epoch.to_string()))]);
-        let stored = self.replace(place, &now.with_annotations(epoch)).await?;
-        self.written(&stored).await
     }
 
     async fn restore(
@@ -421,131 +239,6 @@ impl KubernetesContents {
             "somebody else has made it since the plan was, {}",
             now.writer()
         )))
-    }
-
-    /// What is known of a creation whose object is not there: there is no version by which one that arrives late could be
-    /// refused.
-    fn not_made(&self, place: &Place<'_>, stamp: &Stamp, there: &str) -> Settled<After> {
-        let Some(until) = self.on_its_way(stamp) else {
-            return Settled::NotApplied;
-        };
-        let message = format!("{there}, and the request that makes it may still arrive until {until:.0}");
-        Settled::Unknown(Failure::new(FailureClass::Unknown, &place.operation, message))
-    }
-
-    /// What the object says about a write of this stamp that leads from one content to another.
-    async fn settled(
-        &self,
-        place: &Place<'_>,
-        way: &Way<'_>,
-        claim: &Claim<'_>,
-    ) -> Result<Settled<After>, Failure> {
-        let unknown = |message: String| {
-            Settled::Unknown(Failure::new(FailureClass::Unknown, &place.operation, message))
-        };
-        for look in 1.. {
-            let found = self.find(place).await?;
-            let meant = |now: &Found| way.uid.is_none_or(|uid| uid == &now.uid());
-            let Some(now) = found.filter(meant) else {
-                return Ok(match way.to {
-                    None => Settled::Applied(After::Gone),
-                    Some(_) if way.uid.is_none() => self.not_made(place, claim.stamp, "it is not there"),
-                    // A write carries the uid and the version of what was there.
-                    Some(_) => Settled::NotApplied,
-                });
-            };
-            let (held, ours) = (self.hash(&now.0).await?, is_ours(&now, claim.stamp));
-            if ours && way.to == Some(&held) {
-                return self
-                    .taken_over(place, now, claim.stamp)
-                    .await
-                    .map(Settled::Applied);
-            }
-            if !ours && way.from.is_none() {
-                // It keeps ours out only as long as it is there.
-                let there = format!("somebody else's is there, {}", now.writer());
-                return Ok(self.not_made(place, claim.stamp, &there));
-            }
-            if ours || way.from != Some(&held) {
-                return Ok(unknown(format!(
-                    "it holds {held}, and this step's mark does not account for that, {}; nothing was written by this look",
-                    now.writer()
-                )));
-            }
-            if planted(Defect::SkipSettleMark) {
-                break;
-            }
-            if let Some(message) = claim.refused(&now) {
-                return Ok(unknown(message));
-            }
-            let version = now.text("resourceVersion").to_owned();
-            let moved_on = now.with_annotations(BTreeMap::from([(SETTLED, Some(version))]));
-            match self.replace(place, &moved_on).await {
-                Ok(_) => break,
-                Err(failure) if failure.class == FailureClass::Conflict && look < LOOKS => {}
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(Settled::NotApplied)
-    }
-}
-
-/// Who takes a run over, and from which epoch.
-struct Takeover<'a> {
-    before: &'a Before,
-    run: &'a RunId,
-    from: Epoch,
-    to: Epoch,
-}
-
-/// A write, by what it leads from and to; none is "not there".
-struct Way<'a> {
-    uid: Option<&'a Uid>,
-    from: Option<&'a ContentHash>,
-    to: Option<&'a ContentHash>,
-}
-
-impl Place<'_> {
-    fn of(spec: &Spec, operation: String) -> Place<'_> {
-        Place {
-            object: spec.object(),
-            namespace: spec.namespace(),
-            operation,
-        }
-    }
-
-    fn collection(&self) -> String {
-        format!(
-            "/api/v1/namespaces/{}/{}",
-            self.namespace,
-            self.object.kind.plural()
-        )
-    }
-
-    fn attempt(&self, verb: Verb) -> Attempt {
-        Attempt::new(verb, self.object.kind.plural(), &self.operation)
-    }
-
-    fn gone(&self) -> Failure {
-        let Self {
-            object, namespace, ..
-        } = self;
-        let message = format!("{object} does not exist in namespace {namespace}; nothing was changed");
-        Failure::new(FailureClass::Permanent, &self.operation, message)
-            .hint(format!("look who deleted it: kubectl get events -n {namespace}"))
-    }
-
-    fn moved(&self, message: &str) -> Failure {
-        let message = format!("{}: {message}; nothing was written", self.object);
-        Failure::new(FailureClass::Conflict, &self.operation, message)
-            .hint("look at what changed, then make a new plan: astern plan")
-    }
-}
-
-fn by_us() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
     }
 }
 
@@ -784,64 +477,5 @@ impl Provider<Spec> for KubernetesContents {
             return Ok(());
         }
         self.take(place, now, &takeover).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn content_goes_back_and_nothing_else_of_the_object() {
-        let now = json!({"metadata": {"name": "app", "labels": {"a": "now"}, "resourceVersion": "7"}, "immutable": false,
-            "data": {"MODE": "storm", "NEW": "1"}, "binaryData": {"b": "AA=="}});
-        let then = json!({"metadata": {"name": "app", "labels": {"a": "then"}}, "data": {"MODE": "calm"}});
-        assert_eq!(
-            restored(now, &then),
-            json!({"metadata": {"name": "app", "labels": {"a": "now"}, "resourceVersion": "7"}, "immutable": false,
-                "data": {"MODE": "calm"}})
-        );
-    }
-
-    #[test]
-    fn last_applied_names_what_was_applied_then_where_there_is_one() {
-        let applied = |data: Value| {
-            format!(
-                "{}\n",
-                json!({"kind": "ConfigMap", "metadata": {"name": "app"}, "data": data})
-            )
-        };
-        let object = |data: Value, last: Option<Value>| {
-            let mut object = json!({"metadata": {"name": "app"}, "data": data});
-            if let Some(last) = last {
-                object["metadata"]["annotations"] = json!({LAST_APPLIED: applied(last)});
-            }
-            object
-        };
-        let now = object(json!({"A": "2", "X": "1"}), Some(json!({"A": "2"})));
-        let then = object(json!({"A": "1", "X": "1"}), Some(json!({"A": "1"})));
-        let last = |object: Value| object.pointer("/metadata/annotations").cloned();
-        assert_eq!(
-            last(restored(now.clone(), &then)),
-            Some(json!({LAST_APPLIED: applied(json!({"A": "1"}))}))
-        );
-        let bare = object(json!({"A": "1", "X": "1"}), None);
-        assert_eq!(
-            last(restored(now, &bare)),
-            Some(json!({LAST_APPLIED: applied(json!({"A": "1", "X": "1"}))}))
-        );
-        assert_eq!(last(restored(bare.clone(), &bare)), None);
-    }
-
-    #[test]
-    fn what_is_made_anew_belongs_to_nobody_and_bears_no_mark_of_an_earlier_run() {
-        let then = json!({"metadata": {"name": "app-5f7", "labels": {"a": "b"}, "ownerReferences": [{"uid": "u"}],
-            "finalizers": ["x"], "annotations": {"astern.dev/run": "r0", "team": "shop"}}, "immutable": true, "data": {}});
-        assert_eq!(
-            anew(then),
-            json!({"metadata": {"name": "app-5f7", "labels": {"a": "b"}, "annotations": {"team": "shop"}}, "immutable": true,
-                "data": {}})
-        );
     }
 }

@@ -20,5 +20,6 @@ mod reconstructing;
 mod refusing;
 mod releases;
 mod resting;
+mod stopping;
 mod support;
 mod undoing;

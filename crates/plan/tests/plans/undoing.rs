@@ -106,6 +106,7 @@ fn a_template_that_only_a_run_has_kept_waits_for_all_content_that_goes_back() {
     let run = TakenRun {
         templates: vec![taken()],
         config: vec![TakenConfig {
+            was_immutable: false,
             before: Some(before),
             versions: None,
             object: app,

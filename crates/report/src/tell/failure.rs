@@ -31,6 +31,7 @@ pub(super) fn failure(plan: &Plan, fold: &Fold<'_>) -> FailureStory {
     let targets = plan.targets();
     let since = targets
         .iter()
+        .filter(|target| goes_back(plan, target))
         .filter_map(|target| plan.assessment.of(target)?.live_since)
         .min();
     let begin = since.unwrap_or_else(|| minus(to, WITHOUT_A_BEGINNING));
@@ -121,7 +122,9 @@ fn workload_line(entry: &WorkloadAssessment) -> WorkloadLine {
 
 fn lane(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Lane {
     let entry = plan.assessment.of(target);
-    let live_since = entry.and_then(|entry| entry.live_since);
+    let live_since = entry
+        .filter(|_| goes_back(plan, target))
+        .and_then(|entry| entry.live_since);
     let good = plan
         .choices
         .iter()
@@ -153,6 +156,16 @@ fn lane(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Lane {
     }
 }
 
+/// Whether another template is written. Of a workload that is restarted for what it reads, the version is not what went bad, so since
+/// when it is live says nothing of the failure.
+fn goes_back(plan: &Plan, target: &Target) -> bool {
+    plan.steps.iter().any(|step| match &step.spec {
+        Spec::Workload(workload::Spec::WriteTemplate { target: of, .. }) => of == target,
+        Spec::Helm(spec) => spec.workloads().iter().any(|one| &one.target == target),
+        Spec::Workload(_) | Spec::Config(_) | Spec::Owner(_) => false,
+    })
+}
+
 /// When the target's template was written, unless that was taken back.
 fn written_back(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Option<Timestamp> {
     plan.steps.iter().find_map(|step| match &step.spec {
@@ -182,12 +195,10 @@ fn marks(plan: &Plan, fold: &Fold<'_>) -> Vec<Mark> {
         what: what.to_owned(),
     };
     let planned = |at: Timestamp, what: &str| of(Moment { seq: PLAN, at }, what);
-    let targets = plan.targets();
     let since = |entry: &WorkloadAssessment| {
-        let is_taken_back = targets.contains(&entry.target);
         entry
             .live_since
-            .filter(|_| is_taken_back)
+            .filter(|_| goes_back(plan, &entry.target))
             .map(|at| (at, entry.version.clone()))
     };
     let arrival = plan.assessment.workloads.iter().filter_map(since).min();

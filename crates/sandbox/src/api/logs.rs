@@ -150,7 +150,8 @@ fn source(cluster: &Cluster, key: &Key, pod: &Value, name: &str, previous: bool)
         .into_iter()
         .flat_map(|field| list(pod, field))
         .find(|spec| text(spec, "name") == name);
-    let logs = spec.and_then(|spec| cluster.options.behaviours.of(pod, spec).logs.clone());
+    let (behaviours, environment) = (&cluster.options.behaviours, cluster.nodes.environment(pod));
+    let logs = spec.and_then(|spec| behaviours.of(pod, spec, &environment).logs.clone());
     let identity = format!("{}/{name}", text(pod, "metadata.uid"));
     let source = |started: Timestamp, finished: Option<Timestamp>| Source {
         logs: logs.clone(),

@@ -39,10 +39,10 @@ pub(super) fn service(cluster: &Cluster, request: &Request, kind: &Kind, key: &K
             &*key.name
         )));
     };
-    let behaviours = &cluster.options.behaviours;
+    let (behaviours, environment) = (&cluster.options.behaviours, cluster.nodes.environment(pod));
     let serves = list(pod, "spec.containers")
         .iter()
-        .find_map(|container| behaviours.of(pod, container).serves.as_ref());
+        .find_map(|container| behaviours.of(pod, container, &environment).serves.as_ref());
     match serves {
         Some(serves) => Ok(answer(serves, path(&request.path), turn)),
         None => Err(Refusal::unavailable(format!(

@@ -2,6 +2,7 @@
 //! on; placing is the scheduler's.
 
 use super::container::{About, Container, Happened};
+use super::environment::Environment;
 use crate::behaviour::{Behaviours, Ready};
 use crate::cluster::Cluster;
 use crate::controllers::{Controller, Task};
@@ -22,6 +23,8 @@ const PROBED_EVERY: SignedDuration = SignedDuration::from_secs(2);
 pub(crate) struct Running {
     uid: Name,
     address: u32,
+    /// What its containers found when they started.
+    pub(crate) environment: Environment,
     init: Vec<Container>,
     main: Vec<Container>,
     stops_at: Option<Timestamp>,
@@ -30,6 +33,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    fn any_runs(&self) -> bool {
+        let mut all = self.main.iter().chain(&self.init);
+        all.any(|container| container.running_since().is_some())
+    }
+
     /// The container of a name, in the order of the pod's spec.
     pub(crate) fn container(&self, pod: &Value, name: &str) -> Option<&Container> {
         let named = |field: &str| {
@@ -74,6 +82,9 @@ pub(crate) fn sync(cluster: &mut Cluster, key: &Key) {
         return;
     }
     let behaviours = cluster.options.clone();
+    if behaviours.behaviours.hang_on_config() && !running.any_runs() {
+        running.environment = Environment::of(&pod, &cluster.store);
+    }
     let happened = live(&mut running, &behaviours.behaviours, &pod, cluster.now);
     for (level, reason, message) in happened {
         events::record(cluster, COMPONENT, &pod, level, reason, &message);
@@ -88,8 +99,21 @@ pub(crate) fn sync(cluster: &mut Cluster, key: &Key) {
         let message = "Readiness probe failed: HTTP probe failed with statuscode: 503";
         events::record(cluster, COMPONENT, &pod, Level::Warning, "Unhealthy", message);
     }
-    let abouts = abouts(&behaviours.behaviours, &pod, "spec.containers", false);
-    let inits = self::abouts(&behaviours.behaviours, &pod, "spec.initContainers", true);
+    let environment = &running.environment;
+    let abouts = abouts(
+        &behaviours.behaviours,
+        environment,
+        &pod,
+        "spec.containers",
+        false,
+    );
+    let inits = self::abouts(
+        &behaviours.behaviours,
+        environment,
+        &pod,
+        "spec.initContainers",
+        true,
+    );
     let changes = running
         .main
         .iter()
@@ -180,6 +204,7 @@ fn known(cluster: &mut Cluster, key: &Key, pod: &Value) -> Running {
     Running {
         uid: uid.into(),
         address: cluster.next_address(),
+        environment: Environment::default(),
         init: containers("spec.initContainers", "status.initContainerStatuses"),
         main: containers("spec.containers", "status.containerStatuses"),
         stops_at: None,
@@ -187,11 +212,17 @@ fn known(cluster: &mut Cluster, key: &Key, pod: &Value) -> Running {
     }
 }
 
-fn abouts<'a>(behaviours: &'a Behaviours, pod: &'a Value, field: &str, init: bool) -> Vec<About<'a>> {
+fn abouts<'a>(
+    behaviours: &'a Behaviours,
+    environment: &Environment,
+    pod: &'a Value,
+    field: &str,
+    init: bool,
+) -> Vec<About<'a>> {
     list(pod, field)
         .iter()
         .map(|spec| About {
-            behaviour: behaviours.of(pod, spec),
+            behaviour: behaviours.of(pod, spec, environment),
             spec,
             pod,
             // A sidecar among the init containers goes on running.
@@ -203,11 +234,12 @@ fn abouts<'a>(behaviours: &'a Behaviours, pod: &'a Value, field: &str, init: boo
 /// Lets the containers do what is due: first one init container after the other, then the rest side by side.
 fn live(running: &mut Running, behaviours: &Behaviours, pod: &Value, now: Timestamp) -> Vec<Happened> {
     let mut happened = Vec::new();
+    let environment = &running.environment;
     for (container, about) in
         running
             .init
             .iter_mut()
-            .zip(abouts(behaviours, pod, "spec.initContainers", true))
+            .zip(abouts(behaviours, environment, pod, "spec.initContainers", true))
     {
         container.begin(&about, now);
         happened.extend(container.step(&about, now));
@@ -216,10 +248,11 @@ fn live(running: &mut Running, behaviours: &Behaviours, pod: &Value, now: Timest
             return happened;
         }
     }
-    for (container, about) in running
-        .main
-        .iter_mut()
-        .zip(abouts(behaviours, pod, "spec.containers", false))
+    for (container, about) in
+        running
+            .main
+            .iter_mut()
+            .zip(abouts(behaviours, environment, pod, "spec.containers", false))
     {
         container.begin(&about, now);
         happened.extend(container.step(&about, now));
@@ -264,7 +297,7 @@ fn readiness(cluster: &Cluster, behaviours: &Behaviours, pod: &Value, running: &
             }
         }
     };
-    let abouts = abouts(behaviours, pod, "spec.containers", false);
+    let abouts = abouts(behaviours, &running.environment, pod, "spec.containers", false);
     running.main.iter().zip(abouts).map(of).collect()
 }
 
@@ -295,7 +328,8 @@ pub(crate) fn workload_changed(cluster: &mut Cluster, change: &Change) {
 fn stop(cluster: &mut Cluster, key: &Key, pod: &Arc<Value>, mut running: Running) {
     let options = cluster.options.clone();
     let grace = int(pod, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
-    let needs = abouts(&options.behaviours, pod, "spec.containers", false)
+    let environment = &running.environment;
+    let needs = abouts(&options.behaviours, environment, pod, "spec.containers", false)
         .iter()
         .zip(&running.main)
         .filter(|(_, container)| container.running_since().is_some())
@@ -332,10 +366,11 @@ fn status(
     ready: &[Readiness],
     now: Timestamp,
 ) -> Value {
+    let environment = &running.environment;
     let initialized = running
         .init
         .iter()
-        .zip(abouts(behaviours, pod, "spec.initContainers", true))
+        .zip(abouts(behaviours, environment, pod, "spec.initContainers", true))
         .all(|(container, about)| {
             container.succeeded() || (!about.init && container.running_since().is_some())
         });
@@ -398,13 +433,13 @@ fn status(
     let main = statuses(
         running,
         &running.main,
-        abouts(behaviours, pod, "spec.containers", false),
+        abouts(behaviours, environment, pod, "spec.containers", false),
         ready,
     );
     let init = statuses(
         running,
         &running.init,
-        abouts(behaviours, pod, "spec.initContainers", true),
+        abouts(behaviours, environment, pod, "spec.initContainers", true),
         &[],
     );
     set(&mut status, "phase", phase);

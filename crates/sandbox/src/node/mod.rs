@@ -2,6 +2,7 @@
 //! node is used, which pods wait for room, and what each kubelet knows of its containers.
 
 mod container;
+pub(crate) mod environment;
 pub(crate) mod kubelet;
 pub(crate) mod placing;
 pub(crate) mod scheduler;
@@ -13,6 +14,7 @@ use crate::object::{Name, text};
 use crate::quantity::Quantity;
 use crate::store::Key;
 use crate::time;
+use environment::Environment;
 use jiff::Timestamp;
 use kubelet::Running;
 use serde_json::{Value, json};
@@ -81,6 +83,15 @@ impl Nodes {
 
     pub(crate) fn running(&self, pod: &Key) -> Option<&Arc<Running>> {
         self.running.get(pod)
+    }
+
+    /// What a pod's containers found when they started; nothing of one that no kubelet has.
+    pub(crate) fn environment(&self, pod: &Value) -> Environment {
+        let (namespace, name) = (text(pod, "metadata.namespace"), text(pod, "metadata.name"));
+        let running = self.running(&Key::new("pods", namespace, name));
+        running
+            .map(|running| running.environment.clone())
+            .unwrap_or_default()
     }
 
     pub(crate) fn set_running(&mut self, pod: &Key, running: Running) {

@@ -107,8 +107,9 @@ pub(super) async fn config(
 
 /// Whether an object cannot hold something else under its name.
 fn is_fixed(now: &Value, then: &Value) -> bool {
-    let immutable = now.get("immutable").and_then(Value::as_bool).unwrap_or_default();
-    immutable || now.get("type") != then.get("type")
+    let immutable = now.get("immutable").and_then(Value::as_bool);
+    let types = [now, then].map(|object| object.get("type").and_then(Value::as_str));
+    astern_model::config::fixed(immutable.unwrap_or_default(), types).is_some()
 }
 
 /// Another name that begins alike.

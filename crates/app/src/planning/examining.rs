@@ -1,0 +1,189 @@
+//! A plan made, looked into and checked: logs, probes, logins and the gate's questions, side by side, and the plan made again with
+//! what they say.
+
+use super::reading::{older, read_releases};
+use super::{Evidence, NoPlan, Prepared};
+use crate::config;
+use crate::survey;
+use crate::world::World;
+use astern_model::decision::Refusal;
+use astern_model::finding::Allowances;
+use astern_model::inventory::Inventory;
+use astern_model::login::LoginSeen;
+use astern_model::plan::Plan;
+use astern_model::platform::Platform;
+use astern_model::policy::Say;
+use astern_model::question::{Answers, Question};
+use astern_model::record::SavedEvidence;
+use astern_model::target::Target;
+use astern_port::releases::Depth;
+use astern_port::sense::Saved;
+use astern_wire::envelope;
+use jiff::SignedDuration;
+
+/// How long logs may be read that are saved as evidence, beside the other checks.
+pub const SAVE_WITHIN: SignedDuration = SignedDuration::from_secs(3);
+
+/// Once the API alone says "roll back", a log that does not come holds nothing up: it is waited for so many times as
+/// long as the whole namespace took to be read, so that the same wire and the same server are judged by themselves.
+pub(super) const LOGS_PER_LOOK: i32 = 3;
+
+/// But at least so long: a kubelet that is alive answers sooner.
+pub(super) const LOGS_AT_LEAST: SignedDuration = SignedDuration::from_millis(100);
+
+/// How much evidence is saved in all.
+pub const SAVE_BYTES: u64 = 10 * 1024 * 1024;
+
+pub(crate) type Make<'a> = dyn Fn(&Inventory, jiff::Timestamp) -> Result<Plan, Refusal> + Sync + 'a;
+
+/// How long logs and probes are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Patience {
+    /// As long as they may take at all.
+    WhatItTakes,
+    /// No longer than this, if the API alone says "roll back".
+    OnceDecided(SignedDuration),
+}
+
+impl Patience {
+    fn for_draft(self, draft: &Result<Plan, Refusal>) -> SignedDuration {
+        match (self, draft) {
+            (Self::OnceDecided(within), Ok(plan)) if plan.decision.say == Say::RollBack => {
+                within.min(survey::SENSES_WITHIN)
+            }
+            _ => survey::SENSES_WITHIN,
+        }
+    }
+}
+
+/// Logs, probes, the gate's questions and the saving of evidence all start from a first plan made without the logs;
+/// the plan is made again with them, and only what it asks anew is asked again, and what it draws in is saved too.
+pub(super) async fn examine(
+    world: &World,
+    platform: &Platform,
+    mut inventory: Inventory,
+    make: &Make<'_>,
+    allow: &Allowances,
+    evidence: Evidence,
+    patience: Patience,
+) -> Result<Prepared, NoPlan> {
+    let mounted = astern_plan::mounted_classes(&inventory);
+    if !mounted.is_empty() {
+        inventory.config.classes = world.config.classes(&inventory.namespace, &mounted).await;
+    }
+    let now = world.clock.now();
+    let scope = survey::scope(platform, &inventory);
+    let draft = make(&inventory, now);
+    let (targets, questions): (Vec<Target>, _) = match &draft {
+        Ok(plan) => (
+            plan.targets().into_iter().cloned().collect(),
+            astern_gate::questions(plan, &inventory),
+        ),
+        Err(_) => (scope.clone(), Vec::new()),
+    };
+    let within = patience.for_draft(&draft);
+    let save_within = within.min(SAVE_WITHIN);
+    let (seen, mut answers, mut saved, logins) = futures::join!(
+        survey::senses(world, platform, &inventory, &scope, None, within),
+        world.look.answer(&inventory, &questions),
+        save(world, &inventory, &targets, evidence, save_within, SAVE_BYTES),
+        try_logins(world, &inventory, draft.as_ref().ok())
+    );
+    survey::merge(&mut inventory, seen);
+    inventory.config.logins = logins;
+    let refused = |refusal| NoPlan::Refused(Box::new(refusal));
+    let mut plan = planned(world, &mut inventory, make, now).await.map_err(refused)?;
+    let more = try_logins(world, &inventory, Some(&plan)).await;
+    if !more.is_empty() {
+        inventory.config.logins.extend(more);
+        plan = make(&inventory, now).map_err(refused)?;
+    }
+    let open: Vec<Question> = astern_gate::questions(&plan, &inventory)
+        .into_iter()
+        .filter(|question| !answers.has(question))
+        .collect();
+    let unsaved: Vec<Target> = plan
+        .targets()
+        .into_iter()
+        .filter(|target| !targets.contains(target))
+        .cloned()
+        .collect();
+    let (more, also_saved) = futures::join!(
+        answer(world, &inventory, &open),
+        save(
+            world,
+            &inventory,
+            &unsaved,
+            evidence,
+            save_within,
+            SAVE_BYTES.saturating_sub(size(&saved))
+        )
+    );
+    answers.extend(more);
+    saved.evidence.extend(also_saved.evidence);
+    saved.missed.extend(also_saved.missed);
+    let sealed = envelope::seal(&plan);
+    let checked = astern_gate::check(plan, sealed, &inventory, &answers, allow, now)
+        .map_err(|rejected| NoPlan::Rejected(Box::new(rejected)))?;
+    Ok(Prepared {
+        checked,
+        inventory,
+        answers,
+        saved,
+    })
+}
+
+/// Where there is no plan, nothing is tried.
+async fn try_logins(world: &World, inventory: &Inventory, plan: Option<&Plan>) -> Vec<LoginSeen> {
+    match plan {
+        Some(plan) => config::try_logins(world, inventory, plan, |_| true).await,
+        None => Vec::new(),
+    }
+}
+
+/// Makes a plan from the nearest records of Helm releases; from the older ones too, where these do not suffice.
+pub(crate) async fn planned(
+    world: &World,
+    inventory: &mut Inventory,
+    make: &Make<'_>,
+    now: jiff::Timestamp,
+) -> Result<Plan, Refusal> {
+    let plan = make(inventory, now);
+    if !inventory
+        .releases
+        .iter()
+        .any(|release| older(release, inventory, plan.is_err()))
+    {
+        return plan;
+    }
+    read_releases(world, inventory, Depth::Few).await;
+    make(inventory, now)
+}
+
+/// Nothing is asked where nothing is open.
+pub(crate) async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {
+    if open.is_empty() {
+        return Answers::default();
+    }
+    world.look.answer(inventory, open).await
+}
+
+pub(super) async fn save(
+    world: &World,
+    inventory: &Inventory,
+    targets: &[Target],
+    evidence: Evidence,
+    within: SignedDuration,
+    bytes: u64,
+) -> Saved {
+    match evidence {
+        Evidence::Save if targets.is_empty() => Saved::default(),
+        Evidence::Save => world.sense.save(inventory, targets, within, bytes).await,
+        Evidence::Leave => Saved::default(),
+    }
+}
+
+/// The bytes of what was saved.
+fn size(saved: &Saved) -> u64 {
+    saved.evidence.iter().map(SavedEvidence::size).sum()
+}

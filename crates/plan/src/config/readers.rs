@@ -1,0 +1,199 @@
+//! Who reads an object, and how each of them comes to read what is back: with its template, by a restart, by itself, or not.
+
+use super::stands_on;
+use crate::consumers::consumers;
+use crate::steps::Moves;
+use crate::world::{View, World};
+use astern_model::config::{ConfigName, HeldBy, LiveConfig, Use};
+use astern_model::id::TemplateHash;
+use astern_model::target::Target;
+use astern_model::workload::{Pod, Strategy};
+
+/// A workload that reads an object, and how it comes to read what is back.
+pub(crate) struct Reader<'a> {
+    pub(super) view: &'a View<'a>,
+    pub(super) how: How,
+    /// The template to which it goes back.
+    to: Option<TemplateHash>,
+}
+
+impl Reader<'_> {
+    /// What is said where a workload goes back, and reads what came after the release because it is there.
+    pub(super) fn of_newer(&self, name: &ConfigName, held: &HeldBy) -> Option<String> {
+        let target = &self.view.workload.target;
+        match self.how {
+            How::Moves | How::MovesBesideReloader => Some(format!(
+                "{name} came after release {}, and {target} reads it with the template that it goes back to: it stays, and what it \
+                 says is read again; look at it, and delete it if it came with the bad release",
+                held.release
+            )),
+            _ => None,
+        }
+    }
+
+    /// What is said of pods that stand already with the template that it goes back to: nothing makes them anew, so they go on
+    /// with what they read when they started.
+    pub(crate) fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
+        let written = live.manager.as_ref().and_then(|manager| manager.at);
+        let may_have_read = |pod: &&Pod| {
+            let as_it_was = written.is_some_and(|written| pod.created_at < written && pod.restarts == 0);
+            !pod.terminating && pod.revision.is_some() && pod.revision == self.to && !as_it_was
+        };
+        let count = self.view.workload.pods.iter().filter(may_have_read).count();
+        let target = &self.view.workload.target;
+        (count > 0).then(|| {
+            format!(
+                "{count} of {target}'s pods run what it goes back to already and stay, and may have started with the content of {} \
+                 that is put back now: once the run has restored, `kubectl rollout restart {target}` makes them anew",
+                live.name
+            )
+        })
+    }
+
+    /// Whether its pods read the object with a template that the release does not have, and keep it.
+    pub(super) fn stays_newer(&self, held: &HeldBy) -> bool {
+        self.keeps_its_template() && stands_on(held, self.view) == Some(false)
+    }
+
+    /// Whether its pods read the object and its template stays.
+    pub(crate) fn keeps_its_template(&self) -> bool {
+        !matches!(
+            self.how,
+            How::Moves | How::MovesBesideReloader | How::MayRead | How::NotByPods
+        )
+    }
+
+    /// The workload.
+    pub(crate) fn view(&self) -> &View<'_> {
+        self.view
+    }
+}
+
+/// How a reader comes to read what is back.
+pub(super) enum How {
+    /// Its own template goes back as well.
+    Moves,
+    /// The same, of one that another controller would restart too.
+    MovesBesideReloader,
+    /// The same, with a template that only a run has kept: what that reads, nobody here can say.
+    MayRead,
+    /// It is restarted.
+    Restarts,
+    /// Its owners say that it takes changes in by itself.
+    Reloads,
+    /// Another controller restarts it.
+    Reloader,
+    /// No container reads it.
+    NotByPods,
+    /// It is not among those that the plan is about.
+    Outside,
+    /// A restart would not reach its pods, and why.
+    Cannot(&'static str),
+}
+
+impl How {
+    pub(super) fn phrase(&self) -> String {
+        match self {
+            Self::Moves | Self::MovesBesideReloader => {
+                "starts with it, since its template goes back too".to_owned()
+            }
+            Self::MayRead => {
+                "waits for it, since only a run has kept its template, which may read it".to_owned()
+            }
+            Self::Restarts => "is restarted".to_owned(),
+            Self::Reloads => "takes it in by itself (`reloads` in astern.yaml)".to_owned(),
+            Self::Reloader => "is left to Reloader, whose annotation it has".to_owned(),
+            Self::NotByPods => "needs no restart: no container reads it".to_owned(),
+            Self::Outside => "is not part of this plan, and is not restarted".to_owned(),
+            Self::Cannot(why) => format!("is not restarted: {why}"),
+        }
+    }
+
+    pub(super) fn warning(&self, target: &Target, object: &str) -> Option<String> {
+        let why = match self {
+            Self::Outside => "it is not part of this plan",
+            Self::Cannot(why) => why,
+            Self::MovesBesideReloader => {
+                return Some(format!(
+                    "Reloader watches {object} for {target} and changes its template when that is written: the run stops there \
+                     if Reloader is first; `kubectl annotate` its marks off before, or go on with `astern resume`"
+                ));
+            }
+            Self::Moves
+            | Self::MayRead
+            | Self::Restarts
+            | Self::Reloads
+            | Self::Reloader
+            | Self::NotByPods => return None,
+        };
+        Some(format!(
+            "{target} reads {object} and is not restarted ({why}): its pods go on with what they have read until somebody does"
+        ))
+    }
+}
+
+/// Everybody who reads `object`, of the templates that stand once the moves are made. `about` says whether the plan is about a
+/// workload.
+pub(crate) fn readers<'a>(
+    object: &ConfigName,
+    moves: &Moves<'_>,
+    world: &'a World<'a>,
+    about: impl Fn(&Target) -> bool,
+) -> Vec<Reader<'a>> {
+    let read = |(target, view): (&&'a Target, &'a View<'a>)| {
+        let moved = moves.get(*target);
+        let to = moved.map(|one| one.to.template.clone());
+        if moved.is_some_and(|one| one.template.is_none()) {
+            return Some(Reader {
+                view,
+                how: How::MayRead,
+                to,
+            });
+        }
+        let template = moved.and_then(|one| one.template);
+        let template = template.unwrap_or(&view.workload.template);
+        let uses = consumers(template, &view.workload.annotations).remove(object)?;
+        let how = match moved {
+            Some(_) if is_watched(&uses) => How::MovesBesideReloader,
+            Some(_) => How::Moves,
+            None => how(view, &uses, world, about(target)),
+        };
+        Some(Reader { view, how, to })
+    };
+    world.views.iter().filter_map(read).collect()
+}
+
+/// Whether a controller restarts the workload when the object is written.
+fn is_watched(uses: &[Use]) -> bool {
+    uses.iter().any(|one| matches!(one, Use::Annotation { .. }))
+}
+
+fn how(view: &View<'_>, uses: &[Use], world: &World<'_>, about: bool) -> How {
+    let workload = view.workload;
+    if is_watched(uses) {
+        return How::Reloader;
+    }
+    if !uses.iter().any(Use::is_read_by_pods) {
+        return How::NotByPods;
+    }
+    if world
+        .members
+        .get(&workload.target)
+        .is_some_and(|member| member.reloads)
+    {
+        return How::Reloads;
+    }
+    if !about {
+        return How::Outside;
+    }
+    match workload.strategy {
+        _ if workload.paused => How::Cannot("it is paused"),
+        Strategy::OnDelete => How::Cannot("its strategy is OnDelete"),
+        Strategy::RollingUpdate { partition, .. } if partition > 0 => How::Cannot("it has a partition"),
+        Strategy::RollingUpdate { .. } | Strategy::Recreate => How::Restarts,
+        // A mark on its template would be a new version, which goes through all steps.
+        Strategy::Canary { .. } | Strategy::BlueGreen { .. } => {
+            How::Cannot("it is a Rollout (`kubectl argo rollouts restart` makes its pods anew in place)")
+        }
+    }
+}
