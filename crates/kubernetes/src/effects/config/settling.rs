@@ -11,7 +11,7 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{ContentHash, Epoch, RunId, Uid};
 use astern_model::step::config::{After, Before};
 use astern_model::step::workload::Stamp;
-use astern_port::workloads::Settled;
+use astern_port::provider::Settled;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
