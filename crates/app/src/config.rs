@@ -350,8 +350,7 @@ pub(crate) async fn differing(
         kept,
         content,
         keys: keys(then),
-        // What stands says which type it is: a manifest may leave it out.
-        secret_type: now.and_then(|now| secret_type(name, &now.json)),
+        secret_type: secret_type(name, then),
         drawn: None,
         changes: changes(world, name, now, then).await,
     };

@@ -10,7 +10,7 @@ use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Settings,
 use astern_model::step::helm::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::clock::Clock;
-use astern_port::releases::{Depth, Releases};
+use astern_port::releases::{Depth, ManifestContents, Releases};
 use astern_port::vault::Vault;
 use astern_port::workloads::Settled;
 use async_trait::async_trait;
@@ -340,6 +340,11 @@ impl Releases for Helm {
     async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure> {
         let operation = format!("read the values of revision {revision} of {release}");
         self.records.values(release, revision, &operation).await
+    }
+
+    async fn contents(&self, release: &ReleaseName, revision: u64) -> Result<ManifestContents, Failure> {
+        let operation = format!("read the manifest of revision {revision} of {release}");
+        self.records.contents(release, revision, &operation).await
     }
 
     async fn standing(&self, release: &Release) -> Standing {

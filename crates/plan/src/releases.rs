@@ -373,7 +373,7 @@ where
 }
 
 /// What a manifest's template is, among what the cluster remembers of a workload.
-enum Matched {
+pub(crate) enum Matched {
     /// The template that it asks for now.
     Live,
     /// The revision at this place of the view.
@@ -382,7 +382,7 @@ enum Matched {
 
 /// The remembered template that holds the manifest's with the fewest additions: the server adds the same defaults to
 /// each. Of two alike the live one, then the newest.
-fn matched(view: &View<'_>, manifest: &Template) -> Option<Matched> {
+pub(crate) fn matched(view: &View<'_>, manifest: &Template) -> Option<Matched> {
     let live = leaves(view.workload.template.json());
     let live = holds(view.workload.template.json(), manifest.json()).then_some((live, 0, Matched::Live));
     let others = view

@@ -2,12 +2,15 @@
 
 use crate::Failure;
 use crate::workloads::Settled;
+use astern_model::config::ConfigName;
 use astern_model::failure::FailureClass;
 use astern_model::helm::{Release, ReleaseName, Standing};
 use astern_model::step::helm::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
 use async_trait::async_trait;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// How much of a release's records is read beyond their labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,17 @@ pub enum Depth {
 
 /// So many records of a release are read at most, as many as Helm keeps by default: a longer history costs no more.
 pub const FEW: usize = 10;
+
+/// What a manifest says that each ConfigMap and Secret holds, as the API server keeps it and with Helm's marks; or why that cannot
+/// be told, a clause without values. Its `Debug` shows no value.
+#[derive(Default, PartialEq)]
+pub struct ManifestContents(pub BTreeMap<ConfigName, Result<Value, String>>);
+
+impl fmt::Debug for ManifestContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
 
 /// The Helm layer.
 ///
@@ -44,6 +58,9 @@ pub trait Releases: Send + Sync {
     /// The values that were given for a revision, whole: secret ones are among them, so they stay in memory, in the cluster and in
     /// its vault.
     async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure>;
+
+    /// What a revision's manifest says that ConfigMaps and Secrets of the release's namespace hold. Asks for its record once.
+    async fn contents(&self, release: &ReleaseName, revision: u64) -> Result<ManifestContents, Failure>;
 
     /// How the objects of a release's newest revision stand. What could not be read is told in it.
     async fn standing(&self, release: &Release) -> Standing;
@@ -91,6 +108,10 @@ impl NoReleases {
     }
 }
 
+fn nowhere(operation: String) -> Failure {
+    Failure::new(FailureClass::Permanent, operation, "there is no Helm here")
+}
+
 #[async_trait]
 impl Releases for NoReleases {
     async fn read(&self, _: &str, _: &[String], _: Depth) -> Result<Vec<Release>, Failure> {
@@ -102,12 +123,11 @@ impl Releases for NoReleases {
     }
 
     async fn values(&self, release: &ReleaseName, _: u64) -> Result<Value, Failure> {
-        let operation = format!("read the values of {release}");
-        Err(Failure::new(
-            FailureClass::Permanent,
-            operation,
-            "there is no Helm here",
-        ))
+        Err(nowhere(format!("read the values of {release}")))
+    }
+
+    async fn contents(&self, release: &ReleaseName, _: u64) -> Result<ManifestContents, Failure> {
+        Err(nowhere(format!("read a manifest of {release}")))
     }
 
     async fn standing(&self, _: &Release) -> Standing {

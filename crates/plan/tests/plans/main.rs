@@ -11,6 +11,7 @@ mod config;
 mod deciding;
 mod differing;
 mod external;
+mod in_force;
 mod judging;
 mod planning;
 mod properties;

@@ -53,6 +53,7 @@ fn revision(number: u64, status: &str, versions: &[(&str, &str)]) -> Revision {
         number,
         status: Status::from(status.to_owned()),
         uid: Uid(format!("uid-shop-{number}")),
+        created_at: None,
         changed_at: at("14:02:00"),
         record: Read::Read(Box::new(Record {
             chart: format!("shop-1.0.{number}"),
