@@ -405,6 +405,7 @@ pub async fn check(
     let written = |target: &Target, released: &Released| writes(&plan, target, &released.template);
     ledger::read_back(world, &mut inventory, written).await;
     config::written_by(world, &mut inventory, &plan).await;
+    helm::contents::look_at(world, &mut inventory, &plan, |_| true).await;
     paused_by(world, &mut inventory, &plan).await;
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
@@ -474,7 +475,12 @@ async fn examine(
     }
     let now = world.clock.now();
     let scope = survey::scope(platform, &inventory);
-    let draft = make(&inventory, now);
+    let mut draft = make(&inventory, now);
+    if let Ok(plan) = &draft
+        && helm::contents::look_at(world, &mut inventory, plan, |_| true).await
+    {
+        draft = make(&inventory, now);
+    }
     let (targets, questions): (Vec<Target>, _) = match &draft {
         Ok(plan) => (
             plan.targets().into_iter().cloned().collect(),
@@ -494,6 +500,9 @@ async fn examine(
     inventory.config.logins = logins;
     let refused = |refusal| NoPlan::Refused(Box::new(refusal));
     let mut plan = planned(world, &mut inventory, make, now).await.map_err(refused)?;
+    if helm::contents::look_at(world, &mut inventory, &plan, |_| true).await {
+        plan = make(&inventory, now).map_err(refused)?;
+    }
     let more = try_logins(world, &inventory, Some(&plan)).await;
     if !more.is_empty() {
         inventory.config.logins.extend(more);

@@ -3,7 +3,7 @@
 
 use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::helm::ReleaseName;
-use astern_port::releases::ManifestContents;
+use astern_port::releases::{ManifestContents, Manifested};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -12,26 +12,31 @@ use std::collections::BTreeMap;
 /// What the API server calls a Secret that says no type.
 const OPAQUE: &str = "Opaque";
 
-/// The ConfigMaps and Secrets among the objects of a manifest that lie in the release's own namespace.
+/// The ConfigMaps and Secrets among the objects of a manifest.
 pub(crate) fn contents(objects: Vec<Value>, release: &ReleaseName) -> ManifestContents {
-    let read = objects.into_iter().filter_map(|object| {
-        let name = name(&object, &release.namespace)?;
-        let stored = stored(name.kind, object, release);
-        Some((name, stored))
-    });
-    ManifestContents(read.collect())
+    let mut contents = ManifestContents::default();
+    for object in objects {
+        let Some(name) = name(&object) else { continue };
+        let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str);
+        let namespace = namespace.unwrap_or(&release.namespace).to_owned();
+        let stored = stored(name.kind, object, &namespace, release);
+        if namespace == release.namespace {
+            contents.here.insert(name, stored);
+        } else {
+            contents.elsewhere.insert((namespace, name), stored);
+        }
+    }
+    contents
 }
 
-fn name(object: &Value, namespace: &str) -> Option<ConfigName> {
+fn name(object: &Value) -> Option<ConfigName> {
     let kind = [ConfigKind::ConfigMap, ConfigKind::Secret]
         .into_iter()
         .find(|kind| object.get("kind").and_then(Value::as_str) == Some(api_kind(*kind)))
         .filter(|_| object.get("apiVersion") == Some(&Value::from("v1")))?;
-    let metadata = object.get("metadata")?;
-    let elsewhere = metadata.get("namespace").is_some_and(|other| other != namespace);
-    (!elsewhere).then_some(ConfigName {
+    Some(ConfigName {
         kind,
-        name: metadata.get("name")?.as_str()?.to_owned(),
+        name: object.pointer("/metadata/name")?.as_str()?.to_owned(),
     })
 }
 
@@ -43,7 +48,7 @@ fn api_kind(kind: ConfigKind) -> &'static str {
 }
 
 /// The object as it is kept: a Secret's plain text encoded, Helm's marks on it.
-fn stored(kind: ConfigKind, mut object: Value, release: &ReleaseName) -> Result<Value, String> {
+fn stored(kind: ConfigKind, mut object: Value, namespace: &str, release: &ReleaseName) -> Manifested {
     let mut part = |name: &str| match object.get_mut(name).map(Value::take) {
         None | Some(Value::Null) => Ok(Map::new()),
         Some(Value::Object(map)) => Ok(map),
@@ -53,7 +58,7 @@ fn stored(kind: ConfigKind, mut object: Value, release: &ReleaseName) -> Result<
     let mut kept = json!({
         "apiVersion": "v1",
         "kind": api_kind(kind),
-        "metadata": marked(&object, release),
+        "metadata": marked(&object, namespace, release),
     });
     let held = match kind {
         ConfigKind::ConfigMap => texts(data)?,
@@ -83,7 +88,7 @@ fn stored(kind: ConfigKind, mut object: Value, release: &ReleaseName) -> Result<
 
 /// Name, labels and annotations, with the marks by which Helm knows what is its own: an object without them it refuses to adopt.
 /// Source: `setMetadataVisitor` in `pkg/action/validate.go` of Helm 3 and 4.
-fn marked(object: &Value, release: &ReleaseName) -> Value {
+fn marked(object: &Value, namespace: &str, release: &ReleaseName) -> Value {
     let texts = |field: &str| {
         let map = object.get("metadata").and_then(|metadata| metadata.get(field));
         let map = map.and_then(Value::as_object).cloned().unwrap_or_default();
@@ -101,7 +106,7 @@ fn marked(object: &Value, release: &ReleaseName) -> Value {
     }
     json!({
         "name": object.pointer("/metadata/name"),
-        "namespace": release.namespace,
+        "namespace": namespace,
         "labels": labels,
         "annotations": annotations,
     })
@@ -143,8 +148,8 @@ mod tests {
         contents(documents(manifest).unwrap(), &release)
     }
 
-    fn only(manifest: &str) -> Result<Value, String> {
-        read(manifest).0.into_values().next().unwrap()
+    fn only(manifest: &str) -> Manifested {
+        read(manifest).here.into_values().next().unwrap()
     }
 
     #[test]
@@ -192,7 +197,10 @@ mod tests {
             "its data is no map in the manifest"
         );
         let elsewhere = read("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: bank}\n");
-        assert_eq!(elsewhere, ManifestContents::default());
+        assert!(
+            elsewhere.here.is_empty() && elsewhere.elsewhere.len() == 1,
+            "{elsewhere:?}"
+        );
         let shown = format!(
             "{:?}",
             read("apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData: {p: hunter2}\n")

@@ -4,6 +4,7 @@
 mod contents;
 mod effects;
 mod failure;
+mod held;
 mod manifest;
 mod mask;
 mod payload;

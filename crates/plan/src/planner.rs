@@ -141,7 +141,7 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         assessment,
         decision,
         choices: chosen,
-        releases: releases::changes(&through),
+        releases: releases::changes(&through, world),
         held: before.pausing.held,
         steps,
     };

@@ -1,6 +1,7 @@
 //! Helm releases in a plan: which revision of a release has what was chosen for its workloads, what else changes with
 //! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
 
+use crate::config;
 use crate::diff::{diff, differences};
 use crate::manifest::{applied, holds};
 use crate::planner::{Picked, Request};
@@ -8,11 +9,13 @@ use crate::refuse::{self, list};
 use crate::steps::{Move, Moves};
 use crate::world::{View, World, reference};
 use astern_model::choice::{Because, Choice, KnownGood};
+use astern_model::config::HeldConfig;
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
 use astern_model::helm::{HIDDEN, Read, Record, Recorded, Release, Revision, Standing, Status};
 use astern_model::plan::ReleaseChanges;
-use astern_model::step::helm::Pin;
+use astern_model::reconstruction::Provenance;
+use astern_model::step::helm::{CarriedContent, Pin};
 use astern_model::target::Target;
 use astern_model::template::Template;
 use astern_model::workload::OwnerKind;
@@ -152,8 +155,48 @@ pub(crate) fn may_live(
 }
 
 /// What changes in the releases, for a reader.
-pub(crate) fn changes(through: &[Through<'_>]) -> Vec<ReleaseChanges> {
-    through.iter().filter_map(release_changes).collect()
+pub(crate) fn changes(through: &[Through<'_>], world: &World<'_>) -> Vec<ReleaseChanges> {
+    let changes = through.iter().filter_map(|one| release_changes(one, world));
+    changes.collect()
+}
+
+/// The ConfigMaps and Secrets that hold something else once a release has gone back.
+pub(crate) fn contents(through: &Through<'_>, world: &World<'_>) -> Vec<CarriedContent> {
+    let seen_config = &world.inventory.config;
+    let seen = seen_config.through(&through.release.name, through.to.number);
+    let carried = |held: &HeldConfig| CarriedContent {
+        object: held.name.clone(),
+        pin: seen_config.live(&held.name).map(config::pin),
+        to: config::wanted(held, origin(through), world),
+    };
+    seen.into_iter()
+        .flat_map(|seen| &seen.differing)
+        .map(carried)
+        .collect()
+}
+
+/// The source of what goes back, with its date.
+fn origin(through: &Through<'_>) -> String {
+    let (release, revision) = (&through.release.name, through.to);
+    match revision.created_at {
+        Some(at) => Provenance::Helm {
+            release: release.name.clone(),
+            revision: revision.number,
+            at,
+        }
+        .phrase(),
+        None => format!("revision {} of {release}", revision.number),
+    }
+}
+
+/// What proves of each Secret that its content of then still works; nothing of those that nobody vouches for.
+fn proofs(through: &Through<'_>, world: &World<'_>) -> Vec<String> {
+    let contents = contents(through, world).into_iter();
+    let proof = |one: CarriedContent| {
+        let proof = config::proof_phrase(&one.object, &one.to, &world.inventory.config)?;
+        Some(format!("{} holds again what it held then: {proof}", one.object))
+    };
+    contents.filter_map(proof).collect()
 }
 
 /// Whether the workload says that it belongs to the release, and the release says so too.
@@ -413,7 +456,7 @@ fn leaves(value: &Value) -> usize {
     }
 }
 
-fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
+fn release_changes(through: &Through<'_>, world: &World<'_>) -> Option<ReleaseChanges> {
     let (from, to) = (through.from.content()?, through.to.content()?);
     Some(ReleaseChanges {
         release: through.release.name.clone(),
@@ -427,6 +470,7 @@ fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
         objects: objects(&through.release.standing, from, to),
         edited: edited(&through.release.standing, from),
         unread: through.release.standing.unread.clone(),
+        proofs: proofs(through, world),
         values: told(differences("", &from.values, &to.values)),
         hooks: to
             .hooks

@@ -12,7 +12,7 @@ use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::decision::Refusal;
 use astern_model::evidence::Trouble;
-use astern_model::helm::{ReleaseName, Settings, Status};
+use astern_model::helm::{ReleaseName, Status};
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::reversal::Reversal;
 use astern_model::step::helm::{Carried, Pin as RecordPin, Spec as HelmSpec};
@@ -106,12 +106,7 @@ pub(crate) fn steps(
                         first.chain(stopping.before(target))
                     });
                     let after: BTreeSet<StepId> = after.into_iter().chain(first).collect();
-                    steps.extend(of_release(
-                        through,
-                        moves,
-                        world.platform.helm,
-                        after.into_iter().collect(),
-                    ));
+                    steps.extend(of_release(through, moves, world, after.into_iter().collect()));
                 }
                 steps.extend(following(one, release_id(through), stopping, history));
             }
@@ -171,9 +166,14 @@ fn release_id(through: &Through<'_>) -> StepId {
 fn of_release(
     through: &Through<'_>,
     moves: &Moves<'_>,
-    settings: Settings,
+    world: &World<'_>,
     mut after: Vec<StepId>,
 ) -> Vec<Step> {
+    let settings = world.platform.helm;
+    let contents = releases::contents(through, world);
+    // Each login may take its whole time, and what stands is looked at around it.
+    let logins = contents.iter().filter_map(|one| one.to.login());
+    let logins = logins.map(|probe| probe.timeout).max().unwrap_or_default();
     let mut steps = Vec::new();
     let name = &through.release.name;
     let (Some(from), Some(to)) = (releases::pin(through.from), releases::pin(through.to)) else {
@@ -206,10 +206,11 @@ fn of_release(
             cleanup_on_fail: settings.cleanup_on_fail,
             force_conflicts: settings.force_conflicts,
             workloads: carried.collect(),
+            contents,
         }),
         reversal: Reversal::Compensate { trace },
         // A rollback has hooks before and after it, and each may take the whole timeout, as may a wait.
-        deadline: (settings.timeout * if settings.wait { 3 } else { 2 }) + HELM_SLACK,
+        deadline: (settings.timeout * if settings.wait { 3 } else { 2 }) + HELM_SLACK + logins,
         forecast: forecast::request(),
     });
     steps

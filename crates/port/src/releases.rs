@@ -24,14 +24,32 @@ pub enum Depth {
 /// So many records of a release are read at most, as many as Helm keeps by default: a longer history costs no more.
 pub const FEW: usize = 10;
 
-/// What a manifest says that each ConfigMap and Secret holds, as the API server keeps it and with Helm's marks; or why that cannot
-/// be told, a clause without values. Its `Debug` shows no value.
+/// What a manifest says that an object holds, as the API server keeps it and with Helm's marks; or why that cannot be told, a clause
+/// without values.
+pub type Manifested = Result<Value, String>;
+
+/// What a manifest says that ConfigMaps and Secrets hold. Its `Debug` shows no value.
 #[derive(Default, PartialEq)]
-pub struct ManifestContents(pub BTreeMap<ConfigName, Result<Value, String>>);
+pub struct ManifestContents {
+    /// Those in the release's own namespace.
+    pub here: BTreeMap<ConfigName, Manifested>,
+    /// Those in other namespaces, each with its own.
+    pub elsewhere: BTreeMap<(String, ConfigName), Manifested>,
+}
+
+impl ManifestContents {
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.elsewhere.is_empty()
+    }
+}
 
 impl fmt::Debug for ManifestContents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_struct("ManifestContents")
+            .field("here", &self.here.keys())
+            .field("elsewhere", &self.elsewhere.keys())
+            .finish()
     }
 }
 
@@ -59,7 +77,7 @@ pub trait Releases: Send + Sync {
     /// its vault.
     async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure>;
 
-    /// What a revision's manifest says that ConfigMaps and Secrets of the release's namespace hold. Asks for its record once.
+    /// What a revision's manifest says that ConfigMaps and Secrets hold. Asks for its record once.
     async fn contents(&self, release: &ReleaseName, revision: u64) -> Result<ManifestContents, Failure>;
 
     /// How the objects of a release's newest revision stand. What could not be read is told in it.

@@ -111,7 +111,7 @@ pub(super) async fn heard(
     for (sought, release, in_force) in &told {
         let heard = heard.entry(sought.name.clone()).or_default();
         let said = match &contents[&(*release, in_force.number)] {
-            Ok(contents) => contents.0.get(&sought.name).cloned(),
+            Ok(contents) => contents.here.get(&sought.name).cloned(),
             Err(why) => Some(Err(why.clone())),
         };
         hear(heard, release, in_force, said);

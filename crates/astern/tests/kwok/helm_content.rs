@@ -26,6 +26,12 @@ impl Shop {
         self.helm(&["upgrade", "shop", "./chart", "--set", set]);
     }
 
+    fn crash(&self) {
+        self.place.until("the crash loop", 60, |place| {
+            place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+        });
+    }
+
     /// What the chart's Secret holds.
     pub(crate) fn dsn(&self) -> String {
         let secret = data(&self.place, "secret/dsn");
@@ -44,10 +50,9 @@ fn beside_helm_a_release_s_content_goes_back_to_the_record_of_the_revision_that_
         shop.upgrade("level=info,dsn=canary-of-then");
         std::thread::sleep(Duration::from_millis(1500));
         shop.upgrade("level=debug,dsn=canary-of-now,api.tag=v2,api.crash=true");
-        shop.place.until("the crash loop", 60, |place| {
-            place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
-        });
+        shop.crash();
         let config = "configmap/settings goes back to Helm's record of shop revision 2, deployed 20";
+        shop.place.platform("");
         let plan = shop.astern(&["plan", "--outside-helm"]).expect(0);
         says(
             &plan,
@@ -101,9 +106,7 @@ fn a_release_of_configuration_alone_tells_what_workloads_outside_of_it_read() {
         shop.upgrade("level=storm");
         std::thread::sleep(Duration::from_millis(2500));
         release(&shop.place, "v2");
-        shop.place.until("the crash loop", 60, |place| {
-            place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
-        });
+        shop.crash();
         let plan = shop.astern(&["plan"]).expect(0);
         says(
             &plan,
@@ -119,4 +122,104 @@ fn a_release_of_configuration_alone_tells_what_workloads_outside_of_it_read() {
         assert_eq!(data(&shop.place, "configmap/settings")["level"], "calm");
         assert_eq!(shop.place.image("api"), "api:v1");
     }
+}
+
+#[test]
+fn a_secret_that_a_release_would_bring_back_is_refused_until_a_login_or_its_owners_vouch_for_it() {
+    for (at, helm) in helms().iter().enumerate() {
+        let shop = Shop::reading(&format!("helm-secret-{at}"), helm);
+        shop.place.platform("");
+        shop.helm(&["install", "shop", "./chart", "--set", "dsn=canary-of-then"]);
+        rolled_out(&shop.place, &["api", "worker"]);
+        std::thread::sleep(Duration::from_millis(1500));
+        shop.upgrade("dsn=canary-of-now,api.tag=v2,api.crash=true");
+        shop.crash();
+        let roll_back = |more: &[&str]| {
+            let done = shop.astern(&[&["rollback", "--yes", "--reason", "it crashes"], more].concat());
+            assert!(!format!("{done:?}").contains("canary"), "{done:?}");
+            done
+        };
+        let refused = roll_back(&[]).expect(3);
+        for words in [
+            "AST0245",
+            "helm/shop brings back with revision 1 what secret/dsn held then, and nothing proves that this still works",
+            "rotates: false",
+            "astern rollback --outside-helm",
+        ] {
+            assert!(refused.err.contains(words), "no {words:?}:\n{}", refused.err);
+        }
+        // A login that says no: helm is not called.
+        let tried = shop.place.file("tried");
+        let probed = |code: &str| {
+            let script = shop.place.file("login.sh");
+            let text = format!("echo \"$DSN\" >> {}\nexit {code}\n", tried.display());
+            std::fs::write(script, text).unwrap();
+            shop.place.platform(
+                "  config:\n    restoreSecrets:\n      - {name: dsn, probe: {command: [sh, login.sh], env: {DSN: dsn}}}\n",
+            );
+        };
+        probed("7");
+        let refused = roll_back(&[]).expect(3);
+        assert!(
+            refused.err.contains("its login probe sh exited with 7"),
+            "{}",
+            refused.err
+        );
+        assert_eq!(shop.history().len(), 2);
+        assert_eq!(shop.dsn(), "canary-of-now");
+        std::fs::remove_file(&tried).unwrap();
+        probed("0");
+        let done = roll_back(&[]).expect(0);
+        let words = "secret/dsn holds again what it held then: login probe sh answered at 20";
+        says(&done, &[words]);
+        assert_eq!(shop.dsn(), "canary-of-then");
+        let tried = std::fs::read_to_string(tried).unwrap();
+        assert!(
+            tried.lines().count() >= 2,
+            "when the plan is checked, and before helm is called: {tried}"
+        );
+        assert!(tried.lines().all(|line| line == "canary-of-then"));
+    }
+}
+
+#[test]
+fn a_rotation_between_plan_and_run_is_seen_and_a_secret_drawn_at_random_is_refused() {
+    let shop = Shop::reading("helm-random", &helms()[0]);
+    let objects = shop.place.file("chart/templates/objects.yaml");
+    let text = std::fs::read_to_string(&objects).unwrap();
+    let drawn = text.replace("{{ .Values.dsn | quote }}", "{{ randAlphaNum 24 }}");
+    std::fs::write(&objects, drawn).unwrap();
+    shop.place.platform("");
+    shop.helm(&["install", "shop", "./chart"]);
+    rolled_out(&shop.place, &["api", "worker"]);
+    let first = shop.dsn();
+    std::thread::sleep(Duration::from_millis(1500));
+    shop.upgrade("api.tag=v2,api.crash=true");
+    shop.crash();
+    assert_ne!(shop.dsn(), first);
+    let refused = shop.astern(&["plan"]).expect(3);
+    let said = refused.out + &refused.err;
+    let words = "what a chart draws at random is another one in each revision";
+    assert!(said.contains(words), "{said}");
+    shop.place
+        .platform("  config: {restoreSecrets: [{name: dsn, rotates: false}]}\n");
+    shop.astern(&["plan", "-o", "plan.json"]).expect(0);
+    shop.place.kubectl(&[
+        "patch",
+        "secret/dsn",
+        "--type=merge",
+        "-p",
+        r#"{"stringData": {"dsn": "rotated"}}"#,
+    ]);
+    let moved = shop
+        .astern(&["run", "plan.json", "--yes", "--reason", "it crashes"])
+        .expect(3);
+    for words in [
+        "AST0212",
+        "what secret/dsn holds is not what the plan was made on",
+    ] {
+        assert!(moved.err.contains(words), "no {words:?}: {}", moved.err);
+    }
+    assert_eq!(shop.dsn(), "rotated");
+    assert_eq!(shop.history().len(), 2);
 }

@@ -36,6 +36,7 @@ fn of_release(of: &ReleaseChanges) -> Vec<Line> {
         lines.push(text(format!("    {object}")));
         lines.extend(changed(changes));
     }
+    lines.extend(of.proofs.iter().map(|sentence| text(format!("    {sentence}"))));
     lines.extend(of.edited.iter().map(|(object, places)| {
         let sentence = format!("    {object} was changed beside helm: {}", places.join(", "));
         Line::new(LineKind::Warn, sentence)
