@@ -25,9 +25,6 @@ pub(crate) struct Held {
     logins: Arc<dyn Logins>,
 }
 
-/// An object by its uid and what it holds.
-type Now = Option<(String, ContentHash)>;
-
 impl Held {
     pub(crate) fn new(client: Client, vault: Arc<dyn Vault>, logins: Arc<dyn Logins>) -> Self {
         Self {
@@ -45,6 +42,10 @@ impl Held {
         operation: &str,
     ) -> Result<(), Failure> {
         for (one, now) in self.read(release, contents, operation).await? {
+            let now = match now {
+                Some(now) => Some((uid(&now), self.hash(&now).await?)),
+                None => None,
+            };
             if let Some(message) = moved(&one.object, one.pin.as_ref(), now.as_ref()) {
                 return Err(Failure::new(FailureClass::Conflict, operation, message));
             }
@@ -67,27 +68,36 @@ impl Held {
         self.stands(release, contents, operation).await
     }
 
-    /// Checks that each holds what it was to hold.
+    /// Checks that each holds what it was to hold. Keys that it holds besides are somebody else's: helm takes away only what it
+    /// knows to be its own.
     pub(crate) async fn arrived(
         &self,
         release: &ReleaseName,
         contents: &[CarriedContent],
         operation: &str,
     ) -> Result<(), Failure> {
-        let found = self.read(release, contents, operation).await?;
-        let others = found
-            .iter()
-            .filter(|(one, now)| now.as_ref().map(|(_, held)| held) != Some(&one.to.content));
-        let others: Vec<String> = others.map(|(one, _)| one.object.to_string()).collect();
+        let mut others = Vec::new();
+        for (one, now) in self.read(release, contents, operation).await? {
+            match now {
+                None => others.push(format!("{} is not there", one.object)),
+                Some(now) if self.hash(&now).await? == one.to.content => {}
+                Some(now) => {
+                    let then = self.kept(one, operation).await?;
+                    let keys = lacking(&then, &now);
+                    others
+                        .extend((!keys.is_empty()).then(|| format!("{} ({})", one.object, keys.join(", "))));
+                }
+            }
+        }
         if others.is_empty() {
             return Ok(());
         }
         let message = format!(
             "helm says that {release} has gone back, and not so what this holds: {}",
-            others.join(", ")
+            others.join("; ")
         );
         Err(Failure::new(FailureClass::Permanent, operation, message)
-            .hint("somebody else wrote it at the same time, or helm left it: `astern drift`, and look who manages it"))
+            .hint("somebody else wrote it at the same time, or helm left it: look who manages it, `kubectl get -o yaml --show-managed-fields`"))
     }
 
     async fn read<'a>(
@@ -95,7 +105,7 @@ impl Held {
         release: &ReleaseName,
         contents: &'a [CarriedContent],
         operation: &str,
-    ) -> Result<Vec<(&'a CarriedContent, Now)>, Failure> {
+    ) -> Result<Vec<(&'a CarriedContent, Option<Value>)>, Failure> {
         let reads = contents.iter().map(|one| async move {
             let (namespace, object) = (&release.namespace, &one.object);
             let path = format!(
@@ -106,11 +116,7 @@ impl Held {
             let found: Option<Value> = standing::get(&self.client, &path)
                 .await
                 .map_err(|error| failure(operation, &error, Intent::Read))?;
-            let now = match found {
-                Some(found) => Some((uid(&found), self.hash(&found).await?)),
-                None => None,
-            };
-            Ok::<_, Failure>((one, now))
+            Ok::<_, Failure>((one, found))
         });
         try_join_all(reads).await
     }
@@ -123,13 +129,7 @@ impl Held {
     ) -> Result<(), Failure> {
         let object = &one.object;
         let permanent = |message: String| Failure::new(FailureClass::Permanent, operation, message);
-        let bytes = self.vault.get(&one.to.kept).await?;
-        let then: Value = serde_json::from_slice(&bytes)
-            .map_err(|_| permanent(format!("what the vault keeps of {object} is no JSON")))?;
-        if self.hash(&then).await? != one.to.content {
-            let message = format!("the vault keeps something else of {object} than the plan names");
-            return Err(permanent(message));
-        }
+        let then = self.kept(one, operation).await?;
         self.logins.ask(probe, &then).await.map_err(|why| {
             let message = format!(
                 "what {object} held then is not proven to work any more: its login probe {} {why}; helm was not called",
@@ -142,10 +142,36 @@ impl Held {
         })
     }
 
+    /// What the plan has kept of an object.
+    async fn kept(&self, one: &CarriedContent, operation: &str) -> Result<Value, Failure> {
+        let object = &one.object;
+        let permanent = |message: String| Failure::new(FailureClass::Permanent, operation, message);
+        let bytes = self.vault.get(&one.to.kept).await?;
+        let then: Value = serde_json::from_slice(&bytes)
+            .map_err(|_| permanent(format!("what the vault keeps of {object} is no JSON")))?;
+        if self.hash(&then).await? == one.to.content {
+            return Ok(then);
+        }
+        Err(permanent(format!(
+            "the vault keeps something else of {object} than the plan names"
+        )))
+    }
+
     async fn hash(&self, object: &Value) -> Result<ContentHash, Failure> {
         let text = canonical(&content(object));
         self.vault.hash(text.as_bytes()).await.map(ContentHash)
     }
+}
+
+/// The keys under which an object does not hold what it is to hold.
+fn lacking(then: &Value, now: &Value) -> Vec<String> {
+    let of = |part: &'static str| {
+        let said = then.get(part).and_then(Value::as_object).into_iter().flatten();
+        let other = said
+            .filter(move |(key, value)| now.get(part).and_then(|now| now.get(key.as_str())) != Some(*value));
+        other.map(move |(key, _)| format!("{part}[{key}]"))
+    };
+    of("data").chain(of("binaryData")).collect()
 }
 
 fn uid(object: &Value) -> String {
@@ -173,6 +199,16 @@ fn moved(object: &ConfigName, pin: Option<&Pin>, now: Option<&(String, ContentHa
 mod tests {
     use super::*;
     use astern_model::config::ConfigKind;
+    use serde_json::json;
+
+    #[test]
+    fn keys_that_somebody_else_holds_besides_are_nothing_that_did_not_arrive() {
+        let held = |data: Value| json!({"data": data});
+        let then = held(json!({"level": "info"}));
+        assert!(lacking(&then, &held(json!({"level": "info", "mine": "x"}))).is_empty());
+        assert_eq!(lacking(&then, &held(json!({"level": "debug"}))), ["data[level]"]);
+        assert_eq!(lacking(&then, &json!({})), ["data[level]"]);
+    }
 
     #[test]
     fn an_object_that_is_not_what_the_plan_saw_any_more_is_named() {
@@ -187,7 +223,7 @@ mod tests {
         let held = |uid: &str, content: &str| Some((uid.to_owned(), content.into()));
         assert_eq!(moved(&object, Some(&pin), held("u-1", "now").as_ref()), None);
         assert_eq!(moved(&object, None, None), None);
-        let told = |pin, held: Now, words: &str| {
+        let told = |pin, held: Option<(String, ContentHash)>, words: &str| {
             let said = moved(&object, pin, held.as_ref()).unwrap();
             assert!(said.contains(words), "{said}");
         };

@@ -6,6 +6,7 @@
 
 mod assess;
 mod blame;
+mod carried;
 mod choose;
 mod config;
 mod consumers;

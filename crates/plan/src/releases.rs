@@ -1,24 +1,22 @@
 //! Helm releases in a plan: which revision of a release has what was chosen for its workloads, what else changes with
 //! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
 
-use crate::config;
+use crate::carried::{self, Carrying};
 use crate::diff::{diff, differences};
 use crate::manifest::{applied, holds};
 use crate::planner::{Picked, Request};
 use crate::refuse::{self, list};
 use crate::steps::{Move, Moves};
-use crate::world::{View, World, reference};
+use crate::world::{View, World, essence, reference};
 use astern_model::choice::{Because, Choice, KnownGood};
-use astern_model::config::HeldConfig;
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
 use astern_model::helm::{HIDDEN, Read, Record, Recorded, Release, Revision, Standing, Status};
 use astern_model::plan::ReleaseChanges;
-use astern_model::reconstruction::Provenance;
-use astern_model::step::helm::{CarriedContent, Pin};
+use astern_model::step::helm::Pin;
 use astern_model::target::Target;
-use astern_model::template::Template;
-use astern_model::workload::OwnerKind;
+use astern_model::template::{RESTARTED_AT, Template};
+use astern_model::workload::{OwnerKind, Revision as Remembered};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -112,7 +110,8 @@ pub(crate) fn through<'a>(
             .filter(|(target, one)| belongs(target, one.view, release))
             .map(|(target, _)| *target)
             .collect();
-        let Some(from) = release.newest().filter(|_| !targets.is_empty()) else {
+        let named = request.releases.contains_key(&release.name.name);
+        let Some(from) = release.newest().filter(|_| named || !targets.is_empty()) else {
             continue;
         };
         if let Status::Pending(status) = &from.status
@@ -137,9 +136,21 @@ pub(crate) fn through<'a>(
             let why = format!("revision {} of {} leaves it as it is", to.number, release.name);
             picked.left.insert(stays, why);
         }
+        if through.targets.is_empty() && !changes_anything(&through)? {
+            return Err(refuse::nothing_in_release(release, to));
+        }
         found.push(through);
     }
     Ok(found)
+}
+
+/// Whether objects of a release other than pod templates change.
+fn changes_anything(through: &Through<'_>) -> Result<bool, Refusal> {
+    let (from, to) = (
+        content(through.release, through.from)?,
+        content(through.release, through.to)?,
+    );
+    Ok(!objects(&through.release.standing, from, to).is_empty())
 }
 
 /// Whether the client of a pending operation may live: not once somebody knows that it is dead, nor once nobody has
@@ -155,48 +166,17 @@ pub(crate) fn may_live(
 }
 
 /// What changes in the releases, for a reader.
-pub(crate) fn changes(through: &[Through<'_>], world: &World<'_>) -> Vec<ReleaseChanges> {
-    let changes = through.iter().filter_map(|one| release_changes(one, world));
+pub(crate) fn changes(
+    through: &[Through<'_>],
+    carrying: &[Carrying<'_>],
+    world: &World<'_>,
+) -> Vec<ReleaseChanges> {
+    let changes = through.iter().filter_map(|one| {
+        let mut carrying = carrying.iter();
+        let carrying = carrying.find(|carrying| carrying.release == &one.release.name);
+        release_changes(one, carrying, world)
+    });
     changes.collect()
-}
-
-/// The ConfigMaps and Secrets that hold something else once a release has gone back.
-pub(crate) fn contents(through: &Through<'_>, world: &World<'_>) -> Vec<CarriedContent> {
-    let seen_config = &world.inventory.config;
-    let seen = seen_config.through(&through.release.name, through.to.number);
-    let carried = |held: &HeldConfig| CarriedContent {
-        object: held.name.clone(),
-        pin: seen_config.live(&held.name).map(config::pin),
-        to: config::wanted(held, origin(through), world),
-    };
-    seen.into_iter()
-        .flat_map(|seen| &seen.differing)
-        .map(carried)
-        .collect()
-}
-
-/// The source of what goes back, with its date.
-fn origin(through: &Through<'_>) -> String {
-    let (release, revision) = (&through.release.name, through.to);
-    match revision.created_at {
-        Some(at) => Provenance::Helm {
-            release: release.name.clone(),
-            revision: revision.number,
-            at,
-        }
-        .phrase(),
-        None => format!("revision {} of {release}", revision.number),
-    }
-}
-
-/// What proves of each Secret that its content of then still works; nothing of those that nobody vouches for.
-fn proofs(through: &Through<'_>, world: &World<'_>) -> Vec<String> {
-    let contents = contents(through, world).into_iter();
-    let proof = |one: CarriedContent| {
-        let proof = config::proof_phrase(&one.object, &one.to, &world.inventory.config)?;
-        Some(format!("{} holds again what it held then: {proof}", one.object))
-    };
-    contents.filter_map(proof).collect()
 }
 
 /// Whether the workload says that it belongs to the release, and the release says so too.
@@ -232,7 +212,7 @@ type Chosen<'a> = (&'a Revision, String, Vec<(u64, String)>);
 fn choose<'a>(
     request: &Request,
     release: &'a Release,
-    from: &Revision,
+    from: &'a Revision,
     moves: &Moves<'_>,
     targets: &BTreeSet<&Target>,
 ) -> Result<Chosen<'a>, Refusal> {
@@ -251,6 +231,9 @@ fn choose<'a>(
         }
     }
     let out: Vec<u64> = passed_over.iter().map(|(number, _)| *number).collect();
+    if wanted == Some(&from.number) {
+        return Err(refuse::nothing_in_release(release, from));
+    }
     let others = release.revisions.iter();
     for revision in
         others.filter(|revision| revision.number != from.number && !out.contains(&revision.number))
@@ -326,7 +309,7 @@ fn speaks_against(revision: &Revision, moves: &Moves<'_>, targets: &BTreeSet<&Ta
             return Some(format!("{target} is not in its manifest"));
         };
         let same = match matched(one.view, manifest) {
-            Some(Matched::Revision(place)) => one.view.revisions[place].hash == one.to.template,
+            Some(Matched::Revision(place)) => is_of(one, one.view.revisions[place]),
             Some(Matched::Live) => false,
             None => false,
         };
@@ -338,6 +321,14 @@ fn speaks_against(revision: &Revision, moves: &Moves<'_>, targets: &BTreeSet<&Ta
         }
     }
     None
+}
+
+/// Whether a revision is the version that was chosen; one that was restarted is the same.
+fn is_of(one: &Move<'_>, revision: &Remembered) -> bool {
+    let chosen = one.view.revision(&one.to.template);
+    chosen.is_some_and(|chosen| {
+        essence(&chosen.template, &chosen.hash) == essence(&revision.template, &revision.hash)
+    })
 }
 
 /// Adds every other workload whose template changes with the release. Those that the release leaves as they are stay, and are
@@ -424,27 +415,32 @@ pub(crate) enum Matched {
 }
 
 /// The remembered template that holds the manifest's with the fewest additions: the server adds the same defaults to
-/// each. Of two alike the live one, then the newest.
+/// each. The mark of a restart is none of them: helm leaves the one that stands. Of two alike the live one, then the newest.
 pub(crate) fn matched(view: &View<'_>, manifest: &Template) -> Option<Matched> {
-    let live = leaves(view.workload.template.json());
-    let live = holds(view.workload.template.json(), manifest.json()).then_some((live, 0, Matched::Live));
+    let stands = mark(&view.workload.template);
+    let fits = |template: &Template, place: usize| {
+        let mark = mark(template);
+        let additions = leaves(template.json()) - usize::from(mark.is_some());
+        holds(template.json(), manifest.json()).then_some((additions, mark != stands, place))
+    };
+    let live = fits(&view.workload.template, 0).map(|key| (key, Matched::Live));
     let others = view
         .revisions
         .iter()
         .enumerate()
         .filter(|(_, revision)| revision.hash != view.live);
-    let others = others.filter(|(_, revision)| holds(revision.template.json(), manifest.json()));
-    let others = others.map(|(place, revision)| {
-        (
-            leaves(revision.template.json()),
-            place + 1,
-            Matched::Revision(place),
-        )
+    let others = others.filter_map(|(place, revision)| {
+        let key = fits(&revision.template, place + 1)?;
+        Some((key, Matched::Revision(place)))
     });
-    live.into_iter()
-        .chain(others)
-        .min_by_key(|(leaves, place, _)| (*leaves, *place))
-        .map(|(_, _, matched)| matched)
+    let all = live.into_iter().chain(others);
+    all.min_by_key(|(key, _)| *key).map(|(_, matched)| matched)
+}
+
+/// When the template was restarted last, as kubectl writes it.
+fn mark(template: &Template) -> Option<&str> {
+    let annotations = template.json().pointer("/metadata/annotations")?;
+    annotations.get(RESTARTED_AT)?.as_str()
 }
 
 /// How many values a JSON text holds.
@@ -456,7 +452,11 @@ fn leaves(value: &Value) -> usize {
     }
 }
 
-fn release_changes(through: &Through<'_>, world: &World<'_>) -> Option<ReleaseChanges> {
+fn release_changes(
+    through: &Through<'_>,
+    carrying: Option<&Carrying<'_>>,
+    world: &World<'_>,
+) -> Option<ReleaseChanges> {
     let (from, to) = (through.from.content()?, through.to.content()?);
     Some(ReleaseChanges {
         release: through.release.name.clone(),
@@ -470,7 +470,10 @@ fn release_changes(through: &Through<'_>, world: &World<'_>) -> Option<ReleaseCh
         objects: objects(&through.release.standing, from, to),
         edited: edited(&through.release.standing, from),
         unread: through.release.standing.unread.clone(),
-        proofs: proofs(through, world),
+        proofs: carried::proofs(through, world),
+        readers: carrying
+            .map(|carrying| carrying.objects.clone())
+            .unwrap_or_default(),
         values: told(differences("", &from.values, &to.values)),
         hooks: to
             .hooks

@@ -1,6 +1,7 @@
 //! The steps of a plan and their order: for each workload its write, what unblocks it, and the wait; dependents after
 //! what they depend on. Owns deadlines and reversals; which revision is written is decided elsewhere.
 
+use crate::carried;
 use crate::config::{Restart, Restoring};
 use crate::forecast::{self, History};
 use crate::owners::{self, Pausing};
@@ -68,7 +69,7 @@ pub(crate) fn steps(
     let begun_anew: BTreeSet<&Target> = moves.keys().chain(restoring.restarts.keys()).copied().collect();
     let mut needs = dependencies(&begun_anew, world);
     for one in through {
-        together(one, &mut needs);
+        together(one, &followers(one, restoring), &mut needs);
     }
     let order = topological(&needs).map_err(|circle| refuse::cycle(&circle))?;
     let Before { pausing, stopping } = before;
@@ -83,6 +84,17 @@ pub(crate) fn steps(
         let Some(needed) = needs.get(target) else {
             continue;
         };
+        for one in through {
+            let follows = one.targets.contains(target) || restoring.before(target).contains(&release_id(one));
+            if follows && begun.insert(&one.release.name.name) {
+                steps.extend(of_release(
+                    one,
+                    moves,
+                    world,
+                    before_release(one, &needs, restoring, before),
+                ));
+            }
+        }
         let mut after = restoring.before(target);
         after.extend(pausing.before(target));
         after.extend(stopping.before(target));
@@ -98,19 +110,20 @@ pub(crate) fn steps(
         };
         match through.iter().find(|through| through.targets.contains(target)) {
             Some(through) => {
-                if begun.insert(&through.release.name.name) {
-                    // The release writes all of its workloads at once.
-                    let first = through.targets.iter().flat_map(|target| {
-                        let config = restoring.before(target);
-                        let first = config.into_iter().chain(pausing.before(target));
-                        first.chain(stopping.before(target))
-                    });
-                    let after: BTreeSet<StepId> = after.into_iter().chain(first).collect();
-                    steps.extend(of_release(through, moves, world, after.into_iter().collect()));
-                }
                 steps.extend(following(one, release_id(through), stopping, history));
             }
             None => steps.extend(of_target(one, after, stopping, history)),
+        }
+    }
+    // A release that nobody waits for.
+    for one in through {
+        if begun.insert(&one.release.name.name) {
+            steps.extend(of_release(
+                one,
+                moves,
+                world,
+                before_release(one, &needs, restoring, before),
+            ));
         }
     }
     let all: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
@@ -142,23 +155,63 @@ impl<'a> Before<'a> {
     }
 }
 
-/// The workloads of a release are written at one moment: what one of them must wait for, all do.
-fn together<'a>(through: &Through<'a>, needs: &mut Needs<'a>) {
+/// The workloads of a release are written at one moment: what one of them must wait for, all do. Its followers start anew for what the
+/// release writes, so that it cannot wait for them, and they wait for what it does.
+fn together<'a>(through: &Through<'a>, followers: &BTreeSet<&'a Target>, needs: &mut Needs<'a>) {
+    let waits_for_a_follower = |target: &&Target| {
+        let needed = needs.get(*target);
+        followers.contains(*target) || needed.is_some_and(|needed| !needed.is_disjoint(followers))
+    };
     let of_group = needs
         .iter()
         .filter(|(target, _)| through.targets.contains(*target));
     let outside: BTreeSet<&Target> = of_group
         .flat_map(|(_, needed)| needed.iter().copied())
-        .filter(|needed| !through.targets.contains(needed))
+        .filter(|needed| !through.targets.contains(needed) && !waits_for_a_follower(needed))
         .collect();
     for target in &through.targets {
         if let Some(needed) = needs.get_mut(target) {
             *needed = outside.clone();
         }
     }
+    for follower in followers {
+        if let Some(needed) = needs.get_mut(follower) {
+            needed.extend(&outside);
+        }
+    }
 }
 
-fn release_id(through: &Through<'_>) -> StepId {
+/// The workloads that start anew after a release because of what it writes, and are not its own.
+fn followers<'a>(through: &Through<'a>, restoring: &Restoring<'a>) -> BTreeSet<&'a Target> {
+    let release = release_id(through);
+    let waiting = restoring
+        .before
+        .iter()
+        .filter(|(_, before)| before.contains(&release));
+    waiting.map(|(target, _)| *target).collect()
+}
+
+/// What a release waits for: it writes all of its workloads at once.
+fn before_release(
+    through: &Through<'_>,
+    needs: &Needs<'_>,
+    restoring: &Restoring<'_>,
+    before: &Before<'_>,
+) -> Vec<StepId> {
+    let Before { pausing, stopping } = before;
+    let of = |target: &&Target| {
+        let needed = needs.get(*target).into_iter().flatten();
+        let rollouts = needed.map(|needed| id("rollout", needed));
+        let first = restoring.before(target).into_iter().chain(pausing.before(target));
+        let first = first.chain(stopping.before(target));
+        rollouts.chain(first).collect::<Vec<_>>()
+    };
+    let own = through.targets.iter().flat_map(of);
+    let after: BTreeSet<StepId> = own.chain(pausing.before_release(&through.release.name)).collect();
+    after.into_iter().collect()
+}
+
+pub(crate) fn release_id(through: &Through<'_>) -> StepId {
     StepId(format!("release:{}", through.release.name))
 }
 
@@ -170,7 +223,7 @@ fn of_release(
     mut after: Vec<StepId>,
 ) -> Vec<Step> {
     let settings = world.platform.helm;
-    let contents = releases::contents(through, world);
+    let contents = carried::contents(through, world);
     // Each login may take its whole time, and what stands is looked at around it.
     let logins = contents.iter().filter_map(|one| one.to.login());
     let logins = logins.map(|probe| probe.timeout).max().unwrap_or_default();

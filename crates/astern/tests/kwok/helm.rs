@@ -44,7 +44,7 @@ pub(crate) fn helms() -> Vec<PathBuf> {
 /// A chart in a place of its own, and the helm program that installs it.
 pub(crate) struct Shop {
     pub(crate) place: Place,
-    helm: PathBuf,
+    pub(crate) helm: PathBuf,
 }
 
 impl Shop {

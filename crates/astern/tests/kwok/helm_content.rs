@@ -1,28 +1,34 @@
 //! What ConfigMaps and Secrets of a Helm release held, by its own records, where the workloads do not go back through it: on a real
 //! API server with the real helm programs.
 
-use crate::config::{apply, data, deployment, reads, rolled_out};
+use crate::config::{apply, data, deployment, pods, reads, rolled_out};
 use crate::helm::{Shop, helms, status};
 use crate::manifest::{CRASHES, says};
 use crate::secrets::decoded;
-use crate::support::Place;
-use serde_json::json;
+use crate::support::{Place, kubeconfig, output_of};
+use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 impl Shop {
     /// The same chart, with an api that reads what the chart's ConfigMap and Secret hold.
-    pub(crate) fn reading(name: &str, helm: &Path) -> Self {
+    fn reading(name: &str, helm: &Path) -> Self {
         let shop = Self::new(name, helm);
-        let api = shop.place.file("chart/templates/api.yaml");
-        let reads =
-            "        envFrom: [{configMapRef: {name: settings}}, {secretRef: {name: dsn}}]\n        env: [";
-        let text = std::fs::read_to_string(&api).unwrap();
-        std::fs::write(&api, text.replace("        env: [", reads)).unwrap();
+        shop.reads("api");
         shop
     }
 
-    pub(crate) fn upgrade(&self, set: &str) {
+    fn reads(&self, service: &str) {
+        let file = self.place.file(&format!("chart/templates/{service}.yaml"));
+        let reads =
+            "        envFrom: [{configMapRef: {name: settings}}, {secretRef: {name: dsn}}]\n        env: [";
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("        env: [", reads)).unwrap();
+    }
+
+    fn upgrade(&self, set: &str) {
         self.helm(&["upgrade", "shop", "./chart", "--set", set]);
     }
 
@@ -33,7 +39,7 @@ impl Shop {
     }
 
     /// What the chart's Secret holds.
-    pub(crate) fn dsn(&self) -> String {
+    fn dsn(&self) -> String {
         let secret = data(&self.place, "secret/dsn");
         String::from_utf8(decoded(secret["dsn"].as_str().unwrap())).unwrap()
     }
@@ -222,4 +228,164 @@ fn a_rotation_between_plan_and_run_is_seen_and_a_secret_drawn_at_random_is_refus
     }
     assert_eq!(shop.dsn(), "rotated");
     assert_eq!(shop.history().len(), 2);
+}
+
+/// How many versions of a Deployment's template the cluster remembers.
+fn versions(place: &Place, name: &str) -> usize {
+    let sets = place.get("replicasets");
+    let of = |set: &&Value| set["metadata"]["ownerReferences"][0]["name"] == name;
+    sets["items"].as_array().unwrap().iter().filter(of).count()
+}
+
+#[test]
+fn a_revision_that_differs_in_config_alone_goes_back_and_whoever_reads_it_is_restarted_once() {
+    for (at, helm) in helms().iter().enumerate() {
+        let shop = Shop::reading(&format!("helm-alone-{at}"), helm);
+        shop.helm(&["install", "shop", "./chart", "--set", "dsn=canary-of-then"]);
+        rolled_out(&shop.place, &["api", "worker"]);
+        shop.upgrade("level=debug,key=other,dsn=canary-of-now");
+        let before = pods(&shop.place, "worker");
+        let plan = shop.astern(&["plan", "--to", "helm/shop=1"]).expect(0);
+        says(
+            &plan,
+            &[
+                "roll helm/shop back from revision 2 to 1 with helm",
+                "data.level: debug → info",
+                "deployment/api is restarted",
+                "secret/dsn holds again what it held then: nobody rotates it",
+                "restart deployment/api",
+            ],
+        );
+        let back = [
+            "rollback",
+            "--to",
+            "helm/shop=1",
+            "--yes",
+            "--reason",
+            "it is loud",
+        ];
+        let done = shop.astern(&back).expect(0);
+        assert!(!format!("{plan:?} {done:?}").contains("canary"));
+        assert_eq!(
+            data(&shop.place, "configmap/settings"),
+            json!({"level": "info", "k": "x"})
+        );
+        assert_eq!(shop.dsn(), "canary-of-then");
+        rolled_out(&shop.place, &["api", "worker"]);
+        assert_eq!(versions(&shop.place, "api"), 2, "restarted once");
+        assert_eq!(pods(&shop.place, "worker"), before, "it reads nothing of it");
+        assert_eq!(status(&shop.history()).last(), Some(&(3, "deployed")));
+        let again = shop.astern(&["plan", "--to", "helm/shop=1"]).expect(3);
+        assert!((again.out + &again.err).contains("what stands of helm/shop is what its revision 1 says"));
+        // Helm goes on from there, and so does astern: forward to what was loud.
+        shop.place.platform(
+            "  config: {restoreSecrets: [{name: dsn, rotates: false}]}\n  workloads: [{name: api, reloads: true}, {name: worker}]\n",
+        );
+        let plan = shop.astern(&["plan", "--to", "helm/shop=2"]).expect(0);
+        says(
+            &plan,
+            &["deployment/api takes it in by itself (`reloads` in astern.yaml)"],
+        );
+        assert!(!plan.out.contains("restart deployment/api"), "{}", plan.out);
+    }
+}
+
+#[test]
+fn a_workload_that_a_release_leaves_as_it_is_is_restarted_for_what_it_reads_of_it() {
+    let shop = Shop::reading("helm-reader", &helms()[1]);
+    shop.reads("worker");
+    shop.helm(&["install", "shop", "./chart"]);
+    rolled_out(&shop.place, &["api", "worker"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    shop.upgrade("level=debug,api.tag=v2,api.crash=true");
+    shop.crash();
+    let done = shop
+        .astern(&["rollback", "--yes", "--reason", "it crashes"])
+        .expect(0);
+    says(
+        &done,
+        &["deployment/worker is restarted", "deployment/api starts with it"],
+    );
+    rolled_out(&shop.place, &["api", "worker"]);
+    assert_eq!(versions(&shop.place, "worker"), 2);
+    assert_eq!(versions(&shop.place, "api"), 2);
+    assert_eq!(data(&shop.place, "configmap/settings")["level"], "info");
+}
+
+#[test]
+fn a_rollback_whose_content_did_not_arrive_is_no_success_whatever_helm_says() {
+    let mut shop = Shop::reading("helm-arrived", &helms()[0]);
+    shop.helm(&["install", "shop", "./chart"]);
+    rolled_out(&shop.place, &["api", "worker"]);
+    shop.upgrade("level=debug");
+    let patch = r#"{"data": {"level": "trace"}}"#;
+    let text = format!(
+        "#!/bin/sh\n{} \"$@\" || exit $?\ncase \"$*\" in *--help*) ;; *rollback*) kubectl -n {} patch configmap settings --type=merge -p '{patch}' ;; esac\n",
+        shop.helm.display(),
+        shop.place.namespace,
+    );
+    let script = shop.place.file("helm.sh");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    shop.helm = script;
+    let back = [
+        "rollback",
+        "--to",
+        "helm/shop=1",
+        "--yes",
+        "--reason",
+        "it is loud",
+    ];
+    let failed = shop.astern(&back);
+    assert_ne!(failed.code, 0);
+    let said = failed.out + &failed.err;
+    assert!(
+        said.contains("not so what this holds: configmap/settings"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_run_that_is_taken_back_has_helm_go_first_and_the_readers_after_it() {
+    let shop = Shop::reading("helm-taken-back", &helms()[0]);
+    let api = shop.place.file("chart/templates/api.yaml");
+    let text = std::fs::read_to_string(&api).unwrap();
+    let slow = "    metadata:\n      annotations: {kwok.astern.dev/ready-after: 15s}\n      labels:";
+    std::fs::write(&api, text.replacen("    metadata:\n      labels:", slow, 1)).unwrap();
+    shop.helm(&["install", "shop", "./chart"]);
+    rolled_out(&shop.place, &["api", "worker"]);
+    shop.upgrade("level=debug");
+    let words = [
+        "rollback",
+        "--to",
+        "helm/shop=1",
+        "--yes",
+        "--reason",
+        "it is loud",
+    ];
+    let mut command = shop.place.command(&kubeconfig(), &words);
+    command
+        .env("ASTERN_HELM", &shop.helm)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let running = command.spawn().unwrap();
+    shop.place
+        .until("the restart", 60, |place| versions(place, "api") == 2);
+    assert_eq!(data(&shop.place, "configmap/settings")["level"], "info");
+    shop.astern(&["abort", &shop.place.run_begun(), "--yes"])
+        .expect(4);
+    output_of(running, "rollback");
+    assert_eq!(data(&shop.place, "configmap/settings")["level"], "debug");
+    assert_eq!(status(&shop.history()).last(), Some(&(4, "deployed")));
+    let log = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")).unwrap();
+    let of_place = format!("/namespaces/{}/", shop.place.namespace);
+    let written = |path: &str| {
+        let path = format!("{of_place}{path}");
+        let line = |line: &str| {
+            line.contains(&path) && line.contains("\"verb\":\"update\"") && !line.contains("dryRun")
+        };
+        let lines: Vec<&str> = log.lines().collect();
+        lines.iter().rposition(|text| line(text)).unwrap()
+    };
+    assert!(written("secrets/sh.helm.release.v1.shop.v4") < written("deployments/api"));
 }

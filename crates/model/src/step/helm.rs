@@ -162,7 +162,9 @@ impl Spec {
             resource: "secrets",
         };
         match self {
-            Self::Rollback { workloads, .. } => {
+            Self::Rollback {
+                workloads, contents, ..
+            } => {
                 let records = ["get", "list", "create", "update", "patch", "delete"].map(secrets);
                 let of_kind = |one: &Carried| {
                     ["get", "patch"].map(|verb| Verb {
@@ -171,9 +173,15 @@ impl Spec {
                         resource: one.target.kind.plural(),
                     })
                 };
+                let read = |one: &CarriedContent| Verb {
+                    verb: "get",
+                    group: "",
+                    resource: one.object.kind.plural(),
+                };
                 records
                     .into_iter()
                     .chain(workloads.iter().flat_map(of_kind))
+                    .chain(contents.iter().map(read))
                     .collect()
             }
             Self::Repair { .. } => ["get", "list", "update"].map(secrets).to_vec(),

@@ -6,6 +6,7 @@
 
 mod assessing;
 mod blaming;
+mod carried;
 mod choosing;
 mod config;
 mod deciding;
