@@ -2,6 +2,7 @@
 //! checked by planner and gate as ever, with what they have no reason to say. Reads and asks; writes nothing.
 
 use crate::config;
+use crate::helm;
 use crate::ledger;
 use crate::planning::{self, Asked, Name, NoPlan};
 use crate::survey;
@@ -80,7 +81,12 @@ pub async fn audit(
         draft.plan.as_ref(),
     )
     .await;
-    let tonight = Tonight::of(&changed, &inventory, platform, &past.history, now);
+    let mut tonight = Tonight::of(&changed, &inventory, platform, &past.history, now);
+    if let Some(plan) = &tonight.plan
+        && helm::contents::look_at(world, &mut inventory, plan, |_| true).await
+    {
+        tonight = Tonight::of(&changed, &inventory, platform, &past.history, now);
+    }
     findings.extend(tonight.refused);
     let mut questions = astern_plan::readiness_questions(&inventory, &choices);
     if let Some(plan) = &tonight.plan {

@@ -16,7 +16,8 @@ use astern_model::owner::OwnerSeen;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleasedConfig};
-use astern_model::step::config::Spec;
+use astern_model::step::config::Wanted;
+use astern_model::step::{Step, helm};
 use astern_model::template::canonical;
 use astern_plan::{TakenRun, config_changes};
 use astern_port::config::{ConfigObject, Owned};
@@ -197,17 +198,23 @@ pub(crate) async fn try_logins(
     ahead: impl Fn(&StepId) -> bool,
 ) -> Vec<LoginSeen> {
     let steps = plan.steps.iter().filter(|step| ahead(&step.id));
-    let specs: Vec<&Spec> = steps
-        .filter_map(|step| step.spec.config())
-        .filter(|spec| spec.brings_back())
-        .filter(|spec| inventory.config.login(spec.object(), spec.to()).is_none())
-        .collect();
-    let tried = join_all(specs.into_iter().map(|spec| try_login(world, spec))).await;
+    let untried = steps
+        .flat_map(brought_back)
+        .filter(|(object, to)| inventory.config.login(object, to).is_none());
+    let tried = join_all(untried.map(|(object, to)| try_login(world, object, to))).await;
     tried.into_iter().flatten().collect()
 }
 
-async fn try_login(world: &World, spec: &Spec) -> Option<LoginSeen> {
-    let (object, to) = (spec.object(), spec.to());
+/// What a step has ConfigMaps and Secrets hold again.
+fn brought_back(step: &Step) -> Vec<(&ConfigName, &Wanted)> {
+    let itself = step.spec.config().filter(|spec| spec.brings_back());
+    let through = step.spec.helm().map(helm::Spec::contents).unwrap_or_default();
+    let itself = itself.map(|spec| (spec.object(), spec.to()));
+    let through = through.iter().map(|one| (&one.object, &one.to));
+    itself.into_iter().chain(through).collect()
+}
+
+async fn try_login(world: &World, object: &ConfigName, to: &Wanted) -> Option<LoginSeen> {
     let probe = to.login()?;
     let tried = async {
         let unread =
@@ -351,8 +358,7 @@ pub(crate) async fn differing(
         kept,
         content,
         keys: keys(then),
-        // What stands says which type it is: a manifest may leave it out.
-        secret_type: now.and_then(|now| secret_type(name, &now.json)),
+        secret_type: secret_type(name, then),
         drawn: None,
         changes: changes(world, name, now, then).await,
     };

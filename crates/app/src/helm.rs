@@ -1,6 +1,8 @@
 //! Helm releases beside the ledger: which revision an entry names, and whether that is still the one. Values go from their record into
 //! the vault and nowhere else.
 
+pub(crate) mod contents;
+
 use crate::world::World;
 use astern_model::content::ContentRef;
 use astern_model::diff::{Change, Shown};

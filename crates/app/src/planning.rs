@@ -296,6 +296,7 @@ pub async fn check(
     let written = |target: &Target, released: &Released| writes(&plan, target, &released.template);
     ledger::read_back(world, &mut inventory, written).await;
     config::written_by(world, &mut inventory, &plan).await;
+    helm::contents::look_at(world, &mut inventory, &plan, |_| true).await;
     paused_by(world, &mut inventory, &plan).await;
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();

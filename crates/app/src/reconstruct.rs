@@ -1,6 +1,8 @@
 //! What ConfigMaps and Secrets held where no ledger says it: every source is asked, and of their words the one is taken that is
 //! trusted most. Reads, and keeps in the vault what a plan is to name; whose word counts is the planner's.
 
+mod helm;
+
 use crate::config;
 use crate::world::{Git, World};
 use crate::writeback::named;
@@ -54,10 +56,10 @@ impl Heard {
         }
     }
 
-    /// Why those told nothing that are trusted more than `than`, or all.
+    /// Why those told nothing that are trusted as far as `than` or further, or all.
     fn silence(self, than: Option<Trust>) -> Vec<String> {
         let silent = self.silent.into_iter();
-        let meant = silent.filter(|(trust, _)| than.is_none_or(|than| *trust < than));
+        let meant = silent.filter(|(trust, _)| than.is_none_or(|than| *trust <= than));
         meant.map(|(_, why)| why).collect()
     }
 }
@@ -67,7 +69,7 @@ pub(crate) async fn of_plan(world: &World, platform: &Platform, inventory: &mut 
     let Some(git) = &world.git else {
         return;
     };
-    let sought = astern_plan::sought(draft, inventory, platform);
+    let mut sought = astern_plan::sought(draft, inventory, platform);
     if sought.is_empty() {
         return;
     }
@@ -85,6 +87,7 @@ pub(crate) async fn of_plan(world: &World, platform: &Platform, inventory: &mut 
     };
     let live: BTreeMap<&ConfigName, &ConfigObject> =
         objects.iter().map(|object| (&object.name, object)).collect();
+    sought.retain(|sought| !helm::carries(draft, inventory, sought, live.get(&sought.name).copied()));
     let by_name = |name: &ConfigName| {
         let object = live.get(name).copied()?;
         (name.kind == ConfigKind::ConfigMap && hashed::is_of(&name.name, &object.json)).then_some(object)
@@ -93,21 +96,28 @@ pub(crate) async fn of_plan(world: &World, platform: &Platform, inventory: &mut 
         .iter()
         .filter(|sought| by_name(&sought.name).is_none())
         .collect();
-    let mut heard = match deployments {
-        Ok(deployments) => from_git(world, git, inventory, &deployments, &open).await,
+    let mut heard = helm::heard(world, platform, inventory, &open, &live).await;
+    // Nobody is asked whose word would not count.
+    let open: Vec<&Sought> = open
+        .into_iter()
+        .filter(|sought| {
+            let heard = heard.get(&sought.name);
+            heard.is_none_or(|heard| heard.told.is_empty())
+        })
+        .collect();
+    match deployments {
+        Ok(deployments) => from_git(world, git, inventory, &deployments, &open, &mut heard).await,
         Err(failure) => {
             let why = format!("what its owner has deployed could not be read: {failure}");
-            let unknown = |sought: &&Sought| {
-                let mut heard = Heard::default();
+            let maps = open
+                .iter()
+                .filter(|sought| sought.name.kind == ConfigKind::ConfigMap);
+            for sought in maps {
+                let heard = heard.entry(sought.name.clone()).or_default();
                 heard.nothing(Trust::DeployedCommit, why.clone());
-                (sought.name.clone(), heard)
-            };
-            open.iter()
-                .filter(|sought| sought.name.kind == ConfigKind::ConfigMap)
-                .map(unknown)
-                .collect()
+            }
         }
-    };
+    }
     let mut known = Reconstruction::default();
     for sought in sought {
         let now = live.get(&sought.name).copied();
@@ -255,14 +265,14 @@ async fn from_git(
     inventory: &Inventory,
     deployments: &BTreeMap<Target, Deployments>,
     sought: &[&Sought],
-) -> BTreeMap<ConfigName, Heard> {
+    heard: &mut BTreeMap<ConfigName, Heard>,
+) {
     let sought: Vec<&Sought> = sought
         .iter()
         .copied()
         .filter(|sought| sought.name.kind == ConfigKind::ConfigMap)
         .collect();
-    let mut heard: BTreeMap<ConfigName, Heard> = BTreeMap::new();
-    let commits = commits(git, deployments, &sought, &mut heard);
+    let commits = commits(git, deployments, &sought, heard);
     let read = commits.iter().map(|(commit, names)| async move {
         (
             commit,
@@ -281,10 +291,11 @@ async fn from_git(
             hear(heard.entry(name).or_default(), commit, word);
         }
     }
-    for heard in heard.values_mut() {
-        heard.agree(Trust::DeployedCommit);
+    for sought in sought {
+        if let Some(heard) = heard.get_mut(&sought.name) {
+            heard.agree(Trust::DeployedCommit);
+        }
     }
-    heard
 }
 
 /// The commits that are to be read, each once, with the names that are looked for there; and what is not known of others.

@@ -1,6 +1,7 @@
 //! Carrying a run out, going on with one, and asking a running one for something.
 
 use crate::config;
+use crate::helm;
 use crate::history;
 use crate::judging::PlatformJudge;
 use crate::ledger;
@@ -358,6 +359,7 @@ async fn admit(
             .get(step)
             .is_none_or(|progress| *progress == Progress::Pending)
     };
+    helm::contents::look_at(world, &mut inventory, &book.plan, ahead).await;
     inventory.config.logins = config::try_logins(world, &inventory, &book.plan, ahead).await;
     planning::paused_by(world, &mut inventory, &book.plan).await;
     let questions = astern_gate::questions(&book.plan, &inventory);

@@ -95,6 +95,8 @@ async fn assemble(
             client(),
             helm(global, &connection),
             vault.clone(),
+            beside.clone(),
+            logins.clone(),
             clock.clone(),
         )),
         look: Arc::new(

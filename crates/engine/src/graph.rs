@@ -5,7 +5,7 @@ use astern_model::id::StepId;
 use astern_model::plan::Plan;
 use astern_model::policy::OnFailure;
 use astern_model::reversal::Reversal;
-use astern_model::step::{Spec, helm, owner, workload};
+use astern_model::step::{Spec, Step, helm, owner, workload};
 use astern_model::target::Target;
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,7 +76,7 @@ impl Graph {
                 reversal: step.reversal.clone(),
                 deadline: step.deadline,
                 role: role(&step.spec, &stopped),
-                leads: step.spec.config().is_some(),
+                leads: step.spec.config().is_some() || leads(step, plan, &stopped),
             })
             .collect();
         Self::new(nodes, plan.on_failure)
@@ -111,6 +111,23 @@ impl Graph {
             .partition(|place| self.nodes[*place].leads);
         leading.into_iter().chain(others).collect()
     }
+}
+
+/// Whether a rollback through Helm goes first on the way back as well: it writes what others start anew for. What is stopped is
+/// gone before anything is written, in both directions.
+fn leads(step: &Step, plan: &Plan, stopped: &BTreeSet<&Target>) -> bool {
+    let starts = |other: &Step| {
+        let Spec::Workload(spec) = &other.spec else {
+            return false;
+        };
+        matches!(
+            spec,
+            workload::Spec::Restart { .. } | workload::Spec::WriteTemplate { .. }
+        )
+    };
+    let is_release = matches!(step.spec, Spec::Helm(helm::Spec::Rollback { .. }));
+    let mut others = plan.steps.iter();
+    is_release && stopped.is_empty() && others.any(|other| starts(other) && other.after.contains(&step.id))
 }
 
 /// The workloads that a plan stops before it writes them.

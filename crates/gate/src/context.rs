@@ -8,7 +8,7 @@ use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::question::Answers;
 use astern_model::step::config::Spec as ConfigSpec;
-use astern_model::step::helm::Carried;
+use astern_model::step::helm::{Carried, Spec as HelmSpec};
 use astern_model::step::owner::Spec as OwnerSpec;
 use astern_model::step::workload::Spec as WorkloadSpec;
 use astern_model::step::{Spec, Step};
@@ -145,6 +145,11 @@ impl<'a> Context<'a> {
     pub(crate) fn config_ahead(&self) -> impl Iterator<Item = (&'a Step, &'a ConfigSpec)> {
         self.config()
             .filter(|(step, _)| self.progress(&step.id) == Progress::Pending)
+    }
+
+    /// The rollbacks of Helm releases that have not started.
+    pub(crate) fn releases_ahead(&self) -> impl Iterator<Item = &'a HelmSpec> {
+        self.ahead().filter_map(|step| step.spec.helm())
     }
 
     /// The steps on owners, each with what it does.

@@ -9,7 +9,7 @@ use crate::context::{Context, Door, Progress, Write, writes};
 use crate::{ApprovedPlan, readmit, rules};
 use astern_model::approval::{Approval, How};
 use astern_model::choice::RevisionRef;
-use astern_model::config::{ConfigKind, ConfigName, LiveConfig};
+use astern_model::config::{ConfigKind, ConfigName, LiveConfig, ReleaseContent};
 use astern_model::content::ContentRef;
 use astern_model::evidence::Trouble;
 use astern_model::finding::{Allowances, Finding, Severity};
@@ -303,6 +303,15 @@ impl Fixture {
         let WorkloadSpec::WriteTemplate { target, pin, to, .. } = fixture.spec(0).clone() else {
             panic!("the sound plan begins with a write");
         };
+        fixture.inventory.config.through = vec![ReleaseContent {
+            release: ReleaseName {
+                namespace: target.namespace.clone(),
+                name: "shop".to_owned(),
+            },
+            revision: 3,
+            differing: Vec::new(),
+            unknown: Vec::new(),
+        }];
         let record = |number| helm::Pin {
             number,
             uid: Uid(format!("uid-shop-{number}")),
@@ -320,6 +329,7 @@ impl Fixture {
             cleanup_on_fail: false,
             force_conflicts: true,
             workloads: vec![helm::Carried { target, pin, to }],
+            contents: Vec::new(),
         });
         fixture.plan.steps[0].reversal = Reversal::Compensate {
             trace: "one more revision".to_owned(),

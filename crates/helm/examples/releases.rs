@@ -4,7 +4,9 @@
 use astern_helm::{Helm, Program};
 use astern_kubernetes::connect::{ConnectOptions, connect};
 use astern_model::content::ContentRef;
+use astern_model::login::LoginProbe;
 use astern_port::clock::Clock;
+use astern_port::logins::{Logins, NoLogin};
 use astern_port::releases::{Depth, Releases};
 use astern_port::vault::Vault;
 use astern_port::{Failure, FailureClass};
@@ -18,7 +20,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::error::Error;
 use std::io::Write;
 use std::path::PathBuf;
@@ -69,7 +71,14 @@ fn helm(client: Client) -> Helm {
         context: None,
         other_user: false,
     };
-    Helm::new(client, program, Arc::new(Nowhere), Arc::new(Now))
+    Helm::new(
+        client,
+        program,
+        Arc::new(Nowhere),
+        Arc::new(Nowhere),
+        Arc::new(Nobody),
+        Arc::new(Now),
+    )
 }
 
 async fn fill(
@@ -150,6 +159,16 @@ impl Clock for Now {
     }
 
     async fn sleep(&self, _: SignedDuration) {}
+}
+
+/// Only reading is measured: nobody logs in.
+struct Nobody;
+
+#[async_trait]
+impl Logins for Nobody {
+    async fn ask(&self, _: &LoginProbe, _: &Value) -> Result<(), NoLogin> {
+        Err(NoLogin::NotNamed)
+    }
 }
 
 /// Reading keeps nothing.

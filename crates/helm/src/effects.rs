@@ -1,6 +1,7 @@
 //! Effects on releases: a rollback by the helm program, known by the mark that Helm copies into the revision it makes, and
 //! the repair of a pending record. Owns what is said about whether they happened.
 
+use crate::held::Held;
 use crate::mask;
 use crate::payload::{self, Room};
 use crate::program::{Ended, Program, Rollback};
@@ -11,8 +12,9 @@ use astern_model::id::{Epoch, RunId};
 use astern_model::step::helm::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::clock::Clock;
+use astern_port::logins::Logins;
 use astern_port::provider::{Provider, Settled};
-use astern_port::releases::{Depth, Releases};
+use astern_port::releases::{Depth, ManifestContents, Releases};
 use astern_port::vault::Vault;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
@@ -29,16 +31,26 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_millis(500);
 /// The Helm layer of one cluster.
 pub struct Helm {
     records: Records,
+    held: Held,
     program: Program,
     vault: Arc<dyn Vault>,
     clock: Arc<dyn Clock>,
 }
 
 impl Helm {
-    /// Reads records through `client`, calls `program`, keeps copies in `vault`.
-    pub fn new(client: Client, program: Program, vault: Arc<dyn Vault>, clock: Arc<dyn Clock>) -> Self {
+    /// Reads records through `client`, calls `program`, keeps copies in `vault`. Of what comes back `logins` tries Secrets; that is
+    /// kept in `beside`, which never leaves the cluster.
+    pub fn new(
+        client: Client,
+        program: Program,
+        vault: Arc<dyn Vault>,
+        beside: Arc<dyn Vault>,
+        logins: Arc<dyn Logins>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
-            records: Records::new(client),
+            records: Records::new(client.clone()),
+            held: Held::new(client, beside, logins),
             program,
             vault,
             clock,
@@ -343,6 +355,11 @@ impl Releases for Helm {
         self.records.values(release, revision, &operation).await
     }
 
+    async fn contents(&self, release: &ReleaseName, revision: u64) -> Result<ManifestContents, Failure> {
+        let operation = format!("read the manifest of revision {revision} of {release}");
+        self.records.contents(release, revision, &operation).await
+    }
+
     async fn standing(&self, release: &Release) -> Standing {
         let records: Vec<&Record> = release.revisions.iter().filter_map(Revision::content).collect();
         match release.newest().and_then(Revision::content) {
@@ -369,6 +386,7 @@ impl Provider<Spec> for Helm {
                 still_newest(&entries, from.number, &go)?;
                 self.pinned(release, &entries, from, &operation).await?;
                 self.pinned(release, &entries, to, &operation).await?;
+                self.held.stands(release, spec.contents(), &operation).await?;
                 self.program.probe(&operation).await?;
                 Ok(Before::Release { newest: from.number })
             }
@@ -412,7 +430,11 @@ impl Provider<Spec> for Helm {
                     return self.ended(&go, found, None);
                 }
                 let to = self.pinned(release, &entries, to, &operation).await?;
-                self.roll_back(&go, from.number, to, stamp).await
+                self.held.stands(release, spec.contents(), &operation).await?;
+                self.held.proves(release, spec.contents(), &operation).await?;
+                let after = self.roll_back(&go, from.number, to, stamp).await?;
+                self.held.arrived(release, spec.contents(), &operation).await?;
+                Ok(after)
             }
             Spec::Repair {
                 release,
@@ -439,7 +461,13 @@ impl Provider<Spec> for Helm {
                     settings: spec.settings(),
                     operation: &operation,
                 };
-                self.settle_rollback(&go, from.number, stamp).await
+                match self.settle_rollback(&go, from.number, stamp).await {
+                    Settled::Applied(after) => {
+                        let arrived = self.held.arrived(release, spec.contents(), &operation).await;
+                        arrived.map_or_else(Settled::Unknown, |()| Settled::Applied(after))
+                    }
+                    other => other,
+                }
             }
             Spec::Repair {
                 release,

@@ -100,7 +100,7 @@ fn content(chart: &str, objects: &[Value], hooks: &[RawHook]) -> String {
     sha256(text.as_bytes())
 }
 
-fn documents(manifest: &str) -> Result<Vec<Value>, Defect> {
+pub(crate) fn documents(manifest: &str) -> Result<Vec<Value>, Defect> {
     // As Helm's own reader takes it: YAML 1.1, where `0644` is octal.
     let options = serde_saphyr::options! {
         with_snippet: false,

@@ -6,7 +6,7 @@ use astern_model::id::hex;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::Sha256;
 
 /// Words in a value's name that make it one to hide.
@@ -41,7 +41,8 @@ impl Masker {
         format!("{HIDDEN}{})", hex(&mac.finalize().into_bytes()[..4]))
     }
 
-    /// Hides what a Secret holds. Returns the values that were hidden, as they are in use, decoded.
+    /// Hides what a Secret holds, and puts what its manifest says plainly where the API server keeps it. Returns the values that were
+    /// hidden, as they are in use, decoded.
     pub(crate) fn secret(&self, object: &mut Value) -> Vec<String> {
         let mut values = Vec::new();
         for part in ["data", "stringData"] {
@@ -59,6 +60,7 @@ impl Masker {
                 values.push(text);
             }
         }
+        plain_into_data(object);
         values
     }
 
@@ -86,6 +88,17 @@ impl Masker {
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
+    }
+}
+
+fn plain_into_data(secret: &mut Value) {
+    let Some(map) = secret.as_object_mut() else { return };
+    let Some(Value::Object(plain)) = map.remove("stringData") else {
+        return;
+    };
+    match map.entry("data").or_insert_with(|| Value::Object(Map::new())) {
+        Value::Object(data) => data.extend(plain),
+        other => *other = Value::Object(plain),
     }
 }
 
@@ -157,7 +170,8 @@ mod tests {
         for secret in ["hunter2", "hunter3", "swordfish", "12345"] {
             assert!(!text.contains(secret), "{text}");
         }
-        assert_ne!(one["data"]["dsn"], other["stringData"]["dsn"]);
+        assert_ne!(one["data"]["dsn"], other["data"]["dsn"]);
+        assert_eq!(other.get("stringData"), None);
         assert_eq!(one["data"]["dsn"], values["db"]["url"]);
         assert_eq!(values["image"]["tag"], "v1.2.3");
         assert_eq!(values["db"]["existingSecretName"], "shop-db");

@@ -1,6 +1,7 @@
 //! The records of releases: Secrets of type `helm.sh/release.v1`, listed by label with their metadata alone, and single
 //! payloads. Source: `pkg/storage/driver/secrets.go` of Helm 3 and 4.
 
+use crate::contents;
 use crate::failure::{Intent, failure};
 use crate::manifest;
 use crate::mask::Masker;
@@ -10,7 +11,7 @@ use astern_model::choice::clock;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Standing, Status};
 use astern_model::id::Uid;
-use astern_port::releases::{Depth, FEW};
+use astern_port::releases::{Depth, FEW, ManifestContents};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
@@ -198,6 +199,24 @@ impl Records {
             .map_err(|defect| Failure::new(FailureClass::Permanent, operation, defect.to_string()))
     }
 
+    /// What a revision's manifest says that ConfigMaps and Secrets hold.
+    pub(crate) async fn contents(
+        &self,
+        release: &ReleaseName,
+        number: u64,
+        operation: &str,
+    ) -> Result<ManifestContents, Failure> {
+        let secret = self.get(release, number, operation).await?;
+        payload::decode(data(&secret), &release.name, number)
+            .and_then(|payload| {
+                Ok(contents::contents(
+                    manifest::documents(&payload.manifest)?,
+                    release,
+                ))
+            })
+            .map_err(|defect| Failure::new(FailureClass::Permanent, operation, defect.to_string()))
+    }
+
     /// Every value of a revision that no text may show.
     pub(crate) async fn secret_values(
         &self,
@@ -313,6 +332,7 @@ fn entry(meta: &ObjectMeta) -> Option<Entry> {
             number,
             status: Status::from(labels.get("status").cloned().unwrap_or_default()),
             uid: Uid(meta.uid.clone()?),
+            created_at: created,
             changed_at: modified.or(created)?,
             record: Read::NotAsked,
         },
@@ -359,6 +379,7 @@ mod tests {
                     number: newest - place,
                     status: Status::from((*status).to_owned()),
                     uid: Uid(String::new()),
+                    created_at: None,
                     changed_at: Timestamp::UNIX_EPOCH,
                     record: Read::NotAsked,
                 })

@@ -136,7 +136,10 @@ async fn read<'a>(
 }
 
 /// None where there is no such thing.
-async fn get<T: serde::de::DeserializeOwned>(client: &Client, path: &str) -> Result<Option<T>, kube::Error> {
+pub(crate) async fn get<T: serde::de::DeserializeOwned>(
+    client: &Client,
+    path: &str,
+) -> Result<Option<T>, kube::Error> {
     let request = http::Request::get(path).body(Vec::new());
     match client.request(request.map_err(kube::Error::HttpError)?).await {
         Ok(found) => Ok(Some(found)),

@@ -4,6 +4,7 @@
 use crate::content::ContentRef;
 use crate::diff::Change;
 use crate::external::Drawn;
+use crate::helm;
 use crate::id::{ContentHash, Uid};
 use crate::login::LoginSeen;
 use crate::reconstruction::Reconstruction;
@@ -236,6 +237,21 @@ pub struct HeldBy {
     pub objects: Vec<HeldConfig>,
 }
 
+/// What ConfigMaps and Secrets would hold once a Helm release has gone back to a revision, beside what stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReleaseContent {
+    /// The release.
+    pub release: helm::ReleaseName,
+    /// The revision.
+    pub revision: u64,
+    /// Those that would hold something else than now.
+    pub differing: Vec<HeldConfig>,
+    /// The Secrets of which that is not known, and why, a clause each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
+}
+
 /// An object that would go back with a release, where what it holds now or held then could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -342,6 +358,9 @@ pub struct ConfigSeen {
     /// What would go back and could not be compared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<UnknownConfig>,
+    /// What would change with the Helm releases that a plan takes back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub through: Vec<ReleaseContent>,
     /// The SecretProviderClasses that are mounted and could be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassSeen>,
@@ -365,6 +384,12 @@ impl ConfigSeen {
         let of_it =
             |seen: &&LoginSeen| &seen.object == object && seen.content == to.content && &seen.probe == probe;
         self.logins.iter().find(of_it)
+    }
+
+    /// What would change with a revision of a Helm release; none where nobody looked.
+    pub fn through(&self, release: &helm::ReleaseName, revision: u64) -> Option<&ReleaseContent> {
+        let mut seen = self.through.iter();
+        seen.find(|seen| &seen.release == release && seen.revision == revision)
     }
 
     /// How an object stands.

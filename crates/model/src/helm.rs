@@ -101,6 +101,9 @@ pub struct Revision {
     pub status: Status,
     /// The uid of its record.
     pub uid: Uid,
+    /// When its record was made, by the API server's clock: Helm makes it before it writes anything of the manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<Timestamp>,
     /// When its record was last written.
     pub changed_at: Timestamp,
     /// What the record holds.

@@ -117,6 +117,12 @@ pub struct ReleaseChanges {
     /// How its objects stand that could not be read, a clause each: their changes are those between the two manifests.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unread: Vec<String>,
+    /// What proves of each Secret that changes that its content of then still works, a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub proofs: Vec<String>,
+    /// Each ConfigMap and Secret that changes, and everybody who reads it with how it comes to read what is back, a clause.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readers: Vec<(crate::config::ConfigName, Vec<(Target, String)>)>,
     /// What changes in the values.
     pub values: Vec<Change>,
     /// The hooks that the rollback runs, in order. They come from the revision that comes back.

@@ -16,6 +16,15 @@ const SHORT: usize = 12;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "by")]
 pub enum Provenance {
+    /// Helm's record of a revision that was in force.
+    Helm {
+        /// The release.
+        release: String,
+        /// The revision.
+        revision: u64,
+        /// When its record was made.
+        at: Timestamp,
+    },
     /// A commit that an owner deployed, by its own history.
     Git {
         /// The commit.
@@ -41,6 +50,8 @@ pub enum Provenance {
 /// How far a provenance is trusted. What comes first in this list goes before what comes later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trust {
+    /// A record that Helm keeps of what it applied.
+    ReleaseRecord,
     /// A commit that was deployed at that time.
     DeployedCommit,
     /// A name that cannot stand for another content.
@@ -53,6 +64,7 @@ impl Provenance {
     /// How far it is trusted.
     pub fn trust(&self) -> Trust {
         match self {
+            Self::Helm { .. } => Trust::ReleaseRecord,
             Self::Git { .. } => Trust::DeployedCommit,
             Self::Named => Trust::HashedName,
             Self::LastApplied { .. } => Trust::LastApplied,
@@ -62,6 +74,14 @@ impl Provenance {
     /// The words that follow `goes back to`: named, and dated.
     pub fn phrase(&self) -> String {
         match self {
+            Self::Helm {
+                release,
+                revision,
+                at,
+            } => format!(
+                "Helm's record of {release} revision {revision}, deployed {}",
+                clock(*at)
+            ),
             Self::Git {
                 commit,
                 file,
@@ -121,7 +141,7 @@ pub struct Rebuilt {
     pub until: Timestamp,
     /// Who says so.
     pub provenance: Provenance,
-    /// What is trusted more and could not be asked, a sentence each.
+    /// What is trusted as far or further and did not tell, a clause each.
     pub unasked: Vec<String>,
 }
 
@@ -173,7 +193,16 @@ mod tests {
                 .phrase()
                 .contains("kubectl-client-side-apply had applied 2026-11-27")
         );
-        let order = [git, Provenance::Named, applied];
+        let helm = Provenance::Helm {
+            release: "shop".to_owned(),
+            revision: 3,
+            at,
+        };
+        assert_eq!(
+            helm.phrase(),
+            "Helm's record of shop revision 3, deployed 2026-11-27 14:02:00 UTC"
+        );
+        let order = [helm, git, Provenance::Named, applied];
         assert!(order.is_sorted_by_key(Provenance::trust));
     }
 }

@@ -6,6 +6,7 @@ mod readers;
 mod writes;
 
 use crate::blame::Blame;
+use crate::carried::Carrying;
 use crate::consumers::consumers;
 use crate::planner::Request;
 use crate::reconstruct;
@@ -55,6 +56,8 @@ pub(crate) struct Restoring<'a> {
     /// The workloads that fail by what is written.
     pub(crate) failing: BTreeSet<&'a Target>,
     pub(crate) changes: Vec<ConfigChanges>,
+    /// What changes with Helm releases, which write it themselves.
+    pub(crate) carried: Vec<Carrying<'a>>,
     /// What stays of ConfigMaps and Secrets, a sentence each; empty where no release says what they held.
     pub(crate) stays: Vec<String>,
     pub(crate) warnings: Vec<String>,
@@ -94,7 +97,7 @@ impl<'a> Restoring<'a> {
         })
     }
 
-    /// The steps that have `object` hold something else; everybody who reads it comes after them, and is restarted where nothing
+    /// The steps that have an object hold something else; everybody who reads it comes after them, and is restarted where nothing
     /// else starts it anew.
     pub(crate) fn write(
         &mut self,
@@ -103,19 +106,30 @@ impl<'a> Restoring<'a> {
         readers: Vec<Reader<'a>>,
         now: Timestamp,
     ) {
-        let ids = || steps.iter().map(|step| step.id.clone());
+        let ids: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
+        let readers = self.begin(&ids, &change.object, readers, now);
+        self.changes.push(ConfigChanges { readers, ..change });
+        self.steps.extend(steps);
+    }
+
+    /// Has everybody who reads an object come after the steps that write it; how each comes to read what is back.
+    pub(crate) fn begin(
+        &mut self,
+        after: &[StepId],
+        object: &ConfigName,
+        readers: Vec<Reader<'a>>,
+        now: Timestamp,
+    ) -> Vec<(Target, String)> {
         let mut told = Vec::new();
         for reader in readers {
             let target = &reader.view.workload.target;
             told.push((target.clone(), reader.how.phrase()));
             self.warnings
-                .extend(reader.how.warning(target, &change.object.to_string()));
+                .extend(reader.how.warning(target, &object.to_string()));
             match reader.how {
-                How::Moves | How::MovesBesideReloader | How::MayRead => {
-                    self.before.entry(target).or_default().extend(ids())
-                }
+                How::Moves | How::MovesBesideReloader | How::MayRead => self.wait(target, after),
                 How::Restarts => {
-                    self.before.entry(target).or_default().extend(ids());
+                    self.wait(target, after);
                     self.restarts
                         .entry(target)
                         .or_insert_with(|| restart(reader.view, now));
@@ -123,11 +137,18 @@ impl<'a> Restoring<'a> {
                 How::Reloads | How::Reloader | How::NotByPods | How::Outside | How::Cannot(_) => {}
             }
         }
-        self.changes.push(ConfigChanges {
-            readers: told,
-            ..change
-        });
-        self.steps.extend(steps);
+        told
+    }
+
+    fn wait(&mut self, target: &'a Target, after: &[StepId]) {
+        let before = self.before.entry(target).or_default();
+        before.extend(
+            after
+                .iter()
+                .filter(|id| !before.contains(id))
+                .cloned()
+                .collect::<Vec<_>>(),
+        );
     }
 }
 

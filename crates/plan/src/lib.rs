@@ -6,6 +6,7 @@
 
 mod assess;
 mod blame;
+mod carried;
 mod choose;
 mod config;
 mod consumers;
@@ -17,6 +18,7 @@ mod errors;
 mod external;
 mod forecast;
 mod images;
+mod in_force;
 mod judge;
 mod manifest;
 mod mounted;
@@ -51,6 +53,7 @@ pub use decide::decide;
 pub use diff::diff;
 pub use drift::{config_changes, config_drift, workload_drift};
 pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
+pub use in_force::{InForce, in_force};
 pub use judge::{Baseline, verdict};
 pub use mounted::mounted_classes;
 pub use owners::resume_owners;

@@ -8,6 +8,7 @@ use crate::steps::{self, Moves};
 use crate::world::World;
 use astern_model::assessment::Assessment;
 use astern_model::decision::{Decision, Refusal};
+use astern_model::helm::ReleaseName;
 use astern_model::id::{RunId, StepId};
 use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, OwnerSeen, Paused};
@@ -33,6 +34,8 @@ pub(crate) struct Pausing<'a> {
     pub(crate) steps: Vec<Step>,
     /// For each workload: what must be over before it is written.
     before: BTreeMap<&'a Target, BTreeSet<StepId>>,
+    /// For each Helm release: what must be over before it is written.
+    before_release: BTreeMap<&'a ReleaseName, BTreeSet<StepId>>,
     /// For each CronJob and ScaledObject that is paused: what must be over before that.
     before_starters: BTreeMap<&'a OwnerName, BTreeSet<StepId>>,
     /// The owner that each workload's pods would be written back by.
@@ -43,6 +46,11 @@ impl Pausing<'_> {
     /// What must be over before a workload is written.
     pub(crate) fn before(&self, target: &Target) -> impl Iterator<Item = StepId> {
         self.before.get(target).into_iter().flatten().cloned()
+    }
+
+    /// What must be over before a Helm release is written, for what it changes of ConfigMaps and Secrets.
+    pub(crate) fn before_release(&self, release: &ReleaseName) -> impl Iterator<Item = StepId> {
+        self.before_release.get(release).into_iter().flatten().cloned()
     }
 
     /// What must be over before a CronJob or ScaledObject is paused.
@@ -86,6 +94,15 @@ pub(crate) fn pausing<'a>(
             .iter()
             .filter_map(|parent| Some(chain.stop(parent)?.1));
         pausing.before_starters.insert(&seen.name, above.collect());
+    }
+    for carrying in &restoring.carried {
+        let live = carrying
+            .objects
+            .iter()
+            .filter_map(|(object, _)| world.inventory.config.live(object));
+        let waits = live.flat_map(|live| &live.owners);
+        let waits = waits.filter_map(|owner| Some(chain.stop(owner)?.1)).collect();
+        pausing.before_release.insert(carrying.release, waits);
     }
     for step in &mut restoring.steps {
         let live = step

@@ -3,6 +3,7 @@
 
 use crate::assess::assess_against;
 use crate::blame::{Blame, blame};
+use crate::carried;
 use crate::choose::choose_in;
 use crate::config::{self, Restoring};
 use crate::decide::{decide_about, suspects};
@@ -106,7 +107,8 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
     let (blame, apart) = blame.beside(&picked.moves, world);
     picked.left.extend(apart);
     let mut restoring = config::restoring(request, &picked.moves, &blame, world, &through, now)?;
-    if picked.moves.is_empty() && restoring.is_empty() {
+    carried::starts(request, &through, &picked.moves, world, &mut restoring, now);
+    if picked.moves.is_empty() && restoring.is_empty() && through.is_empty() {
         return Err(nothing_moves(&picked, &scope, &choices, &restoring));
     }
     let chosen: Vec<Choice> = picked
@@ -141,7 +143,7 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
         assessment,
         decision,
         choices: chosen,
-        releases: releases::changes(&through),
+        releases: releases::changes(&through, &restoring.carried, world),
         held: before.pausing.held,
         steps,
     };
@@ -175,7 +177,8 @@ fn find_scope<'a>(
         .filter(|target| against.contains(target) && !blame.is_of(target))
         .collect();
     let is_explained = !blame.is_empty() && suspects.is_empty();
-    if is_explained && request.only.is_empty() && request.to.is_empty() {
+    let is_named = !request.releases.is_empty();
+    if (is_explained || is_named) && request.only.is_empty() && request.to.is_empty() {
         return Scope::default();
     }
     let is_back = |target: &&Target| world.views.get(*target).is_some_and(timeline::brought_back);

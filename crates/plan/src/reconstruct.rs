@@ -22,9 +22,9 @@ use std::collections::BTreeMap;
 
 /// So far the times of one release lie apart: a sync is said to have ended before the controller has made the ReplicaSet, and
 /// both times are cut to seconds.
-const MOMENT: SignedDuration = SignedDuration::from_secs(5);
+pub(crate) const MOMENT: SignedDuration = SignedDuration::from_secs(5);
 /// A release writes its ConfigMaps before its workloads: what was written so shortly before a version came may belong to it.
-const LEAD: SignedDuration = SignedDuration::from_mins(10);
+pub(crate) const LEAD: SignedDuration = SignedDuration::from_mins(10);
 
 /// The ConfigMaps and Secrets whose content of then matters to a plan: those that the templates read to which it goes back.
 pub fn sought(draft: &Plan, inventory: &Inventory, platform: &Platform) -> Vec<Sought> {

@@ -351,6 +351,17 @@ pub(crate) fn unknown_release_revision(release: &Release, number: u64) -> Refusa
     refusal
 }
 
+/// A release stands where it was to go.
+pub(crate) fn nothing_in_release(release: &Release, revision: &Revision) -> Refusal {
+    let (name, number) = (&release.name, revision.number);
+    let is_newest = release.newest().is_some_and(|newest| newest.number == number);
+    let detail = match is_newest {
+        true => format!("revision {number} is the newest of {name} already"),
+        false => format!("what stands of {name} is what its revision {number} says"),
+    };
+    nothing_to_do("there is nothing to change", vec![detail], Vec::new())
+}
+
 /// No revision of the release has the templates that were chosen for its workloads.
 pub(crate) fn no_release_revision(
     release: &Release,

@@ -1,12 +1,13 @@
 //! Helm releases in a plan: which revision of a release has what was chosen for its workloads, what else changes with
 //! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
 
+use crate::carried::{self, Carrying};
 use crate::diff::{diff, differences};
 use crate::manifest::{applied, holds};
 use crate::planner::{Picked, Request};
 use crate::refuse::{self, list};
 use crate::steps::{Move, Moves};
-use crate::world::{View, World, reference};
+use crate::world::{View, World, essence, reference};
 use astern_model::choice::{Because, Choice, KnownGood};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
@@ -14,8 +15,8 @@ use astern_model::helm::{HIDDEN, Read, Record, Recorded, Release, Revision, Stan
 use astern_model::plan::ReleaseChanges;
 use astern_model::step::helm::Pin;
 use astern_model::target::Target;
-use astern_model::template::Template;
-use astern_model::workload::OwnerKind;
+use astern_model::template::{RESTARTED_AT, Template};
+use astern_model::workload::{OwnerKind, Revision as Remembered};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,7 +110,8 @@ pub(crate) fn through<'a>(
             .filter(|(target, one)| belongs(target, one.view, release))
             .map(|(target, _)| *target)
             .collect();
-        let Some(from) = release.newest().filter(|_| !targets.is_empty()) else {
+        let named = request.releases.contains_key(&release.name.name);
+        let Some(from) = release.newest().filter(|_| named || !targets.is_empty()) else {
             continue;
         };
         if let Status::Pending(status) = &from.status
@@ -134,9 +136,21 @@ pub(crate) fn through<'a>(
             let why = format!("revision {} of {} leaves it as it is", to.number, release.name);
             picked.left.insert(stays, why);
         }
+        if through.targets.is_empty() && !changes_anything(&through)? {
+            return Err(refuse::nothing_in_release(release, to));
+        }
         found.push(through);
     }
     Ok(found)
+}
+
+/// Whether objects of a release other than pod templates change.
+fn changes_anything(through: &Through<'_>) -> Result<bool, Refusal> {
+    let (from, to) = (
+        content(through.release, through.from)?,
+        content(through.release, through.to)?,
+    );
+    Ok(!objects(&through.release.standing, from, to).is_empty())
 }
 
 /// Whether the client of a pending operation may live: not once somebody knows that it is dead, nor once nobody has
@@ -152,8 +166,17 @@ pub(crate) fn may_live(
 }
 
 /// What changes in the releases, for a reader.
-pub(crate) fn changes(through: &[Through<'_>]) -> Vec<ReleaseChanges> {
-    through.iter().filter_map(release_changes).collect()
+pub(crate) fn changes(
+    through: &[Through<'_>],
+    carrying: &[Carrying<'_>],
+    world: &World<'_>,
+) -> Vec<ReleaseChanges> {
+    let changes = through.iter().filter_map(|one| {
+        let mut carrying = carrying.iter();
+        let carrying = carrying.find(|carrying| carrying.release == &one.release.name);
+        release_changes(one, carrying, world)
+    });
+    changes.collect()
 }
 
 /// Whether the workload says that it belongs to the release, and the release says so too.
@@ -189,7 +212,7 @@ type Chosen<'a> = (&'a Revision, String, Vec<(u64, String)>);
 fn choose<'a>(
     request: &Request,
     release: &'a Release,
-    from: &Revision,
+    from: &'a Revision,
     moves: &Moves<'_>,
     targets: &BTreeSet<&Target>,
 ) -> Result<Chosen<'a>, Refusal> {
@@ -208,6 +231,9 @@ fn choose<'a>(
         }
     }
     let out: Vec<u64> = passed_over.iter().map(|(number, _)| *number).collect();
+    if wanted == Some(&from.number) {
+        return Err(refuse::nothing_in_release(release, from));
+    }
     let others = release.revisions.iter();
     for revision in
         others.filter(|revision| revision.number != from.number && !out.contains(&revision.number))
@@ -283,7 +309,7 @@ fn speaks_against(revision: &Revision, moves: &Moves<'_>, targets: &BTreeSet<&Ta
             return Some(format!("{target} is not in its manifest"));
         };
         let same = match matched(one.view, manifest) {
-            Some(Matched::Revision(place)) => one.view.revisions[place].hash == one.to.template,
+            Some(Matched::Revision(place)) => is_of(one, one.view.revisions[place]),
             Some(Matched::Live) => false,
             None => false,
         };
@@ -295,6 +321,14 @@ fn speaks_against(revision: &Revision, moves: &Moves<'_>, targets: &BTreeSet<&Ta
         }
     }
     None
+}
+
+/// Whether a revision is the version that was chosen; one that was restarted is the same.
+fn is_of(one: &Move<'_>, revision: &Remembered) -> bool {
+    let chosen = one.view.revision(&one.to.template);
+    chosen.is_some_and(|chosen| {
+        essence(&chosen.template, &chosen.hash) == essence(&revision.template, &revision.hash)
+    })
 }
 
 /// Adds every other workload whose template changes with the release. Those that the release leaves as they are stay, and are
@@ -373,7 +407,7 @@ where
 }
 
 /// What a manifest's template is, among what the cluster remembers of a workload.
-enum Matched {
+pub(crate) enum Matched {
     /// The template that it asks for now.
     Live,
     /// The revision at this place of the view.
@@ -381,27 +415,32 @@ enum Matched {
 }
 
 /// The remembered template that holds the manifest's with the fewest additions: the server adds the same defaults to
-/// each. Of two alike the live one, then the newest.
-fn matched(view: &View<'_>, manifest: &Template) -> Option<Matched> {
-    let live = leaves(view.workload.template.json());
-    let live = holds(view.workload.template.json(), manifest.json()).then_some((live, 0, Matched::Live));
+/// each. The mark of a restart is none of them: helm leaves the one that stands. Of two alike the live one, then the newest.
+pub(crate) fn matched(view: &View<'_>, manifest: &Template) -> Option<Matched> {
+    let stands = mark(&view.workload.template);
+    let fits = |template: &Template, place: usize| {
+        let mark = mark(template);
+        let additions = leaves(template.json()) - usize::from(mark.is_some());
+        holds(template.json(), manifest.json()).then_some((additions, mark != stands, place))
+    };
+    let live = fits(&view.workload.template, 0).map(|key| (key, Matched::Live));
     let others = view
         .revisions
         .iter()
         .enumerate()
         .filter(|(_, revision)| revision.hash != view.live);
-    let others = others.filter(|(_, revision)| holds(revision.template.json(), manifest.json()));
-    let others = others.map(|(place, revision)| {
-        (
-            leaves(revision.template.json()),
-            place + 1,
-            Matched::Revision(place),
-        )
+    let others = others.filter_map(|(place, revision)| {
+        let key = fits(&revision.template, place + 1)?;
+        Some((key, Matched::Revision(place)))
     });
-    live.into_iter()
-        .chain(others)
-        .min_by_key(|(leaves, place, _)| (*leaves, *place))
-        .map(|(_, _, matched)| matched)
+    let all = live.into_iter().chain(others);
+    all.min_by_key(|(key, _)| *key).map(|(_, matched)| matched)
+}
+
+/// When the template was restarted last, as kubectl writes it.
+fn mark(template: &Template) -> Option<&str> {
+    let annotations = template.json().pointer("/metadata/annotations")?;
+    annotations.get(RESTARTED_AT)?.as_str()
 }
 
 /// How many values a JSON text holds.
@@ -413,7 +452,11 @@ fn leaves(value: &Value) -> usize {
     }
 }
 
-fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
+fn release_changes(
+    through: &Through<'_>,
+    carrying: Option<&Carrying<'_>>,
+    world: &World<'_>,
+) -> Option<ReleaseChanges> {
     let (from, to) = (through.from.content()?, through.to.content()?);
     Some(ReleaseChanges {
         release: through.release.name.clone(),
@@ -427,6 +470,10 @@ fn release_changes(through: &Through<'_>) -> Option<ReleaseChanges> {
         objects: objects(&through.release.standing, from, to),
         edited: edited(&through.release.standing, from),
         unread: through.release.standing.unread.clone(),
+        proofs: carried::proofs(through, world),
+        readers: carrying
+            .map(|carrying| carrying.objects.clone())
+            .unwrap_or_default(),
         values: told(differences("", &values(from), &values(to))),
         hooks: to
             .hooks

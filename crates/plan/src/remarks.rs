@@ -287,7 +287,7 @@ pub(crate) fn unchanged(
         }
     }));
     if restoring.is_empty() && restoring.stays.is_empty() {
-        told.push(config(moves));
+        told.extend(config(moves, restoring));
     }
     told.extend(restoring.stays.iter().cloned());
     if !moves.is_empty() {
@@ -330,22 +330,29 @@ fn versions(moves: &Moves<'_>) -> String {
     versions.join(" and ")
 }
 
-fn config(moves: &Moves<'_>) -> String {
+/// What stays of what the templates read: all but what Helm releases change.
+fn config(moves: &Moves<'_>, restoring: &Restoring<'_>) -> Option<String> {
     let mut names = BTreeSet::new();
     for one in moves.values() {
         referred(one.template.unwrap_or(&one.view.workload.template), &mut names);
     }
+    let carried = restoring.carried.iter().flat_map(|one| &one.objects);
+    let carried: BTreeSet<String> = carried.map(|(object, _)| object.to_string()).collect();
+    if names.is_empty() && carried.is_empty() {
+        return Some("ConfigMaps and Secrets stay as they are: the templates refer to none".to_owned());
+    }
+    names.retain(|(kind, name)| !carried.contains(&format!("{}/{name}", kind.to_lowercase())));
     if names.is_empty() {
-        return "ConfigMaps and Secrets stay as they are: the templates refer to none".to_owned();
+        return None;
     }
     let names: Vec<String> = names
         .into_iter()
         .map(|(kind, name)| format!("{kind} {name}"))
         .collect();
-    format!(
+    Some(format!(
         "ConfigMaps and Secrets keep their content of now: the templates refer to {}",
         names.join(", ")
-    )
+    ))
 }
 
 /// The ConfigMaps and Secrets that a template names, wherever a pod can: env, envFrom, volumes, image pulls.

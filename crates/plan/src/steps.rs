@@ -1,6 +1,7 @@
 //! The steps of a plan and their order: for each workload its write, what unblocks it, and the wait; dependents after
 //! what they depend on. Owns deadlines and reversals; which revision is written is decided elsewhere.
 
+use crate::carried;
 use crate::config::{Restart, Restoring};
 use crate::forecast::{self, History};
 use crate::owners::{self, Pausing};
@@ -12,7 +13,7 @@ use astern_model::choice::RevisionRef;
 use astern_model::content::ContentRef;
 use astern_model::decision::Refusal;
 use astern_model::evidence::Trouble;
-use astern_model::helm::{ReleaseName, Settings, Status};
+use astern_model::helm::{ReleaseName, Status};
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::reversal::Reversal;
 use astern_model::step::helm::{Carried, Pin as RecordPin, Spec as HelmSpec};
@@ -68,7 +69,7 @@ pub(crate) fn steps(
     let begun_anew: BTreeSet<&Target> = moves.keys().chain(restoring.restarts.keys()).copied().collect();
     let mut needs = dependencies(&begun_anew, world);
     for one in through {
-        together(one, &mut needs);
+        together(one, &followers(one, restoring), &mut needs);
     }
     let order = topological(&needs).map_err(|circle| refuse::cycle(&circle))?;
     let Before { pausing, stopping } = before;
@@ -83,6 +84,17 @@ pub(crate) fn steps(
         let Some(needed) = needs.get(target) else {
             continue;
         };
+        for one in through {
+            let follows = one.targets.contains(target) || restoring.before(target).contains(&release_id(one));
+            if follows && begun.insert(&one.release.name.name) {
+                steps.extend(of_release(
+                    one,
+                    moves,
+                    world,
+                    before_release(one, &needs, restoring, before),
+                ));
+            }
+        }
         let mut after = restoring.before(target);
         after.extend(pausing.before(target));
         after.extend(stopping.before(target));
@@ -98,24 +110,20 @@ pub(crate) fn steps(
         };
         match through.iter().find(|through| through.targets.contains(target)) {
             Some(through) => {
-                if begun.insert(&through.release.name.name) {
-                    // The release writes all of its workloads at once.
-                    let first = through.targets.iter().flat_map(|target| {
-                        let config = restoring.before(target);
-                        let first = config.into_iter().chain(pausing.before(target));
-                        first.chain(stopping.before(target))
-                    });
-                    let after: BTreeSet<StepId> = after.into_iter().chain(first).collect();
-                    steps.extend(of_release(
-                        through,
-                        moves,
-                        world.platform.helm,
-                        after.into_iter().collect(),
-                    ));
-                }
                 steps.extend(following(one, release_id(through), stopping, history));
             }
             None => steps.extend(of_target(one, after, stopping, history)),
+        }
+    }
+    // A release that nobody waits for.
+    for one in through {
+        if begun.insert(&one.release.name.name) {
+            steps.extend(of_release(
+                one,
+                moves,
+                world,
+                before_release(one, &needs, restoring, before),
+            ));
         }
     }
     let all: Vec<StepId> = steps.iter().map(|step| step.id.clone()).collect();
@@ -147,23 +155,63 @@ impl<'a> Before<'a> {
     }
 }
 
-/// The workloads of a release are written at one moment: what one of them must wait for, all do.
-fn together<'a>(through: &Through<'a>, needs: &mut Needs<'a>) {
+/// The workloads of a release are written at one moment: what one of them must wait for, all do. Its followers start anew for what the
+/// release writes, so that it cannot wait for them, and they wait for what it does.
+fn together<'a>(through: &Through<'a>, followers: &BTreeSet<&'a Target>, needs: &mut Needs<'a>) {
+    let waits_for_a_follower = |target: &&Target| {
+        let needed = needs.get(*target);
+        followers.contains(*target) || needed.is_some_and(|needed| !needed.is_disjoint(followers))
+    };
     let of_group = needs
         .iter()
         .filter(|(target, _)| through.targets.contains(*target));
     let outside: BTreeSet<&Target> = of_group
         .flat_map(|(_, needed)| needed.iter().copied())
-        .filter(|needed| !through.targets.contains(needed))
+        .filter(|needed| !through.targets.contains(needed) && !waits_for_a_follower(needed))
         .collect();
     for target in &through.targets {
         if let Some(needed) = needs.get_mut(target) {
             *needed = outside.clone();
         }
     }
+    for follower in followers {
+        if let Some(needed) = needs.get_mut(follower) {
+            needed.extend(&outside);
+        }
+    }
 }
 
-fn release_id(through: &Through<'_>) -> StepId {
+/// The workloads that start anew after a release because of what it writes, and are not its own.
+fn followers<'a>(through: &Through<'a>, restoring: &Restoring<'a>) -> BTreeSet<&'a Target> {
+    let release = release_id(through);
+    let waiting = restoring
+        .before
+        .iter()
+        .filter(|(_, before)| before.contains(&release));
+    waiting.map(|(target, _)| *target).collect()
+}
+
+/// What a release waits for: it writes all of its workloads at once.
+fn before_release(
+    through: &Through<'_>,
+    needs: &Needs<'_>,
+    restoring: &Restoring<'_>,
+    before: &Before<'_>,
+) -> Vec<StepId> {
+    let Before { pausing, stopping } = before;
+    let of = |target: &&Target| {
+        let needed = needs.get(*target).into_iter().flatten();
+        let rollouts = needed.map(|needed| id("rollout", needed));
+        let first = restoring.before(target).into_iter().chain(pausing.before(target));
+        let first = first.chain(stopping.before(target));
+        rollouts.chain(first).collect::<Vec<_>>()
+    };
+    let own = through.targets.iter().flat_map(of);
+    let after: BTreeSet<StepId> = own.chain(pausing.before_release(&through.release.name)).collect();
+    after.into_iter().collect()
+}
+
+pub(crate) fn release_id(through: &Through<'_>) -> StepId {
     StepId(format!("release:{}", through.release.name))
 }
 
@@ -171,9 +219,14 @@ fn release_id(through: &Through<'_>) -> StepId {
 fn of_release(
     through: &Through<'_>,
     moves: &Moves<'_>,
-    settings: Settings,
+    world: &World<'_>,
     mut after: Vec<StepId>,
 ) -> Vec<Step> {
+    let settings = world.platform.helm;
+    let contents = carried::contents(through, world);
+    // Each login may take its whole time, and what stands is looked at around it.
+    let logins = contents.iter().filter_map(|one| one.to.login());
+    let logins = logins.map(|probe| probe.timeout).max().unwrap_or_default();
     let mut steps = Vec::new();
     let name = &through.release.name;
     let (Some(from), Some(to)) = (releases::pin(through.from), releases::pin(through.to)) else {
@@ -206,10 +259,11 @@ fn of_release(
             cleanup_on_fail: settings.cleanup_on_fail,
             force_conflicts: settings.force_conflicts,
             workloads: carried.collect(),
+            contents,
         }),
         reversal: Reversal::Compensate { trace },
         // A rollback has hooks before and after it, and each may take the whole timeout, as may a wait.
-        deadline: (settings.timeout * if settings.wait { 3 } else { 2 }) + HELM_SLACK,
+        deadline: (settings.timeout * if settings.wait { 3 } else { 2 }) + HELM_SLACK + logins,
         forecast: forecast::request(),
     });
     steps

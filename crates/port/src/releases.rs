@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::provider::{Provider, Settled};
+use astern_model::config::ConfigName;
 use astern_model::failure::FailureClass;
 use astern_model::helm::{Release, ReleaseName, Standing};
 use astern_model::id::{Epoch, RunId};
@@ -9,6 +10,8 @@ use astern_model::step::helm::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
 use async_trait::async_trait;
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// How much of a release's records is read beyond their labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,35 @@ pub enum Depth {
 
 /// So many records of a release are read at most, as many as Helm keeps by default: a longer history costs no more.
 pub const FEW: usize = 10;
+
+/// What a manifest says that an object holds, as the API server keeps it and with Helm's marks; or why that cannot be told, a clause
+/// without values.
+pub type Manifested = Result<Value, String>;
+
+/// What a manifest says that ConfigMaps and Secrets hold. Its `Debug` shows no value.
+#[derive(Default, PartialEq)]
+pub struct ManifestContents {
+    /// Those in the release's own namespace.
+    pub here: BTreeMap<ConfigName, Manifested>,
+    /// Those in other namespaces, each with its own.
+    pub elsewhere: BTreeMap<(String, ConfigName), Manifested>,
+}
+
+impl ManifestContents {
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.elsewhere.is_empty()
+    }
+}
+
+impl fmt::Debug for ManifestContents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ManifestContents")
+            .field("here", &self.here.keys())
+            .field("elsewhere", &self.elsewhere.keys())
+            .finish()
+    }
+}
 
 /// The Helm layer.
 ///
@@ -46,6 +78,9 @@ pub trait Releases: Provider<Spec> {
     /// its vault.
     async fn values(&self, release: &ReleaseName, revision: u64) -> Result<Value, Failure>;
 
+    /// What a revision's manifest says that ConfigMaps and Secrets hold. Asks for its record once.
+    async fn contents(&self, release: &ReleaseName, revision: u64) -> Result<ManifestContents, Failure>;
+
     /// How the objects of a release's newest revision stand. What could not be read is told in it.
     async fn standing(&self, release: &Release) -> Standing;
 }
@@ -65,6 +100,10 @@ impl NoReleases {
     }
 }
 
+fn nowhere(operation: String) -> Failure {
+    Failure::new(FailureClass::Permanent, operation, "there is no Helm here")
+}
+
 #[async_trait]
 impl Releases for NoReleases {
     async fn read(&self, _: &str, _: &[String], _: Depth) -> Result<Vec<Release>, Failure> {
@@ -76,12 +115,11 @@ impl Releases for NoReleases {
     }
 
     async fn values(&self, release: &ReleaseName, _: u64) -> Result<Value, Failure> {
-        let operation = format!("read the values of {release}");
-        Err(Failure::new(
-            FailureClass::Permanent,
-            operation,
-            "there is no Helm here",
-        ))
+        Err(nowhere(format!("read the values of {release}")))
+    }
+
+    async fn contents(&self, release: &ReleaseName, _: u64) -> Result<ManifestContents, Failure> {
+        Err(nowhere(format!("read a manifest of {release}")))
     }
 
     async fn standing(&self, _: &Release) -> Standing {

@@ -125,6 +125,7 @@ fn staged(id: CaseId, slow: bool) -> Case {
         objects: Vec::new(),
         patch: Vec::new(),
         delete: Vec::new(),
+        evict: Vec::new(),
     };
     let mut history = vec![Moment {
         objects,
@@ -196,6 +197,7 @@ fn staged(id: CaseId, slow: bool) -> Case {
             traffic: Vec::new(),
             behaviours: bad.clone(),
             history,
+            then: None,
         };
         scenario
             .stage(1, now, &|file| Err(format!("{file} is no file of this case")))

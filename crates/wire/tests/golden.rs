@@ -15,7 +15,7 @@ use astern_model::platform::{
 use astern_model::policy::{Acceptor, LogPolicy, OnFailure, Policy, Row, Say, When};
 use astern_model::record::{Event, Outcome, Record};
 use astern_model::release::{Release, Standing};
-use astern_model::step::{config, owner, workload};
+use astern_model::step::{config, helm, owner, workload};
 use astern_model::target::{Target, WorkloadKind};
 use astern_wire::envelope::{self, Document};
 use astern_wire::platform::{parse_platform, write_platform};
@@ -144,7 +144,7 @@ fn every_step_every_event_and_every_standing_has_a_golden_file() {
         found("plan", Some("steps"), "/spec/do"),
         both(
             both(variants::<workload::Spec>("do"), variants::<config::Spec>("do")),
-            variants::<owner::Spec>("do")
+            both(variants::<owner::Spec>("do"), variants::<helm::Spec>("do"))
         )
     );
     assert_eq!(found("record", None, "/event/event"), variants::<Event>("event"));

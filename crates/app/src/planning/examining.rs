@@ -4,6 +4,7 @@
 use super::reading::{older, read_releases};
 use super::{Evidence, NoPlan, Prepared};
 use crate::config;
+use crate::helm;
 use crate::survey;
 use crate::world::World;
 use astern_model::decision::Refusal;
@@ -73,7 +74,12 @@ pub(super) async fn examine(
     }
     let now = world.clock.now();
     let scope = survey::scope(platform, &inventory);
-    let draft = make(&inventory, now);
+    let mut draft = make(&inventory, now);
+    if let Ok(plan) = &draft
+        && helm::contents::look_at(world, &mut inventory, plan, |_| true).await
+    {
+        draft = make(&inventory, now);
+    }
     let (targets, questions): (Vec<Target>, _) = match &draft {
         Ok(plan) => (
             plan.targets().into_iter().cloned().collect(),
@@ -93,6 +99,9 @@ pub(super) async fn examine(
     inventory.config.logins = logins;
     let refused = |refusal| NoPlan::Refused(Box::new(refusal));
     let mut plan = planned(world, &mut inventory, make, now).await.map_err(refused)?;
+    if helm::contents::look_at(world, &mut inventory, &plan, |_| true).await {
+        plan = make(&inventory, now).map_err(refused)?;
+    }
     let more = try_logins(world, &inventory, Some(&plan)).await;
     if !more.is_empty() {
         inventory.config.logins.extend(more);

@@ -44,13 +44,13 @@ pub(crate) fn helms() -> Vec<PathBuf> {
 /// A chart in a place of its own, and the helm program that installs it.
 pub(crate) struct Shop {
     pub(crate) place: Place,
-    helm: PathBuf,
+    pub(crate) helm: PathBuf,
 }
 
 impl Shop {
     pub(crate) fn new(name: &str, helm: &Path) -> Self {
         let place = Place::new(name);
-        place.platform("");
+        place.platform("  config: {restoreSecrets: [{name: dsn, rotates: false}]}\n");
         let templates = place.file("chart/templates");
         std::fs::create_dir_all(&templates).unwrap();
         let write = |path: PathBuf, text: &str| std::fs::write(path, text).unwrap();
@@ -268,7 +268,11 @@ fn a_plan_reads_the_nearest_records_alone_and_older_ones_where_these_do_not_do()
     };
     let (to, read) = planned();
     assert!(to.starts_with("4 ("), "{to}");
-    assert_eq!(read, 2, "of five records");
+    assert_eq!(
+        read,
+        2 + 2,
+        "of five records; and what the two say that ConfigMaps and Secrets hold"
+    );
     // What was chosen is now two revisions back.
     bad("v3");
     shop.place.until("the crash of v3", 60, |place| {
@@ -279,7 +283,11 @@ fn a_plan_reads_the_nearest_records_alone_and_older_ones_where_these_do_not_do()
     });
     let (to, read) = planned();
     assert!(to.starts_with("4 ("), "{to}");
-    assert_eq!(read, 2 + 6, "the nearest, and then all six");
+    assert_eq!(
+        read,
+        2 + 6 + 2,
+        "the nearest, then all six, and what two of them say"
+    );
 }
 
 #[test]
@@ -287,7 +295,7 @@ fn helm_is_told_what_the_platform_file_says() {
     for (at, helm) in helms().iter().enumerate() {
         let mut shop = Shop::new(&format!("helm-told-{at}"), helm);
         shop.place
-            .platform("  helm: {timeout: 90s, wait: true, cleanupOnFail: true}\n");
+            .platform("  helm: {timeout: 90s, wait: true, cleanupOnFail: true}\n  config: {restoreSecrets: [{name: dsn, rotates: false}]}\n");
         shop.bad_release();
         // Between astern and helm stands one that writes down what it is told.
         let (between, told) = (shop.place.file("helm-between"), shop.place.file("told"));

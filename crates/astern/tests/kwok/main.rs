@@ -21,6 +21,7 @@ mod effects;
 mod external;
 mod gate;
 mod helm;
+mod helm_content;
 mod helm_repair;
 mod input;
 mod kills;

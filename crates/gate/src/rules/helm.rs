@@ -10,13 +10,16 @@ pub(crate) const CODE: &str = "AST0228";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let steps = context.plan.steps.iter();
+    let through: Vec<&String> = steps
+        .filter_map(|step| Some(&step.spec.helm()?.release().name))
+        .collect();
     for (target, workload) in context.changed_ahead() {
         let helm = workload
             .owners
             .iter()
             .filter(|owner| owner.kind == OwnerKind::Helm);
-        let through = context.carried(target).and_then(|(step, _)| step.spec.helm());
-        let beside = |owner: &&Owner| through.is_none_or(|spec| spec.release().name != owner.name);
+        let beside = |owner: &&Owner| !through.contains(&&owner.name);
         findings.extend(helm.filter(beside).filter_map(|owner| said(target, owner)));
     }
     findings

@@ -11,6 +11,7 @@ use astern_model::finding::Finding;
 use astern_model::id::TemplateHash;
 use astern_model::step::Step;
 use astern_model::step::config::Spec as ConfigSpec;
+use astern_model::step::helm::{CarriedContent, Spec as HelmSpec};
 use astern_model::step::owner::Spec as OwnerSpec;
 use astern_model::target::Target;
 use astern_model::workload::{FieldManager, Promotion, Strategy, Workload};
@@ -39,6 +40,8 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             .config_ahead()
             .filter_map(|(_, spec)| of_config(context, spec)),
     );
+    let carried = context.releases_ahead().flat_map(HelmSpec::contents);
+    findings.extend(carried.filter_map(|one| of_carried(context, one)));
     let pending = context
         .owners()
         .filter(|(step, _)| context.progress(&step.id) == Progress::Pending);
@@ -75,6 +78,23 @@ fn of_owner(context: &Context<'_>, spec: &OwnerSpec) -> Option<Finding> {
         Some(_) => return None,
     };
     let hint = format!("somebody changed it meanwhile: find out who, then {PLAN_AGAIN}");
+    Some(refuse(CODE, None, message, hint))
+}
+
+/// What a release changes holds what the plan was made on.
+fn of_carried(context: &Context<'_>, one: &CarriedContent) -> Option<Finding> {
+    let object = &one.object;
+    let message = match (&one.pin, context.inventory.config.live(object)) {
+        // Where it holds already what it is to hold, nobody looks further.
+        (_, None) if one.pin.is_some() => format!("{object} is not what the plan was made on any more"),
+        (None, Some(live)) => format!("{object} is there again{}", written_by(live.manager.as_ref())),
+        (Some(pin), Some(live)) if pin.uid != live.uid || pin.content != live.content => format!(
+            "what {object} holds is not what the plan was made on{}",
+            written_by(live.manager.as_ref())
+        ),
+        (Some(_) | None, _) => return None,
+    };
+    let hint = format!("look what changed it, then {PLAN_AGAIN}");
     Some(refuse(CODE, None, message, hint))
 }
 
@@ -263,6 +283,8 @@ fn phrase(strategy: &Strategy) -> String {
 mod tests {
     use super::*;
     use crate::fixture::{Fixture, template};
+    use astern_model::step::Spec;
+    use astern_model::step::config::Pin as ConfigPin;
     use std::collections::BTreeMap;
 
     fn check(change: &dyn Fn(&mut Fixture), expected: &str) {
@@ -288,6 +310,36 @@ mod tests {
         check(
             &|f| f.workload().uid = "uid-2".into(),
             "deployment/api-gateway was made anew: its uid went from uid-api-gateway to uid-2",
+        );
+        let config = |f: &mut Fixture, held: &str| {
+            let Fixture { plan, inventory, .. } = Fixture::with_config();
+            let to = plan
+                .steps
+                .iter()
+                .find_map(|step| step.spec.config())
+                .unwrap()
+                .to()
+                .clone();
+            let live = inventory.config.live[0].clone();
+            let pin = ConfigPin {
+                uid: live.uid.clone(),
+                content: held.into(),
+            };
+            let Spec::Helm(HelmSpec::Rollback { contents, .. }) = &mut f.plan.steps[0].spec else {
+                panic!("no rollback")
+            };
+            contents.push(CarriedContent {
+                object: live.name.clone(),
+                pin: Some(pin),
+                to,
+            });
+            f.inventory.config.live = vec![live];
+        };
+        let now = Fixture::with_config().inventory.config.live[0].content.clone();
+        check(&|f| config(f, now.as_str()), "");
+        check(
+            &|f| config(f, "another"),
+            "what configmap/app-config holds is not what the plan was made on",
         );
     }
 

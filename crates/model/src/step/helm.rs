@@ -1,9 +1,11 @@
 //! Steps on Helm releases: roll back to a revision, and repair a record that a dead client left pending.
 
 use crate::choice::RevisionRef;
+use crate::config::ConfigName;
 use crate::content::ContentRef;
 use crate::helm::{ReleaseName, Settings};
 use crate::id::Uid;
+use crate::step::config;
 use crate::step::workload::{self, Verb};
 use crate::target::Target;
 use jiff::{SignedDuration, Timestamp};
@@ -33,6 +35,19 @@ pub struct Carried {
     pub to: RevisionRef,
 }
 
+/// A ConfigMap or Secret that holds something else once the release has gone back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CarriedContent {
+    /// Which, in the release's namespace.
+    pub object: ConfigName,
+    /// What it is before; none where it is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<config::Pin>,
+    /// What it holds afterwards, and why a Secret may.
+    pub to: config::Wanted,
+}
+
 /// What a Helm step does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "do")]
@@ -58,6 +73,9 @@ pub enum Spec {
         force_conflicts: bool,
         /// The workloads whose templates change with it.
         workloads: Vec<Carried>,
+        /// The ConfigMaps and Secrets whose content changes with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        contents: Vec<CarriedContent>,
     },
     /// Mark a pending record of which no client lives as failed, so that Helm goes on.
     Repair {
@@ -107,6 +125,14 @@ impl Spec {
         }
     }
 
+    /// The ConfigMaps and Secrets whose content changes with it.
+    pub fn contents(&self) -> &[CarriedContent] {
+        match self {
+            Self::Rollback { contents, .. } => contents,
+            Self::Repair { .. } => &[],
+        }
+    }
+
     /// An imperative phrase.
     pub fn phrase(&self) -> String {
         match self {
@@ -136,7 +162,9 @@ impl Spec {
             resource: "secrets",
         };
         match self {
-            Self::Rollback { workloads, .. } => {
+            Self::Rollback {
+                workloads, contents, ..
+            } => {
                 let records = ["get", "list", "create", "update", "patch", "delete"].map(secrets);
                 let of_kind = |one: &Carried| {
                     ["get", "patch"].map(|verb| Verb {
@@ -145,9 +173,15 @@ impl Spec {
                         resource: one.target.kind.plural(),
                     })
                 };
+                let read = |one: &CarriedContent| Verb {
+                    verb: "get",
+                    group: "",
+                    resource: one.object.kind.plural(),
+                };
                 records
                     .into_iter()
                     .chain(workloads.iter().flat_map(of_kind))
+                    .chain(contents.iter().map(read))
                     .collect()
             }
             Self::Repair { .. } => ["get", "list", "update"].map(secrets).to_vec(),

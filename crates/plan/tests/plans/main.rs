@@ -6,11 +6,13 @@
 
 mod assessing;
 mod blaming;
+mod carried;
 mod choosing;
 mod config;
 mod deciding;
 mod differing;
 mod external;
+mod in_force;
 mod judging;
 mod planning;
 mod properties;

@@ -173,6 +173,7 @@ fn a_helm_history_that_was_cut_short_or_has_nothing_deployed_is_said() {
                     number: *number,
                     status: status.clone(),
                     uid: Uid(format!("uid-{number}")),
+                    created_at: None,
                     changed_at: inventory.taken_at,
                     record: Read::NotAsked,
                 })

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A workload that says that it belongs to release `shop`.
-fn owned(build: Build) -> Build {
+pub(crate) fn owned(build: Build) -> Build {
     build.with(|workload| {
         workload.owners.push(Owner {
             kind: OwnerKind::Helm,
@@ -31,7 +31,7 @@ fn owned(build: Build) -> Build {
 }
 
 /// A revision of the chart with these versions of its workloads, as its manifest writes them.
-fn revision(number: u64, status: &str, versions: &[(&str, &str)]) -> Revision {
+pub(crate) fn revision(number: u64, status: &str, versions: &[(&str, &str)]) -> Revision {
     let templates = versions.iter().map(|(name, version)| {
         let mut manifest = template(name, version);
         // What the server adds by itself does not stand in a manifest.
@@ -53,6 +53,7 @@ fn revision(number: u64, status: &str, versions: &[(&str, &str)]) -> Revision {
         number,
         status: Status::from(status.to_owned()),
         uid: Uid(format!("uid-shop-{number}")),
+        created_at: None,
         changed_at: at("14:02:00"),
         record: Read::Read(Box::new(Record {
             chart: format!("shop-1.0.{number}"),
@@ -76,7 +77,7 @@ fn revision(number: u64, status: &str, versions: &[(&str, &str)]) -> Revision {
 }
 
 /// The release with these revisions, newest first.
-fn shop(workloads: Vec<Build>, revisions: Vec<Revision>) -> Inventory {
+pub(crate) fn shop(workloads: Vec<Build>, revisions: Vec<Revision>) -> Inventory {
     let name = ReleaseName {
         namespace: crate::support::NAMESPACE.to_owned(),
         name: "shop".to_owned(),
@@ -93,7 +94,7 @@ fn shop(workloads: Vec<Build>, revisions: Vec<Revision>) -> Inventory {
     }
 }
 
-fn steps(plan: &Plan) -> String {
+pub(crate) fn steps(plan: &Plan) -> String {
     let line = |step: &astern_model::step::Step| {
         let after: Vec<&str> = step.after.iter().map(|id| id.as_str()).collect();
         format!("{} after [{}]: {}", step.id, after.join(", "), step.spec.phrase())
@@ -101,7 +102,7 @@ fn steps(plan: &Plan) -> String {
     plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn refused(result: Result<Plan, Refusal>) -> String {
+pub(crate) fn refused(result: Result<Plan, Refusal>) -> String {
     let refusal = result.unwrap_err();
     format!(
         "{} {}\n{}",
@@ -112,7 +113,7 @@ fn refused(result: Result<Plan, Refusal>) -> String {
 }
 
 const BOTH_GOOD: [(&str, &str); 2] = [("api", "v1.2.3"), ("worker", "v1.2.3")];
-const BOTH_BAD: [(&str, &str); 2] = [("api", "v1.2.4"), ("worker", "v1.2.4")];
+pub(crate) const BOTH_BAD: [(&str, &str); 2] = [("api", "v1.2.4"), ("worker", "v1.2.4")];
 
 #[test]
 fn a_release_goes_back_whole_to_the_newest_revision_that_has_what_was_chosen() {
@@ -158,7 +159,7 @@ fn a_release_goes_back_whole_to_the_newest_revision_that_has_what_was_chosen() {
 }
 
 /// The same under a HelmRelease of Flux, which reconciles.
-fn under_flux(build: Build) -> Build {
+pub(crate) fn under_flux(build: Build) -> Build {
     owned(build).with(|workload| {
         workload.owners.push(Owner {
             kind: OwnerKind::Flux,

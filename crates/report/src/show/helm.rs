@@ -35,7 +35,12 @@ fn of_release(of: &ReleaseChanges) -> Vec<Line> {
     for (object, changes) in &of.objects {
         lines.push(text(format!("    {object}")));
         lines.extend(changed(changes));
+        let mut readers = of.readers.iter();
+        let readers = readers.find(|(name, _)| name.to_string() == *object);
+        let readers = readers.into_iter().flat_map(|(_, readers)| readers);
+        lines.extend(readers.map(|(target, how)| dim(format!("      {target} {how}"))));
     }
+    lines.extend(of.proofs.iter().map(|sentence| text(format!("    {sentence}"))));
     lines.extend(of.edited.iter().map(|(object, places)| {
         let sentence = format!("    {object} was changed beside helm: {}", places.join(", "));
         Line::new(LineKind::Warn, sentence)
