@@ -2,14 +2,15 @@
 
 mod judging;
 mod recording;
+mod standing;
 
 pub(crate) use judging::contents;
 pub use judging::{learn, quarantined_content, settle};
 pub use recording::{Recording, record};
 pub(crate) use recording::{Sight, consumed, record_sight};
+pub use standing::{StandsOn, stands_on};
 
 use crate::history::Past;
-use crate::survey;
 use crate::world::World;
 use astern_model::evidence::Known;
 use astern_model::id::{TemplateHash, Uid};
@@ -19,6 +20,7 @@ use astern_model::release::{Reason, Release, ReleaseName, ReleasedWorkload, Stan
 use astern_model::target::Target;
 use astern_model::template::Template;
 use astern_model::workload::{Released, Revision, RevisionKind};
+use astern_port::config::ConfigObject;
 use astern_port::ledger::{Entry, Version, WriteError};
 use astern_port::{Failure, FailureClass};
 use astern_wire::envelope;
@@ -331,6 +333,15 @@ pub struct Survey {
     pub shelf: Shelf,
     /// Why each candidate that is still one is one.
     pub open: BTreeMap<ReleaseName, String>,
+    otherwise: standing::ReadsOtherwise,
+}
+
+impl Survey {
+    /// Whether a workload reads something else now than it did in a release.
+    fn reads_otherwise(&self, release: &ReleaseName, target: &Target) -> bool {
+        let targets = self.otherwise.get(release);
+        targets.is_some_and(|targets| targets.contains(target))
+    }
 }
 
 /// Reads the ledger and what runs, side by side, and judges the candidates.
@@ -361,13 +372,45 @@ async fn judged(
         Past::default()
     });
     past.mark(&mut inventory);
-    let open = settle(world, platform, &mut shelf, &inventory, None, &past).await;
+    let config = read_config(world, &inventory.namespace, &shelf).await;
+    let config = config.unwrap_or_else(|failure| {
+        inventory.unread.push(format!(
+            "what ConfigMaps and Secrets hold now is unknown, so templates alone say who stands on which release: {failure}"
+        ));
+        None
+    });
+    let open = settle(world, platform, &mut shelf, &inventory, config.as_deref(), &past).await;
     shelf.mark(&mut inventory);
+    let otherwise = match &config {
+        Some(objects) => {
+            standing::read_otherwise(world, shelf.held.iter().map(|held| &held.release), objects).await
+        }
+        None => Ok(BTreeMap::new()),
+    };
+    let otherwise = otherwise.unwrap_or_else(|failure| {
+        inventory.unread.push(format!(
+            "what ConfigMaps and Secrets hold now cannot be compared, so templates alone say who stands on which release: {failure}"
+        ));
+        BTreeMap::new()
+    });
     Ok(Survey {
         inventory,
         shelf,
         open,
+        otherwise,
     })
+}
+
+/// A namespace's ConfigMaps and Secrets, where a release holds some; asks nothing where none does.
+async fn read_config(
+    world: &World,
+    namespace: &str,
+    shelf: &Shelf,
+) -> Result<Option<Vec<ConfigObject>>, Failure> {
+    if shelf.held.iter().all(|held| held.release.config.is_empty()) {
+        return Ok(None);
+    }
+    world.config.all(namespace).await.map(Some)
 }
 
 /// The ledger for whoever asks what may be deployed: candidates are judged first, while what they describe still runs.
@@ -417,7 +460,7 @@ pub struct ReleaseLine {
     /// The commit that it was built from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// Its workloads that ask for what it holds, of all.
+    /// Its workloads that ask for what it holds and read what they read in it, of all.
     pub live: (usize, usize),
     /// Why a candidate is still one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -432,6 +475,7 @@ pub fn lines(survey: &Survey) -> Vec<ReleaseLine> {
         let is_live = |released: &&ReleasedWorkload| {
             let workload = survey.inventory.workloads.get(&released.target);
             workload.is_some_and(|workload| astern_plan::asks_for(workload, &released.template))
+                && !survey.reads_otherwise(&release.name, &released.target)
         };
         ReleaseLine {
             release: release.name.clone(),
@@ -448,39 +492,4 @@ pub fn lines(survey: &Survey) -> Vec<ReleaseLine> {
         }
     };
     survey.shelf.held.iter().map(line).collect()
-}
-
-/// On which releases a workload stands.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StandsOn {
-    /// The workload.
-    pub target: Target,
-    /// The version that it asks for.
-    pub version: String,
-    /// The releases that hold the template that it asks for, newest first, each with what is believed of it.
-    pub releases: Vec<(ReleaseName, Standing)>,
-}
-
-/// Which workload of the platform stands on which release.
-pub fn stands_on(platform: &Platform, inventory: &Inventory) -> Vec<StandsOn> {
-    let targets = survey::scope(platform, inventory);
-    let workloads = targets
-        .iter()
-        .filter_map(|target| inventory.workloads.get(target));
-    workloads
-        .map(|workload| {
-            let same = workload
-                .released
-                .iter()
-                .filter(|released| astern_plan::asks_for(workload, &released.template));
-            StandsOn {
-                target: workload.target.clone(),
-                version: workload.version(),
-                releases: same
-                    .map(|released| (released.release.clone(), released.standing.clone()))
-                    .collect(),
-            }
-        })
-        .collect()
 }

@@ -174,6 +174,11 @@ fn content_that_a_release_changed_alone_goes_back_first_and_its_readers_start_on
             "✔ restored in",
         ],
     );
+    // The templates of both releases are the same: what is read tells them apart.
+    for (release, live) in [("✗ bad      v1.2.4", " 4/6 "), ("✓ good     v1.2.3", " 6/6 ")] {
+        let line = said.lines().find(|line| line.contains(release)).unwrap();
+        assert!(line.contains(live), "{said}");
+    }
     for reader in ["calculation-engine", "reporting-service"] {
         let restart = format!("✔ done: restart deployment/{reader}");
         assert_eq!(said.matches(&restart).count(), 1, "{said}");

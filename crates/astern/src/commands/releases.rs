@@ -203,7 +203,7 @@ pub(crate) async fn standing(wired: &Wired, format: &Format, console: &Console) 
             "the ledger holds no release: astern releases record --version VERSION   records what runs now",
         );
     }
-    let standing = ledger::stands_on(&wired.platform, &survey.inventory);
+    let standing = ledger::stands_on(&wired.platform, &survey);
     let rows: Vec<StandingRow<'_>> = standing
         .iter()
         .map(|one| StandingRow {

@@ -26,7 +26,7 @@ pub struct ReleaseRow<'a> {
     pub by: &'a str,
     /// How long ago.
     pub age: SignedDuration,
-    /// Its workloads that ask for what it holds, of all.
+    /// Its workloads that ask for what it holds and read what they read in it, of all.
     pub live: (usize, usize),
     /// Why a candidate is still one.
     pub open: Option<&'a str>,
