@@ -5,9 +5,9 @@ use crate::running::{self, Rest};
 use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
-use astern_model::config::HeldConfig;
+use astern_model::config::{ConfigName, HeldConfig};
 use astern_model::diff::Shown;
-use astern_model::id::{RunId, TemplateHash};
+use astern_model::id::{ContentHash, RunId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::plan::{Intent, Plan, TargetChanges};
 use astern_model::record::Event;
@@ -73,12 +73,11 @@ impl Past {
                         self.restored.insert(after, book.id.clone());
                     }
                 }
-                for one in contents(book) {
-                    let before = one.before.map(|before| (one.object.clone(), before.content));
-                    let run = before.map(|before| (before, book.id.clone()));
-                    self.replaced_content.extend(run);
+                for (object, before, after) in replaced_content(book) {
+                    let before = before.map(|before| ((object.clone(), before), book.id.clone()));
+                    self.replaced_content.extend(before);
                     if validated {
-                        self.replaced_content.remove(&(one.object, one.after));
+                        self.replaced_content.remove(&(object, after));
                     }
                 }
             }
@@ -304,6 +303,22 @@ pub fn taken(book: &Book) -> TakenRun {
 fn made_in_place(plan: &Plan, spec: &config::Spec) -> bool {
     let removes = |step: &Step| matches!(step.spec.config(), Some(config::Spec::Remove { object, .. }) if object == spec.object());
     matches!(spec, config::Spec::Create { .. }) && plan.steps.iter().any(removes)
+}
+
+/// Each ConfigMap and Secret whose content a run replaced, by itself or through Helm: what it held, none where it was not there, and
+/// what it has held since.
+fn replaced_content(book: &Book) -> impl Iterator<Item = (ConfigName, Option<ContentHash>, ContentHash)> {
+    let itself = contents(book).map(|one| (one.object, one.before.map(|before| before.content), one.after));
+    let steps = book.plan.steps.iter();
+    let gone_back = steps.filter(|step| left(book.run.status(&step.id)).is_some());
+    let carried = gone_back
+        .filter_map(|step| step.spec.helm())
+        .flat_map(helm::Spec::contents);
+    let through = carried.map(|one| {
+        let before = one.pin.as_ref().map(|pin| pin.content.clone());
+        (one.object.clone(), before, one.to.content.clone())
+    });
+    itself.chain(through)
 }
 
 /// What ConfigMaps and Secrets held before a run wrote them, where it did not put that back itself.

@@ -145,6 +145,11 @@ pub async fn roll_back(
         draft.as_ref().ok(),
     )
     .await;
+    if let (None, Some(good)) = (&asked.release, &inventory.config.last_good)
+        && let Some(release) = shelf.find(&good.release)
+    {
+        helm::mark(&mut inventory, release);
+    }
     // A person reads the plan meanwhile, and the log may be what they look for.
     let patience = match asked.acceptor {
         Acceptor::Person => Patience::WhatItTakes,

@@ -235,6 +235,38 @@ pub(crate) fn way_out(request: &Request, world: &World<'_>) -> Option<String> {
     })
 }
 
+/// The release whose content goes back, and the objects that differ from it, may go back and are read by what goes back: what is
+/// blamed, or what was named. None where no release of the ledger is meant.
+pub(crate) fn to_bring_back<'a>(
+    request: &Request,
+    world: &'a World<'a>,
+    blame: &Blame<'_>,
+) -> Option<(&'a HeldBy, Vec<&'a ConfigName>)> {
+    if request.leave_config {
+        return None;
+    }
+    let seen = &world.inventory.config;
+    let blamed: BTreeSet<&Target> = blame.targets().collect();
+    let (held, meant): (&HeldBy, BTreeSet<&Target>) = if blamed.is_empty() {
+        named(request)?;
+        (seen.held.as_ref()?, request.to.keys().collect())
+    } else {
+        (seen.last_good.as_ref()?, blamed)
+    };
+    let views = world.views.iter().filter(|(target, _)| meant.contains(*target));
+    let read: BTreeSet<ConfigName> = views
+        .flat_map(|(_, view)| consumers(&view.workload.template, &view.workload.annotations).into_keys())
+        .collect();
+    let differs = |object: &&HeldConfig| {
+        seen.live(&object.name)
+            .is_none_or(|live| live.content != object.content)
+    };
+    let objects = held.objects.iter().filter(differs);
+    let objects =
+        objects.filter(|object| goes_back(&object.name, world.platform) && read.contains(&object.name));
+    Some((held, objects.map(|object| &object.name).collect()))
+}
+
 /// Whether a workload has the template that the release has of it; none where the release does not have the workload.
 pub(crate) fn stands_on(held: &HeldBy, view: &View<'_>) -> Option<bool> {
     let released = &view.workload.released;

@@ -101,7 +101,8 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
     }
     let scope = find_scope(request, world, &assessment, &choices, &members, &blame);
     let mut picked = pick(request, &scope, &choices, world)?;
-    let through = releases::through(request, world, &mut picked, &mut choices, now)?;
+    let content_of = releases::of_content(request, world, &blame);
+    let through = releases::through(request, world, &content_of, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
     let remarks_of_blame = blame.remarks(world);
     let (blame, apart) = blame.beside(&picked.moves, world);

@@ -1,7 +1,9 @@
 //! Helm releases in a plan: which revision of a release has what was chosen for its workloads, what else changes with
 //! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
 
+use crate::blame::Blame;
 use crate::carried::{self, Carrying};
+use crate::config;
 use crate::diff::{diff, differences};
 use crate::manifest::{applied, holds};
 use crate::planner::{Picked, Request};
@@ -9,6 +11,7 @@ use crate::refuse::{self, list};
 use crate::steps::{Move, Moves};
 use crate::world::{View, World, essence, reference};
 use astern_model::choice::{Because, Choice, KnownGood};
+use astern_model::config::ConfigName;
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
 use astern_model::helm::{HIDDEN, Read, Record, Recorded, Release, Revision, Standing, Status};
@@ -87,14 +90,50 @@ pub(crate) fn named(request: &Request, world: &World<'_>) -> Result<Request, Ref
     Ok(request)
 }
 
-/// The releases that the moves belong to, each with the revision that has what was chosen; adds to the moves, and to
-/// what is chosen, every other workload that changes with it.
+/// The releases that are to bring content back, each with why. An object that is to hold again what it held in a release of the ledger
+/// belongs to one, and that entry names an earlier revision of it which is still as it was then.
+pub(crate) fn of_content<'a>(
+    request: &Request,
+    world: &'a World<'a>,
+    blame: &Blame<'_>,
+) -> BTreeMap<&'a str, String> {
+    if request.outside_helm {
+        return BTreeMap::new();
+    }
+    let Some((held, objects)) = config::to_bring_back(request, world, blame) else {
+        return BTreeMap::new();
+    };
+    let why = |release: &'a Release| {
+        let recorded = release.recorded.as_ref().filter(|one| one.by == held.release)?;
+        let newest = release.newest()?;
+        let earlier =
+            newest.number != recorded.revision && !request.releases.contains_key(&release.name.name);
+        let as_then = recorded_revision(release, recorded, &Moves::new(), &BTreeSet::new());
+        let lists = objects.iter().filter(|object| {
+            let owners = world.inventory.config.live(object).map(|live| live.owners.iter());
+            let mut owners = owners.into_iter().flatten();
+            owners.any(|owner| owner.kind == OwnerKind::Helm && owner.name == release.name.name)
+        });
+        let lists: Vec<&ConfigName> = lists.copied().collect();
+        if !earlier || as_then.is_err() || lists.is_empty() {
+            return None;
+        }
+        let because = |object: &&ConfigName| blame.because(object, world.inventory.config.live(object));
+        let why = lists.iter().copied().find_map(|object| because(&object));
+        Some((release.name.name.as_str(), why.unwrap_or_default()))
+    };
+    world.inventory.releases.iter().filter_map(why).collect()
+}
+
+/// The releases that the moves belong to or that bring content back, each with the revision that has what was chosen; adds to the
+/// moves, and to what is chosen, every other workload that changes with it.
 ///
 /// # Errors
 /// No revision of a release has what was chosen, or a client of it may be at work.
 pub(crate) fn through<'a>(
     request: &Request,
     world: &'a World<'a>,
+    content_of: &BTreeMap<&str, String>,
     picked: &mut Picked<'a>,
     choices: &mut BTreeMap<&'a Target, Choice>,
     now: Timestamp,
@@ -110,7 +149,8 @@ pub(crate) fn through<'a>(
             .filter(|(target, one)| belongs(target, one.view, release))
             .map(|(target, _)| *target)
             .collect();
-        let named = request.releases.contains_key(&release.name.name);
+        let content_because = content_of.get(release.name.name.as_str());
+        let named = request.releases.contains_key(&release.name.name) || content_because.is_some();
         let Some(from) = release.newest().filter(|_| named || !targets.is_empty()) else {
             continue;
         };
@@ -120,7 +160,10 @@ pub(crate) fn through<'a>(
             return Err(refuse::release_at_work(release, from, status, now));
         }
         content(release, from)?;
-        let (to, because, passed_over) = choose(request, release, from, moves, &targets)?;
+        let (to, mut because, passed_over) = choose(request, release, from, moves, &targets)?;
+        if let Some(why) = content_because.filter(|why| !why.is_empty()) {
+            because = format!("{because}; {why}");
+        }
         let mut through = Through {
             release,
             from,

@@ -57,8 +57,8 @@ pub(super) fn nobody_runs(past: &Past) -> Result<(), NoPlan> {
     }
 }
 
-/// Whether older records of a release may say more: of what a plan was refused for, or of a workload that says it belongs to the
-/// release and that no record read so far lists.
+/// Whether older records of a release may say more: of what a plan was refused for, of a workload that says it belongs to the
+/// release and that no record read so far lists, or of the revision that the ledger names.
 pub(super) fn older(release: &Release, inventory: &Inventory, refused: bool) -> bool {
     let mut revisions = release.revisions.iter();
     let not_read = revisions.any(|revision| {
@@ -79,7 +79,12 @@ pub(super) fn older(release: &Release, inventory: &Inventory, refused: bool) -> 
                     .any(|record| record.templates.contains_key(&workload.target))
         })
     };
-    not_read && records.len() < FEW && (refused || unlisted())
+    let named_by_the_ledger = || {
+        let recorded = release.recorded.as_ref();
+        let revision = recorded.and_then(|recorded| release.revision(recorded.revision));
+        revision.is_some_and(|revision| revision.record == Read::NotAsked)
+    };
+    not_read && records.len() < FEW && (refused || unlisted() || named_by_the_ledger())
 }
 
 /// The Helm releases that the workloads say they belong to. Where there is none, nothing is asked.
@@ -94,6 +99,8 @@ pub(crate) async fn read_releases(world: &World, inventory: &mut Inventory, dept
             let standing = futures::future::join_all(standing).await;
             for (release, standing) in releases.iter_mut().zip(standing) {
                 release.standing = standing;
+                let known = inventory.releases.iter().find(|known| known.name == release.name);
+                release.recorded = known.and_then(|known| known.recorded.clone());
             }
             inventory.releases = releases;
         }

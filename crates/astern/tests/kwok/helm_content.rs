@@ -1,7 +1,7 @@
 //! What ConfigMaps and Secrets of a Helm release held, by its own records, where the workloads do not go back through it: on a real
 //! API server with the real helm programs.
 
-use crate::config::{apply, data, deployment, pods, reads, rolled_out};
+use crate::config::{apply, data, deployment, pods, reads, record, rolled_out};
 use crate::helm::{Shop, helms, status};
 use crate::manifest::{CRASHES, says};
 use crate::secrets::decoded;
@@ -287,6 +287,60 @@ fn a_revision_that_differs_in_config_alone_goes_back_and_whoever_reads_it_is_res
             &["deployment/api takes it in by itself (`reloads` in astern.yaml)"],
         );
         assert!(!plan.out.contains("restart deployment/api"), "{}", plan.out);
+    }
+}
+
+#[test]
+fn a_helm_release_that_went_bad_by_config_alone_goes_back_by_evidence_to_the_revision_of_the_good_release() {
+    for (at, helm) in helms().iter().enumerate() {
+        let shop = Shop::reading(&format!("helm-blame-{at}"), helm);
+        shop.helm(&["install", "shop", "./chart"]);
+        rolled_out(&shop.place, &["api", "worker"]);
+        record(&shop.place, "1.0");
+        shop.upgrade("level=storm");
+        shop.astern(&["releases", "record", "--version", "1.1"]).expect(0);
+        let worker = pods(&shop.place, "worker");
+        let label = [
+            "label",
+            "pods",
+            "-l",
+            "app=api",
+            "kwok.astern.dev/crash-loop=true",
+        ];
+        shop.place.kubectl(&label);
+        shop.crash();
+        let plan = shop.astern(&["plan"]).expect(0);
+        says(
+            &plan,
+            &[
+                "roll helm/shop back from revision 2 to 1 with helm",
+                "the one that release 1.0 of the ledger names",
+                "deployment/api fails, reads it and runs its template of release 1.0, which is good",
+                "data.level: storm → info",
+                "deployment/api is restarted",
+            ],
+        );
+        let beside = "put the content of configmap/settings back";
+        assert!(!plan.out.contains(beside), "{}", plan.out);
+        let outside = shop.astern(&["plan", "--outside-helm"]).expect(0);
+        says(&outside, &[beside]);
+        shop.astern(&["rollback", "--yes", "--reason", "it crashes"])
+            .expect(0);
+        rolled_out(&shop.place, &["api", "worker"]);
+        assert_eq!(data(&shop.place, "configmap/settings")["level"], "info");
+        assert_eq!(status(&shop.history()).last(), Some(&(3, "deployed")));
+        assert_eq!(pods(&shop.place, "worker"), worker, "it reads nothing of it");
+        let shown = |name: &str| {
+            let shown = shop.astern(&["releases", "show", name, "-o", "json"]).expect(0);
+            shown.json()["standing"].to_string()
+        };
+        assert!(shown("1.1").contains("took the content of configmap/settings back from it"));
+        assert!(shown("1.0").contains("good"), "{}", shown("1.0"));
+
+        // By its name too, and also where Helm has gone on since.
+        shop.upgrade("level=trace");
+        let named = shop.astern(&["plan", "--to", "1.0"]).expect(0);
+        says(&named, &["roll helm/shop back from revision 4 to 1 with helm"]);
     }
 }
 
