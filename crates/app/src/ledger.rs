@@ -8,10 +8,11 @@ pub(crate) use judging::contents;
 pub use judging::{learn, quarantined_content, settle};
 pub use recording::{Recording, record};
 pub(crate) use recording::{Sight, consumed, record_sight};
-pub use standing::{StandsOn, stands_on};
+pub use standing::{ButFor, StandsOn, stands_on};
 
 use crate::history::Past;
 use crate::world::World;
+use astern_model::config::ConfigName;
 use astern_model::evidence::Known;
 use astern_model::id::{TemplateHash, Uid};
 use astern_model::inventory::Inventory;
@@ -337,10 +338,9 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Whether a workload reads something else now than it did in a release.
-    fn reads_otherwise(&self, release: &ReleaseName, target: &Target) -> bool {
-        let targets = self.otherwise.get(release);
-        targets.is_some_and(|targets| targets.contains(target))
+    /// What a workload reads that holds something else now than it did in a release; none where it reads the same.
+    fn reads_otherwise(&self, release: &ReleaseName, target: &Target) -> Option<&BTreeSet<ConfigName>> {
+        self.otherwise.get(release)?.get(target)
     }
 }
 
@@ -475,7 +475,7 @@ pub fn lines(survey: &Survey) -> Vec<ReleaseLine> {
         let is_live = |released: &&ReleasedWorkload| {
             let workload = survey.inventory.workloads.get(&released.target);
             workload.is_some_and(|workload| astern_plan::asks_for(workload, &released.template))
-                && !survey.reads_otherwise(&release.name, &released.target)
+                && survey.reads_otherwise(&release.name, &released.target).is_none()
         };
         ReleaseLine {
             release: release.name.clone(),

@@ -28,7 +28,7 @@ pub use show::audit::{audit_lines, audit_markdown};
 pub use show::choice::{
     choices_lines, choices_markdown, choices_text, refusal_lines, refusal_markdown, refusal_text,
 };
-pub use show::drift::{drift_lines, drift_markdown};
+pub use show::drift::{drift_lines, drift_markdown, drift_stays_lines};
 pub use show::finding::{findings_lines, findings_markdown, findings_text};
 pub use show::helm_release::{
     helm_history_lines, helm_history_markdown, helm_lines, helm_markdown, helm_revision_lines,

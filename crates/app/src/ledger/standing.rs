@@ -9,14 +9,15 @@ use astern_model::id::ContentHash;
 use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleaseName, ReleasedConfig, Standing};
 use astern_model::target::Target;
+use astern_model::workload::{Released, Workload};
 use astern_port::Failure;
 use astern_port::config::ConfigObject;
 use futures::future::{join_all, try_join_all};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// For each release the workloads that read something else now than they did in it.
-pub(super) type ReadsOtherwise = BTreeMap<ReleaseName, BTreeSet<Target>>;
+/// For each release the workloads that read something else now than they did in it, and what that is.
+pub(super) type ReadsOtherwise = BTreeMap<ReleaseName, BTreeMap<Target, BTreeSet<ConfigName>>>;
 
 /// Compares what ConfigMaps and Secrets hold now (`objects`) with what releases hold of them. What an entry keeps and cannot be
 /// read counts as the same: it says nothing against it.
@@ -45,12 +46,15 @@ pub(super) async fn read_otherwise<'a>(
             let then = then.get(&held.name);
             then.is_some_and(|then| now.get(&held.name) != Some(then))
         };
-        let readers = release
-            .config
-            .iter()
-            .filter(other)
-            .flat_map(|held| &held.consumers);
-        let targets = readers.map(|Consumer { target, .. }| target.clone()).collect();
+        let mut targets: BTreeMap<Target, BTreeSet<ConfigName>> = BTreeMap::new();
+        for held in release.config.iter().filter(other) {
+            for Consumer { target, .. } in &held.consumers {
+                targets
+                    .entry(target.clone())
+                    .or_default()
+                    .insert(held.name.clone());
+            }
+        }
         (release.name.clone(), targets)
     });
     Ok(join_all(compared).await.into_iter().collect())
@@ -62,32 +66,73 @@ pub(super) async fn read_otherwise<'a>(
 pub struct StandsOn {
     /// The workload.
     pub target: Target,
-    /// The version that it asks for.
-    pub version: String,
+    /// The version that it asks for; none where it is not there.
+    pub version: Option<String>,
     /// The releases that hold the template that it asks for and what it reads, newest first, each with what is believed of it.
     pub releases: Vec<(ReleaseName, Standing)>,
+    /// The newest one that holds the template, where none holds what it reads as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub but_for: Option<ButFor>,
 }
 
-/// Which workload of the platform stands on which release.
+/// A release whose template a workload asks for while it reads something else.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ButFor {
+    /// The release.
+    pub release: ReleaseName,
+    /// What is believed of it.
+    pub standing: Standing,
+    /// What holds something else now.
+    pub objects: Vec<ConfigName>,
+}
+
+/// Which workload of the platform stands on which release; with those that the newest good release has and that are not there.
 pub fn stands_on(platform: &Platform, survey: &Survey) -> Vec<StandsOn> {
     let inventory = &survey.inventory;
     let targets = survey::scope(platform, inventory);
     let workloads = targets
         .iter()
         .filter_map(|target| inventory.workloads.get(target));
-    workloads
-        .map(|workload| {
-            let same = workload.released.iter().filter(|released| {
-                astern_plan::asks_for(workload, &released.template)
-                    && !survey.reads_otherwise(&released.release, &workload.target)
-            });
-            StandsOn {
-                target: workload.target.clone(),
-                version: workload.version(),
-                releases: same
-                    .map(|released| (released.release.clone(), released.standing.clone()))
-                    .collect(),
-            }
-        })
+    let there = workloads.map(|workload| of_workload(workload, survey));
+    let good = survey
+        .shelf
+        .held
+        .iter()
+        .find(|held| held.release.standing.is_good());
+    let had = good.into_iter().flat_map(|held| &held.release.workloads);
+    let gone = had.filter(|had| !inventory.workloads.contains_key(&had.target));
+    there
+        .chain(gone.map(|had| StandsOn {
+            target: had.target.clone(),
+            version: None,
+            releases: Vec::new(),
+            but_for: None,
+        }))
         .collect()
+}
+
+fn of_workload(workload: &Workload, survey: &Survey) -> StandsOn {
+    let target = &workload.target;
+    let same = workload
+        .released
+        .iter()
+        .filter(|released| astern_plan::asks_for(workload, &released.template));
+    let (exactly, otherwise): (Vec<&Released>, Vec<&Released>) =
+        same.partition(|released| survey.reads_otherwise(&released.release, target).is_none());
+    let but_for = otherwise.first().filter(|_| exactly.is_empty()).map(|released| {
+        let objects = survey.reads_otherwise(&released.release, target);
+        ButFor {
+            release: released.release.clone(),
+            standing: released.standing.clone(),
+            objects: objects.into_iter().flatten().cloned().collect(),
+        }
+    });
+    let told = |released: &Released| (released.release.clone(), released.standing.clone());
+    StandsOn {
+        target: target.clone(),
+        version: Some(workload.version()),
+        releases: exactly.into_iter().map(told).collect(),
+        but_for,
+    }
 }

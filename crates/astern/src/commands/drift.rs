@@ -19,6 +19,7 @@ pub(crate) async fn drift(
     let lines = || astern_report::drift_lines(&drift);
     if arguments.restore && drift.matters() {
         console.say_lines(&lines());
+        console.say_lines(&astern_report::drift_stays_lines(&drift));
         let choose = Choose {
             to: vec![drift.release.to_string()],
             ..Choose::default()

@@ -208,8 +208,12 @@ pub(crate) async fn standing(wired: &Wired, format: &Format, console: &Console) 
         .iter()
         .map(|one| StandingRow {
             target: &one.target,
-            version: &one.version,
+            version: one.version.as_deref(),
             releases: &one.releases,
+            but_for: one
+                .but_for
+                .as_ref()
+                .map(|but| (&but.release, &but.standing, but.objects.as_slice())),
         })
         .collect();
     output::print(

@@ -1,5 +1,6 @@
 //! Drift: what runs, held against a release of the ledger.
 
+use crate::config::{apply, config_map, deployment, reads, record, rolled_out};
 use crate::support::{Done, Place};
 use serde_json::{Value, json};
 
@@ -113,6 +114,11 @@ fn drift_names_each_place_that_differs_with_who_wrote_it_and_no_secret_value() {
         ["api:v1", "api:v2"]
     );
     assert_eq!(image["by"]["name"], "kubectl-set");
+    let when: jiff::Timestamp = serde_json::from_value(image["by"]["at"].clone()).unwrap();
+    assert!(
+        jiff::Timestamp::now().duration_since(when).as_secs() < 300,
+        "{image:#}"
+    );
     let mode = field(&drift, "app-config", "data[MODE]");
     assert_eq!([&mode["from"]["value"], &mode["to"]["value"]], ["calm", "storm"]);
     assert_eq!(mode["by"]["name"], "night-shift");
@@ -156,11 +162,34 @@ fn a_drift_is_restored_by_a_plan_and_what_is_gone_is_named() {
     place.kubectl(&["delete", "deployment/mail"]);
     let drift = json(&place, 7);
     assert_eq!(object(&drift, "mail")["is"], "gone");
+    place.kubectl(&["scale", "deployment/web", "--replicas=6"]);
     place.kubectl(&["rollout", "status", "deployment/api", "--timeout=60s"]);
-    place.astern(&["drift", "--restore", "-o", "back.json"]).expect(0);
-    let plan: Value =
-        serde_json::from_str(&std::fs::read_to_string(place.file("back.json")).unwrap()).unwrap();
-    assert_eq!(plan["choices"][0]["target"]["name"], "api", "{plan:#}");
+    let restore = place.astern(&["drift", "--restore", "-o", "back.json"]).expect(0);
+    let said = restore.out + &restore.err;
+    for stays in [
+        "A plan does not restore",
+        "deployment/mail: it is not there; apply its manifest again",
+        "deployment/web: its count; kubectl scale deployment/web",
+    ] {
+        assert!(said.contains(stays), "no {stays:?}: {said}");
+    }
+    place
+        .astern(&[
+            "run",
+            "back.json",
+            "--yes",
+            "--reason",
+            "somebody tried something",
+        ])
+        .expect(0);
+    assert_eq!(place.image("api"), "api:v1");
+    let left = json(&place, 7);
+    let left: Vec<&Value> = left["objects"].as_array().unwrap().iter().collect();
+    let names: Vec<&str> = left
+        .iter()
+        .filter_map(|of| of["object"]["name"].as_str())
+        .collect();
+    assert_eq!(names, ["mail", "web"], "{left:#?}");
 }
 
 #[test]
@@ -181,4 +210,47 @@ fn without_a_good_release_there_is_nothing_to_compare_with_and_a_named_one_is_ta
     place.astern(&["drift", "1.0"]).expect(0);
     let unknown = place.astern(&["drift", "0.9"]).expect(1);
     assert!(unknown.err.contains("holds no release 0.9"), "{unknown:?}");
+}
+
+#[test]
+fn status_says_on_which_release_a_workload_stands_but_for_what_it_reads_and_which_one_is_gone() {
+    let place = Place::new("drift-but-for");
+    place.platform("");
+    apply(
+        &place,
+        &[
+            config_map("app-config", json!({"MODE": "calm"})),
+            config_map("web-config", json!({"COLOUR": "green"})),
+        ],
+    );
+    let readers = [
+        ("api", "app-config"),
+        ("web", "web-config"),
+        ("worker", "web-config"),
+    ];
+    apply(
+        &place,
+        &readers.map(|(name, config)| deployment(name, reads(config))),
+    );
+    rolled_out(&place, &["api", "web", "worker"]);
+    record(&place, "1.0");
+    place.kubectl(&[
+        "patch",
+        "configmap",
+        "app-config",
+        "-p",
+        r#"{"data": {"MODE": "storm"}}"#,
+    ]);
+    place.kubectl(&["delete", "deployment", "worker"]);
+    let told = place.astern(&["status", "--release"]).expect(0).out;
+    for (workload, words) in [
+        ("deployment/api", "1.0 (good), but for configmap/app-config"),
+        ("deployment/web", "1.0 (good)"),
+        ("deployment/worker", "none: it is not there"),
+    ] {
+        let line = told.lines().find(|line| line.contains(workload)).unwrap();
+        assert!(line.contains(words), "no {words:?}: {told}");
+    }
+    let list = place.astern(&["releases"]).expect(0).out;
+    assert!(list.contains(" 1/3 "), "{list}");
 }

@@ -5,7 +5,7 @@ use crate::show::plan::change;
 use crate::visible::{code, prose};
 use crate::word;
 use astern_model::choice::clock;
-use astern_model::drift::{Drift, FieldDrift, How, ObjectDrift};
+use astern_model::drift::{Compared, Drift, FieldDrift, How, ObjectDrift};
 
 /// The drift (`astern drift`).
 pub fn drift_lines(drift: &Drift) -> Vec<Line> {
@@ -33,7 +33,48 @@ pub fn drift_lines(drift: &Drift) -> Vec<Line> {
             harmless.into_iter().flat_map(object).collect(),
         ),
         part("Not known", unread),
+        vec![Line::new(LineKind::Dim, COMPARED)],
     ])
+}
+
+/// What a release holds, and so what can differ from it.
+const COMPARED: &str = "compared: pod templates, the digests that run, counts, autoscalers' bounds, what workloads read of ConfigMaps \
+    and Secrets, Helm revisions; not: Services, Ingresses, and what workloads say outside their templates";
+
+/// What of a drift stays when a plan goes back to its release (`astern drift --restore`), and what to type for it; nothing where all of
+/// it goes back.
+pub fn drift_stays_lines(drift: &Drift) -> Vec<Line> {
+    let objects = drift.objects.iter().filter(|object| object.matters());
+    let stays = objects
+        .flat_map(stays)
+        .map(|stays| Line::new(LineKind::Warn, stays));
+    part("A plan does not restore", stays.collect())
+}
+
+fn stays(object: &ObjectDrift) -> Vec<String> {
+    let Compared::Workload(target) = &object.object else {
+        return Vec::new();
+    };
+    let fields = match &object.how {
+        How::Gone => return vec![format!("{target}: it is not there; apply its manifest again")],
+        How::New => return vec![format!("{target}: no release has it, and it stays")],
+        How::Changed { fields } => fields.iter().filter(|field| field.harmless.is_none()),
+    };
+    let stay = |field: &FieldDrift| {
+        let path = field.change.path.as_str();
+        let then = field.change.from.as_ref().map(word::shown);
+        match (path, then) {
+            ("replicas", Some(then)) => Some(format!(
+                "{target}: its count; kubectl scale {target} -n {} --replicas={then}",
+                target.namespace
+            )),
+            (path, _) if path.starts_with("autoscaler") => {
+                Some(format!("{target}: {path}, which is its autoscaler's"))
+            }
+            _ => None,
+        }
+    };
+    fields.filter_map(stay).collect()
 }
 
 /// The same in Markdown.

@@ -8,7 +8,7 @@ use crate::table::Table;
 use crate::visible::{code, prose};
 use crate::word;
 use astern_model::choice::{clock, human};
-use astern_model::config::Use;
+use astern_model::config::{ConfigName, Use};
 use astern_model::release::{Release, ReleaseName, Standing};
 use astern_model::target::Target;
 use astern_model::verdict::{CheckResult, Item};
@@ -266,10 +266,14 @@ fn health_told(release: &Release) -> Table {
     for item in &unknown {
         if told.insert(said(item)) {
             let alike = unknown.iter().filter(|other| said(other) == said(item));
-            let of: Vec<String> = alike.map(|other| other.target.to_string()).collect();
+            let first = item.target.to_string();
+            let of = match alike.count() {
+                1 => first,
+                all => format!("{first} and {} more", all - 1),
+            };
             rows.push(Check {
                 result: item.result,
-                of: word::list(&of),
+                of,
                 check: item.check.clone(),
                 evidence: item.evidence.clone(),
             });
@@ -325,10 +329,12 @@ fn checks(rows: impl Iterator<Item = Check>) -> Table {
 pub struct StandingRow<'a> {
     /// The workload.
     pub target: &'a Target,
-    /// The version that it asks for.
-    pub version: &'a str,
+    /// The version that it asks for; none where it is not there.
+    pub version: Option<&'a str>,
     /// The releases, newest first.
     pub releases: &'a [(ReleaseName, Standing)],
+    /// The newest one whose template it asks for, where it reads something else than in any of them, and what that is.
+    pub but_for: Option<(&'a ReleaseName, &'a Standing, &'a [ConfigName])>,
 }
 
 /// Which workload stands on which release (`astern status --release`).
@@ -345,20 +351,26 @@ fn standings(rows: &[StandingRow<'_>], name: fn(&str) -> String) -> Table {
     let mut table = Table::new(&["KIND/NAME", "VERSION", "RELEASE", "ALSO IN"]);
     for row in rows {
         let told = |(release, of): &(ReleaseName, Standing)| format!("{release} ({})", of.word());
-        let kind = match row.releases.first() {
-            Some((_, of)) => word::kind(standing(of).0),
-            None => LineKind::Warn,
+        let kind = match (row.version, row.releases.first()) {
+            (None, _) => LineKind::Bad,
+            (Some(_), Some((_, of))) => word::kind(standing(of).0),
+            (Some(_), None) => LineKind::Warn,
         };
-        let newest = row
-            .releases
-            .first()
-            .map_or_else(|| "none: no release holds this template".to_owned(), told);
+        let newest = match (row.version, row.releases.first(), row.but_for) {
+            (None, ..) => "none: it is not there, and the newest good release has it".to_owned(),
+            (_, Some(newest), _) => told(newest),
+            (_, None, Some((release, of, objects))) => {
+                let objects: Vec<String> = objects.iter().map(ToString::to_string).collect();
+                format!("{release} ({}), but for {}", of.word(), word::list(&objects))
+            }
+            (_, None, None) => "none: no release holds this template".to_owned(),
+        };
         let others: Vec<String> = row.releases.iter().skip(1).map(told).collect();
         table.row(
             kind,
             [
                 name(&row.target.to_string()),
-                name(row.version),
+                row.version.map_or_else(|| "-".to_owned(), name),
                 newest,
                 others.join(", "),
             ],
