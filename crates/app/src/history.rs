@@ -6,11 +6,12 @@ use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
 use astern_model::config::{ConfigName, HeldConfig};
-use astern_model::diff::Shown;
+use astern_model::diff::{Change, Shown};
 use astern_model::id::{ContentHash, RunId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::plan::{Intent, Plan, TargetChanges};
 use astern_model::record::Event;
+use astern_model::release::{Reason, Word};
 use astern_model::step::{After, Before, Spec, Step, config, helm, workload};
 use astern_model::target::Target;
 use astern_plan::{
@@ -37,6 +38,28 @@ pub struct Past {
     pub restored: BTreeMap<(Target, TemplateHash), RunId>,
     /// What ConfigMaps and Secrets held that a run has taken back and nobody has put back since: by which run.
     pub replaced_content: ContentTakenBack,
+    /// Images that a run has taken back and nobody has put back since, as templates named them.
+    pub replaced_images: BTreeMap<String, Replaced>,
+}
+
+/// Which run took an image back, from what, and when that was planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    run: RunId,
+    target: Target,
+    at: Timestamp,
+}
+
+impl Replaced {
+    /// The same as a word against the image.
+    pub fn word(&self) -> Option<Word> {
+        let Self { run, target, at } = self;
+        Some(Word {
+            reason: Reason::new(&format!("run {run} took it back from {target}"))?,
+            by: "astern".to_owned(),
+            at: *at,
+        })
+    }
 }
 
 impl Past {
@@ -65,13 +88,14 @@ impl Past {
             Intent::RollBack => {
                 let validated = running::rest(book) == Rest::Validated;
                 for (target, before, after) in replaced(book) {
-                    let (before, after) = ((target.clone(), before), (target, after));
+                    let (before, after) = ((target.clone(), before), (target.clone(), after));
                     self.restored.remove(&before);
                     self.rolled_back.insert(before, book.id.clone());
                     if validated {
                         self.rolled_back.remove(&after);
                         self.restored.insert(after, book.id.clone());
                     }
+                    self.follow_images(book, &target, validated);
                 }
                 for (object, before, after) in replaced_content(book) {
                     let before = before.map(|before| ((object.clone(), before), book.id.clone()));
@@ -86,6 +110,28 @@ impl Past {
                 self.rolled_back.retain(|_, by| by != run);
                 self.restored.retain(|_, by| by != run);
                 self.replaced_content.retain(|_, by| by != run);
+                self.replaced_images.retain(|_, by| by.run != *run);
+            }
+        }
+    }
+
+    fn follow_images(&mut self, book: &Book, target: &Target, validated: bool) {
+        for changes in book
+            .plan
+            .changes
+            .iter()
+            .filter(|changes| &changes.target == target)
+        {
+            for image in former_images(changes) {
+                let replaced = Replaced {
+                    run: book.id.clone(),
+                    target: target.clone(),
+                    at: book.plan.made_at,
+                };
+                self.replaced_images.insert(image, replaced);
+            }
+            for image in images(changes, |change| change.to.as_ref()).filter(|_| validated) {
+                self.replaced_images.remove(&image);
             }
         }
     }
@@ -406,14 +452,16 @@ fn templates(book: &Book) -> Vec<Taken> {
 
 /// The images that a run replaced, as its plan's diff tells them.
 fn former_images(changes: &TargetChanges) -> Vec<String> {
-    let images = changes
+    images(changes, |change| change.from.as_ref()).collect()
+}
+
+fn images(changes: &TargetChanges, of: impl Fn(&Change) -> Option<&Shown>) -> impl Iterator<Item = String> {
+    let changes = changes
         .changes
         .iter()
         .filter(|change| change.path.ends_with(".image"));
-    images
-        .filter_map(|change| match &change.from {
-            Some(Shown::Value(image)) => Some(image.clone()),
-            Some(Shown::Masked | Shown::Keyed(_)) | None => None,
-        })
-        .collect()
+    changes.filter_map(move |change| match of(change)? {
+        Shown::Value(image) => Some(image.clone()),
+        Shown::Masked | Shown::Keyed(_) => None,
+    })
 }

@@ -21,6 +21,7 @@ use astern_model::release::{Reason, Release, ReleaseName, ReleasedWorkload, Stan
 use astern_model::target::Target;
 use astern_model::template::Template;
 use astern_model::workload::{Released, Revision, RevisionKind};
+use astern_plan::ImagesTakenBack;
 use astern_port::config::ConfigObject;
 use astern_port::ledger::{Entry, Version, WriteError};
 use astern_port::{Failure, FailureClass};
@@ -413,34 +414,47 @@ async fn read_config(
     world.config.all(namespace).await.map(Some)
 }
 
-/// The ledger for whoever asks what may be deployed: candidates are judged first, while what they describe still runs.
+/// What speaks against what may be deployed: the ledger, its candidates judged while what they describe still runs, and the images
+/// that runs have taken back.
 ///
 /// # Errors
 /// When the ledger cannot be listed: what must not be deployed is then not known.
-pub async fn releases_for_check(world: &World, platform: &Platform) -> Result<Shelf, Failure> {
-    let mut shelf = open(world).await?;
-    if shelf
-        .held
-        .iter()
-        .all(|held| held.release.standing.against().is_some())
-    {
-        return Ok(shelf);
-    }
-    let (inventory, past) = futures::join!(
+pub async fn against_deploying(
+    world: &World,
+    platform: &Platform,
+) -> Result<(Shelf, ImagesTakenBack), Failure> {
+    let (shelf, inventory, past) = futures::join!(
+        open(world),
         world.look.inventory(&platform.namespace),
         crate::history::look_back(world, &platform.namespace)
     );
+    let mut shelf = shelf?;
     match (inventory, past) {
         (Ok(inventory), Ok(past)) => {
             settle(world, platform, &mut shelf, &inventory, None, &past).await;
+            Ok((shelf, taken_back(&past, &inventory)))
         }
         (Err(failure), _) | (_, Err(failure)) => {
-            shelf
-                .unread
-                .push(format!("candidates were not judged: {failure}"));
+            shelf.unread.push(format!(
+                "candidates were not judged, and what runs took back is not known: {failure}"
+            ));
+            Ok((shelf, ImagesTakenBack::new()))
         }
     }
-    Ok(shelf)
+}
+
+/// The images that runs took back and that no workload asks for now.
+fn taken_back(past: &Past, inventory: &Inventory) -> ImagesTakenBack {
+    let asked_for: BTreeSet<String> = inventory
+        .workloads
+        .values()
+        .flat_map(|workload| workload.template.images())
+        .map(|image| image.reference)
+        .collect();
+    let replaced = past.replaced_images.iter();
+    let gone = replaced.filter(|(image, _)| !asked_for.contains(*image));
+    gone.filter_map(|(image, replaced)| Some((image.clone(), replaced.word()?)))
+        .collect()
 }
 
 /// One line of `astern releases`.

@@ -337,9 +337,10 @@ pub struct SchemaHead {
 pub struct Quarantined {
     /// The image as it was asked for.
     pub image: String,
-    /// The release that brought it.
-    pub release: ReleaseName,
-    /// What speaks against that release.
+    /// The release that brought it, where one was recorded with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseName>,
+    /// What speaks against that release, or against the image itself.
     pub word: Word,
 }
 

@@ -284,3 +284,43 @@ fn content(kind: ConfigKind, part: &str, key: &str, value: &Value, marks: &Marks
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_appears_in_a_template_and_nobody_manages_is_the_servers_default_and_all_else_counts() {
+        let managed = [json!({
+            "manager": "night-shift", "operation": "Update", "apiVersion": "apps/v1", "time": "2026-11-24T10:00:00Z",
+            "fieldsV1": {"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"api\"}": {".": {}, "f:image": {}}}}}}},
+        })];
+        let shown = |value: Option<&str>| value.map(|value| Shown::Value(value.to_owned()));
+        let told = |managed: &[Value], place: &str, from: Option<&str>, to: Option<&str>| {
+            let change = Change {
+                path: format!("containers[api].{place}"),
+                from: shown(from),
+                to: shown(to),
+            };
+            let field = of_template(change, managed);
+            let by = field
+                .by
+                .map(|by| format!("{} {}", by.name, by.at.unwrap_or_default()));
+            (by, field.harmless)
+        };
+        let policy = "terminationMessagePolicy";
+        assert_eq!(
+            told(&managed, policy, None, Some("File")),
+            (None, Some(Harmless::Defaulted))
+        );
+        assert_eq!(told(&managed, policy, Some("File"), None), (None, None));
+        assert_eq!(told(&[], policy, None, Some("File")), (None, None));
+        let by = Some("night-shift 2026-11-24T10:00:00Z".to_owned());
+        assert_eq!(
+            told(&managed, "image", Some("api:v1"), Some("api:v2")),
+            (by.clone(), None)
+        );
+        assert_eq!(told(&managed, "image", None, Some("api:v2")), (by, None));
+    }
+}

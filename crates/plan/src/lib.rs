@@ -62,7 +62,7 @@ pub use prove::{
     ContentTakenBack, KEEP_BAD, KEEP_GOOD, KEEP_NEWEST, Proof, TakenBack, content_taken_back, health,
     may_be_proven, prove, prunable, taken_back,
 };
-pub use quarantine::{Kept, quarantined, quarantined_content};
+pub use quarantine::{ImagesTakenBack, Kept, quarantined, quarantined_content};
 pub use readiness::{is_first_version, readiness, readiness_questions};
 pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
 pub use refuse::{code, near};

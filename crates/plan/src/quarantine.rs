@@ -82,19 +82,36 @@ fn digests_in(images: &[RunningImage]) -> BTreeSet<String> {
     images.iter().filter_map(digest).collect()
 }
 
-/// Those of `images` that a bad release brought. `releases` are newest first. An image is known by its digest, and
-/// where one of both has none, by its reference.
-pub fn quarantined(releases: &[Release], images: &[Image]) -> Vec<Quarantined> {
+/// Images that runs have taken back, as templates named them, that nobody has put back since and nothing asks for now: the word against
+/// each.
+pub type ImagesTakenBack = BTreeMap<String, Word>;
+
+/// Those of `images` that a bad release brought, or that a run took back and no good release has. `releases` are newest first. An
+/// image is known by its digest, and where one of both has none, by its reference.
+pub fn quarantined(releases: &[Release], taken: &ImagesTakenBack, images: &[Image]) -> Vec<Quarantined> {
     let against = |image: &Image| {
-        let having = releases.iter().filter(|release| has(release, image));
-        let (release, word) = word_against(having.map(|release| (&release.name, &release.standing)))?;
+        let having = || releases.iter().filter(|release| has(release, image));
+        let standings = having().map(|release| (&release.name, &release.standing));
+        let (release, word) = match word_against(standings) {
+            Some((release, word)) => (Some(release.clone()), word),
+            None if having().any(|release| release.standing.is_good()) => return None,
+            None => (None, taken.iter().find(|(of, _)| names(of, image))?.1),
+        };
         Some(Quarantined {
             image: image.reference.clone(),
-            release: release.clone(),
+            release,
             word: word.clone(),
         })
     };
     images.iter().filter_map(against).collect()
+}
+
+fn names(reference: &str, image: &Image) -> bool {
+    let named = RunningImage {
+        image: Image::parse(reference),
+        digest: None,
+    };
+    is_same(&named, image)
 }
 
 /// A release with what its ConfigMaps and Secrets hold, as far as somebody asks for them.

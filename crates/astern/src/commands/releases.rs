@@ -247,11 +247,11 @@ pub(crate) async fn check(
     console: &Console,
 ) -> Result<Exit, CliError> {
     let Deployed { images, config_maps } = deployed(arguments, &wired.platform.namespace)?;
-    let shelf = ledger::releases_for_check(&wired.world, &wired.platform).await?;
+    let (shelf, taken) = ledger::against_deploying(&wired.world, &wired.platform).await?;
     for unread in &shelf.unread {
         console.warn(unread);
     }
-    let found = astern_plan::quarantined(&shelf.releases(), &images);
+    let found = astern_plan::quarantined(&shelf.releases(), &taken, &images);
     let contents = ledger::quarantined_content(&wired.world, &wired.platform, &shelf, &config_maps).await?;
     let checked = Checked {
         images: images.iter().map(|image| image.reference.as_str()).collect(),
@@ -268,7 +268,7 @@ pub(crate) async fn check(
         let good_images = images
             .iter()
             .filter(|image| found.iter().all(|bad| bad.image != image.reference))
-            .map(|image| format!("✓ {image}: no bad release brought it"));
+            .map(|image| format!("✓ {image}: no bad release brought it, and no run took it back"));
         let good_config = config_maps
             .iter()
             .filter(|(name, _)| contents.iter().all(|bad| &bad.object != name))
@@ -294,19 +294,22 @@ pub(crate) async fn check(
 }
 
 fn bad_image(first: &Quarantined, bad: usize, of: usize) -> CliError {
-    let release = &first.release;
     let message = match bad {
         1 => format!("1 image of {of} must not be deployed; nothing was changed"),
         many => format!("{many} images of {of} must not be deployed; nothing was changed"),
     };
-    CliError::new(Exit::Refused, message)
+    let error = CliError::new(Exit::Refused, message)
         .code("AST0507")
         .cause(sentence(first))
-        .hint("deploy an image that mends it, under another tag and digest")
-        .hint(format!("astern releases show {release}"))
-        .hint(format!(
-            "astern releases mark good {release} --reason TEXT   takes the word against it back"
-        ))
+        .hint("deploy an image that mends it, under another tag and digest");
+    match &first.release {
+        Some(release) => error
+            .hint(format!("astern releases show {release}"))
+            .hint(format!(
+                "astern releases mark good {release} --reason TEXT   takes the word against it back"
+            )),
+        None => error.hint("astern undo RUN   puts it back, and takes the run's word against it back"),
+    }
 }
 
 fn bad_content(first: &QuarantinedContent) -> CliError {
@@ -338,8 +341,12 @@ fn content_sentence(bad: &QuarantinedContent) -> String {
 
 fn sentence(bad: &Quarantined) -> String {
     let Quarantined { image, release, word } = bad;
+    let brought = match release {
+        Some(release) => format!("release {release} brought it, which is bad: "),
+        None => String::new(),
+    };
     format!(
-        "{image}: release {release} brought it, which is bad: {} (by {}, {})",
+        "{image}: {brought}{} (by {}, {})",
         word.reason,
         word.by,
         clock(word.at)

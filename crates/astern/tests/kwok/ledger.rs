@@ -612,3 +612,27 @@ fn an_entry_of_fifty_services_is_far_below_a_mebibyte_and_unchanged_content_cost
     // In a build without optimisation, beside other tests; the figure itself is a second.
     assert!(first.as_secs() < 10, "{first:?}");
 }
+
+#[test]
+fn an_image_that_a_run_took_back_is_not_deployed_again_though_nobody_recorded_it() {
+    let place = Place::new("ledger-none-image");
+    place.platform("");
+    whole(&place, &deployment("api", 1, pod("api", "v1")), 1);
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    place.put(&deployment("api", 1, crashing("api", "v2")));
+    place.until_it_crashes();
+    place.astern(&["check", "--image", "api:v2"]).expect(0);
+    place
+        .astern(&["rollback", "--yes", "--reason", "it crashes"])
+        .expect(0);
+    let refused = place
+        .astern(&["check", "--image", "api:v1", "--image", "api:v2"])
+        .expect(3);
+    says(
+        &refused,
+        &["✓ api:v1", "took it back from deployment/api", "AST0507"],
+    );
+    // Somebody who knows better has put it back: what is asked for is not spoken against.
+    place.put(&deployment("api", 1, pod("api", "v2")));
+    place.astern(&["check", "--image", "api:v2"]).expect(0);
+}

@@ -14,8 +14,8 @@ use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleaseName, ReleasedConfig, ReleasedWorkload, Standing};
 use astern_model::workload::RunningImage;
 use astern_plan::{
-    ContentTakenBack, Kept, Proof, TakenBack, content_taken_back, prove, prunable, quarantined,
-    quarantined_content,
+    ContentTakenBack, ImagesTakenBack, Kept, Proof, TakenBack, content_taken_back, prove, prunable,
+    quarantined, quarantined_content,
 };
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
@@ -204,8 +204,9 @@ fn images_that_a_bad_release_brought_are_quarantined_by_digest_or_reference() {
         release
     };
     let check = |releases: &[Release], image: &str, by: Option<&str>| {
-        let found = quarantined(releases, &[Image::parse(image)]);
-        assert_eq!(found.first().map(|found| found.release.as_str()), by, "{image}");
+        let found = quarantined(releases, &ImagesTakenBack::new(), &[Image::parse(image)]);
+        let release = found.first().and_then(|found| found.release.as_ref());
+        assert_eq!(release.map(ReleaseName::as_str), by, "{image}");
     };
     let bad_one = || holding("r2", bad(), "api:v2", Some("sha256:aa"));
     check(&[bad_one()], "api:v2", Some("r2"));

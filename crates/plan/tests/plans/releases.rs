@@ -158,6 +158,32 @@ fn a_release_goes_back_whole_to_the_newest_revision_that_has_what_was_chosen() {
     ");
 }
 
+#[test]
+fn a_release_s_claims_and_what_it_keeps_by_its_own_word_are_told_as_not_restored() {
+    let mut inventory = shop(
+        vec![owned(crashing("api")), owned(replaced("worker"))],
+        vec![
+            revision(2, "deployed", &BOTH_BAD),
+            revision(1, "superseded", &BOTH_GOOD),
+        ],
+    );
+    let Read::Read(newest) = &mut inventory.releases[0].revisions[0].record else {
+        panic!("it is read")
+    };
+    for object in ["persistentvolumeclaim/ledger", "configmap/legacy"] {
+        newest.objects.insert(object.to_owned(), json!({"kind": "of no matter"}));
+    }
+    newest.kept.push("configmap/legacy".to_owned());
+    let plan = plan(&request(), &inventory, &platform()).unwrap();
+    let told = plan.releases[0].not_restored.join("\n");
+    for words in [
+        "what persistentvolumeclaim/ledger holds stays as it is",
+        "configmap/legacy stays, by its own word (helm.sh/resource-policy: keep)",
+    ] {
+        assert!(told.contains(words), "no {words:?}: {told}");
+    }
+}
+
 /// The same under a HelmRelease of Flux, which reconciles.
 pub(crate) fn under_flux(build: Build) -> Build {
     owned(build).with(|workload| {
