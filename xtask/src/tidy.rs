@@ -10,8 +10,8 @@ use crate::failure::{Failure, Outcome, doing};
 use crate::{process, workspace};
 
 const HELP: &str = "\
-What no compiler checks about this repository: crate edges, a first line on each file, a page for each error code,
-nothing left undone, nothing of the machine it was written on.
+What no compiler checks about this repository: crate edges, a first line on each file, a page for each error code, a test for
+each that docs/proven.md names, nothing left undone, nothing of the machine it was written on.
 
 Usage: cargo xtask tidy";
 
@@ -141,6 +141,9 @@ const LEFT_UNDONE: [&str; 5] = [
     concat!("#[ign", "ore"),
 ];
 
+/// The page that names the tests which show what is claimed.
+const PROVEN: &str = "docs/proven.md";
+
 /// Files of other makes than text are not looked into.
 const TEXT: [&str; 14] = [
     "rs", "toml", "md", "yaml", "yml", "json", "html", "css", "js", "sh", "txt", "snap", "tmpl", "c",
@@ -172,6 +175,7 @@ pub(crate) fn check() -> Outcome {
         found.extend(left_undone(path, text));
     }
     found.extend(error_pages(&root, &rust)?);
+    found.extend(unproven(&root, &rust)?);
     for (path, text) in files(&root, &ALL_FOLDERS, &TEXT)?
         .into_iter()
         .chain(top_files(&root)?)
@@ -320,6 +324,35 @@ fn error_pages(root: &Path, rust: &[(PathBuf, String)]) -> Outcome<Vec<Violation
             what: format!("no crate says {page}"),
         });
     Ok(missing.chain(orphaned).collect())
+}
+
+/// What a page says is shown by a test that does not exist.
+fn unproven(root: &Path, rust: &[(PathBuf, String)]) -> Outcome<Vec<Violation>> {
+    let page = root.join(PROVEN);
+    let text = std::fs::read_to_string(&page).map_err(doing(format!("read {PROVEN}")))?;
+    let names = |line: &str| -> Vec<String> {
+        let quoted = line.split('`').skip(1).step_by(2);
+        let is_test = |name: &&str| {
+            let of_a_name =
+                |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_';
+            name.contains('_') && name.chars().all(of_a_name)
+        };
+        quoted.filter(is_test).map(str::to_owned).collect()
+    };
+    let named = text
+        .lines()
+        .enumerate()
+        .flat_map(|(at, line)| names(line).into_iter().map(move |name| (at + 1, name)));
+    let missing = named.filter(|(_, name)| {
+        let test = format!("fn {name}(");
+        !rust.iter().any(|(_, text)| text.contains(&test))
+    });
+    let violation = |(line, name): (usize, String)| Violation {
+        file: page.clone(),
+        line,
+        what: format!("there is no test {name}"),
+    };
+    Ok(missing.map(violation).collect())
 }
 
 /// `AST` and exactly four digits, as a word of its own.

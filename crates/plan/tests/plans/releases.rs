@@ -171,7 +171,9 @@ fn a_release_s_claims_and_what_it_keeps_by_its_own_word_are_told_as_not_restored
         panic!("it is read")
     };
     for object in ["persistentvolumeclaim/ledger", "configmap/legacy"] {
-        newest.objects.insert(object.to_owned(), json!({"kind": "of no matter"}));
+        newest
+            .objects
+            .insert(object.to_owned(), json!({"kind": "of no matter"}));
     }
     newest.kept.push("configmap/legacy".to_owned());
     let plan = plan(&request(), &inventory, &platform()).unwrap();
