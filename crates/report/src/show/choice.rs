@@ -109,7 +109,7 @@ pub fn refusal_markdown(refusal: &Refusal) -> String {
 }
 
 const NOTHING: &str = "The cluster remembers no revision.";
-const NONE_GOOD: &str = "none of these is known to be good";
+const NONE_GOOD: &str = "nothing to go back to: none of these is known to be good";
 const UNCHANGED: &str = "Nothing was changed.";
 
 fn table(choice: &Choice, name: fn(&str) -> String, sentence: fn(&str) -> String) -> Table {

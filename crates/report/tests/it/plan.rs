@@ -339,7 +339,7 @@ fn a_refusal_says_why_what_there_is_and_the_ways_out() {
 
     What there is
       deployment/api-gateway
-        ✗ none of these is known to be good
+        ✗ nothing to go back to: none of these is known to be good
         CHOICE          VERSION      REVISION   KEPT BY                 WHY
         · passed over   v1.2.4       7          api-gateway-b1fb2ba38   it is the suspect
         · passed over   v1.2.3-rc1   5          api-gateway-a9c824edb   it was the newest for 11m only, less than the 30m that policy asks for
