@@ -42,11 +42,11 @@ fn of_a_release_s_health_what_a_workload_passed_is_one_row_and_what_is_unknown_o
     · candidate: not judged
 
     Health
-      RESULT      KIND/NAME                                              CHECK           EVIDENCE
-      ✓ pass      deployment/web                                         2 of 3 checks   2 of 2 ready
-      ✓ pass      deployment/api                                         2 of 3 checks   2 of 2 ready
-      ✓ pass      deployment/worker                                      2 of 4 checks   2 of 2 ready
-      ✗ fail      deployment/worker                                      probe health    answers 500
+      RESULT      KIND/NAME                   CHECK           EVIDENCE
+      ✓ pass      deployment/web              2 of 3 checks   2 of 2 ready
+      ✓ pass      deployment/api              2 of 3 checks   2 of 2 ready
+      ✓ pass      deployment/worker           2 of 4 checks   2 of 2 ready
+      ✗ fail      deployment/worker           probe health    answers 500
       ? unknown   deployment/web and 2 more   error lines     logs were not read
     "#);
     let markdown = release_markdown(&release());
