@@ -237,6 +237,7 @@ fn none_of_a_thousand_values_is_seen_in_any_output_file_record_or_log_at_trace_l
         traced(&place, seen, words, 0);
     }
     traced(&place, seen, &["releases", "show", "1.0", "-o", "json"], 0);
+    every_other_command(&place, seen, &run);
 
     cluster(&place, seen);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -273,6 +274,29 @@ fn none_of_a_thousand_values_is_seen_in_any_output_file_record_or_log_at_trace_l
         .unwrap()
         .trim();
     assert!(token.len() > 10 && !seen.holds("", token), "the token is seen");
+}
+
+/// What is not asked for on the way of a rollback.
+fn every_other_command(place: &Place, seen: &mut Seen, run: &str) {
+    let manifest = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "api"}, "spec": {
+        "template": {"spec": {"containers": [{"name": "api", "image": "api:v1"}]}}}});
+    std::fs::write(place.file("manifest.yaml"), manifest.to_string()).unwrap();
+    for (words, code) in [
+        (&["audit"][..], 3),
+        (&["audit", "-o", "json"], 3),
+        (&["check", "-f", "manifest.yaml"], 0),
+        (&["watch", "--once"], 0),
+        (&["validate", "--soak", "1s"], 0),
+        (&["attach", run], 0),
+        (&["resume", run], 1),
+        (&["owners", "resume", "--yes", "--reason", "of no matter"], 3),
+        (&["helm"], 0),
+        (&["status", "--release"], 0),
+        (&["releases", "record", "--version", "1.9", "--commit", "abc"], 0),
+        (&["releases", "mark", "bad", "1.9", "--reason", "of no matter"], 0),
+    ] {
+        traced(place, seen, words, code);
+    }
 }
 
 /// The reports of a run, in every form.
