@@ -185,7 +185,7 @@ fn closing_the_terminal_ends_the_watching_and_not_the_run() {
     let place = Place::new("terminal");
     place.platform("");
     // Long enough that the run is under way when the signal comes, also on a busy machine.
-    place.slow_bad_release(&["shop"], 15);
+    place.slow_bad_release(&["shop"], 25);
     let mut watcher = place
         .command(&kubeconfig(), &["rollback", "--yes", "--reason", "v2 crashes"])
         .process_group(0)
