@@ -101,12 +101,14 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
     }
     let scope = find_scope(request, world, &assessment, &choices, &members, &blame);
     let mut picked = pick(request, &scope, &choices, world)?;
+    let remarks_of_blame = blame.remarks(world);
+    // Content that does not fit beside what goes back draws in no release; what a release draws in may not fit beside content.
+    let (blame, apart) = blame.beside(&picked.moves, world);
     let content_of = releases::of_content(request, world, &blame);
     let through = releases::through(request, world, &content_of, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
-    let remarks_of_blame = blame.remarks(world);
-    let (blame, apart) = blame.beside(&picked.moves, world);
-    picked.left.extend(apart);
+    let (blame, apart_from_releases) = blame.beside(&picked.moves, world);
+    picked.left.extend(apart.into_iter().chain(apart_from_releases));
     let mut restoring = config::restoring(request, &picked.moves, &blame, world, &through, now)?;
     carried::starts(request, &through, &picked.moves, world, &mut restoring, now);
     if picked.moves.is_empty() && restoring.is_empty() && through.is_empty() {

@@ -1,12 +1,14 @@
 //! When what failing workloads read is put back instead of their templates.
 
 use crate::config::{held, live, map, reading, secret, standing, steps, told};
+use crate::releases::{owned, revision, shop};
 use crate::support::{
     Build, at, crash_loop, crashing, deployment, errors, evidence, inventory, plan, platform, released,
     request,
 };
 use astern_model::config::{ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig};
 use astern_model::evidence::{Known, Side};
+use astern_model::helm::Recorded;
 use astern_model::inventory::Inventory;
 use astern_model::policy::Say;
 use astern_model::release::ReleaseName;
@@ -204,6 +206,34 @@ fn beside_a_bad_template_content_goes_back_to_the_same_release_and_to_no_other_o
     assert!(templates.config.is_empty());
     let stays = templates.unchanged.join("\n");
     assert!(stays.contains("astern plan --only worker"), "{stays}");
+}
+
+#[test]
+fn content_that_stays_beside_templates_of_another_release_takes_no_helm_release_back_either() {
+    let (app, flags) = (map("app"), map("flags"));
+    let of_helm = |live: LiveConfig| {
+        let owners = owned(released("any")).workload.owners;
+        LiveConfig { owners, ..live }
+    };
+    let mut together = seen(
+        vec![reading(crashing("api"), &[&app], 1), failing("worker", &[&flags])],
+        vec![live(&app, "now"), of_helm(live(&flags, "now"))],
+        vec![held(&app, "then"), held(&flags, "then")],
+    );
+    let revisions = vec![revision(2, "deployed", &[]), revision(1, "superseded", &[])];
+    together.releases = shop(Vec::new(), revisions).releases;
+    together.releases[0].recorded = Some(Recorded {
+        by: ReleaseName::parse("r1").unwrap(),
+        revision: 1,
+        content: None,
+    });
+    let release = "roll helm/shop back from revision 2 to 1 with helm";
+    let plan_of = |inventory: &Inventory| steps(&plan(&request(), inventory, &platform()).unwrap());
+    assert!(plan_of(&together).contains(release), "{}", plan_of(&together));
+    let mut apart = together;
+    let api = apart.workloads.get_mut(&deployment("api")).unwrap();
+    api.released[0].template = "sha256:other".into();
+    assert!(!plan_of(&apart).contains("helm"), "{}", plan_of(&apart));
 }
 
 #[test]
