@@ -103,12 +103,7 @@ async fn assemble(
             ClusterLook::new(connection.clone(), clock.clone(), beside.clone()).with_owners(owners.clone()),
         ),
         // Of these nothing is kept in a file: it would leave the cluster.
-        contents: Arc::new(KubernetesContents::new(
-            client(),
-            beside.clone(),
-            logins.clone(),
-            clock.clone(),
-        )),
+        contents: Arc::new(KubernetesContents::new(client(), beside.clone(), logins.clone())),
         logins,
         config: Arc::new(ClusterConfig::new(client()).with_owners(owners.clone())),
         owners: Arc::new(KubernetesOwners::new(owners.clone(), clock.clone())),

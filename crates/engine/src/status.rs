@@ -74,20 +74,11 @@ impl Attempt {
 
     /// How long its outcome has been open: since it became unknown, as far as it was observed, or since the first attempt.
     pub fn open_for(&self, now: Timestamp) -> SignedDuration {
-        self.observed_for(now)
-            .unwrap_or_else(|| now.duration_since(self.since))
-    }
-
-    /// For how long the newest attempt may have been on its way: since its outcome became unknown, or since its intent.
-    pub fn sent_for(&self, now: Timestamp) -> SignedDuration {
-        self.observed_for(now)
-            .unwrap_or_else(|| now.duration_since(self.at))
-    }
-
-    fn observed_for(&self, now: Timestamp) -> Option<SignedDuration> {
+        let Some(before) = self.unknown_for else {
+            return now.duration_since(self.since);
+        };
         let passed = now.duration_since(self.at);
-        let observed = passed.clamp(SignedDuration::ZERO, LOOK_AT_MOST);
-        self.unknown_for.map(|before| before + observed)
+        before + passed.clamp(SignedDuration::ZERO, LOOK_AT_MOST)
     }
 
     /// The same by the clock of a holder that took over after `gap`: what was waited for goes on from where it was.

@@ -11,7 +11,7 @@ use astern_model::step::{config, helm, owner};
 use astern_port::provider::{Provider, Settled};
 use astern_port::{Failure, FailureClass};
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use std::sync::Arc;
 
 /// The providers, one a layer.
@@ -194,7 +194,7 @@ pub(crate) fn stamp(
     direction: Direction,
     epoch: Epoch,
     reason: &str,
-    open_since: Timestamp,
+    open_for: SignedDuration,
 ) -> Stamp {
     let direction = if planted(Defect::ReuseKey) {
         Direction::Forward
@@ -206,7 +206,7 @@ pub(crate) fn stamp(
         epoch,
         run: run.clone(),
         reason: reason.to_owned(),
-        open_since,
+        open_for,
     }
 }
 

@@ -1,30 +1,17 @@
-//! Releases for a measurement, and astern's reading of them: `fill NAMESPACE RELEASES REVISIONS KIB` writes records as Helm
-//! does, `one NAMESPACE RELEASE` reads one release as a plan does, `all NAMESPACE` lists every one.
+//! Releases for a measurement: `releases NAMESPACE RELEASES REVISIONS KIB` writes their records as Helm does.
 
-use astern_helm::{Helm, Program};
 use astern_kubernetes::connect::{ConnectOptions, connect};
-use astern_model::content::ContentRef;
-use astern_model::login::LoginProbe;
-use astern_port::clock::Clock;
-use astern_port::logins::{Logins, NoLogin};
-use astern_port::releases::{Depth, Releases};
-use astern_port::vault::Vault;
-use astern_port::{Failure, FailureClass};
-use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::{StreamExt, stream};
-use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::error::Error;
 use std::io::Write;
-use std::path::PathBuf;
-use std::sync::Arc;
 
 /// Requests at a time.
 const AT_A_TIME: usize = 8;
@@ -33,52 +20,16 @@ const AT_A_TIME: usize = 8;
 async fn main() -> Result<(), Box<dyn Error>> {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let [namespace, releases, revisions, kib] = words.as_slice() else {
+        return Err("releases NAMESPACE RELEASES REVISIONS KIB".into());
+    };
+    let (releases, revisions, kib) = (releases.parse()?, revisions.parse()?, kib.parse()?);
     // As astern itself is connected.
     let options = ConnectOptions::default();
     let client = connect(&options).await.map_err(|error| error.to_string())?.client;
-    let said = match words.as_slice() {
-        ["fill", namespace, releases, revisions, kib] => {
-            let (releases, revisions, kib) = (releases.parse()?, revisions.parse()?, kib.parse()?);
-            fill(client, namespace, releases, revisions, kib).await?
-        }
-        ["one", namespace, release] => {
-            let read = helm(client)
-                .read(namespace, &[(*release).to_owned()], Depth::Nearest)
-                .await?;
-            let release = read.first().ok_or("there is no such release")?;
-            let contents = release.revisions.iter().filter_map(|revision| revision.content());
-            format!("{} revisions, {} read", release.revisions.len(), contents.count())
-        }
-        ["all", namespace] => {
-            let all = helm(client).list(namespace).await?;
-            let revisions: usize = all.iter().map(|release| release.revisions.len()).sum();
-            format!("{} releases, {revisions} revisions", all.len())
-        }
-        _ => {
-            return Err(
-                "fill NAMESPACE RELEASES REVISIONS KIB, one NAMESPACE RELEASE, or all NAMESPACE".into(),
-            );
-        }
-    };
-    writeln!(std::io::stdout(), "{said}")?;
+    let written = fill(client, namespace, releases, revisions, kib).await?;
+    writeln!(std::io::stdout(), "{written}")?;
     Ok(())
-}
-
-fn helm(client: Client) -> Helm {
-    let program = Program {
-        path: PathBuf::from("helm"),
-        kubeconfig: None,
-        context: None,
-        other_user: false,
-    };
-    Helm::new(
-        client,
-        program,
-        Arc::new(Nowhere),
-        Arc::new(Nowhere),
-        Arc::new(Nobody),
-        Arc::new(Now),
-    )
 }
 
 async fn fill(
@@ -147,56 +98,4 @@ fn record(release: usize, revision: usize, newest: usize, kib: usize) -> Result<
         },
         "data": {"release": data},
     }))?)
-}
-
-/// The system's time.
-struct Now;
-
-#[async_trait]
-impl Clock for Now {
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
-    }
-
-    async fn sleep(&self, _: SignedDuration) {}
-}
-
-/// Only reading is measured: nobody logs in.
-struct Nobody;
-
-#[async_trait]
-impl Logins for Nobody {
-    async fn ask(&self, _: &LoginProbe, _: &Value) -> Result<(), NoLogin> {
-        Err(NoLogin::NotNamed)
-    }
-}
-
-/// Reading keeps nothing.
-struct Nowhere;
-
-#[async_trait]
-impl Vault for Nowhere {
-    async fn put(&self, label: &str, _: &[u8]) -> Result<ContentRef, Failure> {
-        Err(Failure::new(
-            FailureClass::Permanent,
-            format!("keep {label}"),
-            "nothing is kept here",
-        ))
-    }
-
-    async fn hash(&self, _: &[u8]) -> Result<String, Failure> {
-        Err(Failure::new(
-            FailureClass::Permanent,
-            "hash",
-            "nothing is kept here",
-        ))
-    }
-
-    async fn get(&self, _: &ContentRef) -> Result<Vec<u8>, Failure> {
-        Err(Failure::new(
-            FailureClass::Permanent,
-            "read",
-            "nothing is kept here",
-        ))
-    }
 }

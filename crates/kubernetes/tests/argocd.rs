@@ -18,7 +18,7 @@ use astern_model::platform::{ArgoCdServer, SecretRef};
 use astern_model::step::owner::{After, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::provider::{Provider, Settled};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 use server::{Server, TOKEN};
 use std::sync::Arc;
@@ -83,7 +83,7 @@ fn stamp(step: &str) -> Stamp {
         epoch: Epoch(1),
         run,
         reason: "a test".to_owned(),
-        open_since: Timestamp::now(),
+        open_for: SignedDuration::ZERO,
     }
 }
 

@@ -210,7 +210,7 @@ fn stamp() -> Stamp {
         epoch: Epoch(2),
         run,
         reason: "it crashes".to_owned(),
-        open_since: jiff::Timestamp::now(),
+        open_for: jiff::SignedDuration::ZERO,
     }
 }
 

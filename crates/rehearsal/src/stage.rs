@@ -95,7 +95,6 @@ pub fn world(
             client.clone(),
             vault.clone(),
             Arc::new(Answered),
-            clock.clone(),
         )),
         owners: Arc::new(KubernetesOwners::new(
             OwnersAt::here(client.clone()),

@@ -12,6 +12,16 @@ use astern_model::step::{After, Before, Spec};
 use astern_port::provider::Settled;
 use astern_port::{Failure, FailureClass};
 use jiff::{SignedDuration, Timestamp};
+use std::mem::{Discriminant, discriminant};
+use tokio::time::Instant;
+
+/// Since when this process has known of a step's attempt in that status.
+#[derive(Clone, Copy)]
+pub(super) struct Open {
+    status: Discriminant<Status>,
+    attempt: u32,
+    since: Instant,
+}
 
 impl Driver {
     /// A conflict after an attempt whose answer was lost may be that attempt's own late effect: then its intent stands
@@ -137,21 +147,37 @@ impl Driver {
         perform::receipt(&self.book, step, self.before(step)?)
     }
 
-    fn stamp(&self, step: &StepId, direction: Direction) -> Stamp {
-        let now = self.ports.clock.now();
-        let sent_for = match self.book.run.status(step) {
+    fn stamp(&mut self, step: &StepId, direction: Direction) -> Stamp {
+        let open_for = self.open_for(step);
+        let reason = &self.approved.approval().reason;
+        perform::stamp(&self.book.id, step, direction, self.epoch, reason, open_for)
+    }
+
+    /// How long this process has known the step's newest attempt to be open, by a clock that nobody can set: the records' times
+    /// jump with the machine's clock, and a look that spans a jump would call a creation absent that is still on its way.
+    fn open_for(&mut self, step: &StepId) -> SignedDuration {
+        let status = self.book.run.status(step);
+        let number = match status {
             Status::Intended(attempt)
             | Status::Unsettled(attempt, _)
             | Status::Reversing(attempt)
             | Status::ReverseUnsettled(attempt, _)
-            | Status::ReverseFailed(attempt, _) => attempt.sent_for(now),
+            | Status::ReverseFailed(attempt, _) => attempt.number,
             Status::Pending | Status::Failed(_) | Status::Done { .. } | Status::Reversed => {
-                SignedDuration::ZERO
+                self.open.remove(step);
+                return SignedDuration::ZERO;
             }
         };
-        let open_since = now.saturating_sub(sent_for).unwrap_or(now);
-        let reason = &self.approved.approval().reason;
-        perform::stamp(&self.book.id, step, direction, self.epoch, reason, open_since)
+        let found = Open {
+            status: discriminant(status),
+            attempt: number,
+            since: Instant::now(),
+        };
+        let open = self.open.entry(step.clone()).or_insert(found);
+        if (open.status, open.attempt) != (found.status, found.attempt) {
+            *open = found;
+        }
+        SignedDuration::try_from(open.since.elapsed()).unwrap_or(SignedDuration::MAX)
     }
 }
 

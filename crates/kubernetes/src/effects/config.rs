@@ -20,7 +20,6 @@ use astern_model::login::LoginProbe;
 use astern_model::step::config::{After, Before, Pin, Spec, Wanted};
 use astern_model::step::workload::Stamp;
 use astern_model::template::canonical;
-use astern_port::clock::Clock;
 use astern_port::logins::Logins;
 use astern_port::provider::{Provider, Settled};
 use astern_port::vault::Vault;
@@ -39,22 +38,15 @@ pub struct KubernetesContents {
     client: kube::Client,
     vault: Arc<dyn Vault>,
     logins: Arc<dyn Logins>,
-    clock: Arc<dyn Clock>,
 }
 
 impl KubernetesContents {
     /// The objects behind this client.
-    pub fn new(
-        client: kube::Client,
-        vault: Arc<dyn Vault>,
-        logins: Arc<dyn Logins>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn new(client: kube::Client, vault: Arc<dyn Vault>, logins: Arc<dyn Logins>) -> Self {
         Self {
             client,
             vault,
             logins,
-            clock,
         }
     }
 

@@ -1,6 +1,5 @@
 //! What the config port promises and only a real API server can hold.
 
-use super::system_clock::SystemClock;
 use super::{Kept, Place, create, refused};
 use astern_kubernetes::effects::{KubernetesContents, ON_ITS_WAY};
 use astern_model::config::{ConfigKind, ConfigName, content};
@@ -13,7 +12,7 @@ use astern_model::template::canonical;
 use astern_port::logins::{Logins, NoLogin};
 use astern_port::provider::{Provider, Settled};
 use astern_port::vault::Vault;
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
@@ -25,12 +24,7 @@ fn maps(place: &Place) -> Api<ConfigMap> {
 }
 
 fn port(place: &Place) -> KubernetesContents {
-    KubernetesContents::new(
-        place.client.clone(),
-        place.vault.clone(),
-        Arc::new(NoLogins),
-        Arc::new(SystemClock),
-    )
+    KubernetesContents::new(place.client.clone(), place.vault.clone(), Arc::new(NoLogins))
 }
 
 /// No step of these tests names a probe.
@@ -51,7 +45,7 @@ fn stamp(step: &str, direction: Direction, epoch: u64) -> Stamp {
         epoch: Epoch(epoch),
         run,
         reason: "a test".to_owned(),
-        open_since: Timestamp::now() - ON_ITS_WAY,
+        open_for: ON_ITS_WAY,
     }
 }
 
@@ -419,13 +413,13 @@ async fn a_creation_that_is_not_there_is_not_called_absent_while_its_request_may
     let before = port.prepare(&spec).await.unwrap();
     let long_ago = stamp("config:app", Direction::Forward, 1);
     let just_now = Stamp {
-        open_since: Timestamp::now(),
+        open_for: SignedDuration::ZERO,
         ..long_ago.clone()
     };
     let Settled::Unknown(failure) = port.settle(&spec, &before, &just_now).await else {
         panic!("a request that is on its way was called absent");
     };
-    assert!(failure.message.contains("may still arrive until"), "{failure:?}");
+    assert!(failure.message.contains("may still arrive for"), "{failure:?}");
     assert_eq!(
         settled(port.settle(&spec, &before, &long_ago).await),
         "not applied"

@@ -10,7 +10,7 @@ use astern_model::owner::{OwnerName, PausableKind};
 use astern_model::step::owner::{After, Pin, Spec};
 use astern_model::step::workload::Stamp;
 use astern_port::provider::Provider;
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
@@ -93,7 +93,7 @@ fn stamp(epoch: u64) -> Stamp {
         epoch: Epoch(epoch),
         run,
         reason: "a test".to_owned(),
-        open_since: Timestamp::now(),
+        open_for: SignedDuration::ZERO,
     }
 }
 

@@ -373,6 +373,7 @@ pub struct Stamp {
     pub run: crate::id::RunId,
     /// For `kubernetes.io/change-cause`: run and reason.
     pub reason: String,
-    /// Since when its outcome is open, by the holder's clock: since its newest intent, or since that attempt ended unanswered.
-    pub open_since: jiff::Timestamp,
+    /// How long its outcome has been open at least, by what the process that asks has itself measured: since its newest intent,
+    /// or since that attempt ended unanswered. No clock that somebody sets comes into it.
+    pub open_for: jiff::SignedDuration,
 }

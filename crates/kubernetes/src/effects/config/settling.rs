@@ -12,8 +12,9 @@ use astern_model::id::{ContentHash, Epoch, RunId, Uid};
 use astern_model::step::config::{After, Before};
 use astern_model::step::workload::Stamp;
 use astern_port::provider::Settled;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How long an API server works on a request at most: its `--request-timeout`, as it is by default. Source:
 /// <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>.
@@ -23,6 +24,12 @@ const REQUEST_TIMEOUT: SignedDuration = SignedDuration::from_mins(1);
 /// that has it by then goes on working on it.
 pub const ON_ITS_WAY: SignedDuration =
     SignedDuration::from_secs(READ_TIMEOUT.as_secs().cast_signed() + REQUEST_TIMEOUT.as_secs());
+
+/// For how long a creation of this stamp may still arrive; none once it cannot.
+fn on_its_way(stamp: &Stamp) -> Option<Duration> {
+    let left = Duration::try_from(ON_ITS_WAY.saturating_sub(stamp.open_for)).ok()?;
+    (!left.is_zero() && !planted(Defect::CallAbsent)).then_some(left)
+}
 
 /// Who takes a run over, and from which epoch.
 pub(super) struct Takeover<'a> {
@@ -40,18 +47,6 @@ pub(super) struct Way<'a> {
 }
 
 impl KubernetesContents {
-    /// Until when a creation of this stamp may still arrive; none once it cannot. A clock that went back since does not tell how
-    /// long that has been: waiting for it to catch up would take an hour and thousands of looks.
-    pub(super) fn on_its_way(&self, stamp: &Stamp) -> Option<Timestamp> {
-        let until = stamp
-            .open_since
-            .saturating_add(ON_ITS_WAY)
-            .unwrap_or(Timestamp::MAX);
-        let now = self.clock.now();
-        let may = stamp.open_since <= now && now < until;
-        (may && !planted(Defect::CallAbsent)).then_some(until)
-    }
-
     /// Marks an object with the epoch of whoever took the run over.
     pub(super) async fn take(
         &self,
@@ -95,10 +90,10 @@ impl KubernetesContents {
     /// What is known of a creation whose object is not there: there is no version by which one that arrives late could be
     /// refused.
     pub(super) fn not_made(&self, place: &Place<'_>, stamp: &Stamp, there: &str) -> Settled<After> {
-        let Some(until) = self.on_its_way(stamp) else {
+        let Some(left) = on_its_way(stamp) else {
             return Settled::NotApplied;
         };
-        let message = format!("{there}, and the request that makes it may still arrive until {until:.0}");
+        let message = format!("{there}, and the request that makes it may still arrive for {left:.0?}");
         Settled::Unknown(Failure::new(FailureClass::Unknown, &place.operation, message))
     }
 
