@@ -329,9 +329,7 @@ fn simulation() -> Outcome<Ending> {
 }
 
 fn on_cluster(wanted: &Wanted, threads: &str) -> Outcome<Ending> {
-    let mut packages = packages()?;
-    packages.retain(|package| targets(package).iter().any(Target::of_cluster));
-    if !packages
+    if !packages()?
         .iter()
         .flat_map(targets)
         .any(|target| target.is_for(wanted))
@@ -347,27 +345,25 @@ fn on_cluster(wanted: &Wanted, threads: &str) -> Outcome<Ending> {
         )));
     }
     let ready = cluster::up(wanted)?;
-    let outcome = tests_on(wanted, threads, &packages, &ready);
+    let outcome = tests_on(wanted, threads, &ready);
     if !ready.was_up {
         cluster::down(&wanted.name)?;
     }
     outcome
 }
 
-/// Only the packages that have tests of clusters are selected: what these are built with, the binary and the simulation are
-/// too.
-fn tests_on(wanted: &Wanted, threads: &str, packages: &[Value], ready: &cluster::Ready) -> Outcome<Ending> {
+fn tests_on(wanted: &Wanted, threads: &str, ready: &cluster::Ready) -> Outcome<Ending> {
     if wanted.kind == NodeKind::Real {
         cluster::import_platform(&wanted.name)?;
     }
     let Told {
         mut counts, failing, ..
-    } = tests(command_on(wanted, packages, ready)?.arg(threads))?;
+    } = tests(command_on(wanted, ready)?.arg(threads))?;
     if failing.is_empty() || failing.len() > REPEATED {
         return Ok(Ending::Ran(counts));
     }
     eprintln!("once more, alone: {}", failing.join(", "));
-    let mut alone = command_on(wanted, packages, ready)?;
+    let mut alone = command_on(wanted, ready)?;
     alone.args(["--test-threads=1", "--exact"]).args(&failing);
     let shaky = tests(&mut alone)?.passing;
     if shaky.is_empty() {
@@ -380,20 +376,15 @@ fn tests_on(wanted: &Wanted, threads: &str, packages: &[Value], ready: &cluster:
     Ok(Ending::Shaky(counts, shaky))
 }
 
-fn command_on(wanted: &Wanted, packages: &[Value], ready: &cluster::Ready) -> Outcome<Command> {
+/// All crates are selected, as in the lane `unit`, and built by the same profile: what that lane has built serves here too.
+fn command_on(wanted: &Wanted, ready: &cluster::Ready) -> Outcome<Command> {
     let mut command = cargo();
     command
         .env("ASTERN_TEST_KUBECONFIG", &ready.kubeconfig)
         .env("ASTERN_TEST_NODE", wanted.kind.to_string())
         .env("PATH", programs::path_with_kubectl()?)
         .env("ASTERN_TEST_HELMS", programs::helms()?)
-        .args(["test", "--release", "--no-fail-fast", "--test", &wanted.name])
-        .args(
-            packages
-                .iter()
-                .filter_map(|package| package["name"].as_str())
-                .flat_map(|name| ["--package", name]),
-        )
+        .args(["test", "--no-fail-fast", "--workspace", "--test", &wanted.name])
         .arg("--");
     command.envs(ready.environment());
     Ok(command)

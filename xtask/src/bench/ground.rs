@@ -89,6 +89,18 @@ impl Ground {
         command
     }
 
+    /// A namespace, and a platform file that names nothing else.
+    pub(super) fn platform(&self, namespace: &str) -> Outcome {
+        let file = self.file(&format!("{namespace}.yaml"));
+        let platform = format!(
+            "apiVersion: astern.dev/v1alpha1\nkind: Platform\nmetadata: {{name: bench}}\nspec: {{namespace: {namespace}}}\n"
+        );
+        fs::write(&file, platform).map_err(doing(format!("write {}", file.display())))?;
+        self.apply(&format!(
+            "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"
+        ))
+    }
+
     pub(super) fn apply(&self, manifest: &str) -> Outcome {
         process::feed(
             self.kubectl(&["apply", "--validate=false", "-f", "-"])

@@ -1,4 +1,4 @@
-//! Reading Helm's releases among 1,200 records, beside helm itself. An example of `astern-helm` writes and reads them.
+//! `astern helm` among 1,200 records of releases, beside helm itself. An example of `astern-helm` writes the records.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -30,10 +30,12 @@ pub(super) fn measure(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
             ])
             .current_dir(workspace::root()),
     )?;
-    ground.apply(&format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {NAMESPACE}}}\n"
-    ))?;
-    process::read(&mut ours(ground, &["fill", NAMESPACE, RELEASES, REVISIONS, KIB]))?;
+    ground.platform(NAMESPACE)?;
+    process::read(
+        Command::new(workspace::target().join("release/examples/releases"))
+            .args([NAMESPACE, RELEASES, REVISIONS, KIB])
+            .env("KUBECONFIG", &ground.kubeconfig),
+    )?;
     let mut rows = Vec::new();
     for helm in std::env::split_paths(&programs::helms()?) {
         let version = helm
@@ -42,7 +44,7 @@ pub(super) fn measure(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
             .unwrap_or_default();
         let one = Pairs::take(
             runs,
-            || timed(&mut ours(ground, &["one", NAMESPACE, "release-060"])),
+            || timed(&mut ours(ground, &["release-060"])),
             || {
                 timed(&mut theirs(
                     ground,
@@ -52,14 +54,14 @@ pub(super) fn measure(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
             },
         )?;
         rows.push(Row::ratio(
-            format!("history and content of one Helm release of 1,200 records, beside {version}"),
+            format!("history of one Helm release of 1,200 records, the newest revisions read whole, beside {version}"),
             "helm history",
             &one,
             Bar::AtMost(0.2),
         ));
         let all = Pairs::take(
             runs,
-            || timed(&mut ours(ground, &["all", NAMESPACE])),
+            || timed(&mut ours(ground, &[])),
             || timed(&mut theirs(ground, &helm, &["list", "-A", "--max", "0"])),
         )?;
         rows.push(Row::ratio(
@@ -73,8 +75,8 @@ pub(super) fn measure(ground: &Ground, runs: usize) -> Outcome<Vec<Row>> {
 }
 
 fn ours(ground: &Ground, words: &[&str]) -> Command {
-    let mut command = Command::new(workspace::target().join("release/examples/releases"));
-    command.args(words).env("KUBECONFIG", &ground.kubeconfig);
+    let mut command = ground.astern(NAMESPACE, &["helm"]);
+    command.args(words);
     command
 }
 

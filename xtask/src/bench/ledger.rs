@@ -192,14 +192,7 @@ fn record(ground: &Ground, namespace: &str, version: &str) -> Outcome {
 
 /// A namespace with so many services, each a Deployment without pods that reads a ConfigMap of its own; its manifest.
 fn lay_out(ground: &Ground, namespace: &str, services: usize) -> Outcome<String> {
-    let file = ground.file(&format!("{namespace}.yaml"));
-    let platform = format!(
-        "apiVersion: astern.dev/v1alpha1\nkind: Platform\nmetadata: {{name: bench}}\nspec: {{namespace: {namespace}}}\n"
-    );
-    fs::write(&file, platform).map_err(doing(format!("write {}", file.display())))?;
-    ground.apply(&format!(
-        "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {namespace}}}\n"
-    ))?;
+    ground.platform(namespace)?;
     let manifest: String = (0..services)
         .map(|number| {
             let name = name(number);
