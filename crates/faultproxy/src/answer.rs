@@ -2,7 +2,7 @@
 
 use crate::fault::How;
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{Stream, StreamExt as _};
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Frame;
@@ -59,6 +59,29 @@ fn built(code: u16, content_type: &'static str, body: String) -> Response<Body> 
     response
 }
 
+/// What comes, and once so many pieces have come, these once more.
+fn rewound<E>(
+    pieces: impl Stream<Item = Result<Frame<Bytes>, E>>,
+    count: usize,
+) -> impl Stream<Item = Result<Frame<Bytes>, E>> {
+    let mut told = Vec::new();
+    let mut left = count;
+    pieces.flat_map(move |piece| {
+        let mut again = Vec::new();
+        if left > 0
+            && let Ok(Some(bytes)) = piece.as_ref().map(Frame::data_ref)
+        {
+            told.push(bytes.clone());
+            left -= 1;
+            if left == 0 {
+                again = std::mem::take(&mut told);
+            }
+        }
+        let again = again.into_iter().map(|bytes| Ok(Frame::data(bytes)));
+        futures::stream::iter([piece].into_iter().chain(again))
+    })
+}
+
 /// An answer that came whole, on its way on.
 pub(crate) fn whole(mut head: http::response::Parts, body: Bytes) -> Response<Body> {
     for name in OF_A_CONNECTION {
@@ -92,6 +115,9 @@ pub(crate) fn lasting(answer: Response<kube::client::Body>, how: Option<How>) ->
                 piece
             });
             StreamBody::new(late).boxed_unsync()
+        }
+        Some(How::Rewound { pieces: count }) => {
+            StreamBody::new(rewound(pieces, count as usize)).boxed_unsync()
         }
         _ => StreamBody::new(pieces).boxed_unsync(),
     };

@@ -63,6 +63,14 @@ pub enum How {
     Lagging(Duration),
     /// A watch is told that what it goes on from is gone.
     Gone,
+    /// A watch comes through, and once so many pieces have, they come once more: it has gone back to an older state.
+    Rewound {
+        /// After so many.
+        pieces: u32,
+    },
+    /// A read that permits it ([`Asked::permits_the_past`](crate::Asked::permits_the_past)) is answered as it was the first
+    /// time: by an API server whose cache stands still. Any other comes through.
+    Past,
 }
 
 impl How {
@@ -81,6 +89,8 @@ impl How {
             Self::Dropped { .. } => "watch dropped",
             Self::Lagging(_) => "watch lagging",
             Self::Gone => "watch answered 410",
+            Self::Rewound { .. } => "watch rewound",
+            Self::Past => "read answered from the past",
         }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! Faults are data ([`Fault`]): the n-th request of a class, and what becomes of it. They are those that a network, a load
 //! balancer or an API server makes. What was sent goes on, whatever becomes of its sender, as it does in a network.
-//! Reads are consistent, as Kubernetes promises for a get or a list without a resourceVersion: a server that lags shows in
-//! watches.
+//! Reads are consistent, as Kubernetes promises for a get or a list without a resourceVersion; one that permits an older
+//! state is answered with one.
 //!
 //! It lends its credentials to whoever reaches the port, so it is for clusters that are thrown away.
 

@@ -56,6 +56,13 @@ impl Asked {
         matches!(self.class, Class::Secret | Class::Lease | Class::Write)
     }
 
+    /// Whether an API server may answer this read from any state that it has ever seen, however old. Source:
+    /// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>.
+    pub fn permits_the_past(&self) -> bool {
+        let mut words = self.uri.query().unwrap_or_default().split('&');
+        self.class == Class::Read && words.any(|word| word == "resourceVersion=0")
+    }
+
     /// The request for the API server. Its address is the client's to add.
     pub(crate) fn onward(&self) -> http::Request<kube::client::Body> {
         let mut request = http::Request::new(kube::client::Body::from(self.body.to_vec()));

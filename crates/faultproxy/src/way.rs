@@ -5,7 +5,9 @@ use crate::door::Reach;
 use crate::fault::{Class, Fault, How};
 use crate::request::Asked;
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::Response;
+use http::response::Parts;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use serde_json::Value;
@@ -44,6 +46,8 @@ pub(crate) struct Way {
     order: Arc<tokio::sync::Mutex<()>>,
     witness: Arc<dyn Witness>,
     script: Mutex<Script>,
+    /// The first answer to each read that permits the past.
+    past: Arc<Mutex<BTreeMap<String, (Parts, Bytes)>>>,
     pub(crate) reach: Reach,
 }
 
@@ -66,6 +70,7 @@ impl Way {
             order: Arc::default(),
             witness: Arc::new(Unseen),
             script: Mutex::default(),
+            past: Arc::default(),
             reach: Reach::default(),
         })
     }
@@ -79,6 +84,7 @@ impl Way {
                 faults,
                 ..Script::default()
             }),
+            past: self.past.clone(),
             reach: Reach::default(),
         }
     }
@@ -121,6 +127,12 @@ impl Way {
         if asked.class == Class::Watch {
             return Ok(answer::lasting(self.upstream.send(asked.onward()).await?, how));
         }
+        if how == Some(How::Past)
+            && asked.permits_the_past()
+            && let Some((head, body)) = self.past().get(&asked.uri.to_string()).cloned()
+        {
+            return Ok(answer::whole(head, body));
+        }
         let answered = self.carry_out(asked).await?;
         match how {
             Some(How::AnswerLost) => Err("its answer was lost".into()),
@@ -137,7 +149,13 @@ impl Way {
     async fn carry_out(&self, asked: &Asked) -> Answered {
         if !asked.changes() {
             let (head, body) = self.upstream.send(asked.onward()).await?.into_parts();
-            return Ok(answer::whole(head, body.collect().await?.to_bytes()));
+            let body = body.collect().await?.to_bytes();
+            if asked.permits_the_past() {
+                let mut past = self.past();
+                past.entry(asked.uri.to_string())
+                    .or_insert_with(|| (head.clone(), body.clone()));
+            }
+            return Ok(answer::whole(head, body));
         }
         let _order = self.order.lock().await;
         let before = self.before(asked).await?;
@@ -162,6 +180,10 @@ impl Way {
         } else {
             Value::Null
         })
+    }
+
+    fn past(&self) -> MutexGuard<'_, BTreeMap<String, (Parts, Bytes)>> {
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn script(&self) -> MutexGuard<'_, Script> {

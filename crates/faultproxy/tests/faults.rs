@@ -6,8 +6,9 @@ use astern_sandbox::{Cluster, Options, Service, SystemClock, http};
 use async_trait::async_trait;
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, ListParams, PostParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -183,6 +184,43 @@ async fn a_watch_breaks_ends_lags_or_is_gone() {
         .unwrap();
     events.boxed().next().await.unwrap().unwrap();
     assert!(since.elapsed() >= SECOND);
+}
+
+#[tokio::test]
+async fn a_watch_goes_back_and_tells_once_more_what_it_told() {
+    let place = Place::new().await;
+    for name in ["a", "b", "c"] {
+        create(&maps(&place.direct), name).await.unwrap();
+    }
+    place.proxy.next(Class::Watch, How::Rewound { pieces: 1 });
+    let parameters = WatchParams::default();
+    let events = place.by_proxy().watch(&parameters, "0").await.unwrap();
+    let told: Vec<WatchEvent<ConfigMap>> = events.boxed().take(5).try_collect().await.unwrap();
+    let names = told.iter().filter_map(|event| match event {
+        WatchEvent::Added(map) => map.metadata.name.as_deref(),
+        _ => None,
+    });
+    let (all, different): (Vec<&str>, BTreeSet<&str>) = (names.clone().collect(), names.collect());
+    assert_eq!(all.len(), 5, "{told:?}");
+    assert!(different.len() < 5, "{all:?}");
+}
+
+#[tokio::test]
+async fn only_a_list_that_permits_it_is_answered_from_the_past() {
+    let place = Place::new().await;
+    let api = place.by_proxy();
+    let any = ListParams::default().match_any();
+    let newest = ListParams::default();
+    create(&maps(&place.direct), "a").await.unwrap();
+    let first = api.list(&any).await.unwrap();
+    create(&maps(&place.direct), "b").await.unwrap();
+    place.proxy.next(Class::Read, How::Past);
+    let past = api.list(&any).await.unwrap();
+    assert_eq!(past.metadata.resource_version, first.metadata.resource_version);
+    assert_eq!(past.items.len(), first.items.len());
+    place.proxy.next(Class::Read, How::Past);
+    let now = api.list(&newest).await.unwrap();
+    assert_eq!(now.items.len(), first.items.len() + 1);
 }
 
 /// Keeps what it sees.

@@ -280,7 +280,7 @@ impl Judge {
         wrong
     }
 
-    fn violated(&self, what: String) {
+    pub(super) fn violated(&self, what: String) {
         self.state().violations.push(what);
     }
 

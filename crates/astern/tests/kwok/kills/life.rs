@@ -105,6 +105,9 @@ fn fault(random: &mut Rng) -> Fault {
         (_, 1) => How::Lost,
         (Class::Watch, 2) => How::Gone,
         (Class::Watch, 3) => How::Lagging(millis(random, 1_500)),
+        (Class::Watch, 4) => How::Rewound {
+            pieces: random.u32(1..4),
+        },
         (Class::Watch, _) => How::Dropped {
             pieces: random.u32(0..3),
             breaks: random.bool(),
@@ -215,6 +218,10 @@ impl Witness for Watched {
     async fn came(&self, asked: &Asked) {
         if asked.class == Class::Lease {
             self.note_holder(asked);
+        }
+        if asked.permits_the_past() {
+            let read = format!("GET {} may be answered from the past", asked.uri);
+            self.judge.violated(read);
         }
         if self.moment == Some(Moment::Before(asked.class, asked.nth)) {
             while self.state().started.is_none() {
