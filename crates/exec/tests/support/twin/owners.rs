@@ -1,6 +1,7 @@
 //! Owners of the twin: each has its one setting, and writes until that is the paused one.
 
-use super::{Fault, Object, State, TRANSIENT, Twin, annotations};
+use super::state::{Object, State};
+use super::{Fault, TRANSIENT, Twin, annotations};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId};
 use astern_model::owner::OwnerName;
