@@ -160,10 +160,7 @@ fn of_then<'a>(
             .map(|revision| essence(&revision.template, &revision.hash));
         let found = match matched(view, manifest) {
             Some(Matched::Live) => Some(view.essence.clone()),
-            Some(Matched::Revision(place)) => {
-                let revision = view.revisions[place];
-                Some(essence(&revision.template, &revision.hash))
-            }
+            Some(Matched::Revision(revision)) => Some(essence(&revision.template, &revision.hash)),
             None => return Templates::Strange(target),
         };
         if found != then {

@@ -14,7 +14,7 @@ use astern_model::decision::Decision;
 use astern_model::policy::{Say, When};
 use astern_model::target::Target;
 use astern_model::template::Template;
-use astern_model::workload::Workload;
+use astern_model::workload::{RevisionKind, Workload};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,7 +142,24 @@ fn of_choice(choice: &Choice, one: &Move<'_>) -> Option<String> {
     if !marks.is_empty() {
         return Some(format!("{to}, which is marked {}", marks.join(", ")));
     }
-    matches!(good.because, Because::Presumed { .. }).then(|| format!("{to}, {}", good.because.sentence()))
+    if good.revision.kind == RevisionKind::HelmRecord {
+        return Some(format!(
+            "{to}, of which the cluster remembers nothing: what it then asks for is foretold by a dry run of what helm writes, and how \
+             its pods fared nothing tells{}",
+            presumed(&good.because)
+        ));
+    }
+    good.because
+        .is_presumed()
+        .then(|| format!("{to}, {}", good.because.sentence()))
+}
+
+/// The sentence of a belief that is a presumption.
+fn presumed(because: &Because) -> String {
+    match because.is_presumed() {
+        true => format!("; {}", because.sentence()),
+        false => String::new(),
+    }
 }
 
 fn of_entry(entry: &WorkloadAssessment, one: &Move<'_>) -> Vec<String> {

@@ -36,8 +36,10 @@ fn same(write: &Write<'_>, workload: &Workload) -> Option<Finding> {
 fn there(write: &Write<'_>) -> Option<Finding> {
     let (target, to) = (write.target, write.to);
     let object = match to.kind {
-        RevisionKind::ReplicaSet => format!("replicaset/{}", to.name),
-        RevisionKind::ControllerRevision => format!("controllerrevision/{}", to.name),
+        RevisionKind::ReplicaSet | RevisionKind::ControllerRevision => {
+            format!("{}/{}", to.kind.singular(), to.name)
+        }
+        RevisionKind::HelmRecord => return foretold(write),
     };
     let what = match write.object {
         Some(_) if write.revision.is_none() => {
@@ -61,6 +63,29 @@ fn there(write: &Write<'_>) -> Option<Finding> {
         what,
         format!("see what is left, `astern releases`, then {PLAN_AGAIN}"),
     ))
+}
+
+/// Whether Helm's record stands for the template of the plan still: what the API server makes of a manifest depends on what stands.
+fn foretold(write: &Write<'_>) -> Option<Finding> {
+    let (target, to) = (write.target, write.to);
+    let object = to.label();
+    let (message, hint) = match (write.revision, write.object) {
+        (Some(revision), _) => return mislabelled(write, revision, &object),
+        (None, Some(_)) => (
+            format!(
+                "{target} would ask for another template than the plan says once helm has gone back to {object}: somebody has \
+                 changed it since"
+            ),
+            PLAN_AGAIN.to_owned(),
+        ),
+        (None, None) => (
+            format!(
+                "what {target} would ask for once helm has gone back to {object} could not be told again"
+            ),
+            format!("astern plan says why; {PLAN_AGAIN}"),
+        ),
+    };
+    Some(refuse(CODE, Some(target), message, hint))
 }
 
 /// The version and the images that a reader is shown are the template's own.
