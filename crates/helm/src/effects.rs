@@ -97,6 +97,15 @@ impl Helm {
         }))
     }
 
+    /// Checks that what a rollback was to bring is there.
+    async fn arrived(&self, spec: &Spec, operation: &str) -> Result<(), Failure> {
+        let release = spec.release();
+        self.held.arrived(release, spec.contents(), operation).await?;
+        self.records
+            .stand_as_foretold(release, spec.workloads(), operation)
+            .await
+    }
+
     /// The pinned record as it is now.
     async fn pinned(
         &self,
@@ -448,7 +457,7 @@ impl Provider<Spec> for Helm {
                 self.held.stands(release, spec.contents(), &operation).await?;
                 self.held.proves(release, spec.contents(), &operation).await?;
                 let after = self.roll_back(&go, from.number, to, stamp).await?;
-                self.held.arrived(release, spec.contents(), &operation).await?;
+                self.arrived(spec, &operation).await?;
                 Ok(after)
             }
             Spec::Repair {
@@ -478,7 +487,7 @@ impl Provider<Spec> for Helm {
                 };
                 match self.settle_rollback(&go, from.number, stamp).await {
                     Settled::Applied(after) => {
-                        let arrived = self.held.arrived(release, spec.contents(), &operation).await;
+                        let arrived = self.arrived(spec, &operation).await;
                         arrived.map_or_else(Settled::Unknown, |()| Settled::Applied(after))
                     }
                     other => other,

@@ -439,11 +439,13 @@ pub(crate) fn not_remembered(
         "so nothing tells which pods will serve afterwards, and the wait for them could not be checked"
             .to_owned(),
     );
-    refusal.ways_out.push(format!(
-        "helm needs the right to patch the workload, and so does the dry run: kubectl auth can-i patch {} -n {}",
-        target.kind.plural(),
-        target.namespace
-    ));
+    if why.is_some() {
+        refusal.ways_out.push(format!(
+            "kubectl auth can-i patch {} -n {} tells whether you have the right that helm and the dry run need",
+            target.kind.plural(),
+            target.namespace
+        ));
+    }
     refusal.ways_out.push(format!(
         "helm rollback {} {} -n {} --wait, by hand",
         release.name.name, revision.number, release.name.namespace

@@ -245,6 +245,37 @@ fn without_a_remembered_revision_helms_records_say_what_was_deployed_long_enough
 }
 
 #[test]
+fn what_stands_otherwise_than_it_was_foretold_is_never_called_restored() {
+    let mut shop = nothing_remembered("helm-otherwise", &helms()[1]);
+    // Between astern and helm stands one that changes the template once helm has gone back.
+    let between = shop.place.file("helm-between");
+    let script = format!(
+        "#!/bin/sh\n{} \"$@\" || exit\ncase \"$*\" in *--help*) ;; rollback*|*' rollback '*) kubectl -n {} set env deployment/api LATER=x ;; esac\n",
+        shop.helm.display(),
+        shop.place.namespace
+    );
+    std::fs::write(&between, script).unwrap();
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&between, executable).unwrap();
+    shop.helm = between;
+    let done = shop.astern(&[
+        "rollback",
+        "--yes",
+        "--reason",
+        "v2 crashes",
+        "--on-failure",
+        "hold",
+    ]);
+    assert_ne!(done.code, 0, "{done:?}");
+    let told = done.out + &done.err;
+    assert!(
+        told.contains("what stands is not what was foretold from Helm's record: deployment/api asks for another template"),
+        "{told}"
+    );
+    assert!(!told.contains("restored"), "{told}");
+}
+
+#[test]
 fn what_the_api_server_does_not_take_or_nobody_may_try_is_said_and_refused() {
     let shop = nothing_remembered("helm-untold", &helms()[0]);
     let named = ["plan", "--to", "helm/shop=1"];
