@@ -97,15 +97,6 @@ impl Helm {
         }))
     }
 
-    /// Checks that what a rollback was to bring is there.
-    async fn arrived(&self, spec: &Spec, operation: &str) -> Result<(), Failure> {
-        let release = spec.release();
-        self.held.arrived(release, spec.contents(), operation).await?;
-        self.records
-            .stand_as_foretold(release, spec.workloads(), operation)
-            .await
-    }
-
     /// The pinned record as it is now.
     async fn pinned(
         &self,
@@ -457,7 +448,7 @@ impl Provider<Spec> for Helm {
                 self.held.stands(release, spec.contents(), &operation).await?;
                 self.held.proves(release, spec.contents(), &operation).await?;
                 let after = self.roll_back(&go, from.number, to, stamp).await?;
-                self.arrived(spec, &operation).await?;
+                self.held.arrived(release, spec.contents(), &operation).await?;
                 Ok(after)
             }
             Spec::Repair {
@@ -487,7 +478,7 @@ impl Provider<Spec> for Helm {
                 };
                 match self.settle_rollback(&go, from.number, stamp).await {
                     Settled::Applied(after) => {
-                        let arrived = self.arrived(spec, &operation).await;
+                        let arrived = self.held.arrived(release, spec.contents(), &operation).await;
                         arrived.map_or_else(Settled::Unknown, |()| Settled::Applied(after))
                     }
                     other => other,

@@ -1,5 +1,5 @@
 //! What workloads would ask for once helm had gone back to a revision: the API server's own answer to what helm would write, sent as a
-//! dry run; and whether they ask for it once helm has. Stores nothing.
+//! dry run. Stores nothing.
 
 use crate::contents;
 use crate::failure::{Intent, failure};
@@ -8,12 +8,9 @@ use crate::mask::{self, Masker};
 use crate::merge::merged;
 use crate::payload::Payload;
 use crate::standing;
-use astern_model::failure::{Failure, FailureClass};
 use astern_model::helm::ReleaseName;
-use astern_model::step::helm::Carried;
 use astern_model::target::Target;
 use astern_model::template::Template;
-use astern_model::workload::RevisionKind;
 use astern_port::releases::Foretelling;
 use futures::StreamExt;
 use kube::Client;
@@ -146,46 +143,6 @@ impl Rollback<'_> {
             &object,
         )
     }
-}
-
-/// Checks that each workload asks for what was foretold, now that helm says that it is done. What the cluster remembers is not looked at:
-/// the wait for it says whether it stands.
-pub(crate) async fn stands(
-    client: &Client,
-    release: &ReleaseName,
-    carried: &[Carried],
-    operation: &str,
-) -> Result<(), Failure> {
-    let mut others = Vec::new();
-    for one in carried
-        .iter()
-        .filter(|one| one.to.kind == RevisionKind::HelmRecord)
-    {
-        let target = &one.target;
-        let path = path(target.kind.api_version(), target);
-        let found: Option<Value> = standing::get(client, &path)
-            .await
-            .map_err(|error| failure(operation, &error, Intent::Read))?;
-        match found {
-            Some(found) if template(&found).hash() == one.to.template => {}
-            Some(_) => others.push(format!("{target} asks for another template")),
-            None => others.push(format!("{target} is not there")),
-        }
-    }
-    if others.is_empty() {
-        return Ok(());
-    }
-    let message = format!(
-        "helm says that {release} has gone back, and what stands is not what was foretold from Helm's record: {}",
-        others.join("; ")
-    );
-    Err(
-        Failure::new(FailureClass::Permanent, operation, message).hint(format!(
-            "somebody else wrote it at the same time, or the helm that ran merges otherwise than the one that made the release: look at \
-             it, kubectl describe, and at `helm history {} -n {}`",
-            release.name, release.namespace
-        )),
-    )
 }
 
 fn path(version: &str, target: &Target) -> String {

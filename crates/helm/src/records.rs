@@ -3,7 +3,7 @@
 
 use crate::contents;
 use crate::failure::{Intent, failure};
-use crate::foretold::{self, Rollback};
+use crate::foretold::Rollback;
 use crate::manifest;
 use crate::mask::Masker;
 use crate::payload::{self, Payload, Room};
@@ -12,7 +12,6 @@ use astern_model::choice::clock;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Standing, Status};
 use astern_model::id::Uid;
-use astern_model::step::helm::Carried;
 use astern_model::target::Target;
 use astern_port::releases::{Depth, FEW, Foretelling, ManifestContents};
 use jiff::Timestamp;
@@ -252,16 +251,6 @@ impl Records {
             found.extend(told.into_iter().map(|(target, told)| ((*number, target), told)));
         }
         Ok(found)
-    }
-
-    /// Checks that workloads ask for what was foretold.
-    pub(crate) async fn stand_as_foretold(
-        &self,
-        release: &ReleaseName,
-        carried: &[Carried],
-        operation: &str,
-    ) -> Result<(), Failure> {
-        foretold::stands(&self.client, release, carried, operation).await
     }
 
     /// The record of one revision, taken apart.

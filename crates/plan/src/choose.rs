@@ -2,6 +2,7 @@
 //! was passed over. Owns what "good" means; there is no way here from a number to a revision that is less one.
 
 use crate::errors;
+use crate::foretold;
 use crate::quarantine;
 use crate::selector::Selector;
 use crate::signals;
@@ -297,19 +298,17 @@ fn too_short(newest_for: SignedDuration, policy: &Policy) -> Standing {
 
 /// A revision that Helm's record alone keeps.
 fn deployed(view: &View<'_>, policy: &Policy, revision: &Revision) -> Standing {
-    let mut foretold = view.workload.foretold.iter();
+    let mut all = view.workload.foretold.iter();
     let of = |one: &&Foretold| one.template.value() == Some(revision);
-    let Some(foretold) = foretold.find(of) else {
+    let Some(of_helm) = all.find(of) else {
         return Standing::Out("nothing is known of it".to_owned());
     };
-    if !foretold.was_deployed() {
-        return Standing::Out(format!("Helm says that it is {}", foretold.status));
+    if !of_helm.was_deployed() {
+        return Standing::Out(format!("Helm calls it {}", of_helm.status));
     }
-    let Some(Period { since, until }) = foretold.in_force else {
-        return Standing::Out(format!(
-            "it is unknown how long it served: the records of helm/{} do not tell",
-            foretold.release
-        ));
+    let Period { since, until } = match foretold::period(view, revision) {
+        Ok(period) => period,
+        Err(why) => return Standing::Out(why),
     };
     let newest_for = until.duration_since(since);
     if newest_for < policy.presumed_good_after {
@@ -318,8 +317,8 @@ fn deployed(view: &View<'_>, policy: &Policy, revision: &Revision) -> Standing {
     Standing::Good(
         Belief::Deployed,
         Because::Deployed {
-            release: foretold.release.clone(),
-            revision: foretold.revision,
+            release: of_helm.release.clone(),
+            revision: of_helm.revision,
             newest_for,
             until,
         },

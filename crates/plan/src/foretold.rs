@@ -1,7 +1,8 @@
 //! Templates of which the cluster remembers nothing and for which Helm's records stand: which they are, and while when a record says
 //! that they were in force. What the API server makes of them is asked elsewhere.
 
-use crate::releases::{belongs, matched};
+use crate::matching::matched;
+use crate::releases::belongs;
 use crate::world::View;
 use astern_model::choice::RevisionRef;
 use astern_model::helm::{Release, ReleaseName, Revision, Status};
@@ -10,7 +11,7 @@ use astern_model::inventory::Inventory;
 use astern_model::reconstruction::{Period, Provenance};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
-use astern_model::workload::RevisionKind;
+use astern_model::workload::{Revision as Remembered, RevisionKind};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 
@@ -76,6 +77,18 @@ pub fn unremembered(inventory: &Inventory) -> Vec<Unremembered> {
         }
     }
     found
+}
+
+/// While the template of a revision that only Helm's record keeps was in force.
+///
+/// # Errors
+/// The records do not tell; a clause.
+pub(crate) fn period(view: &View<'_>, revision: &Remembered) -> Result<Period, String> {
+    let mut foretold = view.workload.foretold.iter();
+    let foretold = foretold.find(|one| one.template.value() == Some(revision));
+    foretold
+        .and_then(|one| one.in_force)
+        .ok_or_else(|| "it is unknown how long it served: Helm's records do not tell".to_owned())
 }
 
 /// Who says what a workload asked for at a revision that the cluster does not remember.

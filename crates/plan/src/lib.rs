@@ -22,6 +22,7 @@ mod images;
 mod in_force;
 mod judge;
 mod manifest;
+mod matching;
 mod mounted;
 mod owners;
 mod ownership;

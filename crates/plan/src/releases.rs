@@ -1,11 +1,12 @@
 //! Helm releases in a plan: which revision of a release has what was chosen for its workloads, what else changes with
-//! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
+//! it, and what it does not restore.
 
 use crate::blame::Blame;
 use crate::carried::{self, Carrying};
 use crate::config;
 use crate::diff::{diff, differences};
-use crate::manifest::{applied, holds};
+use crate::manifest::applied;
+use crate::matching::{Matched, asked_for};
 use crate::planner::{Picked, Request};
 use crate::refuse::{self, list};
 use crate::selector::Selector;
@@ -20,7 +21,7 @@ use astern_model::helm::{HIDDEN, Read, Record, Recorded, Release, Revision, Stan
 use astern_model::plan::ReleaseChanges;
 use astern_model::step::helm::Pin;
 use astern_model::target::Target;
-use astern_model::template::{RESTARTED_AT, Template};
+use astern_model::template::Template;
 use astern_model::workload::{OwnerKind, Revision as Remembered, RevisionKind};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -452,36 +453,6 @@ where
     })
 }
 
-/// What a manifest's template is, among what is known of a workload.
-pub(crate) enum Matched<'a> {
-    /// The template that it asks for now.
-    Live,
-    /// An earlier one.
-    Revision(&'a Remembered),
-}
-
-/// What a workload asks for once its release has gone back to a revision: a remembered template, or the one that was foretold.
-fn asked_for<'a>(
-    view: &View<'a>,
-    release: &Release,
-    revision: &Revision,
-    manifest: &Template,
-) -> Option<Matched<'a>> {
-    matched(view, manifest).or_else(|| {
-        let foretold = view.foretold_of(&release.name.name, revision.number)?;
-        let foretold = foretold.template.value()?;
-        let mut remembered = view.revisions.iter().copied();
-        match foretold.hash == view.live {
-            true => Some(Matched::Live),
-            false => Some(Matched::Revision(
-                remembered
-                    .find(|revision| revision.hash == foretold.hash)
-                    .unwrap_or(foretold),
-            )),
-        }
-    })
-}
-
 /// The refusal of a revision whose template of a workload is neither remembered nor foretold.
 fn not_remembered(release: &Release, revision: &Revision, view: &View<'_>) -> Refusal {
     let foretold = view.foretold_of(&release.name.name, revision.number);
@@ -490,45 +461,6 @@ fn not_remembered(release: &Release, revision: &Revision, view: &View<'_>) -> Re
         Known::Is(_) => None,
     });
     refuse::not_remembered(release, revision, &view.workload.target, why)
-}
-
-/// The remembered template that holds the manifest's with the fewest additions: the server adds the same defaults to
-/// each. The mark of a restart is none of them: helm leaves the one that stands. Of two alike the live one, then the newest.
-pub(crate) fn matched<'a>(view: &View<'a>, manifest: &Template) -> Option<Matched<'a>> {
-    let stands = mark(&view.workload.template);
-    let fits = |template: &Template, place: usize| {
-        let mark = mark(template);
-        let additions = leaves(template.json()) - usize::from(mark.is_some());
-        holds(template.json(), manifest.json()).then_some((additions, mark != stands, place))
-    };
-    let live = fits(&view.workload.template, 0).map(|key| (key, Matched::Live));
-    let others = view
-        .revisions
-        .iter()
-        .copied()
-        .enumerate()
-        .filter(|(_, revision)| revision.hash != view.live);
-    let others = others.filter_map(|(place, revision)| {
-        let key = fits(&revision.template, place + 1)?;
-        Some((key, Matched::Revision(revision)))
-    });
-    let all = live.into_iter().chain(others);
-    all.min_by_key(|(key, _)| *key).map(|(_, matched)| matched)
-}
-
-/// When the template was restarted last, as kubectl writes it.
-fn mark(template: &Template) -> Option<&str> {
-    let annotations = template.json().pointer("/metadata/annotations")?;
-    annotations.get(RESTARTED_AT)?.as_str()
-}
-
-/// How many values a JSON text holds.
-fn leaves(value: &Value) -> usize {
-    match value {
-        Value::Object(map) => map.values().map(leaves).sum(),
-        Value::Array(list) => list.iter().map(leaves).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
-    }
 }
 
 fn release_changes(

@@ -114,8 +114,7 @@ pub(crate) fn believed(because: &Because) -> (Tone, &'static str) {
         Because::Observed { .. } => (Tone::Warn, "? serves, not well"),
         Because::Released { .. } => (Tone::Good, "✓ good release"),
         Because::Restored { .. } => (Tone::Good, "✓ restored before"),
-        Because::Presumed { .. } => (Tone::Warn, "? presumed good"),
-        Because::Deployed { .. } => (Tone::Warn, "? deployed by helm"),
+        Because::Presumed { .. } | Because::Deployed { .. } => (Tone::Warn, "? presumed good"),
         Because::Named { .. } => (Tone::Warn, "? named"),
     }
 }

@@ -121,20 +121,29 @@ fn the_newest_revision_that_helm_deployed_long_enough_is_gone_back_to_and_the_pl
             made(1, "superseded", "v1.2.1", "11:00:00"),
         ],
     );
-    insta::assert_snapshot!(refused(plan(&request(), &inventory, &platform())), @"");
+    insta::assert_snapshot!(refused(plan(&request(), &inventory, &platform())), @r"
+    AST0101 no known good revision of deployment/api
+    deployment/api: the cluster remembers no earlier revision of deployment/api (revisionHistoryLimit: 10)
+    ");
     foretell(&mut inventory, with_defaults);
     let found = plan(&request(), &inventory, &platform()).unwrap();
-    insta::assert_snapshot!(steps(&found), @"");
+    insta::assert_snapshot!(steps(&found), @r"
+    release:helm/shop after []: roll helm/shop back from revision 4 to 2 with helm
+    rollout:deployment/api after [release:helm/shop]: wait until deployment/api serves v1.2.2
+    ");
     let choice = &found.choices[0];
     let because = &choice.good.as_ref().unwrap().because;
     assert!(because.is_presumed() && matches!(because, Because::Deployed { revision: 2, .. }));
-    insta::assert_snapshot!(because.sentence(), @"");
+    insta::assert_snapshot!(because.sentence(), @"presumed from Helm's record alone: helm/shop had it for 2h 1m until 2026-11-23 14:01:00 UTC (revision 2, which Helm deployed); the cluster remembers nothing of how its pods fared");
     let passed: Vec<String> = choice
         .passed_over
         .iter()
         .map(|passed| format!("{}: {}", passed.revision.label(), passed.why))
         .collect();
-    insta::assert_snapshot!(passed.join("\n"), @"");
+    insta::assert_snapshot!(passed.join("\n"), @r"
+    Helm's revision 3: Helm calls it failed
+    Helm's revision 1: known from Helm's record as well, but older than Helm's revision 2
+    ");
     let provenance = found.changes[0].provenance.as_ref().unwrap();
     assert!(
         matches!(provenance, Provenance::Helm { revision: 2, .. }),
@@ -154,7 +163,7 @@ fn the_newest_revision_that_helm_deployed_long_enough_is_gone_back_to_and_the_pl
 fn a_revision_that_the_cluster_remembers_comes_before_one_that_only_helm_knows() {
     let workload = owned(
         workload("api")
-            .revision(2, "v1.2.2", "2026-11-19T10:00:00Z")
+            .revision(3, "v1.2.2", "2026-11-19T10:00:00Z")
             .revision(4, "v1.2.4", "14:02:00")
             .troubled(4, 3, "14:02:10", crash_loop()),
     );
@@ -219,9 +228,16 @@ fn a_template_that_cannot_be_foretold_is_refused_with_the_reason() {
     foretell(&mut inventory, |_| {
         Known::Unknown("the API server answered 403 Forbidden: you cannot patch it".to_owned())
     });
-    insta::assert_snapshot!(refused(plan(&named(3), &inventory, &platform())), @"");
+    insta::assert_snapshot!(refused(plan(&named(3), &inventory, &platform())), @r"
+    AST0111 revision 3 of helm/shop writes a template for deployment/api that is none of the remembered ones
+    a dry run of what helm would write does not tell what deployment/api would ask for then: the API server answered 403 Forbidden: you cannot patch it
+    so nothing tells which pods will serve afterwards, and the wait for them could not be checked
+    ");
     let by_evidence = plan(&request(), &inventory, &platform()).unwrap_err();
-    insta::assert_snapshot!(by_evidence.choices[0].notes.join("\n"), @"");
+    insta::assert_snapshot!(by_evidence.choices[0].notes.join("\n"), @r"
+    the cluster remembers no earlier revision of deployment/api (revisionHistoryLimit: 10)
+    what deployment/api would ask for after revision 3 of helm/shop is not known: the API server answered 403 Forbidden: you cannot patch it
+    ");
 }
 
 #[test]
