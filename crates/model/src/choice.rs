@@ -145,8 +145,8 @@ impl Because {
                 newest_for,
                 until,
             } => format!(
-                "presumed from Helm's record alone: helm/{release} had it for {} until {} (revision {revision}, which Helm deployed); \
-                 the cluster remembers nothing of how its pods fared",
+                "presumed from Helm's record alone: helm/{release} had it for {} until {} (revision {revision}, which Helm deployed), and \
+                 nothing tells how its pods fared",
                 human(*newest_for),
                 clock(*until)
             ),

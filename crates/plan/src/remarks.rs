@@ -9,7 +9,7 @@ use crate::scope::Scope;
 use crate::steps::{Move, Moves, may_stay, on_delete, partition, stuck};
 use crate::world::{World, count};
 use astern_model::assessment::{Assessment, WorkloadAssessment};
-use astern_model::choice::{Because, Choice, human};
+use astern_model::choice::{Choice, human};
 use astern_model::decision::Decision;
 use astern_model::policy::{Say, When};
 use astern_model::target::Target;
@@ -143,23 +143,17 @@ fn of_choice(choice: &Choice, one: &Move<'_>) -> Option<String> {
         return Some(format!("{to}, which is marked {}", marks.join(", ")));
     }
     if good.revision.kind == RevisionKind::HelmRecord {
+        let fared = match good.because.is_presumed() {
+            true => good.because.sentence(),
+            false => "nothing tells how its pods fared".to_owned(),
+        };
         return Some(format!(
-            "{to}, of which the cluster remembers nothing: what it then asks for is foretold by a dry run of what helm writes, and how \
-             its pods fared nothing tells{}",
-            presumed(&good.because)
+            "{to}, which the cluster does not remember: what it then asks for is foretold by a dry run of what helm writes; {fared}"
         ));
     }
     good.because
         .is_presumed()
         .then(|| format!("{to}, {}", good.because.sentence()))
-}
-
-/// The sentence of a belief that is a presumption.
-fn presumed(because: &Because) -> String {
-    match because.is_presumed() {
-        true => format!("; {}", because.sentence()),
-        false => String::new(),
-    }
 }
 
 fn of_entry(entry: &WorkloadAssessment, one: &Move<'_>) -> Vec<String> {

@@ -166,7 +166,7 @@ fn a_release_goes_back_to_templates_that_the_cluster_has_pruned_and_they_stand_a
             "the cluster remembers no replicaset of it",
             "the cluster remembers no controllerrevision of it",
             "Helm's revision 1",
-            "how its pods fared nothing tells",
+            "nothing tells how its pods fared",
             "named by --to helm/shop=1",
         ] {
             assert!(told.out.contains(words), "{words}\n{}", told.out);
@@ -217,7 +217,7 @@ fn without_a_remembered_revision_helms_records_say_what_was_deployed_long_enough
         let told = shop.astern(&["plan"]).expect(0);
         for words in [
             "presumed from Helm's record alone: helm/shop had it for",
-            "the cluster remembers nothing of how its pods fared",
+            "nothing tells how its pods fared",
             "roll helm/shop back from revision 2 to 1 with helm",
         ] {
             assert!(told.out.contains(words), "{words}\n{}", told.out);
@@ -258,7 +258,8 @@ fn what_stands_otherwise_than_it_was_foretold_is_never_called_restored() {
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(&between, executable).unwrap();
     shop.helm = between;
-    let done = shop.astern(&["rollback", "--yes", "--reason", "v2 crashes"]);
+    let unwinds = ["--on-failure", "unwind", "--reason", "v2 crashes"];
+    let done = shop.astern(&[&["rollback", "--yes"][..], &unwinds].concat());
     assert_ne!(done.code, 0, "{done:?}");
     let told = done.out + &done.err;
     assert!(
