@@ -2,6 +2,7 @@
 //! the vault and nowhere else.
 
 pub(crate) mod contents;
+pub(crate) mod foretold;
 
 use crate::world::World;
 use astern_model::content::ContentRef;

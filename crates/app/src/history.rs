@@ -72,8 +72,12 @@ impl Past {
         ];
         for (mark, of) in marks {
             for ((target, hash), run) in of {
-                let workload = inventory.workloads.get_mut(target);
-                let revisions = workload.into_iter().flat_map(|workload| &mut workload.revisions);
+                let Some(workload) = inventory.workloads.get_mut(target) else {
+                    continue;
+                };
+                let foretold = workload.foretold.iter_mut();
+                let foretold = foretold.filter_map(|foretold| foretold.template.value_mut());
+                let revisions = workload.revisions.iter_mut().chain(foretold);
                 for revision in revisions.filter(|revision| &revision.hash == hash) {
                     revision.marks.insert(mark.to_owned(), run.to_string());
                 }

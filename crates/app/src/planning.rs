@@ -37,7 +37,8 @@ pub use examining::{SAVE_BYTES, SAVE_WITHIN};
 pub use reading::stands;
 
 use asked::request;
-pub(crate) use examining::{answer, planned};
+pub(crate) use examining::answer;
+use examining::planned;
 pub(crate) use reading::{Seen, look, paused_by, read_releases, read_starters, right_cluster, stops};
 
 /// A plan with all that its approval needs.
@@ -135,7 +136,7 @@ pub async fn roll_back(
     ledger::read_back(world, &mut inventory, named).await;
     let make =
         |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
-    let draft = planned(world, &mut inventory, &make, world.clock.now()).await;
+    let draft = planned(world, platform, &mut inventory, &past, &make, world.clock.now()).await;
     config::of_plan(
         world,
         platform,
@@ -155,7 +156,10 @@ pub async fn roll_back(
         Acceptor::Person => Patience::WhatItTakes,
         Acceptor::Yes => Patience::OnceDecided(LOGS_AT_LEAST.max(looked * LOGS_PER_LOOK)),
     };
-    examine(world, platform, inventory, &make, allow, evidence, patience).await
+    examine(
+        world, platform, inventory, &past, &make, allow, evidence, patience,
+    )
+    .await
 }
 
 /// Plans letting owners go on that runs have paused, and has it checked. `names` are those asked for; empty for all.
@@ -184,6 +188,7 @@ pub async fn resume_owners(
         world,
         platform,
         inventory,
+        &past,
         &make,
         allow,
         Evidence::Leave,
@@ -228,6 +233,7 @@ pub async fn repair_release(
         world,
         platform,
         inventory,
+        &past,
         &make,
         allow,
         Evidence::Leave,
@@ -279,7 +285,17 @@ pub async fn undo(
         )
     };
     let patience = Patience::WhatItTakes;
-    examine(world, platform, inventory, &make, allow, Evidence::Save, patience).await
+    examine(
+        world,
+        platform,
+        inventory,
+        &past,
+        &make,
+        allow,
+        Evidence::Save,
+        patience,
+    )
+    .await
 }
 
 /// Checks a plan that was made before against the world as it is now.
@@ -302,6 +318,7 @@ pub async fn check(
     ledger::read_back(world, &mut inventory, written).await;
     config::written_by(world, &mut inventory, &plan).await;
     helm::contents::look_at(world, &mut inventory, &plan, |_| true).await;
+    helm::foretold::of_plan(world, &mut inventory, &plan, |_| true).await;
     paused_by(world, &mut inventory, &plan).await;
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();

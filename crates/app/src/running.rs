@@ -360,6 +360,7 @@ async fn admit(
             .is_none_or(|progress| *progress == Progress::Pending)
     };
     helm::contents::look_at(world, &mut inventory, &book.plan, ahead).await;
+    helm::foretold::of_plan(world, &mut inventory, &book.plan, ahead).await;
     inventory.config.logins = config::try_logins(world, &inventory, &book.plan, ahead).await;
     planning::paused_by(world, &mut inventory, &book.plan).await;
     let questions = astern_gate::questions(&book.plan, &inventory);

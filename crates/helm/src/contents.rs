@@ -88,7 +88,7 @@ fn stored(kind: ConfigKind, mut object: Value, namespace: &str, release: &Releas
 
 /// Name, labels and annotations, with the marks by which Helm knows what is its own: an object without them it refuses to adopt.
 /// Source: `setMetadataVisitor` in `pkg/action/validate.go` of Helm 3 and 4.
-fn marked(object: &Value, namespace: &str, release: &ReleaseName) -> Value {
+pub(crate) fn marked(object: &Value, namespace: &str, release: &ReleaseName) -> Value {
     let texts = |field: &str| {
         let map = object.get("metadata").and_then(|metadata| metadata.get(field));
         let map = map.and_then(Value::as_object).cloned().unwrap_or_default();

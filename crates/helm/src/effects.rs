@@ -11,16 +11,18 @@ use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Settings,
 use astern_model::id::{Epoch, RunId};
 use astern_model::step::helm::{After, Before, Pin, Spec};
 use astern_model::step::workload::Stamp;
+use astern_model::target::Target;
 use astern_port::clock::Clock;
 use astern_port::logins::Logins;
 use astern_port::provider::{Provider, Settled};
-use astern_port::releases::{Depth, ManifestContents, Releases};
+use astern_port::releases::{Depth, Foretelling, ManifestContents, Releases};
 use astern_port::vault::Vault;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Client, ResourceExt};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// How long after its start helm has created its record, or will not: it reads the history and creates one Secret first.
@@ -358,6 +360,19 @@ impl Releases for Helm {
     async fn contents(&self, release: &ReleaseName, revision: u64) -> Result<ManifestContents, Failure> {
         let operation = format!("read the manifest of revision {revision} of {release}");
         self.records.contents(release, revision, &operation).await
+    }
+
+    async fn foretell(
+        &self,
+        release: &ReleaseName,
+        from: u64,
+        to: &BTreeMap<u64, BTreeSet<Target>>,
+        force_conflicts: bool,
+    ) -> Result<BTreeMap<(u64, Target), Foretelling>, Failure> {
+        let operation = format!("try earlier manifests of {release} as a dry run");
+        self.records
+            .foretell(release, from, to, force_conflicts, &operation)
+            .await
     }
 
     async fn standing(&self, release: &Release) -> Standing {

@@ -4,9 +4,11 @@
 mod contents;
 mod effects;
 mod failure;
+mod foretold;
 mod held;
 mod manifest;
 mod mask;
+mod merge;
 mod payload;
 mod program;
 mod records;

@@ -135,12 +135,18 @@ fn key(object: &Value) -> Option<String> {
 }
 
 fn template(object: &Value, namespace: &str) -> Option<(Target, Template)> {
+    let target = workload(object, namespace)?;
+    Some((target, Template::clean(object.pointer("/spec/template")?.clone())))
+}
+
+/// The workload that an object of a manifest is.
+pub(crate) fn workload(object: &Value, namespace: &str) -> Option<Target> {
     let group = object.get("apiVersion")?.as_str()?.split('/').next()?;
     let kind = WorkloadKind::ALL
         .into_iter()
         .find(|kind| object.get("kind").and_then(Value::as_str) == Some(kind.name()))
         .filter(|kind| group == kind.group())?;
-    let target = Target {
+    Some(Target {
         kind,
         namespace: object
             .pointer("/metadata/namespace")
@@ -148,8 +154,7 @@ fn template(object: &Value, namespace: &str) -> Option<(Target, Template)> {
             .unwrap_or(namespace)
             .to_owned(),
         name: object.pointer("/metadata/name")?.as_str()?.to_owned(),
-    };
-    Some((target, Template::clean(object.pointer("/spec/template")?.clone())))
+    })
 }
 
 /// The hooks in the order in which Helm runs them.

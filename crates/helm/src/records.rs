@@ -3,15 +3,17 @@
 
 use crate::contents;
 use crate::failure::{Intent, failure};
+use crate::foretold::Rollback;
 use crate::manifest;
 use crate::mask::Masker;
-use crate::payload::{self, Room};
+use crate::payload::{self, Payload, Room};
 use crate::standing;
 use astern_model::choice::clock;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::helm::{Read, Record, Release, ReleaseName, Revision, Standing, Status};
 use astern_model::id::Uid;
-use astern_port::releases::{Depth, FEW, ManifestContents};
+use astern_model::target::Target;
+use astern_port::releases::{Depth, FEW, Foretelling, ManifestContents};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Secret;
@@ -19,7 +21,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ObjectMeta, PartialObjectMeta};
 use kube::{Client, ResourceExt};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Helm's own type for its records.
 const TYPE: &str = "helm.sh/release.v1";
@@ -157,7 +159,7 @@ impl Records {
         number: u64,
         operation: &str,
     ) -> Result<Secret, Failure> {
-        let name = secret_name(release, number);
+        let name = release.record(number);
         self.api(&release.namespace)
             .get(&name)
             .await
@@ -217,6 +219,49 @@ impl Records {
             .map_err(|defect| Failure::new(FailureClass::Permanent, operation, defect.to_string()))
     }
 
+    /// What workloads would ask for once helm had gone back from revision `from` to each of `to`. A record that is not what it says is
+    /// told of each of its workloads.
+    pub(crate) async fn foretell(
+        &self,
+        release: &ReleaseName,
+        from: u64,
+        to: &BTreeMap<u64, BTreeSet<Target>>,
+        force_conflicts: bool,
+        operation: &str,
+    ) -> Result<BTreeMap<(u64, Target), Foretelling>, Failure> {
+        let from = self.payload(release, from, operation).await?;
+        let mut found = BTreeMap::new();
+        for (number, targets) in to {
+            let to = self.payload(release, *number, operation).await;
+            let told = match to {
+                Ok(to) => {
+                    let rollback = Rollback {
+                        release,
+                        from: &from,
+                        to: &to,
+                        force_conflicts,
+                    };
+                    rollback.foretold(&self.client, targets, &self.masker).await
+                }
+                Err(failure) => {
+                    let why = |target: &Target| (target.clone(), Err(failure.message.clone()));
+                    targets.iter().map(why).collect()
+                }
+            };
+            found.extend(told.into_iter().map(|(target, told)| ((*number, target), told)));
+        }
+        Ok(found)
+    }
+
+    /// The record of one revision, taken apart.
+    async fn payload(&self, release: &ReleaseName, number: u64, operation: &str) -> Result<Payload, Failure> {
+        let secret = self.get(release, number, operation).await?;
+        payload::decode(data(&secret), &release.name, number).map_err(|defect| {
+            let message = format!("the record of revision {number} cannot be used: {defect}");
+            Failure::new(FailureClass::Permanent, operation, message)
+        })
+    }
+
     /// Every value of a revision that no text may show.
     pub(crate) async fn secret_values(
         &self,
@@ -244,7 +289,7 @@ impl Records {
         }});
         self.api(&release.namespace)
             .patch_metadata(
-                &secret_name(release, entry.revision.number),
+                &release.record(entry.revision.number),
                 &PatchParams::default(),
                 &Patch::Merge(&patch),
             )
@@ -313,11 +358,6 @@ pub(crate) fn rewritten(mut secret: Secret, payload: Vec<u8>, status: &str, effe
     secret
 }
 
-/// What a record of no other use is called.
-fn secret_name(release: &ReleaseName, number: u64) -> String {
-    format!("sh.helm.release.v1.{}.v{number}", release.name)
-}
-
 fn entry(meta: &ObjectMeta) -> Option<Entry> {
     let labels = meta.labels.as_ref()?;
     let number = labels.get("version")?.parse().ok()?;
@@ -344,7 +384,7 @@ fn entry(meta: &ObjectMeta) -> Option<Entry> {
 /// The revisions whose content is read: an uninstalled one is nowhere to go.
 pub(crate) fn wanted(revisions: &[Revision], depth: Depth) -> impl Iterator<Item = &Revision> {
     let worth = |revision: &&Revision| !matches!(revision.status, Status::Other(_));
-    let was_deployed = |revision: &Revision| matches!(revision.status, Status::Deployed | Status::Superseded);
+    let was_deployed = |revision: &Revision| revision.status.was_deployed();
     let earlier = revisions.iter().skip(1).position(was_deployed);
     let deep = match (depth, earlier) {
         (Depth::Nearest, Some(place)) => place + 2,

@@ -28,12 +28,14 @@ pub struct RevisionRef {
 }
 
 impl RevisionRef {
-    /// What people call it: `revision 3`; or that no object keeps it.
+    /// What people call it: `revision 3`, `Helm's revision 3`; or that no object keeps it.
     pub fn label(&self) -> String {
-        if self.uid.as_str().is_empty() {
-            "kept in the vault".to_owned()
-        } else {
-            format!("revision {}", self.number)
+        match self.kind {
+            RevisionKind::HelmRecord => format!("Helm's revision {}", self.number),
+            _ if self.uid.as_str().is_empty() => "kept in the vault".to_owned(),
+            RevisionKind::ReplicaSet | RevisionKind::ControllerRevision => {
+                format!("revision {}", self.number)
+            }
         }
     }
 }
@@ -87,6 +89,17 @@ pub enum Because {
         /// When its successor came.
         until: Timestamp,
     },
+    /// Helm deployed it, and it was Helm's newest for this long; the cluster keeps nothing of it that could speak for or against it.
+    Deployed {
+        /// The Helm release.
+        release: String,
+        /// Its revision.
+        revision: u64,
+        /// From the creation of its record to that of the next one that brought another template.
+        newest_for: SignedDuration,
+        /// When that one came.
+        until: Timestamp,
+    },
     /// Somebody named it with `--to`.
     Named {
         /// What was typed.
@@ -126,13 +139,24 @@ impl Because {
                 human(*newest_for),
                 clock(*until)
             ),
+            Self::Deployed {
+                release,
+                revision,
+                newest_for,
+                until,
+            } => format!(
+                "presumed from Helm's record alone: helm/{release} had it for {} until {} (revision {revision}, which Helm deployed), and \
+                 nothing tells how its pods fared",
+                human(*newest_for),
+                clock(*until)
+            ),
             Self::Named { selector } => format!("named by --to {selector}"),
         }
     }
 
     /// Whether it is only presumed.
     pub fn is_presumed(&self) -> bool {
-        matches!(self, Self::Presumed { .. })
+        matches!(self, Self::Presumed { .. } | Self::Deployed { .. })
     }
 }
 

@@ -22,6 +22,14 @@ impl<T> Known<T> {
             Self::Unknown(_) => None,
         }
     }
+
+    /// The same, to add to it.
+    pub fn value_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Self::Is(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
 }
 
 /// One observation about one workload.

@@ -23,6 +23,13 @@ pub struct ReleaseName {
     pub name: String,
 }
 
+impl ReleaseName {
+    /// The Secret that is Helm's record of a revision.
+    pub fn record(&self, revision: u64) -> String {
+        format!("sh.helm.release.v1.{}.v{revision}", self.name)
+    }
+}
+
 impl fmt::Display for ReleaseName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "helm/{}", self.name)
@@ -208,6 +215,13 @@ pub enum Status {
     Pending(String),
     /// Any other: `uninstalling`, `uninstalled`, `unknown`.
     Other(String),
+}
+
+impl Status {
+    /// Whether the revision is or was live.
+    pub fn was_deployed(&self) -> bool {
+        matches!(self, Self::Deployed | Self::Superseded)
+    }
 }
 
 impl From<String> for Status {

@@ -7,6 +7,7 @@ use crate::diff::Change;
 use crate::id::StepId;
 use crate::platform::{Platform, Probe};
 use crate::policy::OnFailure;
+use crate::reconstruction::Provenance;
 use crate::step::Step;
 use crate::target::{Cluster, Target};
 use crate::workload::RunningImage;
@@ -90,6 +91,9 @@ pub struct TargetChanges {
     pub from_version: String,
     /// The version then.
     pub to_version: String,
+    /// Who says what it asked for then, where the cluster remembers no revision of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Provenance>,
     /// Place by place.
     pub changes: Vec<Change>,
 }

@@ -108,13 +108,13 @@ pub fn short(commit: &str) -> String {
     commit.chars().take(SHORT).collect()
 }
 
-/// While all readers of an object that go back had the templates to which they go back.
+/// While something was in force: all readers of an object that go back had the templates to which they go back, say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Period {
-    /// When the last of these templates came.
+    /// When it came; of several, the last.
     pub since: Timestamp,
-    /// When the first of them was superseded.
+    /// When it was superseded; of several, the first.
     pub until: Timestamp,
 }
 

@@ -2,8 +2,10 @@
 
 use crate::content::ContentRef;
 use crate::evidence::{Known, Trouble};
+use crate::helm;
 use crate::id::{TemplateHash, Uid};
 use crate::image::Image;
+use crate::reconstruction::Period;
 use crate::release::{ReleaseName, Standing};
 use crate::target::{Target, WorkloadKind};
 use crate::template::Template;
@@ -68,6 +70,27 @@ pub struct Workload {
     /// What the ledger's releases hold of it, newest first; empty without a ledger.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub released: Vec<Released>,
+    /// What it would ask for once its Helm release has gone back to revisions of whose templates the cluster keeps nothing: those that
+    /// Helm deployed first, and of these the newest; empty where nobody asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foretold: Vec<Foretold>,
+}
+
+/// The template that a revision of a Helm release stands for, told by a dry run of what helm would write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Foretold {
+    /// The release's name.
+    pub release: String,
+    /// The revision's number.
+    pub revision: u64,
+    /// What Helm says of it.
+    pub status: helm::Status,
+    /// While Helm's newest manifest wrote this template, by when the records were made; none where they do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<Period>,
+    /// The template as a revision that Helm's record keeps; or why it cannot be told.
+    pub template: Known<Revision>,
 }
 
 /// What one release of the ledger holds of a workload.
@@ -90,6 +113,13 @@ pub struct Released {
     pub kept: Option<Known<Revision>>,
 }
 
+impl Foretold {
+    /// Whether Helm has deployed the revision.
+    pub fn was_deployed(&self) -> bool {
+        self.status.was_deployed()
+    }
+}
+
 impl Workload {
     /// The revision that the template asks for now, if the cluster remembers it.
     pub fn live_revision(&self) -> Option<&Revision> {
@@ -97,13 +127,18 @@ impl Workload {
         self.revisions.iter().find(|revision| revision.hash == live)
     }
 
-    /// Every revision that can be written back: those that the cluster remembers, then those that the ledger keeps.
+    /// Every revision that can be gone back to: those that the cluster remembers, then those that the ledger keeps, then those that
+    /// Helm's records stand for.
     pub fn all_revisions(&self) -> impl Iterator<Item = &Revision> {
         let kept = self
             .released
             .iter()
             .filter_map(|released| released.kept.as_ref()?.value());
-        self.revisions.iter().chain(kept)
+        let foretold = self
+            .foretold
+            .iter()
+            .filter_map(|foretold| foretold.template.value());
+        self.revisions.iter().chain(kept).chain(foretold)
     }
 
     /// The live template, as a revision's is compared with it: a Rollout's own lacks the defaults that its ReplicaSets have.
@@ -310,6 +345,9 @@ pub enum RevisionKind {
     ReplicaSet,
     /// StatefulSets and DaemonSets.
     ControllerRevision,
+    /// Any workload of a Helm release: the record of one of its revisions, whose manifest stands for the template. Helm alone goes
+    /// back to it.
+    HelmRecord,
 }
 
 impl RevisionKind {
@@ -318,6 +356,24 @@ impl RevisionKind {
         match kind {
             WorkloadKind::Deployment | WorkloadKind::Rollout => Self::ReplicaSet,
             WorkloadKind::StatefulSet | WorkloadKind::DaemonSet => Self::ControllerRevision,
+        }
+    }
+
+    /// How one such object is called before its name: `replicaset`.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Self::ReplicaSet => "replicaset",
+            Self::ControllerRevision => "controllerrevision",
+            Self::HelmRecord => "secret",
+        }
+    }
+
+    /// The resource of the Kubernetes API: `replicasets`.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::ReplicaSet => "replicasets",
+            Self::ControllerRevision => "controllerrevisions",
+            Self::HelmRecord => "secrets",
         }
     }
 }
@@ -357,6 +413,11 @@ pub struct Revision {
 }
 
 impl Revision {
+    /// Whether an object of the cluster keeps this very template. Others are kept in the vault, or foretold from a manifest.
+    pub fn is_remembered(&self) -> bool {
+        self.kind != RevisionKind::HelmRecord && !self.uid.as_str().is_empty()
+    }
+
     /// The version that a person would name.
     pub fn version(&self) -> String {
         version_of(&self.template)

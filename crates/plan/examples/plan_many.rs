@@ -158,6 +158,7 @@ fn workload(number: usize, now: Timestamp) -> Workload {
         template_manager: None,
         paused_manager: None,
         released: Vec::new(),
+        foretold: Vec::new(),
         target,
     }
 }

@@ -2,6 +2,7 @@
 //! was passed over. Owns what "good" means; there is no way here from a number to a revision that is less one.
 
 use crate::errors;
+use crate::foretold;
 use crate::quarantine;
 use crate::selector::Selector;
 use crate::signals;
@@ -12,10 +13,11 @@ use astern_model::evidence::Known;
 use astern_model::id::{RunId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::policy::Policy;
+use astern_model::reconstruction::Period;
 use astern_model::release::{self, ReleaseName};
 use astern_model::target::Target;
-use astern_model::workload::{Released, Revision};
-use jiff::Timestamp;
+use astern_model::workload::{Foretold, Released, Revision, RevisionKind};
+use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
 /// The mark that a run leaves on the revision that it took back; its value is the run's id.
@@ -93,6 +95,8 @@ enum Standing {
 enum Belief {
     /// Pods of it serve, and something speaks against it.
     Doubtful,
+    /// Only Helm's record speaks for it.
+    Deployed,
     Presumed,
     Restored,
     Released,
@@ -188,6 +192,19 @@ fn outranked(
             }
         }
         (Belief::Released, _) => format!("it is older than {winner}"),
+        (Belief::Deployed, _) => match by {
+            Belief::Observed => format!("known from Helm's record at most, while pods of {winner} serve now"),
+            Belief::Released => {
+                format!("known from Helm's record at most, while {winner} is of a good release")
+            }
+            Belief::Restored => format!("known from Helm's record at most, while a run validated {winner}"),
+            Belief::Presumed => {
+                format!("known from Helm's record at most, while the cluster remembers {winner}")
+            }
+            Belief::Deployed | Belief::Doubtful => {
+                format!("known from Helm's record as well, but older than {winner}")
+            }
+        },
         (Belief::Restored, _) if by == Belief::Released => {
             format!("a run went back to it before, but {winner} is of a good release")
         }
@@ -201,7 +218,7 @@ fn outranked(
             Belief::Observed => format!("presumed good at most, while pods of {winner} serve now"),
             Belief::Released => format!("presumed good at most, while {winner} is of a good release"),
             Belief::Restored => format!("presumed good at most, while a run validated {winner}"),
-            Belief::Presumed | Belief::Doubtful => {
+            Belief::Presumed | Belief::Deployed | Belief::Doubtful => {
                 format!("presumed good as well, but older than {winner}")
             }
         },
@@ -255,13 +272,12 @@ fn standing(
         let run = RunId::from(run.as_str());
         return Standing::Good(Belief::Restored, Because::Restored { run });
     }
+    if revision.kind == RevisionKind::HelmRecord {
+        return deployed(view, policy, revision);
+    }
     match timeline.stint(revision) {
         Err(why) => Standing::Out(why),
-        Ok(stint) if stint.newest_for < policy.presumed_good_after => Standing::Out(format!(
-            "it was the newest for {} only, less than the {} after which it is presumed good",
-            human(stint.newest_for),
-            human(policy.presumed_good_after)
-        )),
+        Ok(stint) if stint.newest_for < policy.presumed_good_after => too_short(stint.newest_for, policy),
         Ok(stint) => Standing::Good(
             Belief::Presumed,
             Because::Presumed {
@@ -270,6 +286,43 @@ fn standing(
             },
         ),
     }
+}
+
+fn too_short(newest_for: SignedDuration, policy: &Policy) -> Standing {
+    Standing::Out(format!(
+        "it was the newest for {} only, less than the {} after which it is presumed good",
+        human(newest_for),
+        human(policy.presumed_good_after)
+    ))
+}
+
+/// A revision that Helm's record alone keeps.
+fn deployed(view: &View<'_>, policy: &Policy, revision: &Revision) -> Standing {
+    let mut all = view.workload.foretold.iter();
+    let of = |one: &&Foretold| one.template.value() == Some(revision);
+    let Some(of_helm) = all.find(of) else {
+        return Standing::Out("nothing is known of it".to_owned());
+    };
+    if !of_helm.was_deployed() {
+        return Standing::Out(format!("Helm calls it {}", of_helm.status));
+    }
+    let Period { since, until } = match foretold::period(view, revision) {
+        Ok(period) => period,
+        Err(why) => return Standing::Out(why),
+    };
+    let newest_for = until.duration_since(since);
+    if newest_for < policy.presumed_good_after {
+        return too_short(newest_for, policy);
+    }
+    Standing::Good(
+        Belief::Deployed,
+        Because::Deployed {
+            release: of_helm.release.clone(),
+            revision: of_helm.revision,
+            newest_for,
+            until,
+        },
+    )
 }
 
 /// The newest good release that has this template.
@@ -318,14 +371,15 @@ fn observed(view: &View<'_>, policy: &Policy, revision: &Revision, at: Timestamp
     )
 }
 
-/// Every remembered revision but the live one, newest first, and after them those that the ledger alone keeps.
+/// Every remembered revision but the live one, newest first, after them those that the ledger alone keeps, and last those that only
+/// Helm's records stand for.
 fn candidates<'a>(view: &View<'a>) -> Vec<&'a Revision> {
     let live = view.live_revision().map(|revision| &revision.uid);
     let remembered = view.revisions.iter().copied();
-    let kept = view.kept().into_iter();
+    let others = view.kept().into_iter().chain(view.foretold());
     remembered
         .filter(|revision| Some(&revision.uid) != live)
-        .chain(kept.filter(|revision| revision.hash != view.live))
+        .chain(others.filter(|revision| revision.hash != view.live))
         .collect()
 }
 
@@ -453,14 +507,19 @@ fn notes(view: &View<'_>) -> Vec<String> {
         notes.push(format!(
             "revisionHistoryLimit: 0: the cluster keeps no earlier revision of {target}"
         ));
-    } else if candidates(view)
-        .iter()
-        .all(|revision| revision.uid.as_str().is_empty())
-    {
+    } else if candidates(view).iter().all(|revision| !revision.is_remembered()) {
         notes.push(format!(
             "the cluster remembers no earlier revision of {target} (revisionHistoryLimit: {})",
             view.workload.history_limit
         ));
+    }
+    for foretold in &view.workload.foretold {
+        if let Known::Unknown(why) = &foretold.template {
+            notes.push(format!(
+                "what {target} would ask for after revision {} of helm/{} is not known: {why}",
+                foretold.revision, foretold.release
+            ));
+        }
     }
     if view.live_revision().is_none() {
         notes.push(format!(

@@ -88,6 +88,7 @@ impl<'a> Restoring<'a> {
                 target: workload.target.clone(),
                 from_version: workload.version(),
                 to_version: workload.version(),
+                provenance: None,
                 changes: vec![Change {
                     path: format!("metadata.annotations[{RESTARTED_AT}]"),
                     from: mark(&workload.template),

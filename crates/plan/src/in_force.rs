@@ -1,8 +1,8 @@
 //! Which revision of a Helm release was in force while workloads had the templates to which a plan goes back. Owns that choice;
 //! what the revision says is read elsewhere.
 
+use crate::matching::{Matched, asked_for};
 use crate::reconstruct::{LEAD, MOMENT};
-use crate::releases::{Matched, matched};
 use crate::world::{World, essence};
 use astern_model::choice::clock;
 use astern_model::helm::{Read, Record, Release, Revision, Status};
@@ -78,7 +78,7 @@ fn at_the_end(
                 ));
             }
         };
-        let proven = match of_then(readers, record, world) {
+        let proven = match of_then(readers, release, revision, record, world) {
             Templates::Others => continue,
             Templates::Strange(target) => {
                 return Err(format!(
@@ -147,6 +147,8 @@ enum Templates<'a> {
 
 fn of_then<'a>(
     readers: &'a BTreeMap<Target, TemplateHash>,
+    release: &Release,
+    revision: &Revision,
     record: &Record,
     world: &World<'_>,
 ) -> Templates<'a> {
@@ -158,12 +160,9 @@ fn of_then<'a>(
         let then = view
             .revision(then)
             .map(|revision| essence(&revision.template, &revision.hash));
-        let found = match matched(view, manifest) {
+        let found = match asked_for(view, release, revision, manifest) {
             Some(Matched::Live) => Some(view.essence.clone()),
-            Some(Matched::Revision(place)) => {
-                let revision = view.revisions[place];
-                Some(essence(&revision.template, &revision.hash))
-            }
+            Some(Matched::Revision(then)) => Some(essence(&then.template, &then.hash)),
             None => return Templates::Strange(target),
         };
         if found != then {

@@ -52,6 +52,7 @@ fn unwell(chosen: &Choice) -> Option<String> {
         | Because::Released { .. }
         | Because::Restored { .. }
         | Because::Presumed { .. }
+        | Because::Deployed { .. }
         | Because::Named { .. } => None,
     }
 }

@@ -9,6 +9,7 @@ use crate::config::{self, Restoring};
 use crate::decide::{decide_about, suspects};
 use crate::diff::diff;
 use crate::forecast::History;
+use crate::foretold;
 use crate::images;
 use crate::mounted;
 use crate::refuse;
@@ -298,6 +299,7 @@ fn changes(one: &Move<'_>) -> TargetChanges {
         target: one.target().clone(),
         from_version: one.view.workload.version(),
         to_version: one.to.version.clone(),
+        provenance: foretold::provenance(one.view, &one.to),
         changes: one
             .template
             .map(|to| {

@@ -3,6 +3,7 @@
 
 use crate::config::{self, Restoring, goes_back, readers};
 use crate::consumers::consumers;
+use crate::foretold;
 use crate::releases::Through;
 use crate::steps::Moves;
 use crate::timeline::{Timeline, live_since};
@@ -17,6 +18,7 @@ use astern_model::platform::Platform;
 use astern_model::reconstruction::{Period, Provenance, Rebuilt, Reconstruction, Sought};
 use astern_model::source::{Deployed, Deployments};
 use astern_model::target::Target;
+use astern_model::workload::RevisionKind;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
 
@@ -56,13 +58,16 @@ fn of_choice(
     let template = &choice.good.as_ref()?.revision.template;
     let revision = view.revision(template)?;
     let names = consumers(&revision.template, &view.workload.annotations);
-    let period = Timeline::of(view)
-        .stint(revision)
-        .map(|stint| Period {
-            since: revision.created_at,
-            until: stint.until,
-        })
-        .map_err(|why| format!("of {} {why}", choice.target));
+    let period = match revision.kind {
+        RevisionKind::HelmRecord => foretold::period(view, revision),
+        RevisionKind::ReplicaSet | RevisionKind::ControllerRevision => {
+            Timeline::of(view).stint(revision).map(|stint| Period {
+                since: revision.created_at,
+                until: stint.until,
+            })
+        }
+    };
+    let period = period.map_err(|why| format!("of {} {why}", choice.target));
     Some((template.clone(), names.into_keys().collect(), period))
 }
 

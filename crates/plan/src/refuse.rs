@@ -402,17 +402,50 @@ pub(crate) fn unreadable_record(release: &Release, revision: &Revision, why: &st
     refusal
 }
 
-/// The cluster remembers no revision of a workload with the template that a release's revision writes.
-pub(crate) fn not_remembered(release: &Release, revision: &Revision, target: &Target) -> Refusal {
+/// `--to WORKLOAD=` asks for a move that the release, which goes back whole, does not make.
+pub(crate) fn stays(release: &Release, revision: &Revision, target: &Target) -> Refusal {
+    let summary = format!(
+        "revision {} of {} leaves {target} as it is, and --to names another version of it",
+        revision.number, release.name
+    );
+    let mut refusal = refusal(code::RELEASE, summary);
+    refusal.ways_out.push(format!(
+        "astern plan --to {}=REVISION names another one",
+        release.name
+    ));
+    refusal.ways_out.push(outside(release));
+    refusal
+}
+
+/// The cluster remembers no revision of a workload with the template that a release's revision writes, and what the API server would
+/// make of the manifest is not known; `why`, where it was asked.
+pub(crate) fn not_remembered(
+    release: &Release,
+    revision: &Revision,
+    target: &Target,
+    why: Option<&str>,
+) -> Refusal {
     let summary = format!(
         "revision {} of {} writes a template for {target} that is none of the remembered ones",
         revision.number, release.name
     );
     let mut refusal = refusal(code::RELEASE, summary);
+    if let Some(why) = why {
+        refusal.details.push(format!(
+            "a dry run of what helm would write does not tell what {target} would ask for then: {why}"
+        ));
+    }
     refusal.details.push(
         "so nothing tells which pods will serve afterwards, and the wait for them could not be checked"
             .to_owned(),
     );
+    if why.is_some() {
+        refusal.ways_out.push(format!(
+            "kubectl auth can-i patch {} -n {} tells whether you have the right that helm and the dry run need",
+            target.kind.plural(),
+            target.namespace
+        ));
+    }
     refusal.ways_out.push(format!(
         "helm rollback {} {} -n {} --wait, by hand",
         release.name.name, revision.number, release.name.namespace

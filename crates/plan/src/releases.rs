@@ -1,25 +1,28 @@
 //! Helm releases in a plan: which revision of a release has what was chosen for its workloads, what else changes with
-//! it, and what it does not restore. Owns the matching of manifests, which say no defaults, with templates that do.
+//! it, and what it does not restore.
 
 use crate::blame::Blame;
 use crate::carried::{self, Carrying};
 use crate::config;
 use crate::diff::{diff, differences};
-use crate::manifest::{applied, holds};
+use crate::manifest::applied;
+use crate::matching::{Matched, asked_for};
 use crate::planner::{Picked, Request};
 use crate::refuse::{self, list};
+use crate::selector::Selector;
 use crate::steps::{Move, Moves};
 use crate::world::{View, World, essence, reference};
 use astern_model::choice::{Because, Choice, KnownGood};
 use astern_model::config::ConfigName;
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
+use astern_model::evidence::Known;
 use astern_model::helm::{HIDDEN, Read, Record, Recorded, Release, Revision, Standing, Status};
 use astern_model::plan::ReleaseChanges;
 use astern_model::step::helm::Pin;
 use astern_model::target::Target;
-use astern_model::template::{RESTARTED_AT, Template};
-use astern_model::workload::{OwnerKind, Revision as Remembered};
+use astern_model::template::Template;
+use astern_model::workload::{OwnerKind, Revision as Remembered, RevisionKind};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,18 +76,16 @@ pub(crate) fn named(request: &Request, world: &World<'_>) -> Result<Request, Ref
             .ok_or_else(|| refuse::unknown_release_revision(release, number))?;
         let record = content(release, revision)?;
         for (target, view, manifest) in written(record, world) {
-            let matched = matched(view, manifest);
-            match matched {
-                Some(Matched::Live) => {}
-                Some(Matched::Revision(place)) => {
-                    let number = view.revisions[place].number;
-                    request
-                        .to
-                        .entry(target.clone())
-                        .or_insert(crate::Selector::Revision(number));
-                }
-                None => return Err(refuse::not_remembered(release, revision, target)),
-            }
+            let selector = match asked_for(view, release, revision, manifest) {
+                Some(Matched::Live) => continue,
+                Some(Matched::Revision(to)) if to.kind == RevisionKind::HelmRecord => Selector::Helm {
+                    release: name.clone(),
+                    revision: revision.number,
+                },
+                Some(Matched::Revision(to)) => Selector::Revision(to.number),
+                None => return Err(not_remembered(release, revision, view)),
+            };
+            request.to.entry(target.clone()).or_insert(selector);
         }
     }
     Ok(request)
@@ -174,7 +175,7 @@ pub(crate) fn through<'a>(
         };
         for stays in carry(&mut through, world, moves, choices)? {
             if request.to.contains_key(stays) {
-                return Err(refuse::not_remembered(release, to, stays));
+                return Err(refuse::stays(release, to, stays));
             }
             let why = format!("revision {} of {} leaves it as it is", to.number, release.name);
             picked.left.insert(stays, why);
@@ -223,7 +224,7 @@ pub(crate) fn changes(
 }
 
 /// Whether the workload says that it belongs to the release, and the release says so too.
-fn belongs(target: &Target, view: &View<'_>, release: &Release) -> bool {
+pub(crate) fn belongs(target: &Target, view: &View<'_>, release: &Release) -> bool {
     let said = view
         .workload
         .owners
@@ -288,7 +289,7 @@ fn choose<'a>(
             let typed = format!("named by --to {}={number}", release.name);
             return Ok((revision, typed, passed_over));
         }
-        match speaks_against(revision, moves, targets) {
+        match speaks_against(release, revision, moves, targets) {
             Some(why) => passed_over.push((revision.number, why)),
             None => {
                 let because = format!(
@@ -317,7 +318,7 @@ fn recorded_revision<'a>(
     let Some(revision) = release.revision(recorded.revision) else {
         return Err("its record does not exist any more".to_owned());
     };
-    if let Some(why) = speaks_against(revision, moves, targets) {
+    if let Some(why) = speaks_against(release, revision, moves, targets) {
         return Err(why);
     }
     let now = revision.content().map(|record| &record.content);
@@ -329,7 +330,12 @@ fn recorded_revision<'a>(
 }
 
 /// Why a revision is passed over; none when it has what was chosen.
-fn speaks_against(revision: &Revision, moves: &Moves<'_>, targets: &BTreeSet<&Target>) -> Option<String> {
+fn speaks_against(
+    release: &Release,
+    revision: &Revision,
+    moves: &Moves<'_>,
+    targets: &BTreeSet<&Target>,
+) -> Option<String> {
     match &revision.status {
         Status::Deployed | Status::Superseded => {}
         Status::Failed => {
@@ -351,10 +357,9 @@ fn speaks_against(revision: &Revision, moves: &Moves<'_>, targets: &BTreeSet<&Ta
         let Some(manifest) = record.templates.get(*target) else {
             return Some(format!("{target} is not in its manifest"));
         };
-        let same = match matched(one.view, manifest) {
-            Some(Matched::Revision(place)) => is_of(one, one.view.revisions[place]),
-            Some(Matched::Live) => false,
-            None => false,
+        let same = match asked_for(one.view, release, revision, manifest) {
+            Some(Matched::Revision(remembered)) => is_of(one, remembered),
+            Some(Matched::Live) | None => false,
         };
         if !same {
             return Some(format!(
@@ -385,8 +390,8 @@ fn carry<'a>(
     let record = content(through.release, through.to)?;
     let mut stay = Vec::new();
     for (target, view, manifest) in written(record, world) {
-        let place = match matched(view, manifest) {
-            Some(Matched::Revision(place)) => place,
+        let revision = match asked_for(view, through.release, through.to, manifest) {
+            Some(Matched::Revision(revision)) => revision,
             Some(Matched::Live) => {
                 if through.targets.remove(target) {
                     moves.remove(target);
@@ -394,16 +399,15 @@ fn carry<'a>(
                 }
                 continue;
             }
-            None => return Err(refuse::not_remembered(through.release, through.to, target)),
+            None => return Err(not_remembered(through.release, through.to, view)),
         };
-        let revision = view.revisions[place];
         through.targets.insert(target);
         let to = reference(revision);
-        let is_chosen = choices
-            .get(target)
-            .and_then(|choice| choice.good.as_ref())
-            .is_some_and(|good| good.revision == to);
-        if !is_chosen {
+        let good = choices.get_mut(target).and_then(|choice| choice.good.as_mut());
+        if let Some(good) = good.filter(|good| good.revision.template == to.template) {
+            // Another revision of the release, or the ledger, has the same template.
+            good.revision = to.clone();
+        } else {
             let because = Because::Named {
                 selector: format!(
                     "{}={}, which moves whole",
@@ -449,50 +453,14 @@ where
     })
 }
 
-/// What a manifest's template is, among what the cluster remembers of a workload.
-pub(crate) enum Matched {
-    /// The template that it asks for now.
-    Live,
-    /// The revision at this place of the view.
-    Revision(usize),
-}
-
-/// The remembered template that holds the manifest's with the fewest additions: the server adds the same defaults to
-/// each. The mark of a restart is none of them: helm leaves the one that stands. Of two alike the live one, then the newest.
-pub(crate) fn matched(view: &View<'_>, manifest: &Template) -> Option<Matched> {
-    let stands = mark(&view.workload.template);
-    let fits = |template: &Template, place: usize| {
-        let mark = mark(template);
-        let additions = leaves(template.json()) - usize::from(mark.is_some());
-        holds(template.json(), manifest.json()).then_some((additions, mark != stands, place))
-    };
-    let live = fits(&view.workload.template, 0).map(|key| (key, Matched::Live));
-    let others = view
-        .revisions
-        .iter()
-        .enumerate()
-        .filter(|(_, revision)| revision.hash != view.live);
-    let others = others.filter_map(|(place, revision)| {
-        let key = fits(&revision.template, place + 1)?;
-        Some((key, Matched::Revision(place)))
+/// The refusal of a revision whose template of a workload is neither remembered nor foretold.
+fn not_remembered(release: &Release, revision: &Revision, view: &View<'_>) -> Refusal {
+    let foretold = view.foretold_of(&release.name.name, revision.number);
+    let why = foretold.and_then(|foretold| match &foretold.template {
+        Known::Unknown(why) => Some(why.as_str()),
+        Known::Is(_) => None,
     });
-    let all = live.into_iter().chain(others);
-    all.min_by_key(|(key, _)| *key).map(|(_, matched)| matched)
-}
-
-/// When the template was restarted last, as kubectl writes it.
-fn mark(template: &Template) -> Option<&str> {
-    let annotations = template.json().pointer("/metadata/annotations")?;
-    annotations.get(RESTARTED_AT)?.as_str()
-}
-
-/// How many values a JSON text holds.
-fn leaves(value: &Value) -> usize {
-    match value {
-        Value::Object(map) => map.values().map(leaves).sum(),
-        Value::Array(list) => list.iter().map(leaves).sum(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
-    }
+    refuse::not_remembered(release, revision, &view.workload.target, why)
 }
 
 fn release_changes(

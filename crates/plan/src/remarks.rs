@@ -9,12 +9,12 @@ use crate::scope::Scope;
 use crate::steps::{Move, Moves, may_stay, on_delete, partition, stuck};
 use crate::world::{World, count};
 use astern_model::assessment::{Assessment, WorkloadAssessment};
-use astern_model::choice::{Because, Choice, human};
+use astern_model::choice::{Choice, human};
 use astern_model::decision::Decision;
 use astern_model::policy::{Say, When};
 use astern_model::target::Target;
 use astern_model::template::Template;
-use astern_model::workload::Workload;
+use astern_model::workload::{RevisionKind, Workload};
 use jiff::SignedDuration;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,7 +142,18 @@ fn of_choice(choice: &Choice, one: &Move<'_>) -> Option<String> {
     if !marks.is_empty() {
         return Some(format!("{to}, which is marked {}", marks.join(", ")));
     }
-    matches!(good.because, Because::Presumed { .. }).then(|| format!("{to}, {}", good.because.sentence()))
+    if good.revision.kind == RevisionKind::HelmRecord {
+        let fared = match good.because.is_presumed() {
+            true => good.because.sentence(),
+            false => "nothing tells how its pods fared".to_owned(),
+        };
+        return Some(format!(
+            "{to}, which the cluster does not remember: what it then asks for is foretold by a dry run of what helm writes; {fared}"
+        ));
+    }
+    good.because
+        .is_presumed()
+        .then(|| format!("{to}, {}", good.because.sentence()))
 }
 
 fn of_entry(entry: &WorkloadAssessment, one: &Move<'_>) -> Vec<String> {

@@ -4,7 +4,7 @@
 use astern_model::id::TemplateHash;
 use astern_model::image::Image;
 use astern_model::release::ReleaseName;
-use astern_model::workload::{Revision, Workload};
+use astern_model::workload::{Revision, RevisionKind, Workload};
 use std::fmt;
 
 /// Fewer digits of a digest than this could be anybody's.
@@ -24,6 +24,13 @@ pub enum Selector {
     Digest(String),
     /// The revision with the template that this release of the ledger holds.
     Release(ReleaseName),
+    /// The revision with the template that this revision of a Helm release stands for; typed as `--to helm/NAME=REVISION`.
+    Helm {
+        /// The Helm release.
+        release: String,
+        /// Its revision.
+        revision: u64,
+    },
 }
 
 /// Why a text selects nothing.
@@ -79,7 +86,8 @@ impl Selector {
     /// Whether it selects `revision` of `workload`.
     pub(crate) fn selects(&self, workload: &Workload, revision: &Revision) -> bool {
         match self {
-            Self::Revision(number) => revision.number == *number,
+            // The numbers of Helm's revisions are others.
+            Self::Revision(number) => revision.number == *number && revision.kind != RevisionKind::HelmRecord,
             Self::Image(text) => {
                 let named = |image: &Image| image.tag() == Some(text) || image.reference == *text;
                 revision.template.images().iter().any(named)
@@ -96,6 +104,16 @@ impl Selector {
                 .released
                 .iter()
                 .any(|released| &released.release == name && released.template == revision.hash),
+            Self::Helm {
+                release,
+                revision: number,
+            } => workload.foretold.iter().any(|foretold| {
+                (&foretold.release, foretold.revision) == (release, *number)
+                    && foretold
+                        .template
+                        .value()
+                        .is_some_and(|one| one.hash == revision.hash)
+            }),
         }
     }
 }
@@ -107,6 +125,7 @@ impl fmt::Display for Selector {
             Self::Image(tag) => write!(f, "image:{tag}"),
             Self::Digest(digest) => f.write_str(digest),
             Self::Release(name) => write!(f, "release:{name}"),
+            Self::Helm { release, revision } => write!(f, "helm/{release}={revision}"),
         }
     }
 }

@@ -170,5 +170,6 @@ fn keeper(kind: RevisionKind) -> &'static str {
     match kind {
         RevisionKind::ReplicaSet => "ReplicaSet",
         RevisionKind::ControllerRevision => "ControllerRevision",
+        RevisionKind::HelmRecord => "Helm record",
     }
 }

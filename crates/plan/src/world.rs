@@ -8,7 +8,7 @@ use astern_model::inventory::Inventory;
 use astern_model::platform::{Member, Platform};
 use astern_model::target::Target;
 use astern_model::template::{RESTARTED_AT, Template};
-use astern_model::workload::{Pod, Revision, Workload};
+use astern_model::workload::{Foretold, Pod, Revision, Workload};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,7 +114,7 @@ impl<'a> View<'a> {
             .find(|revision| revision.hash == self.live)
     }
 
-    /// The revision with this template: one that the cluster remembers, else one that the ledger keeps.
+    /// The revision with this template: one that the cluster remembers, else one that the ledger keeps or that is foretold.
     pub(crate) fn revision(&self, hash: &TemplateHash) -> Option<&'a Revision> {
         self.revisions
             .iter()
@@ -133,6 +133,23 @@ impl<'a> View<'a> {
             .iter()
             .filter_map(|one| one.kept.as_ref()?.value());
         kept.filter(|revision| seen.insert(&revision.hash)).collect()
+    }
+
+    /// Templates of Helm's records that nothing else keeps, each once.
+    pub(crate) fn foretold(&self) -> Vec<&'a Revision> {
+        let kept = self.kept();
+        let mut seen: BTreeSet<&TemplateHash> =
+            self.revisions.iter().map(|revision| &revision.hash).collect();
+        seen.extend(kept.iter().map(|revision| &revision.hash));
+        let foretold = self.workload.foretold.iter();
+        let foretold = foretold.filter_map(|one| one.template.value());
+        foretold.filter(|revision| seen.insert(&revision.hash)).collect()
+    }
+
+    /// What is foretold of one revision of a Helm release; none where nobody asked.
+    pub(crate) fn foretold_of(&self, release: &str, number: u64) -> Option<&'a Foretold> {
+        let mut foretold = self.workload.foretold.iter();
+        foretold.find(|one| one.release == release && one.revision == number)
     }
 
     /// Pods that are not on their way out and are of the live version.

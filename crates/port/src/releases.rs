@@ -8,9 +8,11 @@ use astern_model::helm::{Release, ReleaseName, Standing};
 use astern_model::id::{Epoch, RunId};
 use astern_model::step::helm::{After, Before, Spec};
 use astern_model::step::workload::Stamp;
+use astern_model::target::Target;
+use astern_model::template::Template;
 use async_trait::async_trait;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// How much of a release's records is read beyond their labels.
@@ -28,6 +30,9 @@ pub const FEW: usize = 10;
 /// What a manifest says that an object holds, as the API server keeps it and with Helm's marks; or why that cannot be told, a clause
 /// without values.
 pub type Manifested = Result<Value, String>;
+
+/// The template that a workload would ask for, or why that cannot be told, a clause without secret values.
+pub type Foretelling = Result<Template, String>;
 
 /// What a manifest says that ConfigMaps and Secrets hold. Its `Debug` shows no value.
 #[derive(Default, PartialEq)]
@@ -81,6 +86,16 @@ pub trait Releases: Provider<Spec> {
     /// What a revision's manifest says that ConfigMaps and Secrets hold. Asks for its record once.
     async fn contents(&self, release: &ReleaseName, revision: u64) -> Result<ManifestContents, Failure>;
 
+    /// What workloads would ask for once helm had gone back from revision `from` to each revision of `to`, by a dry run of what helm
+    /// would write: stored is nothing. `force_conflicts`: as [`astern_model::helm::Settings`] has it.
+    async fn foretell(
+        &self,
+        release: &ReleaseName,
+        from: u64,
+        to: &BTreeMap<u64, BTreeSet<Target>>,
+        force_conflicts: bool,
+    ) -> Result<BTreeMap<(u64, Target), Foretelling>, Failure>;
+
     /// How the objects of a release's newest revision stand. What could not be read is told in it.
     async fn standing(&self, release: &Release) -> Standing;
 }
@@ -120,6 +135,16 @@ impl Releases for NoReleases {
 
     async fn contents(&self, release: &ReleaseName, _: u64) -> Result<ManifestContents, Failure> {
         Err(nowhere(format!("read a manifest of {release}")))
+    }
+
+    async fn foretell(
+        &self,
+        release: &ReleaseName,
+        _: u64,
+        _: &BTreeMap<u64, BTreeSet<Target>>,
+        _: bool,
+    ) -> Result<BTreeMap<(u64, Target), Foretelling>, Failure> {
+        Err(nowhere(format!("try manifests of {release}")))
     }
 
     async fn standing(&self, _: &Release) -> Standing {

@@ -4,7 +4,7 @@
 use crate::line::{Line, LineKind, joined, part, parts};
 use crate::report::{AcceptedKind, Moment, Report, Standing, Stands, Tone};
 use crate::show::config::config_lines;
-use crate::show::plan::change;
+use crate::show::plan::{change, source};
 use crate::show::verdict::verdict_lines;
 use crate::story::{StepLine, StepState};
 use crate::table::Table;
@@ -297,6 +297,7 @@ fn changes(report: &Report) -> Vec<Line> {
     for of in &report.changes {
         let head = format!("{}: {} → {}", of.target, of.from_version, of.to_version);
         lines.push(Line::new(LineKind::Head, head));
+        lines.extend(source(of));
         lines.extend(of.changes.iter().flat_map(change));
     }
     lines.extend(config_lines(&report.config));

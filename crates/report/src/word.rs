@@ -12,12 +12,14 @@ use astern_model::diff::Shown;
 use astern_model::evidence::{Evidence, Fact, Known, Side, Source, Trouble};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::finding::Severity;
+use astern_model::plan::TargetChanges;
 use astern_model::platform::{Probe, ProbeTarget};
 use astern_model::policy::{OnFailure, Say};
 use astern_model::reversal::Reversal;
 use astern_model::step::{Basis, Forecast};
 use astern_model::target::ClusterIdentity;
 use astern_model::verdict::CheckResult;
+use astern_model::workload::RevisionKind;
 use jiff::Timestamp;
 
 /// A changed value longer than this is cut in text; the HTML page and the JSON have it whole.
@@ -112,7 +114,7 @@ pub(crate) fn believed(because: &Because) -> (Tone, &'static str) {
         Because::Observed { .. } => (Tone::Warn, "? serves, not well"),
         Because::Released { .. } => (Tone::Good, "✓ good release"),
         Because::Restored { .. } => (Tone::Good, "✓ restored before"),
-        Because::Presumed { .. } => (Tone::Warn, "? presumed good"),
+        Because::Presumed { .. } | Because::Deployed { .. } => (Tone::Warn, "? presumed good"),
         Because::Named { .. } => (Tone::Warn, "? named"),
     }
 }
@@ -122,6 +124,16 @@ pub(crate) fn because(because: &Because) -> (Tone, String) {
     let (tone, _) = believed(because);
     let icon = if tone == Tone::Good { "✓" } else { "?" };
     (tone, format!("{icon} {}", because.sentence()))
+}
+
+/// From where a template comes that the cluster does not remember.
+pub(crate) fn provenance(of: &TargetChanges) -> Option<String> {
+    let provenance = of.provenance.as_ref()?;
+    let keeper = RevisionKind::of(of.target.kind).singular();
+    Some(format!(
+        "from {}; the cluster remembers no {keeper} of it",
+        provenance.phrase()
+    ))
 }
 
 /// The kind of a line that is coloured by a tone.

@@ -5,6 +5,7 @@ use super::reading::{older, read_releases};
 use super::{Evidence, NoPlan, Prepared};
 use crate::config;
 use crate::helm;
+use crate::history::Past;
 use crate::survey;
 use crate::world::World;
 use astern_model::decision::Refusal;
@@ -17,6 +18,7 @@ use astern_model::policy::Say;
 use astern_model::question::{Answers, Question};
 use astern_model::record::SavedEvidence;
 use astern_model::target::Target;
+use astern_plan::code;
 use astern_port::releases::Depth;
 use astern_port::sense::Saved;
 use astern_wire::envelope;
@@ -63,6 +65,7 @@ pub(super) async fn examine(
     world: &World,
     platform: &Platform,
     mut inventory: Inventory,
+    past: &Past,
     make: &Make<'_>,
     allow: &Allowances,
     evidence: Evidence,
@@ -98,7 +101,9 @@ pub(super) async fn examine(
     survey::merge(&mut inventory, seen);
     inventory.config.logins = logins;
     let refused = |refusal| NoPlan::Refused(Box::new(refusal));
-    let mut plan = planned(world, &mut inventory, make, now).await.map_err(refused)?;
+    let mut plan = planned(world, platform, &mut inventory, past, make, now)
+        .await
+        .map_err(refused)?;
     if helm::contents::look_at(world, &mut inventory, &plan, |_| true).await {
         plan = make(&inventory, now).map_err(refused)?;
     }
@@ -150,24 +155,38 @@ async fn try_logins(world: &World, inventory: &Inventory, plan: Option<&Plan>) -
     }
 }
 
-/// Makes a plan from the nearest records of Helm releases; from the older ones too, where these do not suffice.
-pub(crate) async fn planned(
+/// Makes a plan from the nearest records of Helm releases; where these do not suffice, from the older ones too; and where the cluster
+/// remembers too little, from the templates that the records stand for.
+pub(super) async fn planned(
     world: &World,
+    platform: &Platform,
     inventory: &mut Inventory,
+    past: &Past,
     make: &Make<'_>,
     now: jiff::Timestamp,
 ) -> Result<Plan, Refusal> {
-    let plan = make(inventory, now);
-    if !inventory
-        .releases
-        .iter()
-        .any(|release| older(release, inventory, plan.is_err()))
-    {
-        return plan;
+    let mut plan = make(inventory, now);
+    let mut releases = inventory.releases.iter();
+    if releases.any(|release| older(release, inventory, plan.is_err())) {
+        read_releases(world, inventory, Depth::Few).await;
+        plan = make(inventory, now);
     }
-    read_releases(world, inventory, Depth::Few).await;
-    make(inventory, now)
+    let lacks_a_template = plan
+        .as_ref()
+        .is_err_and(|refusal| LACKING.contains(&refusal.code.as_str()));
+    if lacks_a_template && helm::foretold::all(world, platform, inventory, past).await {
+        plan = make(inventory, now);
+    }
+    plan
 }
+
+/// What a plan is refused for that a template may lack which the cluster does not remember.
+const LACKING: [&str; 4] = [
+    code::NOTHING_GOOD,
+    code::NOTHING_TO_DO,
+    code::NOT_ONE_REVISION,
+    code::RELEASE,
+];
 
 /// Nothing is asked where nothing is open.
 pub(crate) async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {

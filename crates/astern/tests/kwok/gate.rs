@@ -100,11 +100,11 @@ fn a_full_quota_for_other_pods_is_no_obstacle() {
 }
 
 /// An admission policy for one namespace. It belongs to none, so it goes with the test.
-struct Policy(String);
+pub(crate) struct Policy(String);
 
 impl Policy {
     /// Only what `expression` holds of passes; `rule` is `GROUP/RESOURCE/OPERATION`. It holds once `tried` is refused.
-    fn new(place: &Place, name: &str, rule: [&str; 3], expression: &str, tried: &[&str]) -> Self {
+    pub(crate) fn new(place: &Place, name: &str, rule: [&str; 3], expression: &str, tried: &[&str]) -> Self {
         let name = format!("{name}.{}", place.namespace);
         let [group, resource, operation] = rule;
         place.put(&json!({

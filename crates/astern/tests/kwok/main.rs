@@ -22,6 +22,7 @@ mod external;
 mod gate;
 mod helm;
 mod helm_content;
+mod helm_pruned;
 mod helm_repair;
 mod input;
 mod kills;

@@ -445,6 +445,7 @@ fn crashing(kind: WorkloadKind, name: &str) -> Workload {
         template_manager: None,
         paused_manager: None,
         released: Vec::new(),
+        foretold: Vec::new(),
         template: bad,
     }
 }

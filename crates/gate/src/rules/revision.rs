@@ -36,8 +36,10 @@ fn same(write: &Write<'_>, workload: &Workload) -> Option<Finding> {
 fn there(write: &Write<'_>) -> Option<Finding> {
     let (target, to) = (write.target, write.to);
     let object = match to.kind {
-        RevisionKind::ReplicaSet => format!("replicaset/{}", to.name),
-        RevisionKind::ControllerRevision => format!("controllerrevision/{}", to.name),
+        RevisionKind::ReplicaSet | RevisionKind::ControllerRevision => {
+            format!("{}/{}", to.kind.singular(), to.name)
+        }
+        RevisionKind::HelmRecord => return foretold(write),
     };
     let what = match write.object {
         Some(_) if write.revision.is_none() => {
@@ -61,6 +63,29 @@ fn there(write: &Write<'_>) -> Option<Finding> {
         what,
         format!("see what is left, `astern releases`, then {PLAN_AGAIN}"),
     ))
+}
+
+/// Whether Helm's record stands for the template of the plan still: what the API server makes of a manifest depends on what stands.
+fn foretold(write: &Write<'_>) -> Option<Finding> {
+    let (target, to) = (write.target, write.to);
+    let object = to.label();
+    let (message, hint) = match (write.revision, write.object) {
+        (Some(revision), _) => return mislabelled(write, revision, &object),
+        (None, Some(_)) => (
+            format!(
+                "{target} would ask for another template than the plan says once helm has gone back to {object}: somebody has \
+                 changed it since"
+            ),
+            PLAN_AGAIN.to_owned(),
+        ),
+        (None, None) => (
+            format!(
+                "what {target} would ask for once helm has gone back to {object} could not be told again"
+            ),
+            format!("astern plan says why; {PLAN_AGAIN}"),
+        ),
+    };
+    Some(refuse(CODE, Some(target), message, hint))
 }
 
 /// The version and the images that a reader is shown are the template's own.
@@ -88,6 +113,60 @@ fn mislabelled(write: &Write<'_>, revision: &Revision, object: &str) -> Option<F
 #[cfg(test)]
 mod tests {
     use crate::fixture::{Fixture, kept, template};
+    use astern_model::evidence::Known;
+    use astern_model::helm::Status;
+    use astern_model::step::Spec;
+    use astern_model::step::helm::Spec as HelmSpec;
+    use astern_model::template::Template;
+    use astern_model::workload::{Foretold, RevisionKind};
+
+    /// The plan goes back to Helm's revision 3 of which the cluster keeps nothing; now the API server says this of its manifest.
+    fn foretold(now: Known<Template>) -> Fixture {
+        let mut fixture = Fixture::through_release();
+        let workload = fixture.workload();
+        let mut revision = workload.revisions.pop().unwrap();
+        revision.kind = RevisionKind::HelmRecord;
+        revision.name = "sh.helm.release.v1.shop.v3".to_owned();
+        revision.number = 3;
+        let (kind, name, number) = (revision.kind, revision.name.clone(), revision.number);
+        workload.foretold = vec![Foretold {
+            release: "shop".to_owned(),
+            revision: 3,
+            status: Status::Superseded,
+            in_force: None,
+            template: match now {
+                Known::Is(template) => {
+                    revision.hash = template.hash();
+                    revision.template = template;
+                    Known::Is(revision)
+                }
+                Known::Unknown(why) => Known::Unknown(why),
+            },
+        }];
+        let Spec::Helm(HelmSpec::Rollback { workloads, .. }) = &mut fixture.plan.steps[0].spec else {
+            panic!("no rollback");
+        };
+        let to = &mut workloads[0].to;
+        (to.kind, to.name, to.number) = (kind, name, number);
+        fixture
+    }
+
+    #[test]
+    fn what_helms_record_stands_for_is_still_what_the_plan_says() {
+        let check = |now: Known<Template>, expected: &str| {
+            assert_eq!(foretold(now).told(super::check), expected);
+        };
+        check(Known::Is(template("v1.2.3")), "");
+        check(
+            Known::Is(template("v1.2.2")),
+            "deployment/api-gateway would ask for another template than the plan says once helm has gone back to Helm's revision 3: \
+             somebody has changed it since",
+        );
+        check(
+            Known::Unknown("you may not patch it".to_owned()),
+            "what deployment/api-gateway would ask for once helm has gone back to Helm's revision 3 could not be told again",
+        );
+    }
 
     #[test]
     fn the_revision_to_go_back_to_is_there_and_is_what_the_plan_says() {

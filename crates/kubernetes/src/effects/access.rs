@@ -172,10 +172,7 @@ impl Access {
         name: &str,
         operation: &str,
     ) -> Result<Option<Value>, Failure> {
-        let resource = match kind {
-            RevisionKind::ReplicaSet => "replicasets",
-            RevisionKind::ControllerRevision => "controllerrevisions",
-        };
+        let resource = kind.plural();
         let collection = format!("/apis/apps/v1/namespaces/{}/{resource}", target.namespace);
         let attempt = Attempt::new(Verb::Get, resource, operation);
         self.reads.get_alone(&collection, name, &attempt).await
@@ -312,11 +309,7 @@ impl Access {
 
 /// How the object that keeps a revision is called in a message: `replicaset/api-gateway-7d9f8b6c5d`.
 pub(crate) fn revision_phrase(revision: &RevisionRef) -> String {
-    let kind = match revision.kind {
-        RevisionKind::ReplicaSet => "replicaset",
-        RevisionKind::ControllerRevision => "controllerrevision",
-    };
-    format!("{kind}/{}", revision.name)
+    format!("{}/{}", revision.kind.singular(), revision.name)
 }
 
 /// The failure of an operation on a workload that is not there.

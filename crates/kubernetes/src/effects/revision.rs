@@ -51,6 +51,13 @@ pub(crate) async fn read(
     kept: Option<&ContentRef>,
     operation: &str,
 ) -> Result<Remembered, Failure> {
+    if revision.kind == RevisionKind::HelmRecord {
+        let message = format!(
+            "helm alone goes back to {}; nothing was written",
+            revision.label()
+        );
+        return Err(Failure::new(FailureClass::Permanent, operation, message));
+    }
     let found = access
         .revision(target, revision.kind, &revision.name, operation)
         .await?;
@@ -106,6 +113,8 @@ pub(crate) fn template_in(kind: RevisionKind, object: &Value) -> Template {
             let template = object.pointer("/data/spec/template");
             Template::clean(template.cloned().unwrap_or(Value::Null))
         }
+        // A record holds a manifest, which stands for a template and is none.
+        RevisionKind::HelmRecord => Template::clean(Value::Null),
     }
 }
 

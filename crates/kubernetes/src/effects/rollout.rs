@@ -244,7 +244,9 @@ fn moved(now: &Object, uid: &Uid, template: &TemplateHash) -> Option<String> {
     let hash = now.template_hash();
     (&hash != template).then(|| {
         let writer = writer_phrase(now.template_manager().as_ref());
-        format!("its template changed while it was rolled out: from {template} to {hash}, {writer}")
+        format!(
+            "its template is not the one that was to be rolled out: {hash} instead of {template}, {writer}"
+        )
     })
 }
 
@@ -545,7 +547,7 @@ mod tests {
         });
         deployment(
             edited,
-            "its template changed while it was rolled out: from sha256:",
+            "its template is not the one that was to be rolled out: sha256:",
         );
         deployment(
             json!({"spec": {"paused": true}, "status": {"updatedReplicas": 1}}),

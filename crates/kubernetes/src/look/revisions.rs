@@ -120,6 +120,7 @@ pub(super) fn revision_of(pod: &ObjectMeta, workload: &str, revisions: &[Revisio
         RevisionKind::ReplicaSet => revision.uid.as_str() == owner.uid,
         RevisionKind::ControllerRevision => label(CONTROLLER_REVISION_HASH)
             .is_some_and(|hash| revision.name == hash || revision.name == format!("{workload}-{hash}")),
+        RevisionKind::HelmRecord => false,
     };
     revisions
         .iter()

@@ -61,6 +61,7 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
         template_manager: object.template_manager(),
         paused_manager: object.paused_manager().filter(|_| object.paused()),
         released: Vec::new(),
+        foretold: Vec::new(),
     }
 }
 

@@ -202,14 +202,10 @@ impl Spec {
             resource,
         };
         let kind = self.target().kind;
-        let revisions = match RevisionKind::of(kind) {
-            RevisionKind::ReplicaSet => "replicasets",
-            RevisionKind::ControllerRevision => "controllerrevisions",
-        };
         let revisions = Verb {
             verb: "get",
             group: "apps",
-            resource: revisions,
+            resource: RevisionKind::of(kind).plural(),
         };
         match self {
             Self::WriteTemplate { .. } => vec![own("get", kind), own("update", kind), revisions],

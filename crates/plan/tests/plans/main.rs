@@ -12,6 +12,7 @@ mod config;
 mod deciding;
 mod differing;
 mod external;
+mod foretelling;
 mod in_force;
 mod judging;
 mod planning;

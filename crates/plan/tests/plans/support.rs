@@ -101,6 +101,7 @@ pub(crate) fn of_kind(target: Target) -> Build {
             template_manager: None,
             paused_manager: None,
             released: Vec::new(),
+            foretold: Vec::new(),
             target,
         },
     }

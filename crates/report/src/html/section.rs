@@ -248,6 +248,7 @@ pub(super) fn changes(report: &Report) -> Option<Markup> {
             div.card {
                 h3 { (visible(&of.target.to_string())) }
                 p.quiet { (visible(&of.from_version)) " → " (visible(&of.to_version)) }
+                @if let Some(source) = word::provenance(of) { p.quiet { (visible(&source)) } }
                 dl.diff { @for change in &of.changes { (change_lines(change)) } }
                 @if of.changes.is_empty() { p.quiet { "Nothing in the template." } }
             }

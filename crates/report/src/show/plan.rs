@@ -364,12 +364,13 @@ fn changes(plan: &Plan) -> Vec<Line> {
     lines
 }
 
-/// One workload's changes in at most four lines: the images, then the rest as it changes, goes and comes.
+/// One workload's changes in a few lines: where they come from, the images, then the rest as it changes, goes and comes.
 fn folded(of: &TargetChanges) -> Vec<Line> {
     let mut lines = vec![Line::new(
         LineKind::Head,
         format!("{}: {} → {}", of.target, of.from_version, of.to_version),
     )];
+    lines.extend(source(of));
     if of.changes.is_empty() {
         lines.push(Line::new(LineKind::Dim, "  nothing in the template"));
     }
@@ -423,6 +424,7 @@ fn places(of: &TargetChanges, changes: &[&Change]) -> String {
 fn target_changes(of: &TargetChanges) -> Vec<Line> {
     let head = format!("{}: {} → {}", of.target, of.from_version, of.to_version);
     let mut lines = vec![Line::new(LineKind::Head, head)];
+    lines.extend(source(of));
     if of.changes.is_empty() {
         lines.push(Line::new(LineKind::Dim, "  nothing in the template"));
     }
@@ -434,6 +436,12 @@ fn target_changes(of: &TargetChanges) -> Vec<Line> {
         ));
     }
     lines
+}
+
+/// From where the template comes, under its head.
+pub(crate) fn source(of: &TargetChanges) -> Option<Line> {
+    let source = word::provenance(of)?;
+    Some(Line::new(LineKind::Warn, format!("  {source}")))
 }
 
 pub(crate) fn change(change: &Change) -> Vec<Line> {

@@ -154,6 +154,9 @@ pub(crate) fn changes_markdown(changes: &[TargetChanges]) -> String {
             code(&of.target.to_string()),
             prose(&versions)
         );
+        if let Some(source) = word::provenance(of) {
+            let _ = write!(text, "{}\n\n", prose(&source));
+        }
         let mut table = Table::new(&["Where", "Before", "After"]);
         for change in &of.changes {
             let value = |shown: &Option<Shown>| match shown {

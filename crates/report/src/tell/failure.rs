@@ -134,7 +134,10 @@ fn lane(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Lane {
     if let Some(good) = good {
         let from = match &good.because {
             Because::Observed { since, .. } => *since,
-            Because::Presumed { newest_for, until } => Some(minus(*until, *newest_for)),
+            Because::Presumed { newest_for, until }
+            | Because::Deployed {
+                newest_for, until, ..
+            } => Some(minus(*until, *newest_for)),
             Because::Released { .. } | Because::Restored { .. } | Because::Named { .. } => None,
         };
         spans.push(Span {

@@ -361,9 +361,9 @@ fn pod_from(workload: &Workload, revision: &Revision, object: Option<&Object>) -
         add_claims(&mut spec, object);
     }
     let mut labels = texts(metadata.get("labels"));
-    // What the ledger alone keeps has no object yet: the live revision's stands for the one that will be made.
+    // What no object of the cluster keeps has none yet: the live revision's stands for the one that will be made.
     let keeper = match workload.live_revision() {
-        Some(live) if revision.uid.as_str().is_empty() => live,
+        Some(live) if !revision.is_remembered() => live,
         _ => revision,
     };
     labels.extend(added_labels(target, keeper));
@@ -401,7 +401,7 @@ fn owner<'a>(
         )
     };
     match workload.target.kind {
-        WorkloadKind::Deployment | WorkloadKind::Rollout if revision.uid.as_str().is_empty() => own(),
+        WorkloadKind::Deployment | WorkloadKind::Rollout if !revision.is_remembered() => own(),
         WorkloadKind::Deployment | WorkloadKind::Rollout => {
             ("apps/v1", "ReplicaSet", &revision.name, revision.uid.as_str())
         }

@@ -282,6 +282,7 @@ fn changes(name: &str) -> TargetChanges {
         target: target(name),
         from_version: "v1.2.4".to_owned(),
         to_version: "v1.2.3".to_owned(),
+        provenance: None,
         changes,
     }
 }
