@@ -159,6 +159,23 @@ pub struct Folder {
     pub sets_images: bool,
 }
 
+/// What an owner that is paused would apply once it goes on, by its own object and by that of its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upcoming {
+    /// What has been fetched for it already, and is applied first.
+    pub fetched: Folder,
+    /// What is fetched next: a whole reference, `refs/heads/main`. None where nothing newer is.
+    pub follows: Option<String>,
+    /// The namespace that every object is put into, whatever its file says.
+    pub namespace: Option<String>,
+    /// Whether what no file makes any more is deleted.
+    pub prunes: bool,
+    /// The field manager under which it applies.
+    pub manager: &'static str,
+    /// What makes it fetch at once, a command.
+    pub fetch: String,
+}
+
 impl Folder {
     /// Whether this is the id of a commit: no branch, no tag, no version of a chart.
     pub fn is_commit(id: &str) -> bool {

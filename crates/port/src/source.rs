@@ -1,7 +1,8 @@
 //! Git repositories that workloads are deployed from: the revert of a run, drafted, pushed, and proposed.
 
 use crate::Failure;
-use astern_model::source::{Deployments, Folder, Place, PullRequests, Revert, Source};
+use astern_model::owner::OwnerName;
+use astern_model::source::{Deployments, Folder, Place, PullRequests, Revert, Source, Upcoming};
 use astern_model::target::Target;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -144,6 +145,9 @@ pub trait Origins: Send + Sync {
 
     /// For each workload that has such an owner, what that remembers to have deployed. Only reads.
     async fn deployments(&self, targets: &[Target]) -> Result<BTreeMap<Target, Deployments>, Failure>;
+
+    /// What an owner would apply once it goes on, or why no folder of Git tells it, a clause. Only reads.
+    async fn upcoming(&self, owner: &OwnerName) -> Result<Result<Upcoming, String>, Failure>;
 }
 
 /// What files say that a ConfigMap holds. Its `Debug` shows no value.
@@ -172,6 +176,40 @@ pub struct FolderContents {
     pub images: BTreeMap<Target, BTreeMap<String, String>>,
 }
 
+/// An object as the files of a folder make it. Its `Debug` shows no value.
+#[derive(Clone, PartialEq)]
+pub struct Manifest {
+    /// The file that says it, from the repository's root.
+    pub file: String,
+    /// Its kind, as it is written there: `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its namespace; none where the files name none.
+    pub namespace: Option<String>,
+    /// The whole manifest, or why it is not told, a clause.
+    pub json: Result<Value, String>,
+}
+
+impl fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manifest")
+            .field("file", &self.file)
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the files of a folder make at a commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FolderManifests {
+    /// Workloads, ConfigMaps, and owners' own objects. Nothing else is among them.
+    pub objects: Vec<Manifest>,
+    /// What was not looked into, a clause each: it may make more.
+    pub unread: Vec<String>,
+}
+
 /// The sources of workloads.
 ///
 /// # Guarantees
@@ -193,6 +231,13 @@ pub trait Sources: Send + Sync {
         namespace: &str,
         names: &BTreeSet<String>,
     ) -> Result<FolderContents, SourceError>;
+
+    /// What the files of a folder make at a commit, fetched from `source`, as `kustomize build` would have it. Reads; runs nothing:
+    /// what a kustomization does that is not known here makes an object untold.
+    async fn manifests(&self, source: &Source, folder: &Folder) -> Result<FolderManifests, SourceError>;
+
+    /// The commit that a whole reference of the remote names, `refs/heads/main`; of a tag with a message, the commit that it means.
+    async fn commit_of(&self, source: &Source, reference: &str) -> Result<String, SourceError>;
 
     /// Opens a pull request, or finds the one that is there.
     async fn propose(

@@ -23,6 +23,7 @@ mod pods;
 mod revisions;
 mod round;
 mod unmanaged;
+mod upcoming;
 mod warnings;
 mod workload;
 
@@ -224,6 +225,14 @@ impl Look for ClusterLook {
         managed::read(&self.connection.client, targets)
             .await
             .map_err(|failure| self.told(failure))
+    }
+
+    async fn applied(&self, target: &Target, manifest: &Value, manager: &str) -> Result<Value, Failure> {
+        let operation = format!("try to apply the manifest of {target}");
+        let attempt = Attempt::new(Verb::Patch, target.kind.plural(), operation).without_effect();
+        let path = crate::effects::object::collection(target);
+        let body = (manifest, manager);
+        fetch::try_apply(&self.connection.client, &path, &target.name, body, &attempt).await
     }
 
     async fn starters(&self, namespace: &str) -> Result<Vec<OwnerSeen>, Failure> {

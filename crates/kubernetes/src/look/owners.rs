@@ -33,7 +33,7 @@ const FLUX_HELM: &str = "helm.toolkit.fluxcd.io";
 /// The field manager under which Argo CD syncs.
 const ARGO_SYNCS: &str = "argocd-controller";
 /// The field manager of the controller of Kustomizations.
-const FLUX_MANAGER: &str = "kustomize-controller";
+pub(super) const FLUX_MANAGER: &str = "kustomize-controller";
 /// So many owners above an owner are followed: applications of applications are seldom deeper than three.
 const LEVELS: usize = 8;
 /// Owners' objects that are read at once.
