@@ -11,9 +11,9 @@ mod repository;
 mod token;
 mod yaml;
 
-use astern_model::source::{Folder, PullRequests, Source};
+use astern_model::source::{Folder, FolderManifests, PullRequests, Source};
 use astern_port::source::{
-    Commit, Draft, FolderContents, FolderManifests, Proposal, PullRequest, Share, SourceError, Sources,
+    Commit, Draft, FolderContents, Proposal, PullRequest, Share, SourceError, Sources,
 };
 use async_trait::async_trait;
 use std::collections::BTreeSet;

@@ -10,6 +10,7 @@ use crate::target::Target;
 use crate::template::Template;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A folder of a Git repository, and how workloads are made from it.
@@ -181,6 +182,40 @@ impl Folder {
     pub fn is_commit(id: &str) -> bool {
         matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
+}
+
+/// An object as the files of a folder make it. Its `Debug` shows no value.
+#[derive(Clone, PartialEq)]
+pub struct Manifest {
+    /// The file that says it, from the repository's root.
+    pub file: String,
+    /// Its kind, as it is written there: `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its namespace; none where the files name none.
+    pub namespace: Option<String>,
+    /// The whole manifest, or why it is not told, a clause.
+    pub json: Result<Value, String>,
+}
+
+impl std::fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Manifest")
+            .field("file", &self.file)
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the files of a folder make at a commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FolderManifests {
+    /// Workloads, ConfigMaps, and owners' own objects. Nothing else is among them.
+    pub objects: Vec<Manifest>,
+    /// What was not looked into, a clause each: it may make more.
+    pub unread: Vec<String>,
 }
 
 /// Whether two addresses are of one repository: by its host and path, whatever is spoken, as whoever, with `.git` or without.

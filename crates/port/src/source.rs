@@ -2,7 +2,9 @@
 
 use crate::Failure;
 use astern_model::owner::OwnerName;
-use astern_model::source::{Deployments, Folder, Place, PullRequests, Revert, Source, Upcoming};
+use astern_model::source::{
+    Deployments, Folder, FolderManifests, Place, PullRequests, Revert, Source, Upcoming,
+};
 use astern_model::target::Target;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -174,40 +176,6 @@ pub struct FolderContents {
     pub config: BTreeMap<String, Result<Told, String>>,
     /// The images of workloads, where the files say them for certain: workload → container → image.
     pub images: BTreeMap<Target, BTreeMap<String, String>>,
-}
-
-/// An object as the files of a folder make it. Its `Debug` shows no value.
-#[derive(Clone, PartialEq)]
-pub struct Manifest {
-    /// The file that says it, from the repository's root.
-    pub file: String,
-    /// Its kind, as it is written there: `Deployment`.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// Its namespace; none where the files name none.
-    pub namespace: Option<String>,
-    /// The whole manifest, or why it is not told, a clause.
-    pub json: Result<Value, String>,
-}
-
-impl fmt::Debug for Manifest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Manifest")
-            .field("file", &self.file)
-            .field("kind", &self.kind)
-            .field("name", &self.name)
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the files of a folder make at a commit.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct FolderManifests {
-    /// Workloads, ConfigMaps, and owners' own objects. Nothing else is among them.
-    pub objects: Vec<Manifest>,
-    /// What was not looked into, a clause each: it may make more.
-    pub unread: Vec<String>,
 }
 
 /// The sources of workloads.

@@ -84,20 +84,36 @@ fn source(context: &Context<'_>, owner: &OwnerName, seen: &OwnerSeen) -> Option<
         Some(InSync::Yes { .. }) => return None,
         Some(InSync::No { says }) => (
             format!("the source of {owner} is not what runs: {says}; resumed, it writes its source again"),
-            "merge the revert first, and wait until the owner has seen it; then once more".to_owned(),
+            format!(
+                "merge the revert first{}, and wait until the owner has seen it; then once more",
+                seen.paused.as_ref().map_or_else(String::new, |paused| format!(
+                    " (`astern writeback {} --push` makes it)",
+                    paused.run
+                ))
+            ),
+        ),
+        Some(InSync::Untold { why }) => (
+            format!("whether the source of {owner} is what runs cannot be told: {why}"),
+            by_word(owner),
         ),
         None => (
             format!("whether the source of {owner} is what runs cannot be seen in the cluster"),
-            format!(
-                "look at its source; if that says what runs, say so: `--source-matches {}`",
-                owner.name
-            ),
+            by_word(owner),
         ),
     };
     Some(match (&seen.in_sync, accepted) {
-        (None, true) => warn(CODE, None, what, "said beforehand: its source is what runs"),
+        (Some(InSync::Untold { .. }) | None, true) => {
+            warn(CODE, None, what, "said beforehand: its source is what runs")
+        }
         (Some(_) | None, _) => refuse(CODE, None, what, hint),
     })
+}
+
+fn by_word(owner: &OwnerName) -> String {
+    format!(
+        "look at its source; if that says what runs, say so: `--source-matches {}`",
+        owner.name
+    )
 }
 
 #[cfg(test)]
@@ -136,6 +152,20 @@ mod tests {
                 f.plan.intent = Intent::Undo { run: "r1".into() };
             },
             "",
+        );
+        let untold = |f: &mut Fixture| {
+            f.inventory.owners[0].in_sync = Some(InSync::Untold {
+                why: "it follows a Bucket".to_owned(),
+            });
+        };
+        let not_told = "whether the source of Argo CD application argocd/shop is what runs cannot be told: it follows a Bucket";
+        check(&untold, not_told);
+        check(
+            &|f| {
+                untold(f);
+                f.allow.source_matches.insert("shop".to_owned());
+            },
+            not_told,
         );
         check(
             &|f| f.inventory.owners[0].in_sync = None,
