@@ -347,27 +347,49 @@ fn on_cluster(wanted: &Wanted, threads: &str) -> Outcome<Ending> {
         )));
     }
     let ready = cluster::up(wanted)?;
-    let outcome = tests_on(wanted, threads, &packages, &ready);
+    let outcome = beside_hub(wanted, |hub| tests_on(wanted, threads, &packages, &ready, hub));
     if !ready.was_up {
         cluster::down(&wanted.name)?;
     }
     outcome
 }
 
+/// With a second cluster, in which nothing runs, where the lane has tests of two.
+fn beside_hub(
+    wanted: &Wanted,
+    work: impl FnOnce(Option<&cluster::Ready>) -> Outcome<Ending>,
+) -> Outcome<Ending> {
+    if wanted.kind != NodeKind::Kwok || wanted.owners {
+        return work(None);
+    }
+    let hub = cluster::up(&Wanted::hub())?;
+    let outcome = work(Some(&hub));
+    if !hub.was_up {
+        cluster::down(cluster::HUB)?;
+    }
+    outcome
+}
+
 /// Only the packages that have tests of clusters are selected: what these are built with, the binary and the simulation are
 /// too.
-fn tests_on(wanted: &Wanted, threads: &str, packages: &[Value], ready: &cluster::Ready) -> Outcome<Ending> {
+fn tests_on(
+    wanted: &Wanted,
+    threads: &str,
+    packages: &[Value],
+    ready: &cluster::Ready,
+    hub: Option<&cluster::Ready>,
+) -> Outcome<Ending> {
     if wanted.kind == NodeKind::Real {
         cluster::import_platform(&wanted.name)?;
     }
     let Told {
         mut counts, failing, ..
-    } = tests(command_on(wanted, packages, ready)?.arg(threads))?;
+    } = tests(command_on(wanted, packages, ready, hub)?.arg(threads))?;
     if failing.is_empty() || failing.len() > REPEATED {
         return Ok(Ending::Ran(counts));
     }
     eprintln!("once more, alone: {}", failing.join(", "));
-    let mut alone = command_on(wanted, packages, ready)?;
+    let mut alone = command_on(wanted, packages, ready, hub)?;
     alone.args(["--test-threads=1", "--exact"]).args(&failing);
     let shaky = tests(&mut alone)?.passing;
     if shaky.is_empty() {
@@ -380,7 +402,12 @@ fn tests_on(wanted: &Wanted, threads: &str, packages: &[Value], ready: &cluster:
     Ok(Ending::Shaky(counts, shaky))
 }
 
-fn command_on(wanted: &Wanted, packages: &[Value], ready: &cluster::Ready) -> Outcome<Command> {
+fn command_on(
+    wanted: &Wanted,
+    packages: &[Value],
+    ready: &cluster::Ready,
+    hub: Option<&cluster::Ready>,
+) -> Outcome<Command> {
     let mut command = cargo();
     command
         .env("ASTERN_TEST_KUBECONFIG", &ready.kubeconfig)
@@ -396,6 +423,7 @@ fn command_on(wanted: &Wanted, packages: &[Value], ready: &cluster::Ready) -> Ou
         )
         .arg("--");
     command.envs(ready.environment());
+    command.envs(hub.map(|hub| ("ASTERN_TEST_HUB", &hub.kubeconfig)));
     Ok(command)
 }
 

@@ -5,11 +5,12 @@ use crate::world::{Git, World};
 use astern_model::config::ConfigName;
 use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, PausableKind};
-use astern_model::source::{Folder, FolderManifests, Source, Upcoming, same_repository};
+use astern_model::source::{Folder, FolderManifests, Next, NextChart, Source, Upcoming, same_repository};
 use astern_model::target::Target;
 use astern_model::template::Template;
 use astern_plan::{Beside, Changes};
 use astern_port::config::ConfigObject;
+use astern_port::releases::Depth;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -48,13 +49,38 @@ struct At<'a> {
 impl At<'_> {
     /// Whether an owner's source is what runs, or why that is not told, a clause.
     async fn at(&self, owner: &OwnerName) -> Result<InSync, String> {
-        let upcoming = self
-            .git
-            .origins
-            .upcoming(owner)
+        let next = self.git.origins.upcoming(owner).await;
+        match next.map_err(|failure| failure.message)?? {
+            Next::Folder(upcoming) => self.folder(owner, upcoming).await,
+            Next::Chart(next) => self.chart(owner, &next).await,
+        }
+    }
+
+    /// Against the revision of the release that is in force.
+    async fn chart(&self, owner: &OwnerName, next: &NextChart) -> Result<InSync, String> {
+        let (releases, name) = (&self.world.releases, &next.release);
+        let names = [name.name.clone()];
+        let read = releases.read(&name.namespace, &names, Depth::Nearest).await;
+        let read = read.map_err(|failure| failure.message)?;
+        let release = read
+            .first()
+            .ok_or_else(|| format!("{name} has no record in namespace {}", name.namespace))?;
+        let revision = release.live().map(|revision| revision.number).unwrap_or_default();
+        let given = releases
+            .values(name, revision)
             .await
             .map_err(|failure| failure.message)?;
-        let upcoming = upcoming?;
+        let seen = self.inventory.owner(owner).ok_or("its object is gone")?;
+        Ok(astern_plan::chart_in_sync(
+            seen,
+            next,
+            (release, &given),
+            self.inventory,
+        ))
+    }
+
+    /// Against what stands.
+    async fn folder(&self, owner: &OwnerName, upcoming: Upcoming) -> Result<InSync, String> {
         let source = self.source(&upcoming)?;
         let newest = match &upcoming.follows {
             None => None,

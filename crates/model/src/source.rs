@@ -3,6 +3,7 @@
 
 use crate::config::ConfigName;
 use crate::diff::Change;
+use crate::helm::ReleaseName;
 use crate::id::RunId;
 use crate::image::Image;
 use crate::platform::SecretRef;
@@ -160,7 +161,36 @@ pub struct Folder {
     pub sets_images: bool,
 }
 
-/// What an owner that is paused would apply once it goes on, by its own object and by that of its source.
+/// What an owner that is paused would bring once it goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// What the files of a folder make.
+    Folder(Upcoming),
+    /// A chart with values.
+    Chart(NextChart),
+}
+
+/// A chart that is installed next. Its `Debug` shows no value.
+#[derive(Clone, PartialEq)]
+pub struct NextChart {
+    /// The release that it is installed as.
+    pub release: ReleaseName,
+    /// The chart with its version, as a release's record names it: `shop-1.2.3`.
+    pub chart: String,
+    /// The values that are given for it.
+    pub values: Value,
+}
+
+impl std::fmt::Debug for NextChart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NextChart")
+            .field("release", &self.release)
+            .field("chart", &self.chart)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A folder that an owner applies next, by its own object and by that of its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upcoming {
     /// What has been fetched for it already, and is applied first.

@@ -2,17 +2,19 @@
 //! object, and what follows for whether it may go on. Reading is the caller's.
 
 use crate::consumers::consumers;
-use crate::diff::diff;
+use crate::diff::{diff, differences};
+use crate::manifest::holds;
 use astern_model::config::{ConfigKind, ConfigName, content};
 use astern_model::diff::{Change, Shown};
+use astern_model::helm::Release;
 use astern_model::id::EFFECT;
 use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind};
 use astern_model::reconstruction::short;
-use astern_model::source::{FolderManifests, Manifest, Upcoming};
+use astern_model::source::{FolderManifests, Manifest, NextChart, Upcoming};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Places that a sentence names; more of them say no more about what would be written.
@@ -298,15 +300,10 @@ fn pruned(beside: &Beside<'_>, inventory: &Inventory, found: &mut Changes) {
 pub fn in_sync(upcoming: &Upcoming, fetched: &Changes, newest: Option<(&str, &Changes)>) -> InSync {
     let commit = upcoming.fetched.commit.as_str();
     let differs = |commit: &str, changes: &Changes| {
-        let named: Vec<&str> = changes.differs.iter().take(PLACES).map(String::as_str).collect();
-        let more = match changes.differs.len().saturating_sub(PLACES) {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
         format!(
-            "at {} it would write back: {}{more}",
+            "at {} it would write back: {}",
             short(commit),
-            named.join("; ")
+            some(&changes.differs)
         )
     };
     let at_newest = newest.filter(|(_, changes)| !changes.differs.is_empty());
@@ -337,6 +334,77 @@ pub fn in_sync(upcoming: &Upcoming, fetched: &Changes, newest: Option<(&str, &Ch
     InSync::Untold { why: why.join("; ") }
 }
 
-#[cfg(test)]
-#[path = "following/tests.rs"]
-mod tests;
+/// Whether a HelmRelease may go on: whether the chart and the values that it would install are those of the revision in force, and
+/// what runs is what that revision holds. `given` are the values of that revision, whole; they are told by their places alone.
+pub fn chart_in_sync(
+    seen: &OwnerSeen,
+    next: &NextChart,
+    (release, given): (&Release, &Value),
+    inventory: &Inventory,
+) -> InSync {
+    let untold = |why: String| InSync::Untold { why };
+    // Where the one above it is paused too, its object says what that one's source said before.
+    let above = seen
+        .parents
+        .iter()
+        .filter_map(|parent| inventory.owner(parent.object.as_ref()?));
+    if let Some(above) = above.into_iter().find(|above| above.is_paused()) {
+        return untold(format!(
+            "{}, which writes its chart and values, is paused too",
+            above.name
+        ));
+    }
+    let record = release
+        .live()
+        .and_then(|revision| Some((revision.number, revision.content()?)));
+    let Some((number, record)) = record else {
+        return untold(format!("the record of {} could not be read", release.name));
+    };
+    let beside = record.templates.iter().find(|(target, template)| {
+        let live = inventory.workloads.get(*target);
+        live.is_none_or(|live| !holds(live.template.json(), template.json()))
+    });
+    if let Some((target, _)) = beside {
+        return untold(format!(
+            "{target} is not what revision {number} of {} holds",
+            release.name
+        ));
+    }
+    let mut differs = Vec::new();
+    if record.chart != next.chart {
+        differs.push(format!("chart {} → {}", record.chart, next.chart));
+    }
+    let plain = |values: &Value| {
+        if values.is_null() {
+            json!({})
+        } else {
+            values.clone()
+        }
+    };
+    let values = differences("", &plain(given), &plain(&next.values));
+    differs.extend(
+        values
+            .into_iter()
+            .map(|change| format!("value {}", change.path.trim_start_matches('.'))),
+    );
+    if differs.is_empty() {
+        return InSync::Yes {
+            revision: next.chart.clone(),
+        };
+    }
+    InSync::No {
+        says: format!(
+            "it would install otherwise than revision {number}: {}",
+            some(&differs)
+        ),
+    }
+}
+
+/// The first of them, and how many more there are.
+fn some(differs: &[String]) -> String {
+    let named: Vec<&str> = differs.iter().take(PLACES).map(String::as_str).collect();
+    match differs.len().saturating_sub(PLACES) {
+        0 => named.join("; "),
+        more => format!("{}, and {more} more", named.join("; ")),
+    }
+}

@@ -2,9 +2,7 @@
 
 use crate::Failure;
 use astern_model::owner::OwnerName;
-use astern_model::source::{
-    Deployments, Folder, FolderManifests, Place, PullRequests, Revert, Source, Upcoming,
-};
+use astern_model::source::{Deployments, Folder, FolderManifests, Next, Place, PullRequests, Revert, Source};
 use astern_model::target::Target;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -148,8 +146,8 @@ pub trait Origins: Send + Sync {
     /// For each workload that has such an owner, what that remembers to have deployed. Only reads.
     async fn deployments(&self, targets: &[Target]) -> Result<BTreeMap<Target, Deployments>, Failure>;
 
-    /// What an owner would apply once it goes on, or why no folder of Git tells it, a clause. Only reads.
-    async fn upcoming(&self, owner: &OwnerName) -> Result<Result<Upcoming, String>, Failure>;
+    /// What an owner would bring once it goes on, or why that cannot be told, a clause. Only reads.
+    async fn upcoming(&self, owner: &OwnerName) -> Result<Result<Next, String>, Failure>;
 }
 
 /// What files say that a ConfigMap holds. Its `Debug` shows no value.

@@ -4,7 +4,7 @@ use super::{NOT_OURS, refuse, warn};
 use crate::context::{Context, Door, Progress};
 use astern_model::finding::Finding;
 use astern_model::id::RunId;
-use astern_model::owner::{InSync, OwnerName, OwnerSeen};
+use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind};
 use astern_model::plan::Intent;
 use astern_model::step::Step;
 use astern_model::step::owner::Spec;
@@ -59,8 +59,13 @@ fn source(context: &Context<'_>, owner: &OwnerName, seen: &OwnerSeen) -> Option<
     if starts || matches!(context.plan.intent, Intent::Undo { .. }) {
         return None;
     }
-    // Said at the start, it stands in the approval of a run that goes on; and the step asks once more.
-    if matches!(context.door, Door::Resume { .. }) {
+    // Said at the start, it stands in the approval of a run that goes on. Argo CD's word is asked for once more by the step;
+    // Flux says none, and what was looked at since counts.
+    let looked_at = matches!(
+        owner.kind,
+        PausableKind::Kustomization | PausableKind::HelmRelease
+    ) && matches!(seen.in_sync, Some(InSync::No { .. }));
+    if matches!(context.door, Door::Resume { .. }) && !looked_at {
         return None;
     }
     // An owner below it, which goes on first, is what it says that differs: the step asks once more.

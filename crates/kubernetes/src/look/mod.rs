@@ -180,6 +180,7 @@ impl ClusterLook {
         let now = self.clock.now();
         let told = self.ask(&inventory::second(&round, namespace, now)).await;
         let mut inventory = inventory::assemble(&round, &told, namespace, now);
+        inventory.argocd_context.clone_from(&self.owners.argocd_context);
         masked::all(&self.connection.client, &round.pods, &mut inventory).await;
         self.remember(namespace, &mut round);
         Ok(inventory)

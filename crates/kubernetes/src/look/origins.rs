@@ -7,7 +7,7 @@ use crate::effects::object::collection;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::owner::{OwnerName, PausableKind};
-use astern_model::source::{Deployments, PullRequests, Source, SourceKind, Upcoming};
+use astern_model::source::{Deployments, Next, PullRequests, Source, SourceKind};
 use astern_model::target::Target;
 use astern_port::source::{Origin, Origins};
 use async_trait::async_trait;
@@ -159,26 +159,33 @@ impl Origins for ClusterOrigins {
         Ok(try_join_all(asked).await?.into_iter().flatten().collect())
     }
 
-    async fn upcoming(&self, owner: &OwnerName) -> Result<Result<Upcoming, String>, Failure> {
+    async fn upcoming(&self, owner: &OwnerName) -> Result<Result<Next, String>, Failure> {
+        let gone = |what: &str| Ok(Err(format!("{what} is gone")));
         match owner.kind {
-            PausableKind::Kustomization => {}
+            PausableKind::Kustomization => {
+                let Some(object) = self.kustomization(&owner.namespace, &owner.name).await? else {
+                    return gone("its object");
+                };
+                Ok(match self.git_repository(&owner.namespace, &object).await? {
+                    Err(kind) => Err(format!("it follows a {kind} of Flux, which astern does not read")),
+                    Ok(None) => return gone("the GitRepository that it follows"),
+                    Ok(Some(repository)) => {
+                        upcoming::of_kustomization(&object, &repository).map(Next::Folder)
+                    }
+                })
+            }
             PausableKind::HelmRelease => {
-                return Ok(Err("it installs a chart, which astern does not render".to_owned()));
+                let found = owners::find(&self.owners, owner.kind, &owner.namespace, &owner.name).await;
+                match known(found)? {
+                    None => gone("its object"),
+                    Some(object) => Ok(upcoming::of_helm_release(&object).map(Next::Chart)),
+                }
             }
             PausableKind::Application
             | PausableKind::ApplicationSet
             | PausableKind::ScaledObject
-            | PausableKind::CronJob => return Ok(Err("it follows no source that astern reads".to_owned())),
+            | PausableKind::CronJob => Ok(Err("it follows no source that astern reads".to_owned())),
         }
-        let gone = |what: &str| Ok(Err(format!("{what} is gone")));
-        let Some(object) = self.kustomization(&owner.namespace, &owner.name).await? else {
-            return gone("its object");
-        };
-        Ok(match self.git_repository(&owner.namespace, &object).await? {
-            Err(kind) => Err(format!("it follows a {kind} of Flux, which astern does not read")),
-            Ok(None) => return gone("the GitRepository that it follows"),
-            Ok(Some(repository)) => upcoming::of_kustomization(&object, &repository),
-        })
     }
 }
 

@@ -1,9 +1,11 @@
-//! What Flux would apply once it goes on, out of the Kustomization's own object and that of its GitRepository. Decides only.
+//! What Flux would bring once it goes on, out of a Kustomization's own object and that of its GitRepository, or out of a
+//! HelmRelease. Decides only.
 
 use super::deployments::{commit, overridden};
 use super::origins::{FLUX_BRANCH, folder, text};
 use super::owners::FLUX_MANAGER;
-use astern_model::source::{Folder, Upcoming};
+use astern_model::helm::ReleaseName;
+use astern_model::source::{Folder, NextChart, Upcoming};
 use serde_json::Value;
 
 /// What a Kustomization's own settings make of its folder beside what the files say, and astern does not carry out. Source:
@@ -65,6 +67,62 @@ pub(super) fn of_kustomization(object: &Value, repository: &Value) -> Result<Upc
     })
 }
 
+/// What a HelmRelease's own settings make of its chart and values beside both, and what is not read. Source:
+/// <https://fluxcd.io/flux/components/helm/helmreleases/>.
+const BESIDE: [&str; 5] = [
+    "/spec/chartRef",
+    "/spec/valuesFrom",
+    "/spec/postRenderers",
+    "/spec/kubeConfig",
+    "/spec/chart/spec/valuesFiles",
+];
+
+/// What a HelmRelease installs next, where its chart's version stands for one chart alone: a version of a Helm repository.
+pub(super) fn of_helm_release(object: &Value) -> Result<NextChart, String> {
+    if let Some(settings) = overridden(object, &BESIDE) {
+        let settings = settings.trim_start_matches('.');
+        return Err(format!("astern does not follow its {settings}"));
+    }
+    let of_chart = |key: &str| text(object, &format!("/spec/chart/spec/{key}"));
+    let kind = of_chart("sourceRef/kind");
+    if kind != "HelmRepository" {
+        return Err(format!(
+            "its chart lies in a {kind} of Flux, where one version may be several charts"
+        ));
+    }
+    let version = of_chart("version");
+    if !is_exact(version) {
+        return Err(format!(
+            "it follows a range of versions of its chart: {}",
+            if version.is_empty() { "*" } else { version }
+        ));
+    }
+    let own = text(object, "/metadata/namespace");
+    let name = text(object, "/metadata/name");
+    let set = |key: &str| Some(text(object, &format!("/spec/{key}"))).filter(|set| !set.is_empty());
+    let into = set("targetNamespace");
+    let release = set("releaseName").map_or_else(
+        || into.map_or_else(|| name.to_owned(), |into| format!("{into}-{name}")),
+        str::to_owned,
+    );
+    Ok(NextChart {
+        release: ReleaseName {
+            namespace: set("storageNamespace").unwrap_or(own).to_owned(),
+            name: release,
+        },
+        chart: format!("{}-{version}", of_chart("chart")),
+        values: object.pointer("/spec/values").cloned().unwrap_or(Value::Null),
+    })
+}
+
+/// Whether a version names one alone. Source: <https://semver.org>.
+fn is_exact(version: &str) -> bool {
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let parts: Vec<&str> = core.trim_start_matches('v').split('.').collect();
+    let number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    parts.len() == 3 && parts.iter().all(number) && !version.contains(' ')
+}
+
 /// The reference of which it fetches the newest commit; none where that is fixed, or where it fetches nothing.
 ///
 /// # Errors
@@ -96,7 +154,7 @@ fn follows(repository: &Value) -> Result<Option<String>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::of_kustomization;
+    use super::{of_helm_release, of_kustomization};
     use serde_json::{Value, json};
 
     fn repository(spec: Value) -> Value {
@@ -135,6 +193,40 @@ mod tests {
             Some("refs/pull/1/head"),
         );
         check(json!({"branch": "main", "commit": "3f2a"}), None);
+    }
+
+    #[test]
+    fn a_helm_release_installs_one_version_of_a_helm_repository_or_it_is_not_told_which() {
+        let of = |version: &str, kind: &str, more: Value| {
+            let chart =
+                json!({"chart": "shop", "version": version, "sourceRef": {"kind": kind, "name": "charts"}});
+            let mut object = json!({
+                "metadata": {"name": "shop", "namespace": "flux"},
+                "spec": {"chart": {"spec": chart}, "values": {"tag": "v1"}},
+            });
+            let more = more.as_object().cloned().unwrap_or_default();
+            object["spec"].as_object_mut().unwrap().extend(more);
+            of_helm_release(&object)
+        };
+        let next = of("1.2.3", "HelmRepository", json!({"targetNamespace": "shop"})).unwrap();
+        assert_eq!(
+            (next.chart.as_str(), &next.values),
+            ("shop-1.2.3", &json!({"tag": "v1"}))
+        );
+        assert_eq!(
+            (next.release.namespace.as_str(), next.release.name.as_str()),
+            ("flux", "shop-shop")
+        );
+        let why = |version: &str, kind: &str, more: Value| of(version, kind, more).unwrap_err();
+        for range in ["1.x", "^1.2.3", "1.2", ""] {
+            assert!(
+                why(range, "HelmRepository", json!({})).contains("range of versions"),
+                "{range}"
+            );
+        }
+        assert!(why("1.2.3", "GitRepository", json!({})).contains("lies in a GitRepository"));
+        let from = json!({"valuesFrom": [{"kind": "Secret", "name": "x"}]});
+        assert!(why("1.2.3", "HelmRepository", from).contains("spec.valuesFrom"));
     }
 
     #[test]
