@@ -7,8 +7,7 @@ use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, PausableKind};
 use astern_model::source::{Folder, FolderManifests, Next, NextChart, Source, Upcoming, same_repository};
 use astern_model::target::Target;
-use astern_model::template::Template;
-use astern_plan::{Beside, Changes};
+use astern_plan::{Applied, Beside, Changes};
 use astern_port::config::ConfigObject;
 use astern_port::releases::Depth;
 use serde_json::Value;
@@ -152,7 +151,7 @@ impl At<'_> {
         &self,
         said: &FolderManifests,
         upcoming: &Upcoming,
-    ) -> BTreeMap<Target, Result<Template, String>> {
+    ) -> BTreeMap<Target, Result<Applied, String>> {
         let namespace = &self.inventory.namespace;
         let made = astern_plan::made(said, upcoming, namespace);
         let there = made.filter(|(target, _)| self.inventory.workloads.contains_key(target));
@@ -161,12 +160,10 @@ impl At<'_> {
             json["metadata"]["namespace"] = Value::from(namespace.as_str());
             Some(async move {
                 let tried = self.world.look.applied(&target, &json, upcoming.manager).await;
-                let template = tried
-                    .map(|object| {
-                        Template::clean(object.pointer("/spec/template").cloned().unwrap_or_default())
-                    })
+                let applied = tried
+                    .map(|object| Applied::of(&object))
                     .map_err(|failure| failure.message);
-                (target, template)
+                (target, applied)
             })
         });
         futures::future::join_all(tried).await.into_iter().collect()

@@ -4,6 +4,7 @@
 use crate::consumers::consumers;
 use crate::diff::{diff, differences};
 use crate::manifest::holds;
+use crate::ownership::alone;
 use astern_model::config::{ConfigKind, ConfigName, content};
 use astern_model::diff::{Change, Shown};
 use astern_model::helm::Release;
@@ -14,6 +15,7 @@ use astern_model::reconstruction::short;
 use astern_model::source::{FolderManifests, Manifest, NextChart, Upcoming};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
+use astern_model::workload::FIELD_MANAGER;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +35,29 @@ const MADE_BY: [&str; 2] = [
     "kustomize.toolkit.fluxcd.io/namespace",
 ];
 
+/// A workload as it would be once its manifest was applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Applied {
+    /// What it would ask for.
+    pub template: Template,
+    /// Places of the template that only a write of ours owns: no file says them, and applying leaves them.
+    pub ours: Vec<String>,
+}
+
+impl Applied {
+    /// Of the API server's answer, which has its `managedFields`.
+    pub fn of(object: &Value) -> Self {
+        let managed = object
+            .pointer("/metadata/managedFields")
+            .and_then(Value::as_array);
+        let managed = managed.map(Vec::as_slice).unwrap_or_default();
+        Self {
+            template: Template::clean(object.pointer("/spec/template").cloned().unwrap_or_default()),
+            ours: alone(managed, &["spec", "template"], FIELD_MANAGER),
+        }
+    }
+}
+
 /// What a source says, and what stands beside it.
 pub struct Beside<'a> {
     /// Who follows it.
@@ -42,7 +67,7 @@ pub struct Beside<'a> {
     /// What its files make.
     pub said: &'a FolderManifests,
     /// What each workload would ask for once its manifest was applied, or why that is not known; without those that are not there.
-    pub applied: &'a BTreeMap<Target, Result<Template, String>>,
+    pub applied: &'a BTreeMap<Target, Result<Applied, String>>,
     /// The ConfigMaps and Secrets that are there; none where they could not be read.
     pub config: Option<&'a [(&'a ConfigName, &'a Value)]>,
 }
@@ -137,10 +162,15 @@ fn workload(
         (Err(why), _) | (_, Some(Err(why))) => found.untold.push(untold(why)),
         (Ok(_), None) => found.untold.push(untold("it was not tried")),
         (Ok(_), Some(Ok(then))) => {
-            let changes = diff(&live.template, then);
+            let changes = diff(&live.template, &then.template);
             found
                 .differs
                 .extend(changes.iter().map(|change| format!("{target} {}", place(change))));
+            found.untold.extend(then.ours.iter().map(|place| {
+                untold(&format!(
+                    "{place} stands by a run's write alone, and the file does not say it"
+                ))
+            }));
         }
     }
 }

@@ -6,8 +6,7 @@ use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, PausableKind};
 use astern_model::source::{Folder, FolderManifests, Manifest, Upcoming};
 use astern_model::target::Target;
-use astern_model::template::Template;
-use astern_plan::{Beside, Changes, changes, in_sync};
+use astern_plan::{Applied, Beside, Changes, changes, in_sync};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -51,14 +50,14 @@ fn runs() -> Inventory {
     inventory(vec![workload("api").revision(1, "v1", "2026-11-19T10:00:00Z")])
 }
 
-fn would(version: &str) -> BTreeMap<Target, Result<Template, String>> {
-    let template = Template::clean(template("api", version));
-    BTreeMap::from([(deployment("api"), Ok(template))])
+fn would(version: &str) -> BTreeMap<Target, Result<Applied, String>> {
+    let object = json!({"spec": {"template": template("api", version)}});
+    BTreeMap::from([(deployment("api"), Ok(Applied::of(&object)))])
 }
 
 fn found(
     objects: Vec<Manifest>,
-    applied: &BTreeMap<Target, Result<Template, String>>,
+    applied: &BTreeMap<Target, Result<Applied, String>>,
     config: &[(&str, Value)],
 ) -> Changes {
     let names: Vec<ConfigName> = config
@@ -183,6 +182,31 @@ fn what_cannot_be_told_is_said_and_never_taken_for_the_same() {
         found(vec![said("ConfigMap", "gone", alone)], &would("v1"), &[]),
         Changes::default()
     );
+}
+
+#[test]
+fn what_a_run_wrote_and_no_file_says_is_left_by_flux_and_told() {
+    let owned = |manager: &str, env: Value| {
+        let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"api\"}": {
+            ".": {}, "f:image": {}, "f:env": env,
+        }}}}}});
+        json!({"manager": manager, "fieldsV1": fields})
+    };
+    let tier = json!({"k:{\"name\":\"TIER\"}": {".": {}, "f:name": {}, "f:value": {}}});
+    let object = |said: Value| {
+        json!({
+            "metadata": {"managedFields": [owned("astern", tier.clone()), owned("kustomize-controller", said)]},
+            "spec": {"template": template("api", "v1")},
+        })
+    };
+    let applied = |said: Value| BTreeMap::from([(deployment("api"), Ok(Applied::of(&object(said))))]);
+    let api = || said("Deployment", "api", json!({}));
+    assert_eq!(
+        found(vec![api()], &applied(tier.clone()), &[]),
+        Changes::default()
+    );
+    let why = "deployment/api (deploy/all.yaml): spec.containers[api].env[TIER] stands by a run's write alone, and the file does not say it";
+    assert_eq!(found(vec![api()], &applied(json!({})), &[]), changed(&[], &[why]));
 }
 
 #[test]
