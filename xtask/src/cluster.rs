@@ -40,6 +40,7 @@ Options:
   --name NAME        A cluster of its own under this name [the node kind]
   --nodes N          How many nodes, with kwok [3]
   --fast             Raise the client limits of controller manager and scheduler, for measuring
+  --bare             etcd and the API server alone, without nodes and controllers
   --owners           With kwok: the real Argo CD, Flux, Argo Rollouts and KEDA beside it, and a Git server that the first two read from [--name owners]
 
 State lies in target/cluster/NAME, or in $ASTERN_CLUSTER_DIR: kubeconfig (admin@example.test), other.kubeconfig
@@ -56,6 +57,9 @@ With --owners a bare repository under git/ is served, for reading and writing, b
 
 /// Enough that pods spread and a node can be cordoned, few enough to read.
 const DEFAULT_NODES: u32 = 3;
+
+/// The name of the cluster in which nothing runs.
+pub(crate) const HUB: &str = "hub";
 
 /// From an empty state to a ready cluster takes a tenth of this; a machine that is busy building takes longer.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -95,6 +99,8 @@ pub(crate) struct Wanted {
     pub(crate) fast: bool,
     /// Argo CD and Flux too.
     pub(crate) owners: bool,
+    /// etcd and the API server alone: a cluster in which nothing runs.
+    pub(crate) bare: bool,
 }
 
 impl Wanted {
@@ -105,6 +111,16 @@ impl Wanted {
             nodes: DEFAULT_NODES,
             fast: false,
             owners: false,
+            bare: false,
+        }
+    }
+
+    /// An API server in which nothing runs: a hub, beside the cluster of the lane `kwok`.
+    pub(crate) fn hub() -> Self {
+        Self {
+            name: String::from(HUB),
+            bare: true,
+            ..Self::new(NodeKind::Kwok)
         }
     }
 
@@ -319,6 +335,12 @@ fn wanted(arguments: &mut Arguments) -> Outcome<Wanted> {
             nodes.ok_or_else(|| usage(format!("--nodes is 1 to {}, not `{text}`", kwok::MOST_NODES)))?;
     }
     wanted.fast = arguments.flag("--fast");
+    wanted.bare = arguments.flag("--bare");
+    if wanted.bare && (kind != NodeKind::Kwok || wanted.owners) {
+        return Err(usage(String::from(
+            "--bare goes with --node kwok, and without --owners",
+        )));
+    }
     Ok(wanted)
 }
 
@@ -349,7 +371,7 @@ fn keep(wanted: &Wanted, record: &Record) -> Outcome<Ready> {
             wanted.name
         );
     }
-    if wanted.kind == NodeKind::Kwok {
+    if wanted.kind == NodeKind::Kwok && !wanted.bare {
         let kubectl = Kubectl::new(&record.kubeconfig())?;
         kwok::add_nodes(&kubectl, wanted.nodes)?;
         wait_for_nodes(record, &kubectl)?;
@@ -389,6 +411,9 @@ fn bring_up(wanted: &Wanted, record: &mut Record) -> Outcome {
     control_plane::start(record, &network, &ports)?;
     let kubectl = Kubectl::new(&record.kubeconfig())?;
     control_plane::wait_for_api(record, &kubectl, READY_DEADLINE)?;
+    if wanted.bare {
+        return Ok(());
+    }
     control_plane::start_controllers(record, wanted.fast)?;
     match wanted.kind {
         NodeKind::Kwok => {

@@ -345,25 +345,46 @@ fn on_cluster(wanted: &Wanted, threads: &str) -> Outcome<Ending> {
         )));
     }
     let ready = cluster::up(wanted)?;
-    let outcome = tests_on(wanted, threads, &ready);
+    let outcome = beside_hub(wanted, |hub| tests_on(wanted, threads, &ready, hub));
     if !ready.was_up {
         cluster::down(&wanted.name)?;
     }
     outcome
 }
 
-fn tests_on(wanted: &Wanted, threads: &str, ready: &cluster::Ready) -> Outcome<Ending> {
+/// With a second cluster, in which nothing runs, where the lane has tests of two.
+fn beside_hub(
+    wanted: &Wanted,
+    work: impl FnOnce(Option<&cluster::Ready>) -> Outcome<Ending>,
+) -> Outcome<Ending> {
+    if wanted.kind != NodeKind::Kwok || wanted.owners {
+        return work(None);
+    }
+    let hub = cluster::up(&Wanted::hub())?;
+    let outcome = work(Some(&hub));
+    if !hub.was_up {
+        cluster::down(cluster::HUB)?;
+    }
+    outcome
+}
+
+fn tests_on(
+    wanted: &Wanted,
+    threads: &str,
+    ready: &cluster::Ready,
+    hub: Option<&cluster::Ready>,
+) -> Outcome<Ending> {
     if wanted.kind == NodeKind::Real {
         cluster::import_platform(&wanted.name)?;
     }
     let Told {
         mut counts, failing, ..
-    } = tests(command_on(wanted, ready)?.arg(threads))?;
+    } = tests(command_on(wanted, ready, hub)?.arg(threads))?;
     if failing.is_empty() || failing.len() > REPEATED {
         return Ok(Ending::Ran(counts));
     }
     eprintln!("once more, alone: {}", failing.join(", "));
-    let mut alone = command_on(wanted, ready)?;
+    let mut alone = command_on(wanted, ready, hub)?;
     alone.args(["--test-threads=1", "--exact"]).args(&failing);
     let shaky = tests(&mut alone)?.passing;
     if shaky.is_empty() {
@@ -377,7 +398,7 @@ fn tests_on(wanted: &Wanted, threads: &str, ready: &cluster::Ready) -> Outcome<E
 }
 
 /// All crates are selected, as in the lane `unit`, and built by the same profile: what that lane has built serves here too.
-fn command_on(wanted: &Wanted, ready: &cluster::Ready) -> Outcome<Command> {
+fn command_on(wanted: &Wanted, ready: &cluster::Ready, hub: Option<&cluster::Ready>) -> Outcome<Command> {
     let mut command = cargo();
     command
         .env("ASTERN_TEST_KUBECONFIG", &ready.kubeconfig)
@@ -387,6 +408,7 @@ fn command_on(wanted: &Wanted, ready: &cluster::Ready) -> Outcome<Command> {
         .args(["test", "--no-fail-fast", "--workspace", "--test", &wanted.name])
         .arg("--");
     command.envs(ready.environment());
+    command.envs(hub.map(|hub| ("ASTERN_TEST_HUB", &hub.kubeconfig)));
     Ok(command)
 }
 

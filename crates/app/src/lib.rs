@@ -6,6 +6,7 @@ pub mod world;
 pub mod survey;
 
 mod config;
+mod following;
 mod helm;
 pub mod ledger;
 mod reconstruct;

@@ -19,14 +19,11 @@ use astern_model::target::Target;
 use astern_model::workload::OwnerKind;
 use astern_port::Failure;
 use astern_port::config::ConfigObject;
-use astern_port::source::{FolderContents, SourceError, Told};
-use futures::future::{Either, join_all, select};
-use jiff::{SignedDuration, Timestamp};
+use astern_port::source::{FolderContents, Told};
+use futures::future::join_all;
+use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// A rollback does not wait longer for a repository: what it would say is then not known.
-const GIT_WITHIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// The annotation in which client-side apply keeps the manifest that it applied last.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -448,12 +445,5 @@ async fn contents(
     let asked = git
         .sources
         .contents(commit.source, commit.folder, namespace, names);
-    match select(asked, world.clock.sleep(GIT_WITHIN)).await {
-        Either::Left((said, _)) => said.map_err(|SourceError { failure, .. }| failure.to_string()),
-        Either::Right(((), _)) => Err(format!(
-            "{} did not answer within {} s",
-            commit.source.repository,
-            GIT_WITHIN.as_secs()
-        )),
-    }
+    git.within(world, commit.source, asked).await
 }

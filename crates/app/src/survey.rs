@@ -1,5 +1,6 @@
 //! Looks at a platform once: the inventory, and what logs and probes add to it.
 
+use crate::following;
 use crate::ledger;
 use crate::world::World;
 use astern_model::assessment::{Assessment, Health};
@@ -9,6 +10,7 @@ use astern_model::inventory::Inventory;
 use astern_model::platform::Platform;
 use astern_model::target::Target;
 use astern_port::Failure;
+use astern_port::config::ConfigObject;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
@@ -42,21 +44,23 @@ pub fn missing(platform: &Platform, inventory: &Inventory) -> Vec<Target> {
 }
 
 /// A namespace with everybody who would write it back, also those who own nothing but ConfigMaps and Secrets, and with what a run
-/// has paused of that which starts pods.
+/// has paused of that which starts pods. Where an owner that is paused compares nothing itself, its source is held against what
+/// runs.
 ///
 /// # Errors
 /// The cluster's, when the inventory cannot be had. What else could not be read is named in it.
 pub async fn owners(world: &World, namespace: &str) -> Result<Inventory, Failure> {
     let mut inventory = world.look.inventory(namespace).await?;
-    see_owners(world, &mut inventory).await;
+    let objects = see_owners(world, &mut inventory).await;
+    following::compare(world, &mut inventory, objects.as_deref()).await;
     inventory
         .owners
         .retain(|seen| !seen.name.kind.only_starts() || seen.paused.is_some());
     Ok(inventory)
 }
 
-/// Takes in the owners that no workload leads to.
-pub(crate) async fn see_owners(world: &World, inventory: &mut Inventory) {
+/// Takes in the owners that no workload leads to. The ConfigMaps and Secrets of the namespace; none where they cannot be read.
+pub(crate) async fn see_owners(world: &World, inventory: &mut Inventory) -> Option<Vec<ConfigObject>> {
     let (starters, objects) = futures::join!(
         world.look.starters(&inventory.namespace),
         world.config.all(&inventory.namespace)
@@ -74,11 +78,15 @@ pub(crate) async fn see_owners(world: &World, inventory: &mut Inventory) {
             for owned in futures::future::join_all(owned).await {
                 inventory.see(owned.seen);
             }
+            Some(objects)
         }
-        Err(failure) => inventory.unread.push(format!(
-            "ConfigMaps and Secrets could not be read: {}",
-            failure.message
-        )),
+        Err(failure) => {
+            inventory.unread.push(format!(
+                "ConfigMaps and Secrets could not be read: {}",
+                failure.message
+            ));
+            None
+        }
     }
 }
 

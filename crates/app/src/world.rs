@@ -14,8 +14,11 @@ use astern_port::logins::Logins;
 use astern_port::provider::Provider;
 use astern_port::releases::Releases;
 use astern_port::sense::Sense;
-use astern_port::source::{Origins, Sources};
+use astern_port::source::{Origins, SourceError, Sources};
 use astern_port::vault::Vault;
+use futures::future::{Either, select};
+use jiff::SignedDuration;
+use std::pin::pin;
 use std::sync::Arc;
 
 /// Every port that a use case may need. Cheap to clone.
@@ -60,6 +63,31 @@ pub struct Git {
     pub origins: Arc<dyn Origins>,
     /// The repositories.
     pub sources: Arc<dyn Sources>,
+}
+
+/// Nobody waits longer for a repository: what it would say is then not known.
+const GIT_WITHIN: SignedDuration = SignedDuration::from_secs(30);
+
+impl Git {
+    /// What a repository says, in time.
+    ///
+    /// # Errors
+    /// Why it is not known, a sentence.
+    pub(crate) async fn within<T>(
+        &self,
+        world: &World,
+        source: &Source,
+        asked: impl Future<Output = Result<T, SourceError>>,
+    ) -> Result<T, String> {
+        match select(pin!(asked), world.clock.sleep(GIT_WITHIN)).await {
+            Either::Left((said, _)) => said.map_err(|SourceError { failure, .. }| failure.to_string()),
+            Either::Right(((), _)) => Err(format!(
+                "{} did not answer within {} s",
+                source.repository,
+                GIT_WITHIN.as_secs()
+            )),
+        }
+    }
 }
 
 impl World {

@@ -138,6 +138,7 @@ async fn owners(global: &Global, connection: &Connection, platform: &Platform) -
             user: None,
         };
         at.argocd = connect(&options).await?.client;
+        at.argocd_context = Some(context.clone());
     }
     if let Some(server) = &platform.argocd.server {
         at.argocd = astern_kubernetes::argocd::connect(server).await?;

@@ -1,4 +1,4 @@
-//! What ConfigMaps hold by the files of a folder at one commit. The commit alone is fetched, and of its files those are read that
+//! What ConfigMaps hold, and what else is made, by the files of a folder at one commit. The commit alone is fetched, and of its files those are read that
 //! the build asks for, round by round; what they come to is decided by [`build`].
 
 mod build;
@@ -9,8 +9,9 @@ use crate::objects::{self, entries};
 use crate::program::Repository;
 use crate::repository::{FILES, error, open, said_by_remote};
 use astern_model::reconstruction::short;
-use astern_model::source::{Folder, Source};
+use astern_model::source::{Folder, FolderManifests, Source};
 use astern_port::source::{FolderContents, SourceCode, SourceError};
+use build::Built;
 use std::collections::BTreeSet;
 use std::path::Path;
 use tree::Tree;
@@ -32,6 +33,24 @@ pub(crate) async fn contents(
     namespace: &str,
     names: &BTreeSet<String>,
 ) -> Result<FolderContents, SourceError> {
+    let built = built(program, source, folder).await?;
+    let told = |name: &String| (name.clone(), built.find(name, namespace));
+    Ok(FolderContents {
+        config: names.iter().map(told).collect(),
+        images: built.images(namespace),
+    })
+}
+
+pub(crate) async fn manifests(
+    program: &Path,
+    source: &Source,
+    folder: &Folder,
+) -> Result<FolderManifests, SourceError> {
+    Ok(built(program, source, folder).await?.manifests())
+}
+
+/// What a folder makes at a commit.
+async fn built(program: &Path, source: &Source, folder: &Folder) -> Result<Built, SourceError> {
     let repository = open(program, source, source, &[&folder.path]).await?;
     if !Folder::is_commit(&folder.commit) {
         let why = "it is named by no commit's whole id".to_owned();
@@ -52,11 +71,7 @@ pub(crate) async fn contents(
         let built = build::folder(&tree, &folder.path, folder.recursive);
         let missing = tree.missing();
         if missing.is_empty() {
-            let told = |name: &String| (name.clone(), built.find(name, namespace));
-            return Ok(FolderContents {
-                config: names.iter().map(told).collect(),
-                images: built.images(namespace),
-            });
+            return Ok(built);
         }
         read += missing.len();
         if read > FILES {
@@ -70,6 +85,36 @@ pub(crate) async fn contents(
         }
         fill(&repository, &mut tree, missing).await?;
     }
+}
+
+/// The commit that a reference of the remote names. Git lists a tag with a message twice, the second time as what it means.
+pub(crate) async fn commit_of(
+    program: &Path,
+    source: &Source,
+    reference: &str,
+) -> Result<String, SourceError> {
+    let repository = open(program, source, source, &[]).await?;
+    let failed = |why: String, hint: &str| {
+        let operation = format!("read {reference} of {}", source.repository);
+        error(SourceCode::Unreadable, operation, why, hint)
+    };
+    let meant = format!("{reference}^{{}}");
+    let listed = repository
+        .reach(&["ls-remote", "origin", reference, &meant])
+        .await;
+    let listed = listed.map_err(|said| {
+        let (why, hint) = said_by_remote(&said);
+        let mut failed = failed(why, hint);
+        failed.failure.evidence = said;
+        failed
+    })?;
+    let lines = || listed.lines().filter_map(|line| line.split_once('\t'));
+    let find = |name: &str| lines().find(|(_, other)| *other == name);
+    let found = find(&meant).or_else(|| find(reference));
+    found.map(|(commit, _)| commit.to_owned()).ok_or_else(|| {
+        let why = "there is no such reference".to_owned();
+        failed(why, "see what the owner follows")
+    })
 }
 
 /// Reads the files that were asked for.

@@ -11,7 +11,7 @@ mod repository;
 mod token;
 mod yaml;
 
-use astern_model::source::{Folder, PullRequests, Source};
+use astern_model::source::{Folder, FolderManifests, PullRequests, Source};
 use astern_port::source::{
     Commit, Draft, FolderContents, Proposal, PullRequest, Share, SourceError, Sources,
 };
@@ -48,6 +48,14 @@ impl Sources for Git {
         names: &BTreeSet<String>,
     ) -> Result<FolderContents, SourceError> {
         contents::contents(&self.program, source, folder, namespace, names).await
+    }
+
+    async fn manifests(&self, source: &Source, folder: &Folder) -> Result<FolderManifests, SourceError> {
+        contents::manifests(&self.program, source, folder).await
+    }
+
+    async fn commit_of(&self, source: &Source, reference: &str) -> Result<String, SourceError> {
+        contents::commit_of(&self.program, source, reference).await
     }
 
     async fn propose(

@@ -192,6 +192,15 @@ impl Node {
         self.entry(key).map(|(_, (_, value))| value)
     }
 
+    /// The keys, in their order; none where this is no mapping.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        let entries = match &self.content {
+            Content::Mapping { entries, .. } => entries.as_slice(),
+            _ => &[],
+        };
+        entries.iter().filter_map(|(key, _)| key.text())
+    }
+
     /// The value at the end of a way of keys.
     pub(crate) fn at(&self, keys: &[&str]) -> Option<&Self> {
         keys.iter().try_fold(self, |node, key| node.get(key))

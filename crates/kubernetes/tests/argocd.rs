@@ -49,6 +49,7 @@ async fn connected(address: &str, token: &str) -> kube::Client {
 async fn at(address: &str, token: &str) -> KubernetesOwners {
     let argocd = connected(address, token).await;
     let at = OwnersAt {
+        argocd_context: None,
         here: argocd.clone(),
         argocd,
         argocd_namespace: "argocd".to_owned(),

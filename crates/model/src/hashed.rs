@@ -20,8 +20,14 @@ pub fn parts(name: &str) -> Option<(&str, &str)> {
     (hashed && !stem.is_empty()).then_some((stem, hash))
 }
 
-/// The name that kustomize gives a ConfigMap: its generator's and a hash of the ConfigMap's `data` and `binaryData`.
+/// The name that kustomize gives a ConfigMap: its generator's and a hash of the ConfigMap's `data` and `binaryData`. This is what
+/// kustomize does since its version 4, in kubectl and in Flux too.
 pub fn name(stem: &str, object: &Value) -> String {
+    named(stem, "", object)
+}
+
+/// The name whose hash is made with this one: older versions take the generator's into it.
+fn named(stem: &str, with: &str, object: &Value) -> String {
     let field = |name: &str| {
         object
             .get(name)
@@ -29,7 +35,7 @@ pub fn name(stem: &str, object: &Value) -> String {
     };
     let mut hashed = Map::new();
     hashed.insert("kind".to_owned(), Value::from("ConfigMap"));
-    hashed.insert("name".to_owned(), Value::from(stem));
+    hashed.insert("name".to_owned(), Value::from(with));
     let data = field("data").cloned().unwrap_or_else(|| Value::from(""));
     hashed.insert("data".to_owned(), data);
     hashed.extend(field("binaryData").map(|held| ("binaryData".to_owned(), held.clone())));
@@ -50,9 +56,13 @@ pub fn name(stem: &str, object: &Value) -> String {
     format!("{stem}-{hash}")
 }
 
-/// Whether a ConfigMap's name carries the hash of what it holds.
+/// Whether a ConfigMap's name carries the hash of what it holds, as any version of kustomize makes it.
 pub fn is_of(object_name: &str, object: &Value) -> bool {
-    parts(object_name).is_some_and(|(stem, _)| name(stem, object) == object_name)
+    parts(object_name).is_some_and(|(stem, _)| {
+        ["", stem]
+            .iter()
+            .any(|with| named(stem, with, object) == object_name)
+    })
 }
 
 #[cfg(test)]
@@ -71,6 +81,23 @@ mod tests {
         check(
             json!({"data": {"one": ""}, "binaryData": {"two": ""}}),
             "698h7c7t9m",
+        );
+    }
+
+    #[test]
+    fn a_name_is_known_whichever_version_of_kustomize_made_it() {
+        // Of <https://kubernetes.io/docs/tasks/manage-kubernetes-objects/kustomization/>, which shows both.
+        let object = json!({"data": {"FOO": "Bar"}});
+        assert!(is_of("example-configmap-1-42cfbf598f", &object));
+        assert!(is_of("example-configmap-2-g2hdhfc6tk", &object));
+        assert_eq!(
+            name("example-configmap-1", &object),
+            "example-configmap-1-42cfbf598f"
+        );
+        // As the real kustomize-controller names it.
+        assert_eq!(
+            name("settings", &json!({"data": {"LEVEL": "info"}})),
+            "settings-2748f727mg"
         );
     }
 

@@ -61,6 +61,9 @@ text_id! {
     EffectKey
 }
 
+/// The annotation that holds an [`EffectKey`] on the object that was written last by it.
+pub const EFFECT: &str = "astern.dev/effect";
+
 /// The sequence number of a journal record; the first is 0. Each run counts for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

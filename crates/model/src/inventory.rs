@@ -35,6 +35,9 @@ pub struct Inventory {
     /// The owners' objects, and those above them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<crate::owner::OwnerSeen>,
+    /// The kubeconfig's context of the cluster that has Argo CD's Applications, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub argocd_context: Option<String>,
     /// Reads that failed, as sentences: what is therefore unknown.
     pub unread: Vec<String>,
 }

@@ -147,7 +147,7 @@ pub struct OwnerSeen {
     /// The mark of a run that has paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
-    /// Whether what it follows is what runs, by its own word; none where it does not say.
+    /// Whether what it follows is what runs: by its own word, or by its source held against what runs. None where nobody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_sync: Option<InSync>,
     /// The workload that a ScaledObject scales.
@@ -162,7 +162,7 @@ impl OwnerSeen {
     }
 }
 
-/// What an owner says of its source beside what runs.
+/// What an owner's source says beside what runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "is")]
 pub enum InSync {
@@ -175,6 +175,11 @@ pub enum InSync {
     No {
         /// What it says: `OutOfSync at 3f2a…: Deployment api`.
         says: String,
+    },
+    /// It cannot be told.
+    Untold {
+        /// Why, a clause: `it follows a Bucket`.
+        why: String,
     },
 }
 

@@ -3,6 +3,7 @@
 
 use crate::config::ConfigName;
 use crate::diff::Change;
+use crate::helm::ReleaseName;
 use crate::id::RunId;
 use crate::image::Image;
 use crate::platform::SecretRef;
@@ -10,6 +11,7 @@ use crate::target::Target;
 use crate::template::Template;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A folder of a Git repository, and how workloads are made from it.
@@ -159,11 +161,91 @@ pub struct Folder {
     pub sets_images: bool,
 }
 
+/// What an owner that is paused would bring once it goes on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// What the files of a folder make.
+    Folder(Upcoming),
+    /// A chart with values.
+    Chart(NextChart),
+}
+
+/// A chart that is installed next. Its `Debug` shows no value.
+#[derive(Clone, PartialEq)]
+pub struct NextChart {
+    /// The release that it is installed as.
+    pub release: ReleaseName,
+    /// The chart with its version, as a release's record names it: `shop-1.2.3`.
+    pub chart: String,
+    /// The values that are given for it.
+    pub values: Value,
+}
+
+impl std::fmt::Debug for NextChart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NextChart")
+            .field("release", &self.release)
+            .field("chart", &self.chart)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A folder that an owner applies next, by its own object and by that of its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upcoming {
+    /// What has been fetched for it already, and is applied first.
+    pub fetched: Folder,
+    /// What is fetched next: a whole reference, `refs/heads/main`. None where nothing newer is.
+    pub follows: Option<String>,
+    /// The namespace that every object is put into, whatever its file says.
+    pub namespace: Option<String>,
+    /// Whether what no file makes any more is deleted.
+    pub prunes: bool,
+    /// The field manager under which it applies.
+    pub manager: &'static str,
+    /// What makes it fetch at once, a command.
+    pub fetch: String,
+}
+
 impl Folder {
     /// Whether this is the id of a commit: no branch, no tag, no version of a chart.
     pub fn is_commit(id: &str) -> bool {
         matches!(id.len(), 40 | 64) && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
+}
+
+/// An object as the files of a folder make it. Its `Debug` shows no value.
+#[derive(Clone, PartialEq)]
+pub struct Manifest {
+    /// The file that says it, from the repository's root.
+    pub file: String,
+    /// Its kind, as it is written there: `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its namespace; none where the files name none.
+    pub namespace: Option<String>,
+    /// The whole manifest, or why it is not told, a clause.
+    pub json: Result<Value, String>,
+}
+
+impl std::fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Manifest")
+            .field("file", &self.file)
+            .field("kind", &self.kind)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the files of a folder make at a commit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FolderManifests {
+    /// Workloads, ConfigMaps, and owners' own objects. Nothing else is among them.
+    pub objects: Vec<Manifest>,
+    /// What was not looked into, a clause each: it may make more.
+    pub unread: Vec<String>,
 }
 
 /// Whether two addresses are of one repository: by its host and path, whatever is spoken, as whoever, with `.git` or without.

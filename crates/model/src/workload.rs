@@ -541,6 +541,9 @@ pub enum OwnerState {
     },
 }
 
+/// The name under which astern writes.
+pub const FIELD_MANAGER: &str = "astern";
+
 /// Who wrote a field last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

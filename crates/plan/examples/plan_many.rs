@@ -115,6 +115,7 @@ fn inventory(now: Timestamp) -> Inventory {
         quotas: Vec::new(),
         config: astern_model::config::ConfigSeen::default(),
         cordoned_nodes: Vec::new(),
+        argocd_context: None,
         unread: Vec::new(),
     }
 }

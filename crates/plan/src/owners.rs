@@ -244,7 +244,7 @@ pub(crate) fn going_on(run: &RunId, world: &World<'_>, after: &[StepId]) -> Goin
                 "{} stays paused: its source, at {revision}, says what run {run} had put there, and it would write that again",
                 seen.name
             ),
-            Some(InSync::No { .. }) | None => format!(
+            Some(InSync::No { .. } | InSync::Untold { .. }) | None => format!(
                 "{} stays paused: whether its source says what comes back cannot be seen in the cluster",
                 seen.name
             ),

@@ -1,6 +1,7 @@
 //! Who owns a place of an object, by its `metadata.managedFields`. Owns the reading of `fieldsV1`; knows nothing of what
 //! stands at the place. Source: Kubernetes' API concepts, "Field management".
 
+use astern_model::template::RESTARTED_AT;
 use astern_model::workload::FieldManager;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -21,6 +22,71 @@ pub(crate) fn owner(managed: &[Value], root: &[&str], path: &str) -> Option<Fiel
         .filter(|entry| entry.get("fieldsV1").is_some_and(|fields| owns(fields, &steps)))
         .map(manager)
         .max_by_key(|manager| manager.at)
+}
+
+/// The places below `root` that this manager owns and nobody else does, the outermost of each: `spec.containers[api].env[TIER]`.
+pub(crate) fn alone(managed: &[Value], root: &[&str], manager: &str) -> Vec<String> {
+    let below = |entry: &'_ Value| -> Option<Value> {
+        let fields = entry.get("fieldsV1")?;
+        root.iter()
+            .try_fold(fields, |at, name| at.get(format!("f:{name}")))
+            .cloned()
+    };
+    let by = |entry: &&Value| entry.get("manager").and_then(Value::as_str) == Some(manager);
+    let own: Vec<Value> = managed.iter().filter(by).filter_map(below).collect();
+    let others: Vec<Value> = managed
+        .iter()
+        .filter(|entry| !by(entry))
+        .filter_map(below)
+        .collect();
+    let mut found = Vec::new();
+    for fields in &own {
+        outermost(fields, &others.iter().collect::<Vec<_>>(), "", &mut found);
+    }
+    found
+}
+
+fn outermost(fields: &Value, others: &[&Value], path: &str, found: &mut Vec<String>) {
+    for (key, inner) in fields.as_object().into_iter().flatten() {
+        let shared: Vec<&Value> = others.iter().filter_map(|other| other.get(key)).collect();
+        let path = match key.split_once(':') {
+            Some(("f", name)) if path.is_empty() => name.to_owned(),
+            Some(("f", name)) => format!("{path}.{name}"),
+            Some(("k", keys)) => format!("{path}[{}]", first_value(keys)),
+            // The mark of the place itself, and the entries of a set.
+            _ => continue,
+        };
+        if is_restart(key, inner) {
+            continue;
+        }
+        if shared.is_empty() {
+            found.push(path);
+        } else {
+            outermost(inner, &shared, &path, found);
+        }
+    }
+}
+
+/// The mark of a restart, which is no version; and the annotations, where it is the only one.
+fn is_restart(key: &str, inner: &Value) -> bool {
+    let is = |key: &str| key.strip_prefix("f:") == Some(RESTARTED_AT);
+    let mut inside = inner
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, _)| key)
+        .filter(|key| *key != ".")
+        .peekable();
+    is(key) || (inside.peek().is_some() && inside.all(|key| is(key)))
+}
+
+/// `{"name":"api"}` as `api`.
+fn first_value(keys: &str) -> String {
+    let keys: Value = serde_json::from_str(keys).unwrap_or_default();
+    let first = keys.as_object().and_then(|keys| keys.values().next());
+    first.map_or_else(String::new, |value| {
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    })
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

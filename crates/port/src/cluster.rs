@@ -29,6 +29,10 @@ pub trait Look: Send + Sync {
     /// kind; a workload that is gone is left out.
     async fn managed(&self, targets: &[Target]) -> Result<BTreeMap<Target, Vec<Value>>, Failure>;
 
+    /// What a workload would be once this manifest of it was applied by server-side apply, over whoever else owns a field: a dry
+    /// run, nothing is stored. The answer has the API server's defaults, as the object that stands has them.
+    async fn applied(&self, target: &Target, manifest: &Value, manager: &str) -> Result<Value, Failure>;
+
     /// What starts pods in a namespace beside its workloads' own controllers, CronJobs and ScaledObjects, with those above them.
     async fn starters(&self, namespace: &str) -> Result<Vec<OwnerSeen>, Failure>;
 

@@ -1,7 +1,8 @@
 //! Git repositories that workloads are deployed from: the revert of a run, drafted, pushed, and proposed.
 
 use crate::Failure;
-use astern_model::source::{Deployments, Folder, Place, PullRequests, Revert, Source};
+use astern_model::owner::OwnerName;
+use astern_model::source::{Deployments, Folder, FolderManifests, Next, Place, PullRequests, Revert, Source};
 use astern_model::target::Target;
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -144,6 +145,9 @@ pub trait Origins: Send + Sync {
 
     /// For each workload that has such an owner, what that remembers to have deployed. Only reads.
     async fn deployments(&self, targets: &[Target]) -> Result<BTreeMap<Target, Deployments>, Failure>;
+
+    /// What an owner would bring once it goes on, or why that cannot be told, a clause. Only reads.
+    async fn upcoming(&self, owner: &OwnerName) -> Result<Result<Next, String>, Failure>;
 }
 
 /// What files say that a ConfigMap holds. Its `Debug` shows no value.
@@ -193,6 +197,13 @@ pub trait Sources: Send + Sync {
         namespace: &str,
         names: &BTreeSet<String>,
     ) -> Result<FolderContents, SourceError>;
+
+    /// What the files of a folder make at a commit, fetched from `source`, as `kustomize build` would have it. Reads; runs nothing:
+    /// what a kustomization does that is not known here makes an object untold.
+    async fn manifests(&self, source: &Source, folder: &Folder) -> Result<FolderManifests, SourceError>;
+
+    /// The commit that a whole reference of the remote names, `refs/heads/main`; of a tag with a message, the commit that it means.
+    async fn commit_of(&self, source: &Source, reference: &str) -> Result<String, SourceError>;
 
     /// Opens a pull request, or finds the one that is there.
     async fn propose(

@@ -109,6 +109,10 @@ impl Look for Answered {
         self.look.managed(targets).await
     }
 
+    async fn applied(&self, target: &Target, manifest: &Value, manager: &str) -> Result<Value, Failure> {
+        self.look.applied(target, manifest, manager).await
+    }
+
     async fn starters(&self, _: &str) -> Result<Vec<OwnerSeen>, Failure> {
         Ok(self.owned.objects.clone())
     }

@@ -31,7 +31,15 @@ pub(crate) struct Record {
 /// Where a cluster of this name keeps its state.
 pub(crate) fn folder(name: &str) -> PathBuf {
     match std::env::var_os("ASTERN_CLUSTER_DIR") {
-        Some(folder) => std::path::absolute(&folder).unwrap_or_else(|_| PathBuf::from(folder)),
+        Some(folder) => {
+            let folder = std::path::absolute(&folder).unwrap_or_else(|_| PathBuf::from(folder));
+            // The one that is beside another keeps its state beside that one's.
+            if name == super::HUB {
+                folder.with_extension(name)
+            } else {
+                folder
+            }
+        }
         None => workspace::target().join("cluster").join(name),
     }
 }

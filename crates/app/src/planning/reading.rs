@@ -2,6 +2,7 @@
 //! nothing but whether this is the cluster, and whether another run stands in the way.
 
 use super::NoPlan;
+use crate::following;
 use crate::helm;
 use crate::history;
 use crate::history::Past;
@@ -11,7 +12,7 @@ use crate::world::World;
 use astern_engine::Phase;
 use astern_model::helm::{Read, Release, Status};
 use astern_model::inventory::Inventory;
-use astern_model::plan::Plan;
+use astern_model::plan::{Intent, Plan};
 use astern_model::platform::Platform;
 use astern_model::workload::OwnerKind;
 use astern_port::releases::{Depth, FEW};
@@ -128,8 +129,14 @@ pub(crate) async fn read_starters(world: &World, inventory: &mut Inventory) {
     }
 }
 
-/// The owners of a plan's steps that no workload leads to.
+/// The owners of a plan's steps that no workload leads to; where the plan lets some go on, with their sources held against what
+/// runs.
 pub(crate) async fn paused_by(world: &World, inventory: &mut Inventory, plan: &Plan) {
+    if plan.intent == Intent::ResumeOwners {
+        let objects = survey::see_owners(world, inventory).await;
+        following::compare(world, inventory, objects.as_deref()).await;
+        return;
+    }
     let mut owners = plan
         .steps
         .iter()

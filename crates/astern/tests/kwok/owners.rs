@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 pub(crate) const APPLICATION: (&str, &str, &str) = ("argoproj.io", "v1alpha1", "Application");
 const KUSTOMIZATION: (&str, &str, &str) = ("kustomize.toolkit.fluxcd.io", "v1", "Kustomization");
-const HELM_RELEASE: (&str, &str, &str) = ("helm.toolkit.fluxcd.io", "v2", "HelmRelease");
+pub(crate) const HELM_RELEASE: (&str, &str, &str) = ("helm.toolkit.fluxcd.io", "v2", "HelmRelease");
 
 /// A resource definition without a schema. It belongs to no namespace, and tests beside this one use it too: it stays.
 pub(crate) fn define((group, version, kind): (&str, &str, &str), place: &Place) {

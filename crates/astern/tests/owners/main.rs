@@ -17,6 +17,7 @@ mod repository;
 mod owner;
 
 mod argo_cd_server;
+mod following;
 mod ground;
 mod helm_release;
 mod history;

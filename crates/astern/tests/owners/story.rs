@@ -1,6 +1,7 @@
 //! A bad release under GitOps from its rollback to its end, by astern's own commands alone: the owner is paused, Git is put right, the
 //! owner goes on, and heals as before.
 
+use crate::manifest::says;
 use crate::owner::{Application, flux_kustomization, flux_source, until_ready};
 use crate::repository::{BRANCH, Repository};
 use crate::support::{Done, Place};
@@ -59,8 +60,11 @@ fn a_bad_release_under_argo_cd_is_over_once_its_revert_is_merged_and_argo_cd_hea
 #[test]
 fn a_bad_release_under_a_flux_kustomization_is_over_once_its_revert_is_merged_and_flux_heals_again() {
     let place = Place::new("flux-story");
-    place.platform("");
     let repository = Repository::new(&place);
+    place.platform(&format!(
+        "  sources:\n  - {{repository: \"{}\", branch: {BRANCH}, path: deploy}}\n",
+        repository.url
+    ));
     repository.commit("v1", &[("deploy/api.yaml", &manifest("v1"))]);
     flux_source(&place, &repository);
     flux_kustomization(&place, "./deploy");
@@ -72,13 +76,29 @@ fn a_bad_release_under_a_flux_kustomization_is_over_once_its_revert_is_merged_an
     let run = roll_back(&place);
     assert_eq!(place.get("kustomization/shop")["spec"]["suspend"], true);
     stays(&place);
+    // Before the merge Flux would write the bad version back: each place of it is named, and nobody's word is taken.
+    let named = [
+        "AST0235",
+        "deployment/api containers[api].image: api:v1 → api:v2",
+        "deployment/api metadata.labels[kwok.astern.dev/crash-loop]: nothing → true",
+        &format!("astern writeback {run} --push"),
+    ];
+    says(&resume(&place, &["shop"]).expect(3), &named);
+    says(
+        &resume(&place, &["shop", "--source-matches", "shop"]).expect(3),
+        &named,
+    );
+    assert_eq!(place.get("kustomization/shop")["spec"]["suspend"], true);
     let merged = merged_revert(&place, &repository, &run);
     place.until("Flux to have fetched the merge", SEEN_WITHIN, |place| {
         let source = place.get("gitrepository/source");
         let revision = source["status"]["artifact"]["revision"].as_str();
         revision.is_some_and(|revision| revision.ends_with(&merged))
     });
-    resume(&place, &["shop", "--source-matches", "shop"]).expect(0);
+    let told = place.astern(&["owners"]).expect(0);
+    says(&told, &[&format!("is what runs, at {}", &merged[..12])]);
+    // Nobody says so: it was looked at.
+    resume(&place, &[]).expect(0);
     assert_ne!(place.get("kustomization/shop")["spec"]["suspend"], true);
     stays(&place);
     place.until("Flux to have applied the merge", SEEN_WITHIN, |place| {

@@ -326,6 +326,7 @@ fn case(
         quotas: Vec::new(),
         config: held.seen,
         cordoned_nodes: Vec::new(),
+        argocd_context: None,
         unread: Vec::new(),
     };
     let request = Request {

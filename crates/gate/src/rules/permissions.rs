@@ -3,6 +3,7 @@
 use super::{refuse, warn};
 use crate::context::{Context, Write};
 use astern_model::finding::Finding;
+use astern_model::owner::PausableKind;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Question};
 use astern_model::step::Step;
@@ -130,8 +131,8 @@ fn denied(context: &Context<'_>, right: Right<'_>, verbs: &[&str]) -> Option<Fin
         return None;
     }
     let message = format!(
-        "user {} may not {} {} in namespace {}",
-        context.inventory.cluster.user,
+        "{} may not {} {} in namespace {}",
+        user(context, right),
         verbs.join(", "),
         full(right),
         right.namespace(context.plan)
@@ -151,18 +152,36 @@ fn untold(context: &Context<'_>, right: Right<'_>, verbs: &[&str], why: &str) ->
     if verbs.is_empty() {
         return None;
     }
-    let (user, namespace) = (&context.inventory.cluster.user, right.namespace(context.plan));
+    let (user, namespace) = (user(context, right), right.namespace(context.plan));
     let message = format!(
-        "whether user {user} may {} {} in namespace {namespace} could not be found out: {why}",
+        "whether {user} may {} {} in namespace {namespace} could not be found out: {why}",
         verbs.join(", "),
         full(right)
     );
     let hint = format!(
-        "ask yourself: `kubectl auth can-i {} {} -n {namespace}`",
+        "ask yourself: `kubectl{} auth can-i {} {} -n {namespace}`",
+        hub(context, right).map_or_else(String::new, |hub| format!(" --context {hub}")),
         verbs[0],
         full(right)
     );
     Some(warn(CODE, None, message, hint))
+}
+
+/// The context of the cluster that a right counts in, where it is not the plan's own: a hub, which has Argo CD's objects.
+fn hub<'a>(context: &Context<'a>, right: Right<'_>) -> Option<&'a str> {
+    let lies_there = [PausableKind::Application, PausableKind::ApplicationSet]
+        .iter()
+        .any(|kind| (kind.group(), kind.plural()) == (right.group, right.resource));
+    let inventory = context.inventory;
+    inventory.argocd_context.as_deref().filter(|_| lies_there)
+}
+
+/// Who it is that a right is asked for.
+fn user(context: &Context<'_>, right: Right<'_>) -> String {
+    match hub(context, right) {
+        Some(hub) => format!("the user of context {hub}"),
+        None => format!("user {}", context.inventory.cluster.user),
+    }
 }
 
 /// `deployments.apps`, as kubectl names it.
@@ -182,9 +201,13 @@ fn rule(context: &Context<'_>, right: Right<'_>, verbs: &[&str]) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     format!(
-        "add to a Role in namespace {} that is bound to {}: {{apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{quoted}]}}",
+        "add to a Role in namespace {}{} that is bound to {}: {{apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{quoted}]}}",
         right.namespace(context.plan),
-        context.inventory.cluster.user,
+        hub(context, right).map_or_else(String::new, |hub| format!(" of the cluster of context {hub}")),
+        hub(context, right).map_or_else(
+            || context.inventory.cluster.user.clone(),
+            |_| "that user".to_owned()
+        ),
         right.group,
         right.resource
     )

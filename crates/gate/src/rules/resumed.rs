@@ -4,7 +4,7 @@ use super::{NOT_OURS, refuse, warn};
 use crate::context::{Context, Door, Progress};
 use astern_model::finding::Finding;
 use astern_model::id::RunId;
-use astern_model::owner::{InSync, OwnerName, OwnerSeen};
+use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind};
 use astern_model::plan::Intent;
 use astern_model::step::Step;
 use astern_model::step::owner::Spec;
@@ -59,8 +59,13 @@ fn source(context: &Context<'_>, owner: &OwnerName, seen: &OwnerSeen) -> Option<
     if starts || matches!(context.plan.intent, Intent::Undo { .. }) {
         return None;
     }
-    // Said at the start, it stands in the approval of a run that goes on; and the step asks once more.
-    if matches!(context.door, Door::Resume { .. }) {
+    // Said at the start, it stands in the approval of a run that goes on. Argo CD's word is asked for once more by the step;
+    // Flux says none, and what was looked at since counts.
+    let looked_at = matches!(
+        owner.kind,
+        PausableKind::Kustomization | PausableKind::HelmRelease
+    ) && matches!(seen.in_sync, Some(InSync::No { .. }));
+    if matches!(context.door, Door::Resume { .. }) && !looked_at {
         return None;
     }
     // An owner below it, which goes on first, is what it says that differs: the step asks once more.
@@ -84,20 +89,36 @@ fn source(context: &Context<'_>, owner: &OwnerName, seen: &OwnerSeen) -> Option<
         Some(InSync::Yes { .. }) => return None,
         Some(InSync::No { says }) => (
             format!("the source of {owner} is not what runs: {says}; resumed, it writes its source again"),
-            "merge the revert first, and wait until the owner has seen it; then once more".to_owned(),
+            format!(
+                "merge the revert first{}, and wait until the owner has seen it; then once more",
+                seen.paused.as_ref().map_or_else(String::new, |paused| format!(
+                    " (`astern writeback {} --push` makes it)",
+                    paused.run
+                ))
+            ),
+        ),
+        Some(InSync::Untold { why }) => (
+            format!("whether the source of {owner} is what runs cannot be told: {why}"),
+            by_word(owner),
         ),
         None => (
             format!("whether the source of {owner} is what runs cannot be seen in the cluster"),
-            format!(
-                "look at its source; if that says what runs, say so: `--source-matches {}`",
-                owner.name
-            ),
+            by_word(owner),
         ),
     };
     Some(match (&seen.in_sync, accepted) {
-        (None, true) => warn(CODE, None, what, "said beforehand: its source is what runs"),
+        (Some(InSync::Untold { .. }) | None, true) => {
+            warn(CODE, None, what, "said beforehand: its source is what runs")
+        }
         (Some(_) | None, _) => refuse(CODE, None, what, hint),
     })
+}
+
+fn by_word(owner: &OwnerName) -> String {
+    format!(
+        "look at its source; if that says what runs, say so: `--source-matches {}`",
+        owner.name
+    )
 }
 
 #[cfg(test)]
@@ -136,6 +157,20 @@ mod tests {
                 f.plan.intent = Intent::Undo { run: "r1".into() };
             },
             "",
+        );
+        let untold = |f: &mut Fixture| {
+            f.inventory.owners[0].in_sync = Some(InSync::Untold {
+                why: "it follows a Bucket".to_owned(),
+            });
+        };
+        let not_told = "whether the source of Argo CD application argocd/shop is what runs cannot be told: it follows a Bucket";
+        check(&untold, not_told);
+        check(
+            &|f| {
+                untold(f);
+                f.allow.source_matches.insert("shop".to_owned());
+            },
+            not_told,
         );
         check(
             &|f| f.inventory.owners[0].in_sync = None,

@@ -6,12 +6,22 @@ use super::tree::Tree;
 use crate::repository::is_manifest;
 use crate::yaml::{self, Node};
 use astern_model::hashed;
+use astern_model::source::{FolderManifests, Manifest};
 use astern_model::target::{Target, WorkloadKind};
 use astern_port::source::Told;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
+/// The lists of containers in a workload's manifest.
+pub(super) const CONTAINERS: [&str; 2] = [
+    "/spec/template/spec/containers",
+    "/spec/template/spec/initContainers",
+];
+/// The groups of owners' own objects, which an owner above them writes.
+const OWNERS: [&str; 2] = ["kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"];
+/// The fields of a pod template that name a ConfigMap inside.
+const READ_BY: [&str; 3] = ["configMap", "configMapRef", "configMapKeyRef"];
 /// A platform is made from a few bases; more is a circle, or an attempt to exhaust whoever reads it.
 const BASES: usize = 64;
 
@@ -38,22 +48,61 @@ pub(super) struct Made {
     pub(super) content: Result<Content, String>,
 }
 
-/// The images of a workload by its files.
+/// Any other object by its files, of the kinds that are looked at: workloads, and owners' own objects.
 #[derive(Clone, Debug)]
-pub(super) struct Imaged {
-    pub(super) kind: WorkloadKind,
+pub(super) struct Object {
+    pub(super) kind: String,
     pub(super) name: String,
     pub(super) namespace: Option<String>,
-    /// Container → image.
-    pub(super) containers: BTreeMap<String, String>,
+    /// The file that says it.
+    pub(super) file: String,
+    /// What gives objects other names, so that those that it refers to may have others too; a clause.
+    pub(super) renamed: Option<String>,
+    /// Its manifest, or why that is not told, a clause.
+    pub(super) json: Result<Value, String>,
+}
+
+impl Object {
+    /// It as it is told, under its final name.
+    fn manifest(&self) -> Manifest {
+        let named = |mut json: Value| {
+            json["metadata"]["name"] = json!(self.name);
+            if let Some(namespace) = &self.namespace {
+                json["metadata"]["namespace"] = json!(namespace);
+            }
+            json
+        };
+        Manifest {
+            file: self.file.clone(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+            namespace: self.namespace.clone(),
+            json: self.json.clone().map(named),
+        }
+    }
+
+    /// The images of its containers, where they are certain.
+    fn images(&self) -> BTreeMap<String, String> {
+        let containers = self
+            .json
+            .as_ref()
+            .ok()
+            .and_then(|json| json.pointer(CONTAINERS[0]));
+        let image = |container: &Value| {
+            let text = |key: &str| Some(container.get(key)?.as_str()?.to_owned());
+            Some((text("name")?, text("image")?))
+        };
+        let containers = containers.and_then(Value::as_array);
+        containers.into_iter().flatten().filter_map(image).collect()
+    }
 }
 
 /// What a folder makes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Built {
     pub(super) made: Vec<Made>,
-    /// The workloads whose images are certain.
-    pub(super) imaged: Vec<Imaged>,
+    /// Workloads, and owners' own objects.
+    pub(super) objects: Vec<Object>,
     /// What was not looked into, a clause each.
     pub(super) unread: Vec<String>,
 }
@@ -68,22 +117,74 @@ impl Built {
 
     pub(super) fn add(&mut self, other: Self) {
         self.made.extend(other.made);
-        self.imaged.extend(other.imaged);
+        self.objects.extend(other.objects);
         self.unread.extend(other.unread);
     }
 
     /// The images of the workloads of a namespace.
     pub(super) fn images(&self, namespace: &str) -> BTreeMap<Target, BTreeMap<String, String>> {
-        let here = |one: &&Imaged| one.namespace.as_deref().is_none_or(|other| other == namespace);
-        let of = |one: &Imaged| {
+        let here = |one: &&Object| one.namespace.as_deref().is_none_or(|other| other == namespace);
+        let of = |one: &Object| {
             let target = Target {
-                kind: one.kind,
+                kind: WorkloadKind::parse(&one.kind.to_lowercase())?,
                 namespace: namespace.to_owned(),
                 name: one.name.clone(),
             };
-            (target, one.containers.clone())
+            one.json.is_ok().then(|| (target, one.images()))
         };
-        self.imaged.iter().filter(here).map(of).collect()
+        self.objects.iter().filter(here).filter_map(of).collect()
+    }
+
+    /// Every object as the whole build has it: with hashes behind the names of generated ConfigMaps, also where they are read.
+    pub(super) fn manifests(&self) -> FolderManifests {
+        let mut generated = BTreeMap::new();
+        let mut untold = BTreeMap::new();
+        let mut objects = Vec::new();
+        for made in &self.made {
+            let namespace = made.namespace.clone();
+            let content = made.content.as_ref().map(|content| object("", "", content));
+            let name = match &content {
+                Ok(json) if made.hashed => hashed::name(&made.name, json),
+                Ok(_) | Err(_) => made.name.clone(),
+            };
+            match &content {
+                Err(why) if made.hashed => drop(untold.insert(made.original.clone(), why.to_string())),
+                Err(_) | Ok(_) => drop(generated.insert(made.original.clone(), name.clone())),
+            }
+            let named = Object {
+                kind: "ConfigMap".to_owned(),
+                name,
+                namespace,
+                file: made.file.clone(),
+                renamed: None,
+                json: content.map_err(|why| why.to_string()),
+            };
+            objects.push(named.manifest());
+        }
+        for found in &self.objects {
+            let mut manifest = found.manifest();
+            manifest.json = manifest.json.and_then(|mut json| {
+                let mut reads = Vec::new();
+                refer(&mut json, &mut |name| {
+                    reads.extend(untold.get(name.as_str()));
+                    if let Some(now) = generated.get(name) {
+                        name.clone_from(now);
+                    }
+                });
+                match (reads.first(), &found.renamed) {
+                    (Some(why), _) => Err(format!("it reads a generated ConfigMap: {why}")),
+                    (None, Some(why)) => Err(format!(
+                        "{why}: astern does not follow what else is named anew by it"
+                    )),
+                    (None, None) => Ok(json),
+                }
+            });
+            objects.push(manifest);
+        }
+        FolderManifests {
+            objects,
+            unread: self.unread.clone(),
+        }
     }
 
     /// What the ConfigMap of this name holds, or why that is not told.
@@ -132,6 +233,24 @@ impl Built {
     }
 }
 
+/// Every place of a pod template that names a ConfigMap.
+fn refer(json: &mut Value, each: &mut dyn FnMut(&mut String)) {
+    match json {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                if READ_BY.contains(&key.as_str())
+                    && let Some(Value::String(name)) = value.get_mut("name")
+                {
+                    each(name);
+                }
+                refer(value, each);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| refer(item, each)),
+        _ => {}
+    }
+}
+
 fn object(name: &str, namespace: &str, content: &Content) -> Value {
     let mut object = json!({
         "apiVersion": "v1",
@@ -152,6 +271,11 @@ pub(super) fn folder(tree: &Tree, path: &str, recursive: bool) -> Built {
         Some(file) => kustomization::build(tree, path, &file, &Cell::new(BASES)),
         None => {
             let mut built = Built::default();
+            if recursive && let Some(below) = kustomization::below(tree, path) {
+                built
+                    .unread
+                    .push(format!("the kustomization {below}, which lies below"));
+            }
             for file in tree.below(path, recursive).filter(|file| is_manifest(file)) {
                 built.add(manifest(tree, file));
             }
@@ -172,7 +296,7 @@ pub(super) fn manifest(tree: &Tree, file: &str) -> Built {
         let objects = std::iter::once(document).chain(listed);
         for object in objects {
             built.made.extend(config_map(object, file));
-            built.imaged.extend(imaged(object));
+            built.objects.extend(looked_at(object, file));
         }
     }
     built
@@ -208,19 +332,26 @@ fn config_map(object: &Node, file: &str) -> Option<Made> {
     })
 }
 
-fn imaged(object: &Node) -> Option<Imaged> {
+/// A workload, or an owner's own object.
+fn looked_at(object: &Node, file: &str) -> Option<Object> {
     let text = |keys: &[&str]| object.at(keys).and_then(Node::text).map(str::to_owned);
-    let containers = object.at(&["spec", "template", "spec", "containers"])?;
-    let image = |container: &Node| {
-        let text = |key: &str| container.get(key).and_then(Node::text).map(str::to_owned);
-        Some((text("name")?, text("image")?))
+    let kind = kind(object)?.to_owned();
+    let is_owner = || {
+        let group = text(&["apiVersion"]).unwrap_or_default();
+        OWNERS.iter().any(|owner| group.starts_with(owner))
     };
-    let certain = !object.shared();
-    certain.then_some(Imaged {
-        kind: WorkloadKind::parse(&kind(object)?.to_lowercase())?,
+    let looked_at = WorkloadKind::parse(&kind.to_lowercase()).is_some() || is_owner();
+    let json = match object.shared() {
+        true => Err("it is written with anchors, which astern does not follow".to_owned()),
+        false => Ok(object.json()),
+    };
+    looked_at.then_some(Object {
         name: text(&["metadata", "name"])?,
         namespace: text(&["metadata", "namespace"]),
-        containers: containers.items().iter().filter_map(image).collect(),
+        file: file.to_owned(),
+        renamed: None,
+        kind,
+        json,
     })
 }
 

@@ -2,7 +2,7 @@
 //! one changes ConfigMaps in a way that is not known here, what they hold is not told. Source:
 //! <https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/>, and `api/kv` of kustomize for the pairs of a generator.
 
-use super::build::{Built, Content, Made, documents, kind, manifest};
+use super::build::{Built, CONTAINERS, Content, Made, Object, documents, kind, manifest};
 use super::tree::Tree;
 use crate::edit::within;
 use crate::yaml::{self, Node};
@@ -17,6 +17,36 @@ const FILES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomizat
 const TRANSFORMS: [&str; 3] = ["replacements", "transformers", "components"];
 /// What changes single objects.
 const PATCHES: [&str; 3] = ["patches", "patchesStrategicMerge", "patchesJson6902"];
+
+/// What is known of a kustomization: carried out here, or without a part in what is told. Anything else may change any object.
+const KNOWN: [&str; 20] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "resources",
+    "bases",
+    "images",
+    "namespace",
+    "namePrefix",
+    "nameSuffix",
+    "commonLabels",
+    "labels",
+    "commonAnnotations",
+    "configMapGenerator",
+    "secretGenerator",
+    "generatorOptions",
+    "replicas",
+    "buildMetadata",
+    "patches",
+    "patchesStrategicMerge",
+    "patchesJson6902",
+];
+
+/// The first kustomization in a folder below this one.
+pub(super) fn below<'a>(tree: &'a Tree, folder: &str) -> Option<&'a str> {
+    let named = |path: &&str| FILES.contains(&path.rsplit('/').next().unwrap_or_default());
+    tree.below(folder, true).find(named)
+}
 
 /// The file of a folder's kustomization, if it has one.
 pub(super) fn file(tree: &Tree, folder: &str) -> Option<String> {
@@ -48,12 +78,15 @@ pub(super) fn build(tree: &Tree, path: &str, file: &str, bases: &Cell<usize>) ->
     for generator in root.get("configMapGenerator").map_or(&[][..], Node::items) {
         generate(tree, path, file, generator, hashes, &mut built);
     }
+    let unknown = root
+        .keys()
+        .filter(|key| !KNOWN.contains(key) && is_set(root, key));
+    built.unread.extend(unknown.map(|key| format!("{key} of {file}")));
     for doubt in doubts(tree, path, file, root) {
         for made in &mut built.made {
             made.content = Err(doubt.clone());
         }
     }
-    set_images(root, &mut built);
     let text = |key: &str| root.get(key).and_then(Node::text).unwrap_or_default();
     let named = |name: &str| format!("{}{name}{}", text("namePrefix"), text("nameSuffix"));
     let namespace = root.get("namespace").and_then(Node::text);
@@ -61,29 +94,117 @@ pub(super) fn build(tree: &Tree, path: &str, file: &str, bases: &Cell<usize>) ->
         made.name = named(&made.name);
         made.namespace = namespace.map(str::to_owned).or(made.namespace.take());
     }
-    for imaged in &mut built.imaged {
-        imaged.name = named(&imaged.name);
-        imaged.namespace = namespace.map(str::to_owned).or(imaged.namespace.take());
+    for object in &mut built.objects {
+        if let Some(doubt) = doubt(tree, path, file, root, object) {
+            object.json = Err(doubt);
+        }
+        if let Ok(json) = &mut object.json {
+            set_images(root, json);
+            add_common(root, json);
+        }
+        object.name = named(&object.name);
+        let renamed = ["namePrefix", "nameSuffix"]
+            .into_iter()
+            .find(|key| is_set(root, key));
+        object.renamed = renamed
+            .map(|key| format!("{file} has {key}"))
+            .or(object.renamed.take());
+        object.namespace = namespace.map(str::to_owned).or(object.namespace.take());
     }
     built
 }
 
-/// The images as the kustomization has them. Where something may change a workload that is not carried out, none is certain.
-fn set_images(root: &Node, built: &mut Built) {
-    let set = |key: &&str| root.get(key).is_some_and(|node| !node.items().is_empty());
-    if TRANSFORMS.iter().chain(&PATCHES).any(set) {
-        built.imaged.clear();
-    }
+/// The images as the kustomization has them.
+fn set_images(root: &Node, json: &mut Value) {
     for entry in root.get("images").map_or(&[][..], Node::items) {
-        let images = built
-            .imaged
-            .iter_mut()
-            .flat_map(|imaged| imaged.containers.values_mut());
-        for image in images {
-            if let Some(changed) = changed(entry, image) {
-                *image = changed;
+        for list in CONTAINERS {
+            let containers = json.pointer_mut(list).and_then(Value::as_array_mut);
+            let images = containers
+                .into_iter()
+                .flatten()
+                .filter_map(|container| container.get_mut("image"));
+            for image in images {
+                if let Some(changed) = image.as_str().and_then(|image| changed(entry, image)) {
+                    *image = Value::from(changed);
+                }
             }
         }
+    }
+}
+
+/// Labels and annotations that go into every template.
+fn add_common(root: &Node, json: &mut Value) {
+    let entries = root.get("labels").map_or(&[][..], Node::items);
+    let into_templates = |entry: &&Node| {
+        ["includeSelectors", "includeTemplates"]
+            .iter()
+            .any(|key| says_true(entry, &[key]))
+    };
+    let pairs = entries
+        .iter()
+        .filter(into_templates)
+        .filter_map(|entry| entry.get("pairs"));
+    let labels = root
+        .get("commonLabels")
+        .into_iter()
+        .chain(pairs)
+        .map(|pairs| ("labels", pairs));
+    let annotations = root.get("commonAnnotations").map(|pairs| ("annotations", pairs));
+    let Some(template) = json
+        .pointer_mut("/spec/template")
+        .filter(|template| template.is_object())
+    else {
+        return;
+    };
+    for (field, pairs) in labels.chain(annotations) {
+        if let Value::Object(pairs) = pairs.json() {
+            for (key, value) in pairs {
+                template["metadata"][field][key] = value;
+            }
+        }
+    }
+}
+
+/// Why what an object is here is not told: what may change it and is not carried out.
+fn doubt(tree: &Tree, path: &str, file: &str, root: &Node, object: &Object) -> Option<String> {
+    let unknown = root.keys().find(|key| !KNOWN.contains(key) && is_set(root, key));
+    let fields = || {
+        let labels = root.get("labels").map_or(&[][..], Node::items);
+        labels
+            .iter()
+            .any(|entry| entry.get("fields").is_some())
+            .then_some("labels with fields")
+    };
+    let patched = || {
+        let touched = |key: &&str| touches(tree, path, root, key, (&object.kind, Some(&object.name)));
+        PATCHES.into_iter().find(touched)
+    };
+    let secret = || {
+        let generators = root.get("secretGenerator").map_or(&[][..], Node::items);
+        let names = generators
+            .iter()
+            .filter_map(|generator| generator.get("name")?.text());
+        let text = object.json.as_ref().map(Value::to_string).unwrap_or_default();
+        let read = |name: &&str| text.contains(&Value::from(*name).to_string());
+        names
+            .into_iter()
+            .any(|name| read(&name))
+            .then_some("a secretGenerator that it reads")
+    };
+    let key = unknown.or_else(fields).or_else(patched).or_else(secret)?;
+    Some(format!(
+        "{file} has {key}, which may change it and which astern does not carry out"
+    ))
+}
+
+/// Whether a key is there with something in it.
+fn is_set(root: &Node, key: &str) -> bool {
+    match root.get(key).map(Node::json) {
+        None | Some(Value::Null) => false,
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Object(fields)) => !fields.is_empty(),
+        Some(Value::Bool(_) | Value::Number(_)) => true,
     }
 }
 
@@ -235,23 +356,39 @@ fn unquoted(value: &str) -> &str {
 fn doubts(tree: &Tree, path: &str, file: &str, root: &Node) -> Vec<String> {
     let set = |key: &str| root.get(key).is_some_and(|node| !node.items().is_empty());
     let mut found: Vec<&str> = TRANSFORMS.into_iter().filter(|key| set(key)).collect();
-    let may_touch = |key: &str| {
-        let patches = root.get(key).map_or(&[][..], Node::items);
-        patches.iter().any(|patch| !is_for_others(tree, path, patch))
-    };
-    found.extend(PATCHES.into_iter().filter(|key| may_touch(key)));
+    let touched = |key: &&str| touches(tree, path, root, key, ("ConfigMap", None));
+    found.extend(PATCHES.into_iter().filter(touched));
     let doubt =
         |key: &str| format!("{file} has {key}, which may change it and which astern does not carry out");
     found.into_iter().map(doubt).collect()
 }
 
-/// Whether a patch is for objects of other kinds alone: by its target, or by what it is itself.
-fn is_for_others(tree: &Tree, path: &str, patch: &Node) -> bool {
-    if let Some(kind) = patch.at(&["target", "kind"]).and_then(Node::text) {
-        return kind.chars().all(char::is_alphanumeric) && kind != "ConfigMap";
+/// Whether one of these patches may be for an object of this kind and name, or of any name.
+fn touches(tree: &Tree, path: &str, root: &Node, key: &str, object: (&str, Option<&str>)) -> bool {
+    let patches = root.get(key).map_or(&[][..], Node::items);
+    patches
+        .iter()
+        .any(|patch| !is_for_others(tree, path, patch, object))
+}
+
+/// Whether a patch is for other objects alone: by its target, or by what it is itself.
+fn is_for_others(tree: &Tree, path: &str, patch: &Node, (of_kind, of_name): (&str, Option<&str>)) -> bool {
+    // A target is a regular expression: one that is more than a word may mean anything.
+    let another =
+        |said: &str, than: &str| said.chars().all(|c| c.is_alphanumeric() || c == '-') && said != than;
+    if let Some(target) = patch.get("target") {
+        let said = |key: &str| target.get(key).and_then(Node::text);
+        return said("kind").is_some_and(|kind| another(kind, of_kind))
+            || said("name")
+                .zip(of_name)
+                .is_some_and(|(name, of)| another(name, of));
     }
     let others = |documents: &[Node]| {
-        let other = |document: &Node| kind(document).is_some_and(|kind| kind != "ConfigMap");
+        let other = |document: &Node| {
+            let name = document.at(&["metadata", "name"]).and_then(Node::text);
+            kind(document)
+                .is_some_and(|kind| kind != of_kind || name.zip(of_name).is_some_and(|(name, of)| name != of))
+        };
         !documents.is_empty() && documents.iter().all(other)
     };
     let inline = patch.get("patch").or(Some(patch)).and_then(Node::text);

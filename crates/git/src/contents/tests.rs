@@ -235,3 +235,116 @@ fn images_are_told_as_the_kustomization_sets_them_and_only_where_they_are_certai
     );
     assert_eq!(of("patches: [{target: {kind: Deployment}, patch: '[]'}]"), "");
 }
+
+/// What a folder makes, a line each: kind and name, and what is asked for of it.
+fn makes(files: &[(&str, &str)], at: &str) -> Vec<String> {
+    let made = built("", files).manifests();
+    let told = made.objects.iter().map(|object| match &object.json {
+        Ok(json) => format!(
+            "{} {} {}",
+            object.kind,
+            object.name,
+            json.pointer(at).unwrap_or(&Value::Null)
+        ),
+        Err(why) => format!("{} {}: {why}", object.kind, object.name),
+    });
+    let unread = made.unread.iter().map(|what| format!("unread {what}"));
+    told.chain(unread).collect()
+}
+
+const API: &str = "kind: Deployment\nmetadata: {name: api}\nspec: {template: {metadata: {labels: {app: api}}, spec: {\
+                   containers: [{name: api, image: 'api:v1', envFrom: [{configMapRef: {name: settings}}]}]}}}\n";
+
+#[test]
+fn a_workload_is_told_with_images_labels_and_the_names_of_generated_config_maps() {
+    let of = |more: &str, at: &str| {
+        let text = format!("resources: [api.yaml]\n{more}");
+        makes(&[("kustomization.yaml", &text), ("api.yaml", API)], at)
+    };
+    let image = "/spec/template/spec/containers/0/image";
+    assert_eq!(
+        of("images: [{name: api, newTag: v2}]", image),
+        [r#"Deployment api "api:v2""#]
+    );
+    let labels = "/spec/template/metadata/labels";
+    assert_eq!(
+        of(
+            "labels: [{pairs: {tier: web}}, {pairs: {team: shop}, includeTemplates: true}]",
+            labels
+        ),
+        [r#"Deployment api {"app":"api","team":"shop"}"#]
+    );
+    let name = hashed::name("settings", &json!({"data": {"LEVEL": "info"}}));
+    assert_eq!(
+        of(
+            "configMapGenerator: [{name: settings, literals: [LEVEL=info]}]",
+            "/spec/template/spec/containers/0/envFrom/0/configMapRef/name"
+        ),
+        [
+            format!("ConfigMap {name} null"),
+            format!("Deployment api {:?}", name)
+        ]
+    );
+    let plain = makes(
+        &[
+            ("api.yaml", API),
+            (
+                "owner.yaml",
+                "apiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {name: db}\n",
+            ),
+        ],
+        "/spec/template/spec/containers/0/image",
+    );
+    assert_eq!(plain, [r#"Deployment api "api:v1""#, "HelmRelease db null"]);
+}
+
+#[test]
+fn what_is_done_to_a_workload_and_not_known_here_makes_it_untold() {
+    let of = |more: &str| {
+        let text = format!("resources: [api.yaml]\n{more}");
+        makes(&[("kustomization.yaml", &text), ("api.yaml", API)], "/kind").join("; ")
+    };
+    let told = r#"Deployment api "Deployment""#;
+    let untold = |key: &str| {
+        format!(
+            "Deployment api: kustomization.yaml has {key}, which may change it and which astern does not carry out"
+        )
+    };
+    assert_eq!(of("patches: [{target: {kind: Service}, patch: '[]'}]"), told);
+    assert_eq!(
+        of("patches: [{target: {kind: Deployment, name: web}, patch: '[]'}]"),
+        told
+    );
+    assert_eq!(
+        of("patches: [{target: {kind: Deployment, name: .*}, patch: '[]'}]"),
+        untold("patches")
+    );
+    assert_eq!(
+        of("patches: [{target: {labelSelector: app=api}, patch: '[]'}]"),
+        untold("patches")
+    );
+    assert_eq!(
+        of("replacements: [{path: x.yaml}]"),
+        format!(
+            "{}; unread replacements of kustomization.yaml",
+            untold("replacements")
+        )
+    );
+    assert_eq!(
+        of("helmCharts: [{name: x}]"),
+        format!(
+            "{}; unread helmCharts of kustomization.yaml",
+            untold("helmCharts")
+        )
+    );
+    assert_eq!(
+        of("namePrefix: prod-"),
+        "Deployment prod-api: kustomization.yaml has namePrefix: astern does not follow what else is named anew by it"
+    );
+    let reads = "configMapGenerator: [{name: settings, files: [gone]}]";
+    assert!(
+        of(reads).contains("Deployment api: it reads a generated ConfigMap: gone is not there"),
+        "{}",
+        of(reads)
+    );
+}

@@ -36,6 +36,8 @@ mod write_template;
 pub use config::{KubernetesContents, ON_ITS_WAY};
 pub use owner::KubernetesOwners;
 
+pub use astern_model::workload::FIELD_MANAGER;
+
 use access::Access;
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{Epoch, RunId, TemplateHash, Uid};
@@ -47,9 +49,6 @@ use async_trait::async_trait;
 use stamp::Claim;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// The name under which the API server records our writes in `managedFields`.
-pub const FIELD_MANAGER: &str = "astern";
 
 /// The workload layer on a cluster.
 ///

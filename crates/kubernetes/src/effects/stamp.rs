@@ -7,8 +7,7 @@ use astern_model::step::workload::Stamp;
 use astern_model::step::{config, workload};
 use std::collections::BTreeMap;
 
-/// The key of the effect that wrote the object last.
-pub(crate) const EFFECT: &str = "astern.dev/effect";
+pub(crate) use astern_model::id::EFFECT;
 /// The epoch of whoever wrote it.
 pub(crate) const EPOCH: &str = "astern.dev/epoch";
 /// The run that wrote it.

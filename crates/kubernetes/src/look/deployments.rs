@@ -114,10 +114,7 @@ pub(super) fn of_kustomization(object: &Value) -> Deployments {
                 settings.trim_start_matches('.')
             ))
         } else {
-            let revision = text(entry, "/metadata/revision");
-            let commit = revision.rsplit([':', '/']).next().unwrap_or_default();
-            Some(commit)
-                .filter(|commit| Folder::is_commit(commit))
+            commit(text(entry, "/metadata/revision"))
                 .map(|commit| Folder {
                     repository: String::new(),
                     commit: commit.to_owned(),
@@ -138,8 +135,15 @@ pub(super) fn of_kustomization(object: &Value) -> Deployments {
     }
 }
 
+/// The commit in a revision of Flux, `main@sha1:3f2a…`. Source:
+/// <https://fluxcd.io/flux/components/source/gitrepositories/#artifact>.
+pub(super) fn commit(revision: &str) -> Option<&str> {
+    let commit = revision.rsplit([':', '/']).next()?;
+    Folder::is_commit(commit).then_some(commit)
+}
+
 /// The first of these settings that is set, as a path.
-fn overridden(object: &Value, settings: &[&str]) -> Option<String> {
+pub(super) fn overridden(object: &Value, settings: &[&str]) -> Option<String> {
     let set = settings
         .iter()
         .find(|at| object.pointer(at).is_some_and(|value| !is_empty(value)))?;

@@ -6,7 +6,9 @@ use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::target::WorkloadKind;
 use kube::Client;
-use kube::core::params::{DeleteParams, GetParams, ListParams, PostParams, Preconditions};
+use kube::core::params::{
+    DeleteParams, GetParams, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::core::request::Request;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -256,6 +258,28 @@ pub(super) async fn try_replace(
     let bytes = body.to_string().into_bytes();
     patiently(client, attempt, || {
         path.replace(name, &parameters(true), bytes.clone())
+    })
+    .await
+}
+
+/// Applies a manifest by server-side apply as somebody else, over whoever owns a field, as a dry run: all of admission, nothing stored.
+///
+/// # Errors
+/// The server's, an admission's refusal among them.
+pub(super) async fn try_apply(
+    client: &Client,
+    collection: &str,
+    name: &str,
+    (body, manager): (&Value, &str),
+    attempt: &Attempt,
+) -> Result<Value, Failure> {
+    let path = Request::new(collection);
+    let parameters = PatchParams {
+        dry_run: true,
+        ..PatchParams::apply(manager).force()
+    };
+    patiently(client, attempt, || {
+        path.patch(name, &parameters, &Patch::Apply(body))
     })
     .await
 }

@@ -107,6 +107,7 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         config: astern_model::config::ConfigSeen::default(),
         owners: owners::seen(&told.owners),
         cordoned_nodes: sorted(round.cordoned.clone()),
+        argocd_context: None,
         unread: round.unread.iter().chain(&told.unread).cloned().collect(),
     }
 }

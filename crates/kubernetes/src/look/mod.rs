@@ -23,6 +23,7 @@ mod pods;
 mod revisions;
 mod round;
 mod unmanaged;
+mod upcoming;
 mod warnings;
 mod workload;
 
@@ -179,6 +180,7 @@ impl ClusterLook {
         let now = self.clock.now();
         let told = self.ask(&inventory::second(&round, namespace, now)).await;
         let mut inventory = inventory::assemble(&round, &told, namespace, now);
+        inventory.argocd_context.clone_from(&self.owners.argocd_context);
         masked::all(&self.connection.client, &round.pods, &mut inventory).await;
         self.remember(namespace, &mut round);
         Ok(inventory)
@@ -224,6 +226,14 @@ impl Look for ClusterLook {
         managed::read(&self.connection.client, targets)
             .await
             .map_err(|failure| self.told(failure))
+    }
+
+    async fn applied(&self, target: &Target, manifest: &Value, manager: &str) -> Result<Value, Failure> {
+        let operation = format!("try to apply the manifest of {target}");
+        let attempt = Attempt::new(Verb::Patch, target.kind.plural(), operation).without_effect();
+        let path = crate::effects::object::collection(target);
+        let body = (manifest, manager);
+        fetch::try_apply(&self.connection.client, &path, &target.name, body, &attempt).await
     }
 
     async fn starters(&self, namespace: &str) -> Result<Vec<OwnerSeen>, Failure> {

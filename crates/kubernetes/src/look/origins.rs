@@ -1,13 +1,13 @@
 //! Where Argo CD and Flux deploy workloads from: the Git folder of their own objects. Reads only; reaches no repository.
 
-use super::deployments;
 use super::fetch::{Part, get};
 use super::owners::{self, FLUX_KUSTOMIZE, Mark, Marked, OwnersAt};
+use super::{deployments, upcoming};
 use crate::effects::object::collection;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
-use astern_model::owner::PausableKind;
-use astern_model::source::{Deployments, PullRequests, Source, SourceKind};
+use astern_model::owner::{OwnerName, PausableKind};
+use astern_model::source::{Deployments, Next, PullRequests, Source, SourceKind};
 use astern_model::target::Target;
 use astern_port::source::{Origin, Origins};
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The branch of a GitRepository that names none. Source: <https://fluxcd.io/flux/components/source/gitrepositories/#reference>.
-const FLUX_BRANCH: &str = "master";
+pub(super) const FLUX_BRANCH: &str = "master";
 
 /// A cluster's owners, asked for their sources.
 pub struct ClusterOrigins {
@@ -119,17 +119,31 @@ impl ClusterOrigins {
         let Some(object) = self.kustomization(namespace, name).await? else {
             return Ok(None);
         };
-        let reference = |key: &str| text(&object, &format!("/spec/sourceRef/{key}"));
+        let found = self.git_repository(namespace, &object).await?;
+        Ok(match found {
+            Err(kind) => Some(Origin::Elsewhere(format!("a {kind} of Flux"))),
+            Ok(repository) => repository.map(|repository| of_flux(&object, &repository)),
+        })
+    }
+
+    /// The GitRepository that a Kustomization of this namespace follows; none where it is gone. An error is the kind of another
+    /// source.
+    async fn git_repository(
+        &self,
+        namespace: &str,
+        kustomization: &Value,
+    ) -> Result<Result<Option<Value>, String>, Failure> {
+        let reference = |key: &str| text(kustomization, &format!("/spec/sourceRef/{key}"));
         let (kind, source) = (reference("kind"), reference("name"));
         if kind != "GitRepository" {
-            return Ok(Some(Origin::Elsewhere(format!("a {kind} of Flux"))));
+            return Ok(Err(kind.to_owned()));
         }
         let within = Some(reference("namespace"))
             .filter(|within| !within.is_empty())
             .unwrap_or(namespace);
         let path = format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/{within}/gitrepositories");
         let found = owners::custom(&self.owners.here, &[path], "gitrepositories", source).await;
-        Ok(known(found)?.map(|repository| of_flux(&object, &repository)))
+        Ok(Ok(known(found)?))
     }
 }
 
@@ -143,6 +157,35 @@ impl Origins for ClusterOrigins {
     async fn deployments(&self, targets: &[Target]) -> Result<BTreeMap<Target, Deployments>, Failure> {
         let asked = targets.iter().map(|target| self.deployments(target));
         Ok(try_join_all(asked).await?.into_iter().flatten().collect())
+    }
+
+    async fn upcoming(&self, owner: &OwnerName) -> Result<Result<Next, String>, Failure> {
+        let gone = |what: &str| Ok(Err(format!("{what} is gone")));
+        match owner.kind {
+            PausableKind::Kustomization => {
+                let Some(object) = self.kustomization(&owner.namespace, &owner.name).await? else {
+                    return gone("its object");
+                };
+                Ok(match self.git_repository(&owner.namespace, &object).await? {
+                    Err(kind) => Err(format!("it follows a {kind} of Flux, which astern does not read")),
+                    Ok(None) => return gone("the GitRepository that it follows"),
+                    Ok(Some(repository)) => {
+                        upcoming::of_kustomization(&object, &repository).map(Next::Folder)
+                    }
+                })
+            }
+            PausableKind::HelmRelease => {
+                let found = owners::find(&self.owners, owner.kind, &owner.namespace, &owner.name).await;
+                match known(found)? {
+                    None => gone("its object"),
+                    Some(object) => Ok(upcoming::of_helm_release(&object).map(Next::Chart)),
+                }
+            }
+            PausableKind::Application
+            | PausableKind::ApplicationSet
+            | PausableKind::ScaledObject
+            | PausableKind::CronJob => Ok(Err("it follows no source that astern reads".to_owned())),
+        }
     }
 }
 

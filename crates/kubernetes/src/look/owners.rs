@@ -25,7 +25,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-const ARGO_GROUP: &str = "argoproj.io";
 /// Where Argo CD keeps its Applications where a mark names no namespace.
 const ARGO_NAMESPACE: &str = "argocd";
 pub(super) const FLUX_KUSTOMIZE: &str = "kustomize.toolkit.fluxcd.io";
@@ -33,7 +32,7 @@ const FLUX_HELM: &str = "helm.toolkit.fluxcd.io";
 /// The field manager under which Argo CD syncs.
 const ARGO_SYNCS: &str = "argocd-controller";
 /// The field manager of the controller of Kustomizations.
-const FLUX_MANAGER: &str = "kustomize-controller";
+pub(super) const FLUX_MANAGER: &str = "kustomize-controller";
 /// So many owners above an owner are followed: applications of applications are seldom deeper than three.
 const LEVELS: usize = 8;
 /// Owners' objects that are read at once.
@@ -46,6 +45,8 @@ pub struct OwnersAt {
     pub here: Client,
     /// The cluster of Argo CD's Applications, which may be a hub.
     pub argocd: Client,
+    /// The kubeconfig's context of that cluster, where it is another one.
+    pub argocd_context: Option<String>,
     /// The namespace of Argo CD's Applications where a mark names none.
     pub argocd_namespace: String,
 }
@@ -56,6 +57,7 @@ impl OwnersAt {
         Self {
             argocd: client.clone(),
             here: client,
+            argocd_context: None,
             argocd_namespace: ARGO_NAMESPACE.to_owned(),
         }
     }
@@ -71,9 +73,22 @@ impl OwnersAt {
         }
     }
 
-    /// The cluster in which rights on this API group count, where it is not the workloads' own for certain.
-    pub(super) fn of_group(&self, group: &str) -> Option<&Client> {
-        (group == ARGO_GROUP).then_some(&self.argocd)
+    /// The cluster in which rights on this resource count, where it is not the workloads' own for certain.
+    pub(super) fn of_resource(&self, group: &str, resource: &str) -> Option<&Client> {
+        let kinds = [PausableKind::Application, PausableKind::ApplicationSet];
+        let lies_there = kinds
+            .iter()
+            .any(|kind| (kind.group(), kind.plural()) == (group, resource));
+        lies_there.then_some(&self.argocd)
+    }
+
+    /// What failed about an owner of this kind, with the cluster where that is not the workloads' own.
+    fn told(&self, mark: &Mark, message: String) -> String {
+        let lies_there = matches!(mark, Mark::Application { .. } | Mark::ApplicationSet { .. });
+        match self.argocd_context.as_ref().filter(|_| lies_there) {
+            Some(context) => format!("{message} (context {context})"),
+            None => message,
+        }
     }
 }
 
@@ -337,7 +352,7 @@ async fn ask_one(owners: &OwnersAt, mark: &Mark) -> Word {
     };
     read.unwrap_or_else(|failure| match failure.class {
         FailureClass::Permanent => Word::Absent,
-        _ => Word::Unread(failure.message),
+        _ => Word::Unread(owners.told(mark, failure.message)),
     })
 }
 

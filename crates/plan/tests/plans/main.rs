@@ -12,6 +12,7 @@ mod config;
 mod deciding;
 mod differing;
 mod external;
+mod following;
 mod foretelling;
 mod in_force;
 mod judging;

@@ -336,6 +336,7 @@ pub(crate) fn inventory(workloads: impl IntoIterator<Item = Build>) -> Inventory
         quotas: Vec::new(),
         config: astern_model::config::ConfigSeen::default(),
         cordoned_nodes: Vec::new(),
+        argocd_context: None,
         unread: Vec::new(),
     }
 }

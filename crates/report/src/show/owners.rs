@@ -80,6 +80,7 @@ fn source(seen: &OwnerSeen) -> String {
     match &seen.in_sync {
         Some(InSync::Yes { revision }) => format!("is what runs, at {}", short(revision)),
         Some(InSync::No { says }) => says.clone(),
+        Some(InSync::Untold { why }) => format!("not told: {why}"),
         None => "not told".to_owned(),
     }
 }
@@ -102,7 +103,7 @@ pub fn paused_sentence(seen: &OwnerSeen, now: Timestamp) -> Option<String> {
     let next = match &seen.in_sync {
         Some(InSync::Yes { .. }) => "its source is what runs: ".to_owned(),
         Some(InSync::No { says }) => format!("its source is not what runs yet ({says}); once it is: "),
-        None => "once its source is what runs: ".to_owned(),
+        Some(InSync::Untold { .. }) | None => "once its source is what runs: ".to_owned(),
     };
     Some(format!(
         "{} is paused by run {} since {}, {due}; {next}astern owners resume {}",

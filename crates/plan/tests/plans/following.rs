@@ -1,0 +1,239 @@
+//! Whether what Flux would apply once it goes on is what runs: what is named, what cannot be told, and what follows.
+
+use crate::support::{NAMESPACE, deployment, inventory, template, workload};
+use astern_model::config::{ConfigKind, ConfigName};
+use astern_model::inventory::Inventory;
+use astern_model::owner::{InSync, OwnerName, PausableKind};
+use astern_model::source::{Folder, FolderManifests, Manifest, Upcoming};
+use astern_model::target::Target;
+use astern_plan::{Applied, Beside, Changes, changes, in_sync};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+fn shop() -> OwnerName {
+    OwnerName {
+        kind: PausableKind::Kustomization,
+        namespace: "flux".to_owned(),
+        name: "shop".to_owned(),
+    }
+}
+
+fn upcoming() -> Upcoming {
+    Upcoming {
+        fetched: Folder {
+            repository: "https://git.example.test/shop/deploy.git".to_owned(),
+            commit: "3f2a".repeat(10),
+            path: "deploy".to_owned(),
+            recursive: true,
+            sets_images: false,
+        },
+        follows: Some("refs/heads/main".to_owned()),
+        namespace: None,
+        prunes: true,
+        manager: "kustomize-controller",
+        fetch: "flux reconcile source git shop -n flux".to_owned(),
+    }
+}
+
+fn said(kind: &str, name: &str, json: Value) -> Manifest {
+    Manifest {
+        file: "deploy/all.yaml".to_owned(),
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        namespace: None,
+        json: Ok(json),
+    }
+}
+
+/// What runs is version v1, and reads ConfigMap `app-config`.
+fn runs() -> Inventory {
+    inventory(vec![workload("api").revision(1, "v1", "2026-11-19T10:00:00Z")])
+}
+
+fn would(version: &str) -> BTreeMap<Target, Result<Applied, String>> {
+    let object = json!({"spec": {"template": template("api", version)}});
+    BTreeMap::from([(deployment("api"), Ok(Applied::of(&object)))])
+}
+
+fn found(
+    objects: Vec<Manifest>,
+    applied: &BTreeMap<Target, Result<Applied, String>>,
+    config: &[(&str, Value)],
+) -> Changes {
+    let names: Vec<ConfigName> = config
+        .iter()
+        .map(|(name, json)| ConfigName {
+            kind: match json["kind"].as_str() {
+                Some("Secret") => ConfigKind::Secret,
+                _ => ConfigKind::ConfigMap,
+            },
+            name: (*name).to_owned(),
+        })
+        .collect();
+    let config: Vec<(&ConfigName, &Value)> = names.iter().zip(config.iter().map(|(_, json)| json)).collect();
+    let said = FolderManifests {
+        objects,
+        unread: Vec::new(),
+    };
+    let beside = Beside {
+        owner: &shop(),
+        upcoming: &upcoming(),
+        said: &said,
+        applied,
+        config: Some(&config),
+    };
+    changes(&beside, &runs())
+}
+
+fn changed(differs: &[&str], untold: &[&str]) -> Changes {
+    let owned = |told: &[&str]| told.iter().map(|text| (*text).to_owned()).collect();
+    Changes {
+        differs: owned(differs),
+        untold: owned(untold),
+    }
+}
+
+fn of_shop() -> Value {
+    json!({"kustomize.toolkit.fluxcd.io/name": "shop", "kustomize.toolkit.fluxcd.io/namespace": "flux"})
+}
+
+#[test]
+fn what_would_be_written_back_is_named_place_by_place_and_no_value_of_a_config_map() {
+    let api = || said("Deployment", "api", json!({}));
+    assert_eq!(found(vec![api()], &would("v1"), &[]), Changes::default());
+    let image = "deployment/api containers[api].image: registry.test/api:v1 → registry.test/api:v2";
+    assert_eq!(found(vec![api()], &would("v2"), &[]), changed(&[image], &[]));
+
+    let config = |mode: &str| json!({"data": {"MODE": mode, "KEPT": "x"}});
+    let app = |mode| said("ConfigMap", "app-config", config(mode));
+    let live = [("app-config", config("calm"))];
+    assert_eq!(
+        found(vec![api(), app("calm")], &would("v1"), &live),
+        Changes::default()
+    );
+    let key = "configmap/app-config data[MODE]";
+    assert_eq!(
+        found(vec![api(), app("storm")], &would("v1"), &live),
+        changed(&[key], &[])
+    );
+    // Another namespace's is none of this platform.
+    let elsewhere = Manifest {
+        namespace: Some("other".to_owned()),
+        ..app("storm")
+    };
+    assert_eq!(
+        found(vec![api(), elsewhere], &would("v1"), &live),
+        Changes::default()
+    );
+    let here = Manifest {
+        namespace: Some(NAMESPACE.to_owned()),
+        ..app("storm")
+    };
+    assert_eq!(
+        found(vec![api(), here], &would("v1"), &live),
+        changed(&[key], &[])
+    );
+}
+
+#[test]
+fn what_is_made_anew_and_what_would_be_deleted_though_it_is_read_count_as_well() {
+    let api = || said("Deployment", "api", json!({}));
+    let new = said("Deployment", "new", json!({}));
+    assert_eq!(
+        found(vec![api(), new], &would("v1"), &[]),
+        changed(&["deployment/new is made, which is not there"], &[])
+    );
+    let ours = json!({"metadata": {"labels": of_shop()}});
+    let deleted = "configmap/app-config, which is read, is deleted, since no file there makes it";
+    assert_eq!(
+        found(vec![api()], &would("v1"), &[("app-config", ours.clone())]),
+        changed(&[deleted], &[])
+    );
+    assert_eq!(
+        found(vec![api()], &would("v1"), &[("unread", ours)]),
+        Changes::default()
+    );
+}
+
+#[test]
+fn what_cannot_be_told_is_said_and_never_taken_for_the_same() {
+    let untold = Manifest {
+        json: Err("deploy/k.yaml has components".to_owned()),
+        ..said("Deployment", "api", json!({}))
+    };
+    let why = "deployment/api (deploy/all.yaml): deploy/k.yaml has components";
+    assert_eq!(found(vec![untold], &BTreeMap::new(), &[]), changed(&[], &[why]));
+    let refused = BTreeMap::from([(deployment("api"), Err("it may not be patched".to_owned()))]);
+    let api = said("Deployment", "api", json!({}));
+    assert_eq!(
+        found(vec![api], &refused, &[]),
+        changed(&[], &["deployment/api (deploy/all.yaml): it may not be patched"])
+    );
+    let secret = json!({"kind": "Secret", "metadata": {"labels": of_shop(), "annotations": {"astern.dev/effect": "x"}}});
+    let why = "secret/db was put back by a run, and no value of a Secret is read from Git";
+    let api = said("Deployment", "api", json!({}));
+    assert_eq!(
+        found(vec![api], &would("v1"), &[("db", secret)]),
+        changed(&[], &[why])
+    );
+    // What Flux leaves alone is not compared.
+    let alone = json!({"metadata": {"annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}});
+    assert_eq!(
+        found(vec![said("ConfigMap", "gone", alone)], &would("v1"), &[]),
+        Changes::default()
+    );
+}
+
+#[test]
+fn what_a_run_wrote_and_no_file_says_is_left_by_flux_and_told() {
+    let owned = |manager: &str, env: Value| {
+        let fields = json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"api\"}": {
+            ".": {}, "f:image": {}, "f:env": env,
+        }}}}}});
+        json!({"manager": manager, "fieldsV1": fields})
+    };
+    let tier = json!({"k:{\"name\":\"TIER\"}": {".": {}, "f:name": {}, "f:value": {}}});
+    let object = |said: Value| {
+        json!({
+            "metadata": {"managedFields": [owned("astern", tier.clone()), owned("kustomize-controller", said)]},
+            "spec": {"template": template("api", "v1")},
+        })
+    };
+    let applied = |said: Value| BTreeMap::from([(deployment("api"), Ok(Applied::of(&object(said))))]);
+    let api = || said("Deployment", "api", json!({}));
+    assert_eq!(
+        found(vec![api()], &applied(tier.clone()), &[]),
+        Changes::default()
+    );
+    let why = "deployment/api (deploy/all.yaml): spec.containers[api].env[TIER] stands by a run's write alone, and the file does not say it";
+    assert_eq!(found(vec![api()], &applied(json!({})), &[]), changed(&[], &[why]));
+}
+
+#[test]
+fn an_owner_goes_on_where_both_what_is_fetched_and_what_is_newest_say_what_runs() {
+    let same = Changes::default();
+    let differs = changed(&["deployment/api containers[api].image: api:v1 → api:v2"], &[]);
+    let untold = changed(&[], &["not looked into: deploy/x.yaml"]);
+    let newest = "9b42".repeat(10);
+    let check = |fetched: &Changes, at_newest: Option<&Changes>, expected: &str| {
+        let newest = at_newest.map(|changes| (newest.as_str(), changes));
+        let told = match in_sync(&upcoming(), fetched, newest) {
+            InSync::Yes { revision } => format!("yes {}", &revision[..4]),
+            InSync::No { says } => says,
+            InSync::Untold { why } => format!("untold {why}"),
+        };
+        assert_eq!(told, expected);
+    };
+    let back = "it would write back: deployment/api containers[api].image: api:v1 → api:v2";
+    check(&same, None, "yes 3f2a");
+    check(&same, Some(&same), "yes 9b42");
+    check(&differs, None, &format!("at 3f2a3f2a3f2a {back}"));
+    // Merged, and not fetched yet.
+    let fetch = "9b429b429b42 says what runs, and is not fetched yet (`flux reconcile source git shop -n flux` fetches it at once)";
+    check(&differs, Some(&same), &format!("at 3f2a3f2a3f2a {back}; {fetch}"));
+    // Good when it was fetched, and released again since.
+    check(&same, Some(&differs), &format!("at 9b429b429b42 {back}"));
+    check(&untold, Some(&same), "untold not looked into: deploy/x.yaml");
+    check(&same, Some(&untold), "untold not looked into: deploy/x.yaml");
+    check(&untold, Some(&differs), &format!("at 9b429b429b42 {back}"));
+}
