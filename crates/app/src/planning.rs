@@ -1,5 +1,5 @@
 //! From a request to a plan that the gate has checked. Two rounds of questions at most: the inventory, then
-//! everything that follows from it, side by side. Writes nothing but saved evidence.
+//! everything that follows from it, side by side. Writes nothing but saved evidence, and the vault's key where there is none yet.
 
 mod asked;
 mod examining;

@@ -78,6 +78,7 @@ fn a_crash_loop_is_taken_back_while_the_old_pods_serve() {
         &[
             "1 workload · 2 steps",
             "observed: 3 pods of it serve now",
+            "- ‹masked ",
             "✔ restored in",
         ],
     );

@@ -1,5 +1,6 @@
 //! Everything that planning may read, gathered once. The planner gets it by reference and does no I/O.
 
+use crate::diff::Marks;
 use crate::evidence::Evidence;
 use crate::target::{Cluster, Target};
 use crate::workload::Workload;
@@ -35,6 +36,9 @@ pub struct Inventory {
     /// The owners' objects, and those above them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<crate::owner::OwnerSeen>,
+    /// The marks of what the templates hold that is not shown, once a plan may be made. They stay in memory.
+    #[serde(skip)]
+    pub marks: Marks,
     /// Reads that failed, as sentences: what is therefore unknown.
     pub unread: Vec<String>,
 }

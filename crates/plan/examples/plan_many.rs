@@ -98,6 +98,7 @@ fn inventory(now: Timestamp) -> Inventory {
     Inventory {
         releases: Vec::new(),
         owners: Vec::new(),
+        marks: Default::default(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("kube-system".to_owned())),
             context: "bench".to_owned(),

@@ -50,7 +50,7 @@ pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose, good_r
 pub use config::{config_release, goes_back};
 pub use consumers::consumers;
 pub use decide::decide;
-pub use diff::diff;
+pub use diff::{diff, hidden, hidden_in};
 pub use drift::{config_changes, config_drift, workload_drift};
 pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
 pub use in_force::{InForce, in_force};

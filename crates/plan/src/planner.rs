@@ -23,6 +23,7 @@ use astern_model::assessment::Assessment;
 use astern_model::choice::Choice;
 use astern_model::content::ContentRef;
 use astern_model::decision::{Decision, Refusal};
+use astern_model::diff::Marks;
 use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
 use astern_model::owner::OwnerName;
@@ -256,7 +257,7 @@ pub(crate) fn finish(
         choices: draft.choices,
         changes: moves
             .values()
-            .map(changes)
+            .map(|one| changes(one, &world.inventory.marks))
             .chain(restoring.template_changes())
             .collect(),
         releases: draft.releases,
@@ -293,7 +294,7 @@ fn criteria(platform: &Platform, moves: &Moves<'_>, restoring: &Restoring<'_>) -
     }
 }
 
-fn changes(one: &Move<'_>) -> TargetChanges {
+fn changes(one: &Move<'_>, marks: &Marks) -> TargetChanges {
     TargetChanges {
         target: one.target().clone(),
         from_version: one.view.workload.version(),
@@ -301,7 +302,7 @@ fn changes(one: &Move<'_>) -> TargetChanges {
         changes: one
             .template
             .map(|to| {
-                let mut changes = diff(one.view.workload.made(), to);
+                let mut changes = diff(one.view.workload.made(), to, marks);
                 changes.extend(images::changes(one.view, to, &one.to.template));
                 changes
             })

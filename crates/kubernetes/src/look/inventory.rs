@@ -106,6 +106,7 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         quotas: quotas(&round.quotas),
         config: astern_model::config::ConfigSeen::default(),
         owners: owners::seen(&told.owners),
+        marks: Default::default(),
         cordoned_nodes: sorted(round.cordoned.clone()),
         unread: round.unread.iter().chain(&told.unread).cloned().collect(),
     }
