@@ -51,6 +51,7 @@ async fn at(address: &str, token: &str) -> KubernetesOwners {
     let at = OwnersAt {
         here: argocd.clone(),
         argocd,
+        hub: None,
         argocd_namespace: "argocd".to_owned(),
     };
     KubernetesOwners::new(at, Arc::new(SystemClock))

@@ -2,7 +2,7 @@
 
 use crate::diff::Marks;
 use crate::evidence::Evidence;
-use crate::target::{Cluster, Target};
+use crate::target::{Cluster, Hub, Target};
 use crate::workload::Workload;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,9 @@ pub struct Inventory {
     /// The owners' objects, and those above them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<crate::owner::OwnerSeen>,
+    /// Argo CD's cluster, where it is a hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hub: Option<Hub>,
     /// The marks of what the templates hold that is not shown, once a plan may be made. They stay in memory.
     #[serde(skip)]
     pub marks: Marks,

@@ -98,6 +98,7 @@ fn inventory(now: Timestamp) -> Inventory {
     Inventory {
         releases: Vec::new(),
         owners: Vec::new(),
+        hub: None,
         marks: Default::default(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("kube-system".to_owned())),

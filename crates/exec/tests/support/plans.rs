@@ -308,6 +308,7 @@ fn case(
     let evidence = workloads.iter().flat_map(evidence).collect();
     let inventory = Inventory {
         owners: held.owners,
+        hub: None,
         marks: Default::default(),
         releases: Vec::new(),
         cluster: Cluster {

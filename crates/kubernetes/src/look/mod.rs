@@ -152,8 +152,11 @@ impl ClusterLook {
 
     async fn ask(&self, second: &Second) -> Told {
         let client = &self.connection.client;
-        let (owners, (lost, mut unread)) =
-            futures::join!(self.owners(second), nodes::lost(client, &second.nodes));
+        let (owners, hub, (lost, mut unread)) = futures::join!(
+            self.owners(second),
+            self.owners.seen_hub(),
+            nodes::lost(client, &second.nodes)
+        );
         let unresolved = owners.iter().filter(|(mark, _)| second.hints.contains(mark));
         unread.extend(unresolved.filter_map(|(mark, word)| match word {
             Word::Unread(why) => Some(format!(
@@ -161,7 +164,12 @@ impl ClusterLook {
             )),
             Word::Said { .. } | Word::Absent => None,
         }));
-        Told { owners, lost, unread }
+        Told {
+            owners,
+            hub,
+            lost,
+            unread,
+        }
     }
 
     /// What the owners' objects say, those of hints among them where Argo CD is there at all.

@@ -12,12 +12,14 @@ pub(super) use presumed::presumed;
 pub(super) use state::resources;
 
 use super::fetch::{Collection, Part, get, list, list_where_served};
+use super::identity::who_am_i;
 use super::workload::texts;
+use crate::connect::Connection;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind, Paused};
-use astern_model::target::Target;
+use astern_model::target::{Hub, Target};
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 use futures::StreamExt as _;
 use kube::Client;
@@ -25,7 +27,6 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-const ARGO_GROUP: &str = "argoproj.io";
 /// Where Argo CD keeps its Applications where a mark names no namespace.
 const ARGO_NAMESPACE: &str = "argocd";
 pub(super) const FLUX_KUSTOMIZE: &str = "kustomize.toolkit.fluxcd.io";
@@ -46,6 +47,8 @@ pub struct OwnersAt {
     pub here: Client,
     /// The cluster of Argo CD's Applications, which may be a hub.
     pub argocd: Client,
+    /// The way to that cluster, where it is a hub.
+    pub hub: Option<Connection>,
     /// The namespace of Argo CD's Applications where a mark names none.
     pub argocd_namespace: String,
 }
@@ -55,6 +58,7 @@ impl OwnersAt {
     pub fn here(client: Client) -> Self {
         Self {
             argocd: client.clone(),
+            hub: None,
             here: client,
             argocd_namespace: ARGO_NAMESPACE.to_owned(),
         }
@@ -71,9 +75,19 @@ impl OwnersAt {
         }
     }
 
-    /// The cluster in which rights on this API group count, where it is not the workloads' own for certain.
-    pub(super) fn of_group(&self, group: &str) -> Option<&Client> {
-        (group == ARGO_GROUP).then_some(&self.argocd)
+    /// The cluster in which rights on this resource count, where it is not the workloads' own for certain.
+    pub(super) fn of_resource(&self, group: &str, resource: &str) -> Option<&Client> {
+        PausableKind::is_of_argo_cd(group, resource).then_some(&self.argocd)
+    }
+
+    /// The hub, and who asks there; by the kubeconfig's name where the hub does not say.
+    pub(super) async fn seen_hub(&self) -> Option<Hub> {
+        let hub = self.hub.as_ref()?;
+        let user = who_am_i(hub).await.ok().or_else(|| hub.user.clone());
+        Some(Hub {
+            context: hub.context.clone(),
+            user: user.unwrap_or_else(|| "unknown".to_owned()),
+        })
     }
 }
 

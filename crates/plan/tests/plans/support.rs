@@ -318,6 +318,7 @@ pub(crate) fn inventory(workloads: impl IntoIterator<Item = Build>) -> Inventory
     Inventory {
         releases: Vec::new(),
         owners: Vec::new(),
+        hub: None,
         marks: Default::default(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("uid-kube-system".to_owned())),

@@ -104,7 +104,7 @@ async fn answer(around: &Around<'_>, shared: &Shared, question: &Question) -> An
                 resource,
                 namespace,
             };
-            let elsewhere = around.owners.of_group(group);
+            let elsewhere = around.owners.of_resource(group, resource);
             if elsewhere.is_none() && shared.allow(around.client, &wish).await {
                 return Answer::Yes;
             }
