@@ -108,6 +108,7 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
     let content_of = releases::of_content(request, world, &blame);
     let through = releases::through(request, world, &content_of, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
+    blame.fits_releases(&through, &content_of, &picked.moves, world)?;
     let (blame, apart_from_releases) = blame.beside(&picked.moves, world);
     picked.left.extend(apart.into_iter().chain(apart_from_releases));
     let mut restoring = config::restoring(request, &picked.moves, &blame, world, &through, now)?;

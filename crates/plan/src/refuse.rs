@@ -1,8 +1,10 @@
 //! The refusals: each a planned answer with a code, what it rests on, and the ways out as something to type. Owns
 //! their words; when one is given is decided elsewhere. Nothing was changed when a plan is refused.
 
+use crate::releases::Through;
+use crate::steps::Move;
 use astern_model::choice::{Choice, clock, human};
-use astern_model::config::ConfigName;
+use astern_model::config::{ConfigName, HeldBy};
 use astern_model::decision::{Decision, Fired, Refusal};
 use astern_model::helm::{Release, Revision};
 use astern_model::id::RunId;
@@ -418,6 +420,45 @@ pub(crate) fn not_remembered(release: &Release, revision: &Revision, target: &Ta
         release.name.name, revision.number, release.name.namespace
     ));
     refusal.ways_out.push(outside(release));
+    refusal
+}
+
+/// A Helm release is to bring content back, and workloads go with Helm releases to templates of another release than the content's.
+pub(crate) fn carries_another_release(
+    brings: &Through<'_>,
+    held: &HeldBy,
+    failing: &[&Target],
+    carried: &[&Move<'_>],
+) -> Refusal {
+    let (release, revision) = (&brings.release.name, brings.to.number);
+    let summary = format!(
+        "{release} would bring back what {} should read as release {} has it, and the templates of another release with it",
+        list(failing.iter().copied()),
+        held.release
+    );
+    let mut refusal = refusal(code::RELEASE, summary);
+    let detail = |one: &&Move<'_>| {
+        let mut released = one.view.workload.released.iter();
+        let of = released.find(|released| released.template == one.to.template);
+        let of = of.map_or_else(
+            || "no release of the ledger".to_owned(),
+            |of| format!("release {}", of.release),
+        );
+        format!(
+            "{} would go to {}, which {of} has: whether that gets on with what release {} holds is not known",
+            one.target(),
+            one.to.version,
+            held.release
+        )
+    };
+    refusal.details = carried.iter().map(detail).collect();
+    refusal.ways_out.push(format!(
+        "astern plan --to {release}={revision} takes it back whole, on your own word"
+    ));
+    refusal.ways_out.push(format!(
+        "astern plan {} --outside-helm writes the content alone; the next upgrade of {release} writes over it",
+        only_flags(failing)
+    ));
     refusal
 }
 
