@@ -63,7 +63,7 @@ pub use prove::{
     may_be_proven, prove, prunable, taken_back,
 };
 pub use quarantine::{ImagesTakenBack, Kept, quarantined, quarantined_content};
-pub use readiness::{is_first_version, readiness, readiness_questions};
+pub use readiness::{is_first_version, readiness, readiness_questions, restored_by};
 pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
 pub use refuse::{code, near};
 pub use releases::ABANDONED_AFTER;
