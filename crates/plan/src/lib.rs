@@ -65,7 +65,7 @@ pub use prove::{
 pub use quarantine::{ImagesTakenBack, Kept, quarantined, quarantined_content};
 pub use readiness::{is_first_version, readiness, readiness_questions, restored_by};
 pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
-pub use refuse::{code, near};
+pub use refuse::{code, near, near_names};
 pub use releases::ABANDONED_AFTER;
 pub use repair::repair_release;
 pub use rest::{QUIET_FOR, ROLLED_OUT_WITHIN, ReadObject, Stand};

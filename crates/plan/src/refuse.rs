@@ -156,8 +156,6 @@ fn may_be_named(why: &str) -> bool {
 /// The workloads whose names are nearest to a mistyped one, best first, at most three names.
 pub fn near<'a>(name: &str, known: impl Iterator<Item = &'a Target>) -> Vec<String> {
     let known: Vec<&Target> = known.collect();
-    let names: BTreeSet<&str> = known.iter().map(|target| target.name.as_str()).collect();
-    let names: Vec<&str> = names.into_iter().collect();
     let of_name = |name: &&str| {
         known
             .iter()
@@ -165,10 +163,17 @@ pub fn near<'a>(name: &str, known: impl Iterator<Item = &'a Target>) -> Vec<Stri
             .map(|target| target.to_string())
             .collect::<Vec<_>>()
     };
-    similar::get_close_matches(name, &names, NEAR_NAMES, NEAR_ENOUGH)
+    near_names(name, known.iter().map(|target| target.name.as_str()))
         .iter()
         .flat_map(of_name)
         .collect()
+}
+
+/// The names nearest to a mistyped one, best first, at most three.
+pub fn near_names<'a>(name: &'a str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let known: BTreeSet<&str> = known.collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    similar::get_close_matches(name, &known, NEAR_NAMES, NEAR_ENOUGH)
 }
 
 /// A name that the namespace does not hold, with the names nearest to it.
