@@ -177,6 +177,7 @@ fn request(targets: &[Target]) -> Request {
     Request {
         only: targets.to_vec(),
         to: Default::default(),
+        gone: Vec::new(),
         releases: asked.releases,
         outside_helm: asked.outside_helm,
         abandoned: asked.abandoned,

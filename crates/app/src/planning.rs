@@ -129,7 +129,7 @@ pub async fn roll_back(
     }
     let request = astern_plan::Request {
         accept_revert: allow.accept_revert.clone(),
-        ..request(asked, platform, &mut inventory, &shelf)?
+        ..request(asked, platform, &inventory, &shelf)?
     };
     let named = |target: &Target, released: &Released| matches!(request.to.get(target), Some(Selector::Release(name)) if name == &released.release);
     ledger::read_back(world, &mut inventory, named).await;

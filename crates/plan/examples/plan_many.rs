@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         leave_config: false,
         only: Vec::new(),
         to: BTreeMap::new(),
+        gone: Vec::new(),
         accept_revert: BTreeSet::new(),
         stop: false,
         overrides: BTreeSet::new(),

@@ -30,6 +30,7 @@ use astern_model::owner::OwnerName;
 use astern_model::plan::{Criteria, Intent, Plan, ReleaseChanges, TargetChanges};
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure, Say};
+use astern_model::release::ReleaseName;
 use astern_model::target::Target;
 use astern_model::workload::Workload;
 use jiff::Timestamp;
@@ -42,6 +43,8 @@ pub struct Request {
     pub only: Vec<Target>,
     /// `--to`: what to go back to, by workload.
     pub to: BTreeMap<Target, Selector>,
+    /// What a release that `--to` names holds, and the namespace does not any more.
+    pub gone: Vec<(ReleaseName, Target)>,
     /// `--to helm/NAME=REVISION`: which revision a Helm release goes back to.
     pub releases: BTreeMap<String, u64>,
     /// `--outside-helm`: workloads of a Helm release are written themselves, beside its record.
@@ -205,6 +208,7 @@ fn find_scope<'a>(
 
 fn warnings(request: &Request, scope: &Scope<'_>, picked: &Picked<'_>, draft: &Draft) -> Vec<String> {
     let mut warnings = remarks::of_scope(scope, &picked.moves);
+    warnings.extend(remarks::gone(&request.gone));
     warnings.extend(remarks::of_decision(&draft.decision, &request.overrides));
     warnings.extend(remarks::of_targets(
         &picked.moves,

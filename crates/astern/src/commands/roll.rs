@@ -22,6 +22,9 @@ use astern_model::step::helm;
 use std::path::Path;
 use std::sync::Arc;
 
+/// The gate's word on what could not be read.
+const UNREAD: &str = "AST0232";
+
 pub(crate) async fn rollback(
     global: &Global,
     wired: &Wired,
@@ -342,6 +345,14 @@ fn approval(
         .collect();
     let is_unknown = |warning: &&String| warning.contains("unknown") || warning.contains("not known");
     overrides.extend(plan.warnings.iter().filter(is_unknown).cloned());
+    let unread = |finding: &&Finding| finding.code == UNREAD;
+    overrides.extend(
+        checked
+            .findings()
+            .iter()
+            .filter(unread)
+            .map(|finding| finding.message.clone()),
+    );
     let warnings = checked
         .findings()
         .iter()

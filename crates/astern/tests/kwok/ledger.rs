@@ -249,6 +249,28 @@ fn what_a_bad_release_brought_is_neither_gone_back_to_nor_deployed_again() {
 }
 
 #[test]
+fn a_workload_that_a_release_holds_and_nobody_runs_is_told_once_with_what_to_do() {
+    let place = Place::new("ledger-gone");
+    place.platform("");
+    let agent = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": pod("agent", "v1")},
+    });
+    place.put(&agent);
+    whole(&place, &deployment("api", 1, pod("api", "v1")), 4);
+    record(&place, "v1", &GOOD).expect(0);
+    place.kubectl(&["delete", "daemonset/agent", "--wait=false"]);
+    whole(&place, &deployment("api", 1, pod("api", "v2")), 1);
+    let plan = place.astern(&["plan", "--to", "v1"]).expect(0);
+    assert_eq!(plan.out.matches("daemonset/agent").count(), 1, "{}", plan.out);
+    says(
+        &plan,
+        &["astern makes no workload anew, so apply the manifest again"],
+    );
+    assert!(!plan.out.contains("AST0232"), "{}", plan.out);
+}
+
+#[test]
 fn a_second_release_of_the_same_name_and_a_word_on_none_change_nothing() {
     let place = Place::new("ledger-twice");
     place.platform("");

@@ -337,6 +337,7 @@ fn case(
         leave_config: false,
         only: Vec::new(),
         to: held.to,
+        gone: Vec::new(),
         accept_revert: BTreeSet::new(),
         stop: held.stop,
         overrides: BTreeSet::new(),

@@ -413,6 +413,7 @@ pub(crate) fn request() -> Request {
         leave_config: false,
         only: Vec::new(),
         to: BTreeMap::new(),
+        gone: Vec::new(),
         accept_revert: BTreeSet::new(),
         stop: false,
         overrides: BTreeSet::new(),
