@@ -129,14 +129,32 @@ fn where_the_old_version_fails_alike_going_back_is_refused() {
 }
 
 #[test]
-fn an_owner_that_would_write_back_is_paused_first_and_stays_so() {
-    shows(
-        "gitops-owner",
+fn an_owner_that_would_write_back_is_paused_first_and_goes_on_once_git_says_what_runs() {
+    let said = play("gitops-owner", 0);
+    in_order(
+        &said,
         &[
             "pause Argo CD application argocd/vcci-scope3",
             "Stays paused after the run",
             "nobody has switched Argo CD application argocd/vcci-scope3 on again",
-            "astern owners resume vcci-scope3",
+            "✔ done: pause Argo CD application argocd/vcci-scope3",
+            "✔ restored in",
+            "$ astern owners",
+            "so this is not run:",
+            "$ astern writeback --push",
+            "$ astern owners resume vcci-scope3 --source-matches vcci-scope3",
+            "✔ done: resume Argo CD application argocd/vcci-scope3",
+            "✔ restored in",
+            "$ astern owners",
+        ],
+    );
+    // What it prints as data: paused in between, and writing again at the end.
+    in_order(
+        &said,
+        &[
+            "has paused it",
+            "once its source is what runs: astern owners resume vcci-scope3",
+            "writes: automated.selfHeal: true",
         ],
     );
 }
