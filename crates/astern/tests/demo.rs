@@ -109,7 +109,29 @@ fn a_version_whose_autoscaler_stands_at_its_maximum_is_taken_back() {
 
 #[test]
 fn what_somebody_took_back_by_hand_is_left_and_the_rest_follows() {
-    shows("partial-rollback", &["5 workloads · 10 steps", "✔ restored in"]);
+    let said = play("partial-rollback", 0);
+    in_order(
+        &said,
+        &[
+            "recorded release v1.2.3 as good",
+            "recorded release v1.2.4 as candidate",
+            "$ astern status --release",
+            "$ astern plan --to v1.2.3",
+            "$ astern rollback --to v1.2.3",
+            "✔ restored in",
+            "$ astern status --release",
+        ],
+    );
+    assert_eq!(said.matches("5 workloads · 10 steps").count(), 2, "{said}");
+    assert!(said.contains("row error-lines"), "{said}");
+    // Before, one stands on the good release and the others on the bad one; afterwards all six on the good one.
+    let count = |release: &str| {
+        said.lines()
+            .filter(|line| line.trim_end().ends_with(release))
+            .count()
+    };
+    assert_eq!(count("v1.2.4 (candidate)"), 5, "{said}");
+    assert_eq!(count("v1.2.3 (good)"), 1 + 6, "{said}");
 }
 
 #[test]

@@ -30,10 +30,27 @@ pub(super) struct Turns {
 /// The turns of a scenario; none for most.
 pub(super) fn of(scenario: &str) -> Turns {
     match scenario {
+        "partial-rollback" => PARTIAL_ROLLBACK,
         "gitops-owner" => GITOPS_OWNER,
         _ => Turns::default(),
     }
 }
+
+const PARTIAL_ROLLBACK: Turns = Turns {
+    // The crash is gone with the service that was taken back; lines of a log are counted over a while.
+    waits: Duration::from_secs(15),
+    before: &[
+        Turn::Heading("which service stands on which release"),
+        Turn::Types(&["status", "--release"]),
+        Turn::Heading("what takes every service onto one release, whole templates"),
+        Turn::Types(&["plan", "--to", super::GOOD]),
+    ],
+    to: &["--to", super::GOOD],
+    after: &[
+        Turn::Heading("every service stands on one release"),
+        Turn::Types(&["status", "--release"]),
+    ],
+};
 
 const GITOPS_OWNER: Turns = Turns {
     waits: Duration::ZERO,
