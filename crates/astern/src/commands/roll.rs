@@ -14,7 +14,7 @@ use astern_app::planning::{self, Evidence, NoPlan, Prepared};
 use astern_app::running::{self, Runner};
 use astern_exec::book::Book;
 use astern_model::approval::{Approval, How};
-use astern_model::finding::{Allowances, Severity};
+use astern_model::finding::{Allowances, Finding, Severity};
 use astern_model::id::{PlanHash, RunId};
 use astern_model::plan::Plan;
 use astern_model::policy::{Acceptor, Say};
@@ -353,11 +353,11 @@ fn approval(
             .filter(unread)
             .map(|finding| finding.message.clone()),
     );
-    let warnings = checked
+    let found: Vec<Finding> = checked
         .findings()
         .iter()
         .filter(|finding| finding.severity == Severity::Warn)
-        .map(|finding| finding.code.clone())
+        .cloned()
         .collect();
     Ok(Some(Approval {
         plan: checked.hash().clone(),
@@ -366,6 +366,7 @@ fn approval(
         reason,
         at: wired.world.clock.now(),
         overrides,
-        warnings,
+        warnings: found.iter().map(|finding| finding.code.clone()).collect(),
+        found,
     }))
 }
