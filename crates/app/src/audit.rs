@@ -11,6 +11,7 @@ use astern_model::audit::{Audit, Readiness};
 use astern_model::choice::Choice;
 use astern_model::decision::Refusal;
 use astern_model::finding::{Allowances, Finding, Severity};
+use astern_model::id::RunId;
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
@@ -66,7 +67,7 @@ pub async fn audit(
     }
     let changed: Vec<Target> = choices
         .iter()
-        .filter(|choice| !is_first_version(choice, &inventory))
+        .filter(|choice| !is_first_version(choice, &inventory) && restored_by(choice, &inventory).is_none())
         .map(|choice| choice.target.clone())
         .collect();
     let now = world.clock.now();
@@ -176,6 +177,7 @@ fn request(targets: &[Target]) -> Request {
     Request {
         only: targets.to_vec(),
         to: Default::default(),
+        gone: Vec::new(),
         releases: asked.releases,
         outside_helm: asked.outside_helm,
         abandoned: asked.abandoned,
@@ -241,12 +243,17 @@ fn is_first_version(choice: &Choice, inventory: &Inventory) -> bool {
     workload.is_some_and(|workload| astern_plan::is_first_version(choice, workload))
 }
 
+fn restored_by(choice: &Choice, inventory: &Inventory) -> Option<RunId> {
+    astern_plan::restored_by(choice, inventory.workloads.get(&choice.target)?)
+}
+
 fn of_workload(choice: Choice, inventory: &Inventory, platform: &Platform) -> Readiness {
     let workload = inventory.workloads.get(&choice.target);
     Readiness {
         version: workload.map_or_else(|| "unknown".to_owned(), |workload| workload.version()),
         good_revisions: astern_plan::good_revisions(inventory, &platform.policy, &choice.target),
         first_version: is_first_version(&choice, inventory),
+        restored_by: restored_by(&choice, inventory),
         goes_back_to: choice.good,
         target: choice.target,
     }

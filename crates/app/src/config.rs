@@ -390,9 +390,14 @@ pub(crate) async fn marks(world: &World, from: &Value, to: &Value) -> Marks {
             others.filter_map(|(_, value)| value.as_str())
         }));
     }
-    let hashed = differing.into_iter().map(|value| async move {
+    marks_of(world, differing.into_iter().map(str::to_owned)).await
+}
+
+/// The marks of these values; none without the vault's key.
+pub(crate) async fn marks_of(world: &World, values: impl IntoIterator<Item = String>) -> Marks {
+    let hashed = values.into_iter().map(|value| async move {
         let hash = world.vault.hash(value.as_bytes()).await?;
-        Ok::<_, Failure>((value.to_owned(), hash))
+        Ok::<_, Failure>((value, hash))
     });
     try_join_all(hashed).await.map(Marks::of).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
 //! Drift: what runs now, held against a release of the ledger. Reads and compares; writes nothing.
 
-use crate::config::marks;
+use crate::config::{marks, marks_of};
 use crate::helm;
 use crate::ledger::{self, Shelf};
 use crate::survey;
@@ -12,7 +12,7 @@ use astern_model::platform::Platform;
 use astern_model::release::{Release, ReleaseName};
 use astern_model::target::Target;
 use astern_model::template::Template;
-use astern_plan::{config_drift, consumers, workload_drift};
+use astern_plan::{config_drift, consumers, hidden_in, workload_drift};
 use astern_port::Failure;
 use astern_port::config::ConfigObject;
 use futures::future::join_all;
@@ -136,11 +136,13 @@ async fn workloads(
             Err(failure) => drift.unread.push(unknown(release, &target.to_string(), &failure)),
         }
     }
+    let templates = then.values().chain(both.iter().map(|(_, now)| &now.template));
+    let marks = marks_of(world, hidden_in(templates.map(Template::json))).await;
     for (held, now) in both {
         let managed = managed.get(&held.target).map(Vec::as_slice).unwrap_or_default();
         drift
             .objects
-            .extend(workload_drift(held, then.get(&held.target), now, managed));
+            .extend(workload_drift(held, then.get(&held.target), now, managed, &marks));
     }
 }
 

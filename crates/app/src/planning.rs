@@ -1,5 +1,5 @@
 //! From a request to a plan that the gate has checked. Two rounds of questions at most: the inventory, then
-//! everything that follows from it, side by side. Writes nothing but saved evidence.
+//! everything that follows from it, side by side. Writes nothing but saved evidence, and the vault's key where there is none yet.
 
 mod asked;
 mod examining;
@@ -130,7 +130,7 @@ pub async fn roll_back(
     }
     let request = astern_plan::Request {
         accept_revert: allow.accept_revert.clone(),
-        ..request(asked, platform, &mut inventory, &shelf)?
+        ..request(asked, platform, &inventory, &shelf)?
     };
     let named = |target: &Target, released: &Released| matches!(request.to.get(target), Some(Selector::Release(name)) if name == &released.release);
     ledger::read_back(world, &mut inventory, named).await;

@@ -5,6 +5,7 @@ pub(crate) mod drift;
 pub(crate) mod helm;
 pub(crate) mod init;
 pub(crate) mod look;
+pub(crate) mod mark;
 pub(crate) mod owners;
 pub(crate) mod policy;
 pub(crate) mod rehearse;

@@ -137,8 +137,9 @@ async fn owners(global: &Global, connection: &Connection, platform: &Platform) -
             namespace: None,
             user: None,
         };
-        at.argocd = connect(&options).await?.client;
-        at.argocd_context = Some(context.clone());
+        let hub = connect(&options).await?;
+        at.argocd = hub.client.clone();
+        at.hub = Some(hub);
     }
     if let Some(server) = &platform.argocd.server {
         at.argocd = astern_kubernetes::argocd::connect(server).await?;

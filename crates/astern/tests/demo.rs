@@ -78,6 +78,7 @@ fn a_crash_loop_is_taken_back_while_the_old_pods_serve() {
         &[
             "1 workload · 2 steps",
             "observed: 3 pods of it serve now",
+            "- ‹masked ",
             "✔ restored in",
         ],
     );
@@ -108,7 +109,29 @@ fn a_version_whose_autoscaler_stands_at_its_maximum_is_taken_back() {
 
 #[test]
 fn what_somebody_took_back_by_hand_is_left_and_the_rest_follows() {
-    shows("partial-rollback", &["5 workloads · 10 steps", "✔ restored in"]);
+    let said = play("partial-rollback", 0);
+    in_order(
+        &said,
+        &[
+            "recorded release v1.2.3 as good",
+            "recorded release v1.2.4 as candidate",
+            "$ astern status --release",
+            "$ astern plan --to v1.2.3",
+            "$ astern rollback --to v1.2.3",
+            "✔ restored in",
+            "$ astern status --release",
+        ],
+    );
+    assert_eq!(said.matches("5 workloads · 10 steps").count(), 2, "{said}");
+    assert!(said.contains("row error-lines"), "{said}");
+    // Before, one stands on the good release and the others on the bad one; afterwards all six on the good one.
+    let count = |release: &str| {
+        said.lines()
+            .filter(|line| line.trim_end().ends_with(release))
+            .count()
+    };
+    assert_eq!(count("v1.2.4 (candidate)"), 5, "{said}");
+    assert_eq!(count("v1.2.3 (good)"), 1 + 6, "{said}");
 }
 
 #[test]
@@ -128,14 +151,32 @@ fn where_the_old_version_fails_alike_going_back_is_refused() {
 }
 
 #[test]
-fn an_owner_that_would_write_back_is_paused_first_and_stays_so() {
-    shows(
-        "gitops-owner",
+fn an_owner_that_would_write_back_is_paused_first_and_goes_on_once_git_says_what_runs() {
+    let said = play("gitops-owner", 0);
+    in_order(
+        &said,
         &[
             "pause Argo CD application argocd/vcci-scope3",
             "Stays paused after the run",
             "nobody has switched Argo CD application argocd/vcci-scope3 on again",
-            "astern owners resume vcci-scope3",
+            "✔ done: pause Argo CD application argocd/vcci-scope3",
+            "✔ restored in",
+            "$ astern owners",
+            "so this is not run:",
+            "$ astern writeback --push",
+            "$ astern owners resume vcci-scope3 --source-matches vcci-scope3",
+            "✔ done: resume Argo CD application argocd/vcci-scope3",
+            "✔ restored in",
+            "$ astern owners",
+        ],
+    );
+    // What it prints as data: paused in between, and writing again at the end.
+    in_order(
+        &said,
+        &[
+            "has paused it",
+            "once its source is what runs: astern owners resume vcci-scope3",
+            "writes: automated.selfHeal: true",
         ],
     );
 }

@@ -120,6 +120,7 @@ impl World {
             at: now,
             overrides: Vec::new(),
             warnings: Vec::new(),
+            found: Vec::new(),
         };
         world.append(Event::Approved {
             run: RunId::from("r1"),

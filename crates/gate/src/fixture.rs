@@ -513,6 +513,7 @@ impl Fixture {
             at: self.now,
             overrides: Vec::new(),
             warnings: Vec::new(),
+            found: Vec::new(),
         }
     }
 

@@ -49,9 +49,9 @@ async fn connected(address: &str, token: &str) -> kube::Client {
 async fn at(address: &str, token: &str) -> KubernetesOwners {
     let argocd = connected(address, token).await;
     let at = OwnersAt {
-        argocd_context: None,
         here: argocd.clone(),
         argocd,
+        hub: None,
         argocd_namespace: "argocd".to_owned(),
     };
     KubernetesOwners::new(at, Arc::new(SystemClock))

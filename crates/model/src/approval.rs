@@ -1,5 +1,6 @@
 //! Who said yes, why, and over what they set themselves.
 
+use crate::finding::Finding;
 use crate::id::PlanHash;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Approval {
     pub overrides: Vec<String>,
     /// Warnings of the gate that stood when it was given, as codes.
     pub warnings: Vec<String>,
+    /// The same as they were shown: what is the matter, and what to do. None in a journal that was written before they were kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<Finding>,
 }
 
 /// How an approval was given.

@@ -2,6 +2,7 @@
 
 use crate::choice::KnownGood;
 use crate::finding::{Finding, Severity};
+use crate::id::RunId;
 use crate::target::Target;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,9 @@ pub struct Readiness {
     /// Whether it has had one version only, so that there is no release of it to take back.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub first_version: bool,
+    /// The run that went back to what it asks for now, where there is nothing else to go back to: its release is taken back already.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restored_by: Option<RunId>,
 }
 
 impl Audit {

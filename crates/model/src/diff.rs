@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// One changed place of a template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub struct Change {
 pub enum Shown {
     /// The value itself, as JSON text without quotes around plain text.
     Value(String),
-    /// A literal env value: only that it is there.
+    /// A value that is not shown, and has no mark: only that it is there.
     Masked,
     /// A value that is not shown, by its mark: of two, whether they are the same.
     Keyed(String),
@@ -33,9 +34,16 @@ pub enum Shown {
 const MARK_DIGITS: usize = 8;
 
 /// The marks of values that are not shown: the first digits of the vault's keyed hash of each. Without the vault's key a mark
-/// tells nothing of its value. Has no `Debug`: it holds the values.
-#[derive(Default)]
+/// tells nothing of its value.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Marks(BTreeMap<String, String>);
+
+/// How many there are: it holds the values.
+impl fmt::Debug for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Marks({})", self.0.len())
+    }
+}
 
 impl Marks {
     /// Of these values, each with its keyed hash as the vault gives it: `hmac-sha256:` and digits.

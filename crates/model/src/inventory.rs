@@ -1,7 +1,8 @@
 //! Everything that planning may read, gathered once. The planner gets it by reference and does no I/O.
 
+use crate::diff::Marks;
 use crate::evidence::Evidence;
-use crate::target::{Cluster, Target};
+use crate::target::{Cluster, Hub, Target};
 use crate::workload::Workload;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,9 +36,12 @@ pub struct Inventory {
     /// The owners' objects, and those above them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub owners: Vec<crate::owner::OwnerSeen>,
-    /// The kubeconfig's context of the cluster that has Argo CD's Applications, where that is another one.
+    /// Argo CD's cluster, where it is a hub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub argocd_context: Option<String>,
+    pub hub: Option<Hub>,
+    /// The marks of what the templates hold that is not shown, once a plan may be made. They stay in memory.
+    #[serde(skip)]
+    pub marks: Marks,
     /// Reads that failed, as sentences: what is therefore unknown.
     pub unread: Vec<String>,
 }

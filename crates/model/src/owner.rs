@@ -62,6 +62,13 @@ impl PausableKind {
         }
     }
 
+    /// Whether a resource is one of Argo CD's, which may lie in a hub cluster. Rollouts have its group, and lie with their pods.
+    pub fn is_of_argo_cd(group: &str, resource: &str) -> bool {
+        [Self::Application, Self::ApplicationSet]
+            .iter()
+            .any(|kind| kind.group() == group && kind.plural() == resource)
+    }
+
     /// The fields that lead to the setting which a pause changes.
     pub fn setting(self) -> &'static [&'static str] {
         match self {

@@ -125,6 +125,16 @@ pub struct Cluster {
     pub version: String,
 }
 
+/// The cluster in which Argo CD runs, where that is another one, and as whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Hub {
+    /// The kubeconfig context's name.
+    pub context: String,
+    /// The user as the hub's API server names it, or the kubeconfig's name for it.
+    pub user: String,
+}
+
 /// What tells one cluster from another, also when both are reached by the same address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(

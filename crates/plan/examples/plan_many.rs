@@ -37,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         leave_config: false,
         only: Vec::new(),
         to: BTreeMap::new(),
+        gone: Vec::new(),
         accept_revert: BTreeSet::new(),
         stop: false,
         overrides: BTreeSet::new(),
@@ -98,6 +99,8 @@ fn inventory(now: Timestamp) -> Inventory {
     Inventory {
         releases: Vec::new(),
         owners: Vec::new(),
+        hub: None,
+        marks: Default::default(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("kube-system".to_owned())),
             context: "bench".to_owned(),
@@ -115,7 +118,6 @@ fn inventory(now: Timestamp) -> Inventory {
         quotas: Vec::new(),
         config: astern_model::config::ConfigSeen::default(),
         cordoned_nodes: Vec::new(),
-        argocd_context: None,
         unread: Vec::new(),
     }
 }

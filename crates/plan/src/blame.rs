@@ -3,11 +3,13 @@
 use crate::config::{goes_back, holds, named, stands_on, stem};
 use crate::consumers::consumers;
 use crate::planner::Request;
-use crate::refuse::{list, typed};
-use crate::steps::Moves;
+use crate::refuse::{self, list, typed};
+use crate::releases::Through;
+use crate::steps::{Move, Moves};
 use crate::world::{View, World, asks_for};
 use astern_model::choice::clock;
 use astern_model::config::{ConfigName, HeldBy, HeldConfig, LiveConfig, Use};
+use astern_model::decision::Refusal;
 use astern_model::inventory::Inventory;
 use astern_model::release::Release;
 use astern_model::target::Target;
@@ -120,8 +122,7 @@ impl<'a> Blame<'a> {
         let Some(held) = self.held() else {
             return (self, BTreeMap::new());
         };
-        let mut moves = moves.values();
-        if moves.all(|one| holds(held, world, one.target(), &one.to.template)) {
+        if elsewhere(held, moves, world).next().is_none() {
             return (self, BTreeMap::new());
         }
         let left = self.failing.iter().map(|(target, objects)| {
@@ -137,6 +138,30 @@ impl<'a> Blame<'a> {
         });
         let left = left.collect();
         (Self::default(), left)
+    }
+
+    /// Whether content that a Helm release brings back still fits beside every workload that releases take along.
+    ///
+    /// # Errors
+    /// One takes a workload to the template of another release than the content's. What helm writes cannot stay then.
+    pub(crate) fn fits_releases(
+        &self,
+        through: &[Through<'_>],
+        content_of: &BTreeMap<&str, String>,
+        moves: &Moves<'_>,
+        world: &World<'_>,
+    ) -> Result<(), Refusal> {
+        let mut through = through.iter();
+        let brings = through.find(|one| content_of.contains_key(one.release.name.name.as_str()));
+        let (Some(held), Some(brings)) = (self.held(), brings) else {
+            return Ok(());
+        };
+        let carried: Vec<&Move<'_>> = elsewhere(held, moves, world).collect();
+        if carried.is_empty() {
+            return Ok(());
+        }
+        let failing: Vec<&Target> = self.targets().collect();
+        Err(refuse::carries_another_release(brings, held, &failing, &carried))
     }
 
     /// Why an object goes back; none where nothing that fails reads it.
@@ -179,6 +204,16 @@ impl<'a> Blame<'a> {
         };
         self.stays.iter().map(remark).collect()
     }
+}
+
+/// The moves to templates that the release does not have.
+fn elsewhere<'m, 'a>(
+    held: &HeldBy,
+    moves: &'m Moves<'a>,
+    world: &World<'_>,
+) -> impl Iterator<Item = &'m Move<'a>> {
+    let moves = moves.values();
+    moves.filter(|one| !holds(held, world, one.target(), &one.to.template))
 }
 
 /// When and by whom an object was written last.

@@ -20,11 +20,12 @@ pub fn workload_drift(
     then: Option<&Template>,
     now: &Workload,
     managed: &[Value],
+    marks: &Marks,
 ) -> Option<ObjectDrift> {
     let mut fields = Vec::new();
     if let Some(then) = then.filter(|_| now.template.hash() != released.template) {
         fields.extend(
-            diff(then, &now.template)
+            diff(then, &now.template, marks)
                 .into_iter()
                 .map(|change| of_template(change, managed)),
         );

@@ -6,7 +6,7 @@ use crate::diff::{diff, differences};
 use crate::manifest::holds;
 use crate::ownership::alone;
 use astern_model::config::{ConfigKind, ConfigName, content};
-use astern_model::diff::{Change, Shown};
+use astern_model::diff::{Change, Marks, Shown};
 use astern_model::helm::Release;
 use astern_model::id::EFFECT;
 use astern_model::inventory::Inventory;
@@ -162,7 +162,7 @@ fn workload(
         (Err(why), _) | (_, Some(Err(why))) => found.untold.push(untold(why)),
         (Ok(_), None) => found.untold.push(untold("it was not tried")),
         (Ok(_), Some(Ok(then))) => {
-            let changes = diff(&live.template, &then.template);
+            let changes = diff(&live.template, &then.template, &inventory.marks);
             found
                 .differs
                 .extend(changes.iter().map(|change| format!("{target} {}", place(change))));
@@ -411,7 +411,7 @@ pub fn chart_in_sync(
             values.clone()
         }
     };
-    let values = differences("", &plain(given), &plain(&next.values));
+    let values = differences("", &plain(given), &plain(&next.values), &Marks::default());
     differs.extend(
         values
             .into_iter()

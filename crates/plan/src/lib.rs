@@ -53,7 +53,7 @@ pub use choose::{MARK_BAD, MARK_RESTORED_BY, MARK_ROLLED_BACK_BY, choose, good_r
 pub use config::{config_release, goes_back};
 pub use consumers::consumers;
 pub use decide::decide;
-pub use diff::diff;
+pub use diff::{diff, hidden, hidden_in};
 pub use drift::{config_changes, config_drift, workload_drift};
 pub use following::{Applied, Beside, Changes, changes, chart_in_sync, in_sync, made};
 pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
@@ -68,9 +68,9 @@ pub use prove::{
     may_be_proven, prove, prunable, taken_back,
 };
 pub use quarantine::{ImagesTakenBack, Kept, quarantined, quarantined_content};
-pub use readiness::{is_first_version, readiness, readiness_questions};
+pub use readiness::{is_first_version, readiness, readiness_questions, restored_by};
 pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
-pub use refuse::{code, near};
+pub use refuse::{code, near, near_names};
 pub use releases::ABANDONED_AFTER;
 pub use repair::repair_release;
 pub use rest::{QUIET_FOR, ROLLED_OUT_WITHIN, ReadObject, Stand};

@@ -24,12 +24,14 @@ use astern_model::assessment::Assessment;
 use astern_model::choice::Choice;
 use astern_model::content::ContentRef;
 use astern_model::decision::{Decision, Refusal};
+use astern_model::diff::Marks;
 use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
 use astern_model::owner::OwnerName;
 use astern_model::plan::{Criteria, Intent, Plan, ReleaseChanges, TargetChanges};
 use astern_model::platform::Platform;
 use astern_model::policy::{Acceptor, OnFailure, Say};
+use astern_model::release::ReleaseName;
 use astern_model::target::Target;
 use astern_model::workload::Workload;
 use jiff::Timestamp;
@@ -42,6 +44,8 @@ pub struct Request {
     pub only: Vec<Target>,
     /// `--to`: what to go back to, by workload.
     pub to: BTreeMap<Target, Selector>,
+    /// What a release that `--to` names holds, and the namespace does not any more.
+    pub gone: Vec<(ReleaseName, Target)>,
     /// `--to helm/NAME=REVISION`: which revision a Helm release goes back to.
     pub releases: BTreeMap<String, u64>,
     /// `--outside-helm`: workloads of a Helm release are written themselves, beside its record.
@@ -108,6 +112,7 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
     let content_of = releases::of_content(request, world, &blame);
     let through = releases::through(request, world, &content_of, &mut picked, &mut choices, now)?;
     picked.left.retain(|target, _| !picked.moves.contains_key(target));
+    blame.fits_releases(&through, &content_of, &picked.moves, world)?;
     let (blame, apart_from_releases) = blame.beside(&picked.moves, world);
     picked.left.extend(apart.into_iter().chain(apart_from_releases));
     let mut restoring = config::restoring(request, &picked.moves, &blame, world, &through, now)?;
@@ -204,6 +209,7 @@ fn find_scope<'a>(
 
 fn warnings(request: &Request, scope: &Scope<'_>, picked: &Picked<'_>, draft: &Draft) -> Vec<String> {
     let mut warnings = remarks::of_scope(scope, &picked.moves);
+    warnings.extend(remarks::gone(&request.gone));
     warnings.extend(remarks::of_decision(&draft.decision, &request.overrides));
     warnings.extend(remarks::of_targets(
         &picked.moves,
@@ -257,7 +263,7 @@ pub(crate) fn finish(
         choices: draft.choices,
         changes: moves
             .values()
-            .map(changes)
+            .map(|one| changes(one, &world.inventory.marks))
             .chain(restoring.template_changes())
             .collect(),
         releases: draft.releases,
@@ -294,7 +300,7 @@ fn criteria(platform: &Platform, moves: &Moves<'_>, restoring: &Restoring<'_>) -
     }
 }
 
-fn changes(one: &Move<'_>) -> TargetChanges {
+fn changes(one: &Move<'_>, marks: &Marks) -> TargetChanges {
     TargetChanges {
         target: one.target().clone(),
         from_version: one.view.workload.version(),
@@ -303,7 +309,7 @@ fn changes(one: &Move<'_>) -> TargetChanges {
         changes: one
             .template
             .map(|to| {
-                let mut changes = diff(one.view.workload.made(), to);
+                let mut changes = diff(one.view.workload.made(), to, marks);
                 changes.extend(images::changes(one.view, to, &one.to.template));
                 changes
             })

@@ -1,6 +1,7 @@
 //! What makes a rollback impossible or less sure before anybody needs one: revisions about to be pruned, tags that move,
 //! content that nobody keeps. Owns what a plan made now would not say; draws on nothing but what was seen.
 
+use crate::choose::MARK_RESTORED_BY;
 use crate::config::goes_back;
 use crate::consumers::consumers;
 use crate::refuse::typed;
@@ -8,6 +9,7 @@ use astern_model::choice::{Choice, KnownGood, RevisionRef};
 use astern_model::config::ConfigName;
 use astern_model::finding::{Finding, Severity};
 use astern_model::helm;
+use astern_model::id::RunId;
 use astern_model::image::Image;
 use astern_model::inventory::Inventory;
 use astern_model::platform::Platform;
@@ -38,6 +40,8 @@ mod code {
     pub(super) const HELM_HISTORY: &str = "AST0308";
     /// Nothing says whether pods of the revision serve.
     pub(super) const NO_READINESS: &str = "AST0309";
+    /// What runs is what a run went back to, and nothing else is known to be good.
+    pub(super) const TAKEN_BACK: &str = "AST0310";
 }
 
 /// So many further releases a revision should outlast: a bad one, and one that should have mended it.
@@ -84,6 +88,14 @@ pub fn is_first_version(choice: &Choice, workload: &Workload) -> bool {
     choice.good.is_none() && choice.passed_over.is_empty() && workload.history_limit > 0 && numbered_first
 }
 
+/// The run that went back to what a workload asks for now, where nothing else of it is known to be good: the release that went bad is
+/// taken back already, and there is no other to take back before the next one.
+pub fn restored_by(choice: &Choice, workload: &Workload) -> Option<RunId> {
+    let live = workload.live_revision().filter(|_| choice.good.is_none())?;
+    let run = live.marks.get(MARK_RESTORED_BY)?;
+    Some(RunId::from(run.as_str()))
+}
+
 /// What must be known of the cluster beyond the inventory.
 pub fn readiness_questions(inventory: &Inventory, choices: &[Choice]) -> Vec<Question> {
     let ways = ways(inventory, choices);
@@ -119,6 +131,7 @@ pub fn readiness(
     if releases.is_empty() {
         findings.push(no_ledger());
     }
+    findings.extend(choices.iter().filter_map(|choice| taken_back(choice, inventory)));
     for way in ways(inventory, choices) {
         findings.extend(pruned_soon(&way));
         for image in way.to.template.images() {
@@ -418,6 +431,29 @@ fn of_helm(release: &helm::Release) -> Vec<Finding> {
         );
     }
     findings
+}
+
+fn taken_back(choice: &Choice, inventory: &Inventory) -> Option<Finding> {
+    let workload = inventory.workloads.get(&choice.target)?;
+    let run = restored_by(choice, workload)?;
+    let message = format!(
+        "it runs {}, which run {run} went back to, and no other revision of it is known to be good: there is nothing to take back \
+         before the next release",
+        workload.version()
+    );
+    let to = typed(&choice.target);
+    let hint = format!(
+        "nothing to do: the next release can be taken back to {}; to leave it now all the same, `astern releases {to}` lists the \
+         revisions and `astern plan --to {to}=REVISION` goes to one on your own word",
+        workload.version()
+    );
+    Some(found(
+        Severity::Warn,
+        code::TAKEN_BACK,
+        Some(workload),
+        message,
+        hint,
+    ))
 }
 
 fn no_readiness(way: &Way<'_>, platform: &Platform) -> Option<Finding> {

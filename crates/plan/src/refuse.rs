@@ -1,8 +1,10 @@
 //! The refusals: each a planned answer with a code, what it rests on, and the ways out as something to type. Owns
 //! their words; when one is given is decided elsewhere. Nothing was changed when a plan is refused.
 
+use crate::releases::Through;
+use crate::steps::Move;
 use astern_model::choice::{Choice, clock, human};
-use astern_model::config::ConfigName;
+use astern_model::config::{ConfigName, HeldBy};
 use astern_model::decision::{Decision, Fired, Refusal};
 use astern_model::helm::{Release, Revision};
 use astern_model::id::RunId;
@@ -154,8 +156,6 @@ fn may_be_named(why: &str) -> bool {
 /// The workloads whose names are nearest to a mistyped one, best first, at most three names.
 pub fn near<'a>(name: &str, known: impl Iterator<Item = &'a Target>) -> Vec<String> {
     let known: Vec<&Target> = known.collect();
-    let names: BTreeSet<&str> = known.iter().map(|target| target.name.as_str()).collect();
-    let names: Vec<&str> = names.into_iter().collect();
     let of_name = |name: &&str| {
         known
             .iter()
@@ -163,10 +163,17 @@ pub fn near<'a>(name: &str, known: impl Iterator<Item = &'a Target>) -> Vec<Stri
             .map(|target| target.to_string())
             .collect::<Vec<_>>()
     };
-    similar::get_close_matches(name, &names, NEAR_NAMES, NEAR_ENOUGH)
+    near_names(name, known.iter().map(|target| target.name.as_str()))
         .iter()
         .flat_map(of_name)
         .collect()
+}
+
+/// The names nearest to a mistyped one, best first, at most three.
+pub fn near_names<'a>(name: &'a str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let known: BTreeSet<&str> = known.collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    similar::get_close_matches(name, &known, NEAR_NAMES, NEAR_ENOUGH)
 }
 
 /// A name that the namespace does not hold, with the names nearest to it.
@@ -451,6 +458,45 @@ pub(crate) fn not_remembered(
         release.name.name, revision.number, release.name.namespace
     ));
     refusal.ways_out.push(outside(release));
+    refusal
+}
+
+/// A Helm release is to bring content back, and workloads go with Helm releases to templates of another release than the content's.
+pub(crate) fn carries_another_release(
+    brings: &Through<'_>,
+    held: &HeldBy,
+    failing: &[&Target],
+    carried: &[&Move<'_>],
+) -> Refusal {
+    let (release, revision) = (&brings.release.name, brings.to.number);
+    let summary = format!(
+        "{release} would bring back what {} should read as release {} has it, and the templates of another release with it",
+        list(failing.iter().copied()),
+        held.release
+    );
+    let mut refusal = refusal(code::RELEASE, summary);
+    let detail = |one: &&Move<'_>| {
+        let mut released = one.view.workload.released.iter();
+        let of = released.find(|released| released.template == one.to.template);
+        let of = of.map_or_else(
+            || "no release of the ledger".to_owned(),
+            |of| format!("release {}", of.release),
+        );
+        format!(
+            "{} would go to {}, which {of} has: whether that gets on with what release {} holds is not known",
+            one.target(),
+            one.to.version,
+            held.release
+        )
+    };
+    refusal.details = carried.iter().map(detail).collect();
+    refusal.ways_out.push(format!(
+        "astern plan --to {release}={revision} takes it back whole, on your own word"
+    ));
+    refusal.ways_out.push(format!(
+        "astern plan {} --outside-helm writes the content alone; the next upgrade of {release} writes over it",
+        only_flags(failing)
+    ));
     refusal
 }
 

@@ -15,7 +15,7 @@ use crate::world::{View, World, essence, reference};
 use astern_model::choice::{Because, Choice, KnownGood};
 use astern_model::config::ConfigName;
 use astern_model::decision::Refusal;
-use astern_model::diff::{Change, Shown};
+use astern_model::diff::{Change, Marks, Shown};
 use astern_model::evidence::Known;
 use astern_model::helm::{HIDDEN, Read, Record, Recorded, Release, Revision, Standing, Status};
 use astern_model::plan::ReleaseChanges;
@@ -194,7 +194,7 @@ fn changes_anything(through: &Through<'_>) -> Result<bool, Refusal> {
         content(through.release, through.from)?,
         content(through.release, through.to)?,
     );
-    Ok(!objects(&through.release.standing, from, to).is_empty())
+    Ok(!objects(&through.release.standing, from, to, &Marks::default()).is_empty())
 }
 
 /// Whether the client of a pending operation may live: not once somebody knows that it is dead, nor once nobody has
@@ -469,6 +469,7 @@ fn release_changes(
     world: &World<'_>,
 ) -> Option<ReleaseChanges> {
     let (from, to) = (through.from.content()?, through.to.content()?);
+    let marks = &world.inventory.marks;
     Some(ReleaseChanges {
         release: through.release.name.clone(),
         from: format!(
@@ -478,14 +479,14 @@ fn release_changes(
         to: format!("{} ({}, {})", through.to.number, to.chart, through.to.status),
         because: through.because.clone(),
         passed_over: through.passed_over.clone(),
-        objects: objects(&through.release.standing, from, to),
+        objects: objects(&through.release.standing, from, to, marks),
         edited: edited(&through.release.standing, from),
         unread: through.release.standing.unread.clone(),
         proofs: carried::proofs(through, world),
         readers: carrying
             .map(|carrying| carrying.objects.clone())
             .unwrap_or_default(),
-        values: told(differences("", &values(from), &values(to))),
+        values: told(differences("", &values(from), &values(to), marks)),
         hooks: to
             .hooks
             .iter()
@@ -505,7 +506,7 @@ fn values(record: &Record) -> Value {
 }
 
 /// What changes in each object: from what stands, where that is known. Pod templates are told by their own differences.
-fn objects(standing: &Standing, from: &Record, to: &Record) -> Vec<(String, Vec<Change>)> {
+fn objects(standing: &Standing, from: &Record, to: &Record, marks: &Marks) -> Vec<(String, Vec<Change>)> {
     let keys: BTreeSet<&String> = from.objects.keys().chain(to.objects.keys()).collect();
     let of = |key: &&String| {
         let (before, after) = (from.objects.get(*key), to.objects.get(*key));
@@ -515,7 +516,7 @@ fn objects(standing: &Standing, from: &Record, to: &Record) -> Vec<(String, Vec<
                 let stands = without_template(stands);
                 let before = before.map(without_template).unwrap_or_default();
                 let after = applied("", &stands, &before, &without_template(after));
-                told(differences("", &stands, &after))
+                told(differences("", &stands, &after, marks))
             }
             (None, None) => Vec::new(),
             (stands, after) => {
@@ -530,7 +531,7 @@ fn objects(standing: &Standing, from: &Record, to: &Record) -> Vec<(String, Vec<
         (!changes.is_empty()).then(|| ((*key).clone(), changes))
     };
     let mut found: Vec<(String, Vec<Change>)> = keys.iter().filter_map(of).collect();
-    found.extend(unmoved_templates(from, to));
+    found.extend(unmoved_templates(from, to, marks));
     found
 }
 
@@ -539,7 +540,12 @@ fn edited(standing: &Standing, from: &Record) -> Vec<(String, Vec<String>)> {
     let places = |(key, object): (&String, &Value)| {
         let stands = without_template(object);
         let said = without_template(from.objects.get(key)?);
-        let changes = differences("", &applied("", &stands, &Value::Null, &said), &stands);
+        let changes = differences(
+            "",
+            &applied("", &stands, &Value::Null, &said),
+            &stands,
+            &Marks::default(),
+        );
         let places: Vec<String> = changes.into_iter().map(|change| change.path).collect();
         (!places.is_empty()).then(|| (key.clone(), places))
     };
@@ -550,10 +556,10 @@ fn edited(standing: &Standing, from: &Record) -> Vec<(String, Vec<String>)> {
 
 /// Templates of workloads that differ between the manifests, where only one of both has them, are objects that come or
 /// go; those in both are told with the workloads of the plan.
-fn unmoved_templates(from: &Record, to: &Record) -> Vec<(String, Vec<Change>)> {
+fn unmoved_templates(from: &Record, to: &Record, marks: &Marks) -> Vec<(String, Vec<Change>)> {
     let differs = |(target, before): (&Target, &Template)| {
         let after = to.templates.get(target)?;
-        let changes = diff(before, after);
+        let changes = diff(before, after, marks);
         (!changes.is_empty()).then(|| (format!("{target} (template)"), changes))
     };
     from.templates.iter().filter_map(differs).collect()

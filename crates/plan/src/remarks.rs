@@ -12,6 +12,7 @@ use astern_model::assessment::{Assessment, WorkloadAssessment};
 use astern_model::choice::{Choice, human};
 use astern_model::decision::Decision;
 use astern_model::policy::{Say, When};
+use astern_model::release::ReleaseName;
 use astern_model::target::Target;
 use astern_model::template::Template;
 use astern_model::workload::{RevisionKind, Workload};
@@ -105,21 +106,33 @@ pub(crate) fn of_budget(forecast: SignedDuration, rto: SignedDuration) -> Option
     })
 }
 
-/// What could not be read, and members that do not exist.
+/// What a release that was named holds, and the namespace does not any more.
+pub(crate) fn gone(gone: &[(ReleaseName, Target)]) -> Vec<String> {
+    let mut of: BTreeMap<&ReleaseName, Vec<&Target>> = BTreeMap::new();
+    for (release, target) in gone {
+        of.entry(release).or_default().push(target);
+    }
+    let sentence = |(release, targets): (&ReleaseName, Vec<&Target>)| {
+        format!(
+            "release {release} holds {}, which the namespace does not any more: astern makes no workload anew, so apply the manifest again",
+            list(targets)
+        )
+    };
+    of.into_iter().map(sentence).collect()
+}
+
+/// Members that do not exist. What could not be read is the gate's to say.
 pub(crate) fn of_gaps(world: &World<'_>) -> Vec<String> {
-    let mut unread: Vec<String> = world
-        .inventory
-        .unread
-        .iter()
-        .map(|what| format!("not known: {what}"))
-        .collect();
-    unread.sort();
     let absent = world
         .members
         .keys()
         .filter(|target| !world.views.contains_key(*target));
-    unread.extend(absent.map(|target| format!("{target} is a member of the platform and does not exist")));
-    unread
+    let sentence = |target: &&Target| {
+        format!(
+            "{target} is a member of the platform and does not exist: astern makes no workload anew, so apply its manifest again"
+        )
+    };
+    absent.map(sentence).collect()
 }
 
 fn of_choice(choice: &Choice, one: &Move<'_>) -> Option<String> {

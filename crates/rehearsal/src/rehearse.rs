@@ -263,6 +263,7 @@ impl Scene {
             at: now,
             overrides: Vec::new(),
             warnings: Vec::new(),
+            found: Vec::new(),
         };
         running::start_on(
             self.ports(world, judge),

@@ -231,6 +231,7 @@ async fn rolled_back(stage: &Stage, platform: &Platform) -> Book {
         at: world.clock.now(),
         overrides: Vec::new(),
         warnings: Vec::new(),
+        found: Vec::new(),
     };
     let holder = Holder {
         id: "first".to_owned(),

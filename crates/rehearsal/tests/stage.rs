@@ -87,6 +87,7 @@ async fn taken_back(stage: &Stage) -> Rest {
         at: world.clock.now(),
         overrides: Vec::new(),
         warnings: Vec::new(),
+        found: Vec::new(),
     };
     let holder = Holder {
         id: "h1".to_owned(),

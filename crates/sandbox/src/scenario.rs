@@ -52,6 +52,9 @@ pub struct Then {
     pub says: String,
     /// The moments, after all of the history.
     pub history: Vec<Moment>,
+    /// What happened after that.
+    #[serde(default)]
+    pub then: Option<Box<Then>>,
 }
 
 /// Something that happened.
@@ -203,7 +206,8 @@ impl Scenario {
     /// # Errors
     /// When a file cannot be had, or the cluster refuses what the scenario asks of it.
     pub fn stage(&self, seed: u64, now: Timestamp, files: &Files<'_>) -> Result<Cluster, ScenarioError> {
-        let then = self.then.iter().flat_map(|then| &then.history);
+        let then = self.then.iter().flat_map(Then::each);
+        let then = then.flat_map(|then| &then.history);
         self.play(self.history.iter().chain(then), seed, now, files)
     }
 
@@ -261,6 +265,11 @@ impl Scenario {
 }
 
 impl Then {
+    /// This part of the story and those that follow, in order.
+    pub fn each(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |then| then.then.as_deref())
+    }
+
     /// Lets all of it happen at once.
     ///
     /// # Errors

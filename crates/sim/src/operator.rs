@@ -377,6 +377,7 @@ async fn start(process: &Process, platform: &Platform, prepared: Prepared) -> Ca
         at: process.world.clock.now(),
         overrides: Vec::new(),
         warnings: Vec::new(),
+        found: Vec::new(),
     };
     let runner = runner(process, platform);
     let run = RunId(format!("r{:03}", process.life.number));

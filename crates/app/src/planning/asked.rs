@@ -84,7 +84,7 @@ impl Asked {
 pub(super) fn request(
     asked: &Asked,
     platform: &Platform,
-    inventory: &mut Inventory,
+    inventory: &Inventory,
     shelf: &Shelf,
 ) -> Result<Request, NoPlan> {
     let lost: Vec<(String, Vec<String>)> = survey::missing(platform, inventory)
@@ -106,8 +106,10 @@ pub(super) fn request(
         .zip(asked.to.iter().map(|(_, selector)| selector.clone()))
         .collect();
     let mut only = resolve(&asked.only, inventory)?;
+    let mut gone = Vec::new();
     if let Some(name) = &asked.release {
-        let members = members_of(name, platform, inventory, shelf)?;
+        let (members, lost) = members_of(name, platform, inventory, shelf)?;
+        gone.extend(lost.into_iter().map(|target| (name.clone(), target)));
         let meant = |target: &Target| only.is_empty() || only.contains(target);
         for target in members.into_iter().filter(meant) {
             to.entry(target)
@@ -120,6 +122,7 @@ pub(super) fn request(
     Ok(Request {
         only,
         to,
+        gone,
         releases: asked.releases.clone(),
         outside_helm: asked.outside_helm,
         abandoned: asked.abandoned.clone(),
@@ -132,13 +135,14 @@ pub(super) fn request(
     })
 }
 
-/// The members of the platform that a release holds. What it holds and the cluster does not is told.
+/// The members of the platform that a release holds, and what it holds and the namespace does not. The plan says by itself of members
+/// that astern.yaml names that they are not there.
 fn members_of(
     name: &ReleaseName,
     platform: &Platform,
-    inventory: &mut Inventory,
+    inventory: &Inventory,
     shelf: &Shelf,
-) -> Result<Vec<Target>, NoPlan> {
+) -> Result<(Vec<Target>, Vec<Target>), NoPlan> {
     let Some(release) = shelf.find(name) else {
         return Err(NoPlan::UnknownRelease(name.clone(), shelf.names()));
     };
@@ -149,19 +153,17 @@ fn members_of(
     for released in &release.workloads {
         if inventory.workloads.contains_key(&released.target) {
             there.push(released.target.clone());
-        } else {
-            gone.push(released.target.to_string());
+        } else if platform
+            .members
+            .iter()
+            .all(|member| member.target != released.target)
+        {
+            gone.push(released.target.clone());
         }
-    }
-    if !gone.is_empty() {
-        inventory.unread.push(format!(
-            "release {name} holds {}, which the namespace does not any more: astern makes no workload anew",
-            gone.join(", ")
-        ));
     }
     let scope = survey::scope(platform, inventory);
     there.retain(|target| scope.contains(target));
-    Ok(there)
+    Ok((there, gone))
 }
 
 /// Finds typed names among the workloads, in the same order. A name without a kind must be one workload's alone.

@@ -92,12 +92,14 @@ pub(super) async fn examine(
     };
     let within = patience.for_draft(&draft);
     let save_within = within.min(SAVE_WITHIN);
-    let (seen, mut answers, mut saved, logins) = futures::join!(
+    let (seen, mut answers, mut saved, logins, marks) = futures::join!(
         survey::senses(world, platform, &inventory, &scope, None, within),
         world.look.answer(&inventory, &questions),
         save(world, &inventory, &targets, evidence, save_within, SAVE_BYTES),
-        try_logins(world, &inventory, draft.as_ref().ok())
+        try_logins(world, &inventory, draft.as_ref().ok()),
+        config::marks_of(world, astern_plan::hidden(&inventory))
     );
+    inventory.marks = marks;
     survey::merge(&mut inventory, seen);
     inventory.config.logins = logins;
     let refused = |refusal| NoPlan::Refused(Box::new(refusal));

@@ -1,6 +1,8 @@
 //! `demo`: a bad release in a cluster in memory, and how it is taken back. Tells the story; what it shows is what the
 //! same commands show anywhere.
 
+mod turns;
+
 use super::{dispatch, sandbox};
 use crate::args::{self, Cli, Color, Global};
 use crate::console::{Console, Tone, paint};
@@ -8,6 +10,7 @@ use crate::error::{CliError, Exit};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use turns::Turn;
 
 const DEFAULT: &str = "bad-release";
 const NAMESPACE: &str = "vcci-scope3";
@@ -35,6 +38,7 @@ pub(crate) async fn demo(
         );
     }
     let scenario = arguments.scenario.as_deref().unwrap_or(DEFAULT);
+    let own = turns::of(scenario);
     let told = sandbox::Story::open(scenario)?;
     let cluster = told.stage_until_then(arguments.seed)?;
     // Two demos at a time must not meet in one kubeconfig.
@@ -66,23 +70,29 @@ pub(crate) async fn demo(
         told.happen(then, &server)?;
         let words = ["releases", "record", "--version", BAD, "--by", "ci"];
         story.recorded(&words).await;
+        for next in then.each().skip(1) {
+            story.heading(&next.says);
+            told.happen(next, &server)?;
+        }
         console.say("\nSome seconds go by.");
-        tokio::time::sleep(SHOWS_AFTER).await;
+        tokio::time::sleep(SHOWS_AFTER + own.waits).await;
     }
     story.astern(&["status"]).await;
     story.heading("what the cluster remembers, and which revision would be chosen");
     story.astern(&["releases"]).await;
+    story.go_through(own.before, arguments.yes).await;
     story.heading("production is taken back");
-    let mut words = vec!["rollback", "--reason", REASON];
-    if arguments.yes {
-        words.push("--yes");
-    }
-    let exit = story.astern(&words).await;
+    let rollback = [&["rollback"], own.to, &["--reason", REASON]].concat();
+    let exit = story.approved(&rollback, arguments.yes).await;
     story.heading("afterwards");
     story.astern(&["status"]).await;
     if told.scenario.then.is_some() {
         story.astern(&["releases"]).await;
     }
+    let exit = match exit {
+        Exit::Done => story.go_through(own.after, arguments.yes).await,
+        other => other,
+    };
     if exit == Exit::Refused {
         console.say("\nNothing was changed: a refusal that says why is what this scenario shows.");
     }
@@ -143,6 +153,34 @@ impl Story<'_> {
     /// Runs a command of this program as if it had been typed; how it ended is told and returned.
     async fn astern(&self, words: &[&str]) -> Exit {
         self.typed(words, "", self.console).await
+    }
+
+    /// The same of one that asks for a yes, which `--yes` says beforehand.
+    async fn approved(&self, words: &[&str], yes: bool) -> Exit {
+        let yes: &[&str] = if yes { &["--yes"] } else { &[] };
+        self.astern(&[words, yes].concat()).await
+    }
+
+    /// Goes through a story's own turns. How the first one that did not end well ended; done otherwise.
+    async fn go_through(&self, turns: &[Turn], yes: bool) -> Exit {
+        for turn in turns {
+            let exit = match turn {
+                Turn::Heading(text) => {
+                    self.heading(text);
+                    Exit::Done
+                }
+                Turn::Says(text) => {
+                    self.console.say(&format!("\n{text}"));
+                    Exit::Done
+                }
+                Turn::Types(words) => self.astern(words).await,
+                Turn::Approves(words) => self.approved(words, yes).await,
+            };
+            if exit != Exit::Done {
+                return exit;
+            }
+        }
+        Exit::Done
     }
 
     /// A command as a pipeline runs it, which reads none of what is printed.

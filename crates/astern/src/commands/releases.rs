@@ -1,6 +1,7 @@
-//! The ledger's commands: list, record, show, mark; which workload stands on which release; and the pipeline's check.
+//! The ledger's commands: list, record, show; which workload stands on which release; and the pipeline's check.
 
 use super::look::names;
+use super::mark;
 use crate::args::{Check, Mark, OneRelease, Record, Releases};
 use crate::console::Console;
 use crate::error::{CliError, Exit, no_plan};
@@ -28,7 +29,7 @@ pub(crate) async fn releases(
         None => list(wired, &arguments.only, format, console).await,
         Some(OneRelease::Record(arguments)) => record(wired, &arguments, format, console).await,
         Some(OneRelease::Show { release }) => show(wired, &release, format, console).await,
-        Some(OneRelease::Mark(arguments)) => mark(wired, &arguments, format, console).await,
+        Some(OneRelease::Mark(arguments)) => mark::mark(wired, &arguments, format, console).await,
     }
 }
 
@@ -39,24 +40,27 @@ pub(crate) fn rightly_typed(arguments: &Releases) -> Result<(), CliError> {
         Some(OneRelease::Record(arguments)) => recording(arguments).map(drop),
         Some(OneRelease::Show { release }) => named(release).map(drop),
         Some(OneRelease::Mark(arguments)) => {
-            reason(&arguments.reason)?;
+            reason(arguments)?;
             named(&arguments.release).map(drop)
         }
     }
 }
 
-fn named(text: &str) -> Result<ReleaseName, CliError> {
+pub(crate) fn named(text: &str) -> Result<ReleaseName, CliError> {
     ReleaseName::parse(text).map_err(|error| CliError::new(Exit::Usage, error.to_string()))
 }
 
-fn reason(text: &str) -> Result<Reason, CliError> {
-    Reason::new(text).ok_or_else(|| {
-        CliError::new(
-            Exit::Usage,
-            "a reason is needed: it is what a person reads at the next incident",
-        )
-        .hint("--reason TEXT")
-    })
+/// Why a release is good or bad, which must say something.
+pub(crate) fn reason(arguments: &Mark) -> Result<Reason, CliError> {
+    Reason::new(&arguments.reason)
+        .ok_or_else(|| no_reason().hint(mark::typed(arguments, &arguments.release, "what was seen")))
+}
+
+fn no_reason() -> CliError {
+    CliError::new(
+        Exit::Usage,
+        "a reason is needed: it is what a person reads at the next incident",
+    )
 }
 
 fn recording(arguments: &Record) -> Result<Recording, CliError> {
@@ -65,7 +69,9 @@ fn recording(arguments: &Record) -> Result<Recording, CliError> {
         name: named(&arguments.version)?,
         commit: arguments.commit.clone(),
         by: arguments.by.clone(),
-        good: good.map(reason).transpose()?,
+        good: good
+            .map(|text| Reason::new(text).ok_or_else(|| no_reason().hint("--reason TEXT")))
+            .transpose()?,
     })
 }
 
@@ -167,20 +173,7 @@ async fn show(wired: &Wired, typed: &str, format: &Format, console: &Console) ->
     }
 }
 
-async fn mark(wired: &Wired, arguments: &Mark, format: &Format, console: &Console) -> Result<Exit, CliError> {
-    let name = named(&arguments.release)?;
-    let mark = match arguments.standing.as_str() {
-        "good" => ledger::Mark::Good,
-        _ => ledger::Mark::Bad,
-    };
-    let by = arguments.by.as_deref();
-    let reason = reason(&arguments.reason)?;
-    let release = ledger::mark(&wired.world, &wired.platform, &name, mark, &reason, by).await?;
-    console.say(&format!("release {name} is {} now", release.standing.word()));
-    print_release(&release, format, console)
-}
-
-fn print_release(release: &Release, format: &Format, console: &Console) -> Result<Exit, CliError> {
+pub(crate) fn print_release(release: &Release, format: &Format, console: &Console) -> Result<Exit, CliError> {
     output::print(
         console,
         format,

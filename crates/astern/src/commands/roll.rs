@@ -14,13 +14,16 @@ use astern_app::planning::{self, Evidence, NoPlan, Prepared};
 use astern_app::running::{self, Runner};
 use astern_exec::book::Book;
 use astern_model::approval::{Approval, How};
-use astern_model::finding::{Allowances, Severity};
+use astern_model::finding::{Allowances, Finding, Severity};
 use astern_model::id::{PlanHash, RunId};
 use astern_model::plan::Plan;
 use astern_model::policy::{Acceptor, Say};
 use astern_model::step::helm;
 use std::path::Path;
 use std::sync::Arc;
+
+/// The gate's word on what could not be read.
+const UNREAD: &str = "AST0232";
 
 pub(crate) async fn rollback(
     global: &Global,
@@ -342,11 +345,19 @@ fn approval(
         .collect();
     let is_unknown = |warning: &&String| warning.contains("unknown") || warning.contains("not known");
     overrides.extend(plan.warnings.iter().filter(is_unknown).cloned());
-    let warnings = checked
+    let unread = |finding: &&Finding| finding.code == UNREAD;
+    overrides.extend(
+        checked
+            .findings()
+            .iter()
+            .filter(unread)
+            .map(|finding| finding.message.clone()),
+    );
+    let found: Vec<Finding> = checked
         .findings()
         .iter()
         .filter(|finding| finding.severity == Severity::Warn)
-        .map(|finding| finding.code.clone())
+        .cloned()
         .collect();
     Ok(Some(Approval {
         plan: checked.hash().clone(),
@@ -355,6 +366,7 @@ fn approval(
         reason,
         at: wired.world.clock.now(),
         overrides,
-        warnings,
+        warnings: found.iter().map(|finding| finding.code.clone()).collect(),
+        found,
     }))
 }

@@ -96,6 +96,33 @@ fn a_platform_that_could_be_taken_back_tonight_is_ready_and_the_look_writes_noth
 }
 
 #[test]
+fn after_a_rollback_there_is_nothing_to_take_back_before_the_next_release() {
+    let place = Place::new("audit-after");
+    place.platform("");
+    place.bad_release("api", 1);
+    place.roll_back(&[]).expect(0);
+    let told = place.astern(&["audit"]).expect(0);
+    says(
+        &told,
+        &[
+            "✓ nothing to take back before the next release, which can be taken back to what runs now",
+            "· nothing yet",
+            "AST0310",
+            "went back to, and no other revision of it is known to be good",
+            "astern plan --to api=REVISION",
+        ],
+    );
+    assert!(!told.out.contains("apply the manifest"), "{}", told.out);
+    // From the next release on, what the run went back to is the way back.
+    place.roll_out(&version("api", "v3", json!({})));
+    let told = place.astern(&["audit"]).expect(0);
+    says(
+        &told,
+        &["✓ ready: nothing would stop a rollback now", "v1 (revision"],
+    );
+}
+
+#[test]
 fn what_would_stop_a_rollback_is_told_first_and_a_plan_then_says_the_same() {
     let place = Place::new("audit-stops");
     place.platform("");

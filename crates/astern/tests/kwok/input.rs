@@ -273,6 +273,13 @@ fn nothing_is_told_by_any_command(place: &Place) {
         let done = place.astern(&words).expect(0);
         clean(&format!("{words:?}"), (done.out + &done.err).as_bytes());
     }
+    // Literal values of the template are told by keyed hashes. From a plain one, as `sha256sum` makes it, they could be guessed.
+    let plan = std::fs::read_to_string(place.file("plan.json")).unwrap();
+    for plain in ["57f99822", "8ccb0df2"] {
+        assert!(!plan.contains(plain), "a literal can be guessed: {plan}");
+    }
+    let marks = plan.matches(r#""keyed""#).count();
+    assert!(marks >= 2, "{marks} values of env have a mark: {plan}");
     // The manifest that this test applied itself is the one file that holds them.
     std::fs::remove_file(place.file("apply.yaml")).unwrap();
     let left = files(place.folder.path());

@@ -183,7 +183,7 @@ fn what_a_bad_release_brought_is_neither_gone_back_to_nor_deployed_again() {
     std::thread::sleep(std::time::Duration::from_millis(1500));
     let allowed = place.astern(&["check", "--image", "api:v2"]).expect(0);
     assert!(allowed.out.contains("✓ api:v2"), "{}", allowed.out);
-    place
+    let word = place
         .astern(&[
             "releases",
             "mark",
@@ -195,6 +195,14 @@ fn what_a_bad_release_brought_is_neither_gone_back_to_nor_deployed_again() {
             "eve",
         ])
         .expect(0);
+    says(
+        &word,
+        &[
+            "release v2 is bad now",
+            "what it brought still runs in 1 of 1 workloads: astern plan   shows how they go back",
+            "astern releases mark good v2 --reason TEXT   takes this word back",
+        ],
+    );
     // v2 was the newest for long enough to be presumed good, and comes right before v3.
     place.put(&deployment("api", 1, crashing("api", "v3")));
     place.until_it_crashes();
@@ -241,6 +249,28 @@ fn what_a_bad_release_brought_is_neither_gone_back_to_nor_deployed_again() {
 }
 
 #[test]
+fn a_workload_that_a_release_holds_and_nobody_runs_is_told_once_with_what_to_do() {
+    let place = Place::new("ledger-gone");
+    place.platform("");
+    let agent = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent"},
+        "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": pod("agent", "v1")},
+    });
+    place.put(&agent);
+    whole(&place, &deployment("api", 1, pod("api", "v1")), 4);
+    record(&place, "v1", &GOOD).expect(0);
+    place.kubectl(&["delete", "daemonset/agent", "--wait=false"]);
+    whole(&place, &deployment("api", 1, pod("api", "v2")), 1);
+    let plan = place.astern(&["plan", "--to", "v1"]).expect(0);
+    assert_eq!(plan.out.matches("daemonset/agent").count(), 1, "{}", plan.out);
+    says(
+        &plan,
+        &["astern makes no workload anew, so apply the manifest again"],
+    );
+    assert!(!plan.out.contains("AST0232"), "{}", plan.out);
+}
+
+#[test]
 fn a_second_release_of_the_same_name_and_a_word_on_none_change_nothing() {
     let place = Place::new("ledger-twice");
     place.platform("");
@@ -261,11 +291,32 @@ fn a_second_release_of_the_same_name_and_a_word_on_none_change_nothing() {
         "{}",
         unknown.err
     );
+    // What to type stands there whole, as a shell takes it.
+    let slip = place
+        .astern(&[
+            "releases",
+            "mark",
+            "bad",
+            "v11",
+            "--reason",
+            "it's slow",
+            "--by",
+            "eve",
+        ])
+        .expect(1);
+    says(
+        &slip,
+        &[r"astern releases mark bad v1 --reason 'it'\''s slow' --by eve   if that is the one you mean"],
+    );
     record(&place, "v1/2", &[]).expect(2);
     record(&place, "v2", &["--good"]).expect(2);
-    place
+    let without = place
         .astern(&["releases", "mark", "good", "v1", "--reason", " "])
         .expect(2);
+    says(
+        &without,
+        &["astern releases mark good v1 --reason 'what was seen'"],
+    );
     place.roll_back(&["--to", "v9"]).expect(1);
     assert_eq!(written(&place), before);
 }

@@ -349,6 +349,14 @@ fn a_right_that_pausing_lacks_is_named_with_the_owners_namespace() {
     );
 }
 
+/// A kubeconfig as JSON, credentials included.
+fn json_of(kubeconfig: &std::path::Path) -> Value {
+    let mut kubectl = std::process::Command::new("kubectl");
+    kubectl.arg("--kubeconfig").arg(kubeconfig);
+    let output = crate::support::ended(kubectl.args(["config", "view", "--raw", "-o", "json"]));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 #[test]
 fn argo_cd_in_a_hub_cluster_is_found_by_its_context() {
     let place = Place::new("argo-hub");
@@ -394,6 +402,34 @@ fn argo_cd_in_a_hub_cluster_is_found_by_its_context() {
         &[
             &format!("pause Argo CD application {}/shop", hub.namespace),
             "due within 2h",
+        ],
+    );
+    // Whoever looks there and may not pause is told who that is there, and where the right is missing.
+    let limited = json_of(&crate::support::kubeconfig().with_file_name("limited.kubeconfig"));
+    let mut merged = json_of(&file);
+    let mut there = limited["users"][0].clone();
+    there["name"] = json!("limited-there");
+    merged["users"].as_array_mut().unwrap().push(there);
+    let contexts = merged["contexts"].as_array_mut().unwrap();
+    contexts
+        .push(json!({ "name": "limited-hub", "context": { "cluster": cluster, "user": "limited-there" } }));
+    std::fs::write(&file, merged.to_string()).unwrap();
+    let looks = ["--verb=get,list", "--resource=applications.argoproj.io"];
+    hub.kubectl(&[&["create", "role", "looks"], &looks[..]].concat());
+    let user = "--user=limited@example.test";
+    hub.kubectl(&["create", "rolebinding", "looks", "--role=looks", user]);
+    owners("limited-hub");
+    let done = place.astern_as(&file, &["plan"]);
+    assert_eq!(done.code, 3, "{done:?}");
+    says(
+        &done,
+        &[
+            "AST0218",
+            &format!(
+                "user limited@example.test may not patch, watch applications.argoproj.io in namespace {} of the hub cluster (context limited-hub)",
+                hub.namespace
+            ),
+            "that is bound to limited@example.test",
         ],
     );
     owners("nowhere");

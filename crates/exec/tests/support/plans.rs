@@ -308,6 +308,8 @@ fn case(
     let evidence = workloads.iter().flat_map(evidence).collect();
     let inventory = Inventory {
         owners: held.owners,
+        hub: None,
+        marks: Default::default(),
         releases: Vec::new(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem("cluster-uid".into()),
@@ -326,7 +328,6 @@ fn case(
         quotas: Vec::new(),
         config: held.seen,
         cordoned_nodes: Vec::new(),
-        argocd_context: None,
         unread: Vec::new(),
     };
     let request = Request {
@@ -336,6 +337,7 @@ fn case(
         leave_config: false,
         only: Vec::new(),
         to: held.to,
+        gone: Vec::new(),
         accept_revert: BTreeSet::new(),
         stop: held.stop,
         overrides: BTreeSet::new(),

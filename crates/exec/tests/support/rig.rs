@@ -89,6 +89,7 @@ impl Rig {
             at: now(),
             overrides: Vec::new(),
             warnings: Vec::new(),
+            found: Vec::new(),
         };
         let answers = yes(&plan, &self.case.inventory);
         let checked = astern_gate::check(

@@ -7,6 +7,7 @@ use astern_model::owner::PausableKind;
 use astern_model::plan::Plan;
 use astern_model::question::{Answer, Question};
 use astern_model::step::Step;
+use astern_model::target::Hub;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const CODE: &str = "AST0218";
@@ -131,11 +132,11 @@ fn denied(context: &Context<'_>, right: Right<'_>, verbs: &[&str]) -> Option<Fin
         return None;
     }
     let message = format!(
-        "{} may not {} {} in namespace {}",
+        "user {} may not {} {} in {}",
         user(context, right),
         verbs.join(", "),
         full(right),
-        right.namespace(context.plan)
+        place(context, right)
     );
     let rule = rule(context, right, verbs);
     Some(match right.need {
@@ -152,35 +153,45 @@ fn untold(context: &Context<'_>, right: Right<'_>, verbs: &[&str], why: &str) ->
     if verbs.is_empty() {
         return None;
     }
-    let (user, namespace) = (user(context, right), right.namespace(context.plan));
     let message = format!(
-        "whether {user} may {} {} in namespace {namespace} could not be found out: {why}",
+        "whether user {} may {} {} in {} could not be found out: {why}",
+        user(context, right),
         verbs.join(", "),
-        full(right)
+        full(right),
+        place(context, right)
     );
+    let there = hub(context, right)
+        .map(|hub| format!(" --context {}", hub.context))
+        .unwrap_or_default();
     let hint = format!(
-        "ask yourself: `kubectl{} auth can-i {} {} -n {namespace}`",
-        hub(context, right).map_or_else(String::new, |hub| format!(" --context {hub}")),
+        "ask yourself: `kubectl auth can-i {} {} -n {}{there}`",
         verbs[0],
-        full(right)
+        full(right),
+        right.namespace(context.plan)
     );
     Some(warn(CODE, None, message, hint))
 }
 
-/// The context of the cluster that a right counts in, where it is not the plan's own: a hub, which has Argo CD's objects.
-fn hub<'a>(context: &Context<'a>, right: Right<'_>) -> Option<&'a str> {
-    let lies_there = [PausableKind::Application, PausableKind::ApplicationSet]
-        .iter()
-        .any(|kind| (kind.group(), kind.plural()) == (right.group, right.resource));
-    let inventory = context.inventory;
-    inventory.argocd_context.as_deref().filter(|_| lies_there)
+/// Argo CD's cluster, where the right counts there and not in the workloads' own.
+fn hub<'a>(context: &Context<'a>, right: Right<'_>) -> Option<&'a Hub> {
+    let hub = context.inventory.hub.as_ref();
+    hub.filter(|_| PausableKind::is_of_argo_cd(right.group, right.resource))
 }
 
-/// Who it is that a right is asked for.
-fn user(context: &Context<'_>, right: Right<'_>) -> String {
+/// Who lacks the right.
+fn user<'a>(context: &Context<'a>, right: Right<'_>) -> &'a str {
+    hub(context, right).map_or(&context.inventory.cluster.user, |hub| &hub.user)
+}
+
+/// Where the right counts.
+fn place(context: &Context<'_>, right: Right<'_>) -> String {
+    let namespace = right.namespace(context.plan);
     match hub(context, right) {
-        Some(hub) => format!("the user of context {hub}"),
-        None => format!("user {}", context.inventory.cluster.user),
+        Some(hub) => format!(
+            "namespace {namespace} of the hub cluster (context {})",
+            hub.context
+        ),
+        None => format!("namespace {namespace}"),
     }
 }
 
@@ -201,13 +212,9 @@ fn rule(context: &Context<'_>, right: Right<'_>, verbs: &[&str]) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     format!(
-        "add to a Role in namespace {}{} that is bound to {}: {{apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{quoted}]}}",
-        right.namespace(context.plan),
-        hub(context, right).map_or_else(String::new, |hub| format!(" of the cluster of context {hub}")),
-        hub(context, right).map_or_else(
-            || context.inventory.cluster.user.clone(),
-            |_| "that user".to_owned()
-        ),
+        "add to a Role in {} that is bound to {}: {{apiGroups: [\"{}\"], resources: [\"{}\"], verbs: [{quoted}]}}",
+        place(context, right),
+        user(context, right),
         right.group,
         right.resource
     )
@@ -260,6 +267,33 @@ mod tests {
           add to a Role in namespace shop that is bound to jo: {apiGroups: ["apps"], resources: ["deployments"], verbs: ["update", "watch"]}
         warn: whether user jo may watch pods in namespace shop could not be found out: the server did not answer
           ask yourself: `kubectl auth can-i watch pods -n shop`
+        "#);
+    }
+
+    #[test]
+    fn a_right_that_counts_in_argo_cds_hub_is_told_with_the_user_and_the_context_there() {
+        let mut fixture = Fixture::with_owner();
+        fixture.inventory.hub = Some(Hub {
+            context: "hub".to_owned(),
+            user: "jo-at-hub".to_owned(),
+        });
+        let applications = |verb: &str| Question::MayI {
+            verb: verb.to_owned(),
+            group: "argoproj.io".to_owned(),
+            resource: "applications".to_owned(),
+            namespace: "argocd".to_owned(),
+        };
+        fixture
+            .answers
+            .insert(applications("patch"), no("no RBAC rule allows it"));
+        fixture
+            .answers
+            .insert(applications("watch"), unknown("the server did not answer"));
+        insta::assert_snapshot!(fixture.full(super::check), @r#"
+        refuse: user jo-at-hub may not patch applications.argoproj.io in namespace argocd of the hub cluster (context hub)
+          add to a Role in namespace argocd of the hub cluster (context hub) that is bound to jo-at-hub: {apiGroups: ["argoproj.io"], resources: ["applications"], verbs: ["patch"]}
+        warn: whether user jo-at-hub may watch applications.argoproj.io in namespace argocd of the hub cluster (context hub) could not be found out: the server did not answer
+          ask yourself: `kubectl auth can-i watch applications.argoproj.io -n argocd --context hub`
         "#);
     }
 

@@ -83,7 +83,7 @@ async fn identity(connection: &Connection, namespace: &str) -> Result<ClusterIde
     Ok(ClusterIdentity::RootCa(uid(&found, &attempt)?))
 }
 
-async fn who_am_i(connection: &Connection) -> Result<String, Failure> {
+pub(super) async fn who_am_i(connection: &Connection) -> Result<String, Failure> {
     let attempt = Attempt::new(Verb::Create, "selfsubjectreviews", "ask who the user is").without_effect();
     let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";

@@ -9,7 +9,7 @@ use super::round::Round;
 use super::warnings::Warnings;
 use super::workload::{autoscaler, target, workload};
 use astern_model::inventory::{Inventory, Quota, Scope};
-use astern_model::target::Target;
+use astern_model::target::{Hub, Target};
 use astern_model::workload::Pod;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ResourceQuota;
@@ -33,6 +33,8 @@ pub(super) struct Second {
 pub(super) struct Told {
     /// What the owners' objects say.
     pub(super) owners: BTreeMap<Mark, Word>,
+    /// Argo CD's cluster, where it is a hub.
+    pub(super) hub: Option<Hub>,
     /// Nodes that do not answer.
     pub(super) lost: BTreeSet<String>,
     /// What could not be read, as sentences.
@@ -106,8 +108,9 @@ pub(super) fn assemble(round: &Round, told: &Told, namespace: &str, now: Timesta
         quotas: quotas(&round.quotas),
         config: astern_model::config::ConfigSeen::default(),
         owners: owners::seen(&told.owners),
+        hub: told.hub.clone(),
+        marks: Default::default(),
         cordoned_nodes: sorted(round.cordoned.clone()),
-        argocd_context: None,
         unread: round.unread.iter().chain(&told.unread).cloned().collect(),
     }
 }

@@ -153,8 +153,11 @@ impl ClusterLook {
 
     async fn ask(&self, second: &Second) -> Told {
         let client = &self.connection.client;
-        let (owners, (lost, mut unread)) =
-            futures::join!(self.owners(second), nodes::lost(client, &second.nodes));
+        let (owners, hub, (lost, mut unread)) = futures::join!(
+            self.owners(second),
+            self.owners.seen_hub(),
+            nodes::lost(client, &second.nodes)
+        );
         let unresolved = owners.iter().filter(|(mark, _)| second.hints.contains(mark));
         unread.extend(unresolved.filter_map(|(mark, word)| match word {
             Word::Unread(why) => Some(format!(
@@ -162,7 +165,12 @@ impl ClusterLook {
             )),
             Word::Said { .. } | Word::Absent => None,
         }));
-        Told { owners, lost, unread }
+        Told {
+            owners,
+            hub,
+            lost,
+            unread,
+        }
     }
 
     /// What the owners' objects say, those of hints among them where Argo CD is there at all.
@@ -180,7 +188,6 @@ impl ClusterLook {
         let now = self.clock.now();
         let told = self.ask(&inventory::second(&round, namespace, now)).await;
         let mut inventory = inventory::assemble(&round, &told, namespace, now);
-        inventory.argocd_context.clone_from(&self.owners.argocd_context);
         masked::all(&self.connection.client, &round.pods, &mut inventory).await;
         self.remember(namespace, &mut round);
         Ok(inventory)

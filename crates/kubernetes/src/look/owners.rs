@@ -12,12 +12,14 @@ pub(super) use presumed::presumed;
 pub(super) use state::resources;
 
 use super::fetch::{Collection, Part, get, list, list_where_served};
+use super::identity::who_am_i;
 use super::workload::texts;
+use crate::connect::Connection;
 use crate::failure::{Attempt, Verb};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::Uid;
 use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind, Paused};
-use astern_model::target::Target;
+use astern_model::target::{Hub, Target};
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 use futures::StreamExt as _;
 use kube::Client;
@@ -45,8 +47,8 @@ pub struct OwnersAt {
     pub here: Client,
     /// The cluster of Argo CD's Applications, which may be a hub.
     pub argocd: Client,
-    /// The kubeconfig's context of that cluster, where it is another one.
-    pub argocd_context: Option<String>,
+    /// The way to that cluster, where it is a hub.
+    pub hub: Option<Connection>,
     /// The namespace of Argo CD's Applications where a mark names none.
     pub argocd_namespace: String,
 }
@@ -56,8 +58,8 @@ impl OwnersAt {
     pub fn here(client: Client) -> Self {
         Self {
             argocd: client.clone(),
+            hub: None,
             here: client,
-            argocd_context: None,
             argocd_namespace: ARGO_NAMESPACE.to_owned(),
         }
     }
@@ -75,20 +77,26 @@ impl OwnersAt {
 
     /// The cluster in which rights on this resource count, where it is not the workloads' own for certain.
     pub(super) fn of_resource(&self, group: &str, resource: &str) -> Option<&Client> {
-        let kinds = [PausableKind::Application, PausableKind::ApplicationSet];
-        let lies_there = kinds
-            .iter()
-            .any(|kind| (kind.group(), kind.plural()) == (group, resource));
-        lies_there.then_some(&self.argocd)
+        PausableKind::is_of_argo_cd(group, resource).then_some(&self.argocd)
     }
 
     /// What failed about an owner of this kind, with the cluster where that is not the workloads' own.
     fn told(&self, mark: &Mark, message: String) -> String {
         let lies_there = matches!(mark, Mark::Application { .. } | Mark::ApplicationSet { .. });
-        match self.argocd_context.as_ref().filter(|_| lies_there) {
-            Some(context) => format!("{message} (context {context})"),
+        match self.hub.as_ref().filter(|_| lies_there) {
+            Some(hub) => format!("{message} (context {})", hub.context),
             None => message,
         }
+    }
+
+    /// The hub, and who asks there; by the kubeconfig's name where the hub does not say.
+    pub(super) async fn seen_hub(&self) -> Option<Hub> {
+        let hub = self.hub.as_ref()?;
+        let user = who_am_i(hub).await.ok().or_else(|| hub.user.clone());
+        Some(Hub {
+            context: hub.context.clone(),
+            user: user.unwrap_or_else(|| "unknown".to_owned()),
+        })
     }
 }
 

@@ -1,17 +1,17 @@
 //! When what failing workloads read is put back instead of their templates.
 
 use crate::config::{held, live, map, reading, secret, standing, steps, told};
-use crate::releases::{owned, revision, shop};
+use crate::releases::{owned, refused, revision, shop};
 use crate::support::{
     Build, at, crash_loop, crashing, deployment, errors, evidence, inventory, plan, platform, released,
-    request,
+    replaced, request,
 };
 use astern_model::config::{ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig};
 use astern_model::evidence::{Known, Side};
 use astern_model::helm::Recorded;
 use astern_model::inventory::Inventory;
 use astern_model::policy::Say;
-use astern_model::release::ReleaseName;
+use astern_model::release::{ReleaseName, Standing};
 use astern_model::workload::FieldManager;
 use astern_plan::{Request, Selector, content_they_should_read};
 use serde_json::{Value, json};
@@ -234,6 +234,42 @@ fn content_that_stays_beside_templates_of_another_release_takes_no_helm_release_
     let api = apart.workloads.get_mut(&deployment("api")).unwrap();
     api.released[0].template = "sha256:other".into();
     assert!(!plan_of(&apart).contains("helm"), "{}", plan_of(&apart));
+}
+
+#[test]
+fn content_whose_helm_release_brings_templates_of_a_third_release_is_refused_with_both_named() {
+    let flags = map("flags");
+    let candidate = || Standing::Candidate { failed: None };
+    let of_helm = owned(released("any")).workload.owners;
+    let mut inventory = seen(
+        vec![
+            failing("worker", &[&flags]),
+            owned(replaced("web")).released("r0", "v1.2.3", candidate(), None),
+        ],
+        vec![LiveConfig {
+            owners: of_helm,
+            ..live(&flags, "now")
+        }],
+        vec![held(&flags, "then")],
+    );
+    let revisions = vec![
+        revision(2, "deployed", &[("web", "v1.2.4")]),
+        revision(1, "superseded", &[("web", "v1.2.3")]),
+    ];
+    inventory.releases = shop(Vec::new(), revisions).releases;
+    inventory.releases[0].recorded = Some(Recorded {
+        by: ReleaseName::parse("r1").unwrap(),
+        revision: 1,
+        content: None,
+    });
+    let refusal = plan(&request(), &inventory, &platform()).unwrap_err();
+    let ways_out = refusal.ways_out.join("\n");
+    insta::assert_snapshot!(format!("{}\n{ways_out}", refused(Err(refusal))), @r#"
+    AST0111 helm/shop would bring back what deployment/worker should read as release r1 has it, and the templates of another release with it
+    deployment/web would go to v1.2.3, which release r0 has: whether that gets on with what release r1 holds is not known
+    astern plan --to helm/shop=1 takes it back whole, on your own word
+    astern plan --only worker --outside-helm writes the content alone; the next upgrade of helm/shop writes over it
+    "#);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Differences: place by place, by name, with literal values hidden.
 
-use astern_model::diff::Shown;
+use astern_model::diff::{Marks, Shown};
 use astern_model::template::Template;
-use astern_plan::diff;
+use astern_plan::{diff, hidden_in};
 use serde_json::{Value, json};
 
 fn told(from: Value, to: Value) -> String {
@@ -11,7 +11,7 @@ fn told(from: Value, to: Value) -> String {
         Some(Shown::Value(value)) => value.clone(),
         Some(Shown::Masked | Shown::Keyed(_)) => "***".to_owned(),
     };
-    diff(&Template::clean(from), &Template::clean(to))
+    diff(&Template::clean(from), &Template::clean(to), &Marks::default())
         .iter()
         .map(|change| {
             format!(
@@ -156,4 +156,44 @@ fn kubectls_restart_mark_is_told_only_when_nothing_else_differs() {
         told(marked, pod(json!([]))),
         "metadata.annotations[kubectl.kubernetes.io/restartedAt]: now => -\n"
     );
+}
+
+#[test]
+fn every_hidden_value_has_a_mark_that_says_whether_two_are_the_same() {
+    let of = |env: [&str; 2], args: Value| {
+        let [a, b] = env;
+        let env = json!([{"name": "A", "value": a}, {"name": "B", "value": b}]);
+        let probe = json!({"httpGet": {"httpHeaders": [{"name": "X-Key", "value": a}]}});
+        pod(json!([{"name": "api", "env": env, "args": args, "livenessProbe": probe}]))
+    };
+    let from = of(["one", "two"], json!(["--token=three"]));
+    let to = of(["two", ""], json!(["--token=four"]));
+    let hash = |value: &str| {
+        let digits: String = value.bytes().rev().map(|byte| format!("{byte:02x}")).collect();
+        format!("hmac-sha256:{digits:0<16}")
+    };
+    let values = hidden_in([&from, &to].into_iter());
+    let marks = Marks::of(values.into_iter().map(|value| (value.clone(), hash(&value))));
+    let shown = |shown: &Option<Shown>| match shown {
+        Some(Shown::Keyed(mark)) => mark.clone(),
+        other => panic!("{other:?} has no mark"),
+    };
+    let changes = diff(&Template::clean(from), &Template::clean(to), &marks);
+    let told: Vec<String> = changes
+        .iter()
+        .map(|change| {
+            format!(
+                "{}: {} => {}",
+                change.path,
+                shown(&change.from),
+                shown(&change.to)
+            )
+        })
+        .collect();
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    containers[api].args: 5d226565 => 5d227275
+    containers[api].env[A]: 656e6f00 => 6f777400
+    containers[api].env[B]: 6f777400 => 00000000
+    containers[api].livenessProbe.httpGet.httpHeaders[X-Key]: 656e6f00 => 6f777400
+    "#);
 }

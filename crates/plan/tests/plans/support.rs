@@ -319,6 +319,8 @@ pub(crate) fn inventory(workloads: impl IntoIterator<Item = Build>) -> Inventory
     Inventory {
         releases: Vec::new(),
         owners: Vec::new(),
+        hub: None,
+        marks: Default::default(),
         cluster: Cluster {
             identity: ClusterIdentity::KubeSystem(Uid("uid-kube-system".to_owned())),
             context: "prod".to_owned(),
@@ -336,7 +338,6 @@ pub(crate) fn inventory(workloads: impl IntoIterator<Item = Build>) -> Inventory
         quotas: Vec::new(),
         config: astern_model::config::ConfigSeen::default(),
         cordoned_nodes: Vec::new(),
-        argocd_context: None,
         unread: Vec::new(),
     }
 }
@@ -413,6 +414,7 @@ pub(crate) fn request() -> Request {
         leave_config: false,
         only: Vec::new(),
         to: BTreeMap::new(),
+        gone: Vec::new(),
         accept_revert: BTreeSet::new(),
         stop: false,
         overrides: BTreeSet::new(),

@@ -74,12 +74,15 @@ fn answer(audit: &Audit) -> String {
     if !audit.ready {
         return "✗ not ready: a rollback would be refused now".to_owned();
     }
+    let ready = match audit.workloads.as_slice() {
+        [_, ..] if audit.workloads.iter().all(has_nothing_yet) => {
+            "✓ nothing to take back before the next release, which can be taken back to what runs now"
+        }
+        _ => "✓ ready: nothing would stop a rollback now",
+    };
     match of(audit, Severity::Warn).len() {
-        0 => "✓ ready: nothing would stop a rollback now".to_owned(),
-        many => format!(
-            "✓ ready: nothing would stop a rollback now; {} to read",
-            word::plural(many as u64, "warning")
-        ),
+        0 => ready.to_owned(),
+        many => format!("{ready}; {} to read", word::plural(many as u64, "warning")),
     }
 }
 
@@ -101,11 +104,7 @@ fn table(audit: &Audit, name: fn(&str) -> String, sentence: fn(&str) -> String) 
                 name(&format!("{} ({})", good.revision.version, good.revision.label())),
                 sentence(&good.because.sentence()),
             ),
-            None if one.first_version => ("-".to_owned(), "it has had one version only".to_owned()),
-            None => (
-                "-".to_owned(),
-                "no earlier revision is known to be good".to_owned(),
-            ),
+            None => ("-".to_owned(), without(one)),
         };
         let cells = [
             ready.to_owned(),
@@ -120,10 +119,24 @@ fn table(audit: &Audit, name: fn(&str) -> String, sentence: fn(&str) -> String) 
     table
 }
 
+/// Why there is nothing to go back to.
+fn without(one: &Readiness) -> String {
+    match &one.restored_by {
+        _ if one.first_version => "it has had one version only".to_owned(),
+        Some(run) => format!("run {run} went back to what it runs"),
+        None => "no earlier revision is known to be good".to_owned(),
+    }
+}
+
+/// Whether there is nothing to take back before its next release.
+fn has_nothing_yet(one: &Readiness) -> bool {
+    one.first_version || one.restored_by.is_some()
+}
+
 fn ready(audit: &Audit, one: &Readiness) -> (LineKind, &'static str) {
     match audit.gravest(&one.target) {
         Some(Severity::Refuse) => (LineKind::Bad, "✗ no"),
-        _ if one.first_version => (LineKind::Dim, "· nothing yet"),
+        _ if has_nothing_yet(one) => (LineKind::Dim, "· nothing yet"),
         Some(Severity::Warn) => (LineKind::Warn, "! yes, but"),
         None => (LineKind::Good, "✓ yes"),
     }

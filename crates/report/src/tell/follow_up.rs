@@ -9,6 +9,7 @@ use astern_model::approval::Approval;
 use astern_model::choice::{Because, clock};
 use astern_model::diff::Shown;
 use astern_model::evidence::{Fact, Side};
+use astern_model::finding::Finding;
 use astern_model::id::{RunId, Seq};
 use astern_model::plan::{Intent, Plan};
 use astern_model::reversal::Reversal;
@@ -348,14 +349,38 @@ fn accepted(plan: &Plan, approval: Option<&Cited<&Approval>>) -> Vec<FollowUp> {
     let Some(approval) = approval else {
         return shown.collect();
     };
-    let codes = &approval.what.warnings;
-    let found = (!codes.is_empty()).then(|| {
+    let found = approval.what.found.iter();
+    let told = found.map(|finding| follow_up(approval.seq, found_by_the_gate(finding)));
+    // A journal of before the findings were kept has their codes alone.
+    let is_told = |code: &&String| approval.what.found.iter().any(|finding| &finding.code == *code);
+    let codes: Vec<String> = approval
+        .what
+        .warnings
+        .iter()
+        .filter(|code| !is_told(code))
+        .cloned()
+        .collect();
+    let untold = (!codes.is_empty()).then(|| {
         follow_up(
             approval.seq,
-            format!("Settle what the gate warned of: {}.", word::list(codes)),
+            format!("Settle what the gate warned of: {}.", word::list(&codes)),
         )
     });
-    shown.chain(found).collect()
+    shown.chain(told).chain(untold).collect()
+}
+
+/// What is the matter, and what the gate said to do about it.
+fn found_by_the_gate(finding: &Finding) -> String {
+    let about = finding.target.as_ref();
+    let about = about.map(|target| format!("{target}: ")).unwrap_or_default();
+    let hint = match finding.hint.as_str() {
+        "" => String::new(),
+        hint => format!(" It said what to do: {hint}."),
+    };
+    format!(
+        "Settle what the gate warned of ({}): {about}{}.{hint}",
+        finding.code, finding.message
+    )
 }
 
 fn traces(plan: &Plan, fold: &Fold<'_>) -> Vec<FollowUp> {

@@ -4,6 +4,7 @@ use crate::sample::{self, told};
 use astern_model::approval::How;
 use astern_model::evidence::Known;
 use astern_model::failure::{Failure, FailureClass};
+use astern_model::finding::{Finding, Severity};
 use astern_model::id::{Epoch, Seq, StepId};
 use astern_model::plan::Plan;
 use astern_model::record::{Event, Outcome, Record};
@@ -80,6 +81,35 @@ fn a_report_survives_its_json() {
             report
         );
     }
+}
+
+#[test]
+fn what_the_gate_warned_of_is_to_do_in_its_own_words_and_by_its_code_where_a_journal_keeps_no_words() {
+    let to_do = |found: Vec<Finding>| {
+        let mut records = sample::restored();
+        for record in &mut records {
+            if let Event::Approved { approval, .. } = &mut record.event {
+                approval.found.clone_from(&found);
+            }
+        }
+        let lines = told(&records).follow_ups.into_iter().map(|line| line.what);
+        let of_gate = lines.filter(|line| line.contains("the gate warned of"));
+        of_gate.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(to_do(Vec::new()), @"Settle what the gate warned of: AST0207 and AST0214.");
+    let found = Finding {
+        severity: Severity::Warn,
+        code: "AST0207".to_owned(),
+        target: None,
+        message:
+            "deployment/api-gateway belongs to Helm release shop, which writes it again at the next upgrade"
+                .to_owned(),
+        hint: "put the version into its values before that".to_owned(),
+    };
+    insta::assert_snapshot!(to_do(vec![found]), @r"
+    Settle what the gate warned of (AST0207): deployment/api-gateway belongs to Helm release shop, which writes it again at the next upgrade. It said what to do: put the version into its values before that.
+    Settle what the gate warned of: AST0214.
+    ");
 }
 
 #[test]

@@ -165,6 +165,7 @@ fn approval() -> Approval {
                 .to_owned(),
         ],
         warnings: vec!["AST0207".to_owned(), "AST0214".to_owned()],
+        found: Vec::new(),
     }
 }
 
