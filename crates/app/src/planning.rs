@@ -38,7 +38,7 @@ pub use reading::stands;
 
 use asked::request;
 pub(crate) use examining::answer;
-use examining::planned;
+use examining::{Making, planned};
 pub(crate) use reading::{Seen, look, paused_by, read_releases, read_starters, right_cluster, stops};
 
 /// A plan with all that its approval needs.
@@ -136,7 +136,12 @@ pub async fn roll_back(
     ledger::read_back(world, &mut inventory, named).await;
     let make =
         |inventory: &Inventory, now| astern_plan::plan(&request, inventory, platform, &past.history, now);
-    let draft = planned(world, platform, &mut inventory, &past, &make, world.clock.now()).await;
+    let making = Making {
+        platform,
+        past: &past,
+        make: &make,
+    };
+    let draft = planned(world, &mut inventory, &making, world.clock.now()).await;
     config::of_plan(
         world,
         platform,
@@ -156,10 +161,7 @@ pub async fn roll_back(
         Acceptor::Person => Patience::WhatItTakes,
         Acceptor::Yes => Patience::OnceDecided(LOGS_AT_LEAST.max(looked * LOGS_PER_LOOK)),
     };
-    examine(
-        world, platform, inventory, &past, &make, allow, evidence, patience,
-    )
-    .await
+    examine(world, inventory, &making, allow, evidence, patience).await
 }
 
 /// Plans letting owners go on that runs have paused, and has it checked. `names` are those asked for; empty for all.
@@ -183,18 +185,13 @@ pub async fn resume_owners(
     let make = |inventory: &Inventory, now| {
         astern_plan::resume_owners(names, inventory, platform, &past.history, now)
     };
-    let patience = Patience::WhatItTakes;
-    examine(
-        world,
+    let making = Making {
         platform,
-        inventory,
-        &past,
-        &make,
-        allow,
-        Evidence::Leave,
-        patience,
-    )
-    .await
+        past: &past,
+        make: &make,
+    };
+    let patience = Patience::WhatItTakes;
+    examine(world, inventory, &making, allow, Evidence::Leave, patience).await
 }
 
 /// Plans mending the record of a Helm release that a dead client left pending, and has it checked. `abandoned`: its client
@@ -228,18 +225,13 @@ pub async fn repair_release(
     let dead: BTreeSet<String> = names.into_iter().filter(|_| abandoned).collect();
     let make =
         |inventory: &Inventory, now| astern_plan::repair_release(name, &dead, inventory, platform, now);
-    let patience = Patience::WhatItTakes;
-    examine(
-        world,
+    let making = Making {
         platform,
-        inventory,
-        &past,
-        &make,
-        allow,
-        Evidence::Leave,
-        patience,
-    )
-    .await
+        past: &past,
+        make: &make,
+    };
+    let patience = Patience::WhatItTakes;
+    examine(world, inventory, &making, allow, Evidence::Leave, patience).await
 }
 
 /// Plans taking a run back, and has it checked. `made_on` is the cluster that the run changed: a store that travels
@@ -284,18 +276,13 @@ pub async fn undo(
             now,
         )
     };
-    let patience = Patience::WhatItTakes;
-    examine(
-        world,
+    let making = Making {
         platform,
-        inventory,
-        &past,
-        &make,
-        allow,
-        Evidence::Save,
-        patience,
-    )
-    .await
+        past: &past,
+        make: &make,
+    };
+    let patience = Patience::WhatItTakes;
+    examine(world, inventory, &making, allow, Evidence::Save, patience).await
 }
 
 /// Checks a plan that was made before against the world as it is now.

@@ -39,6 +39,15 @@ pub const SAVE_BYTES: u64 = 10 * 1024 * 1024;
 
 pub(crate) type Make<'a> = dyn Fn(&Inventory, jiff::Timestamp) -> Result<Plan, Refusal> + Sync + 'a;
 
+/// What a plan is made from beside the inventory.
+#[derive(Clone, Copy)]
+pub(crate) struct Making<'a> {
+    pub(crate) platform: &'a Platform,
+    /// What speaks for or against templates that are found on the way.
+    pub(crate) past: &'a Past,
+    pub(crate) make: &'a Make<'a>,
+}
+
 /// How long logs and probes are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
@@ -63,14 +72,13 @@ impl Patience {
 /// the plan is made again with them, and only what it asks anew is asked again, and what it draws in is saved too.
 pub(super) async fn examine(
     world: &World,
-    platform: &Platform,
     mut inventory: Inventory,
-    past: &Past,
-    make: &Make<'_>,
+    making: &Making<'_>,
     allow: &Allowances,
     evidence: Evidence,
     patience: Patience,
 ) -> Result<Prepared, NoPlan> {
+    let Making { platform, make, .. } = *making;
     let mounted = astern_plan::mounted_classes(&inventory);
     if !mounted.is_empty() {
         inventory.config.classes = world.config.classes(&inventory.namespace, &mounted).await;
@@ -103,7 +111,7 @@ pub(super) async fn examine(
     survey::merge(&mut inventory, seen);
     inventory.config.logins = logins;
     let refused = |refusal| NoPlan::Refused(Box::new(refusal));
-    let mut plan = planned(world, platform, &mut inventory, past, make, now)
+    let mut plan = planned(world, &mut inventory, making, now)
         .await
         .map_err(refused)?;
     if helm::contents::look_at(world, &mut inventory, &plan, |_| true).await {
@@ -161,12 +169,11 @@ async fn try_logins(world: &World, inventory: &Inventory, plan: Option<&Plan>) -
 /// remembers too little, from the templates that the records stand for.
 pub(super) async fn planned(
     world: &World,
-    platform: &Platform,
     inventory: &mut Inventory,
-    past: &Past,
-    make: &Make<'_>,
+    making: &Making<'_>,
     now: jiff::Timestamp,
 ) -> Result<Plan, Refusal> {
+    let Making { platform, past, make } = *making;
     let mut plan = make(inventory, now);
     let mut releases = inventory.releases.iter();
     if releases.any(|release| older(release, inventory, plan.is_err())) {
