@@ -149,6 +149,7 @@ fn role(spec: &Spec, stopped: &BTreeSet<&Target>) -> Role {
             | workload::Spec::SetPaused { target, .. },
         ) if stopped.contains(target) => Role::Prepares,
         Spec::Config(spec) if spec.only_reads() => Role::Observes,
+        Spec::Helm(helm::Spec::Look { .. }) => Role::Observes,
         Spec::Workload(workload::Spec::AwaitRollout { .. } | workload::Spec::AwaitGone { .. })
         | Spec::Owner(owner::Spec::AwaitPaused { .. }) => Role::Observes,
         Spec::Workload(

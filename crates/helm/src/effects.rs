@@ -405,6 +405,7 @@ impl Provider<Spec> for Helm {
                 self.program.probe(&operation).await?;
                 Ok(Before::Release { newest: from.number })
             }
+            Spec::Look { .. } => Ok(Before::Look),
             Spec::Repair {
                 release,
                 record,
@@ -447,9 +448,13 @@ impl Provider<Spec> for Helm {
                 let to = self.pinned(release, &entries, to, &operation).await?;
                 self.held.stands(release, spec.contents(), &operation).await?;
                 self.held.proves(release, spec.contents(), &operation).await?;
-                let after = self.roll_back(&go, from.number, to, stamp).await?;
-                self.held.arrived(release, spec.contents(), &operation).await?;
-                Ok(after)
+                self.roll_back(&go, from.number, to, stamp).await
+            }
+            Spec::Look {
+                release, contents, ..
+            } => {
+                self.held.arrived(release, contents, &operation).await?;
+                Ok(After::Holds)
             }
             Spec::Repair {
                 release,
@@ -476,14 +481,15 @@ impl Provider<Spec> for Helm {
                     settings: spec.settings(),
                     operation: &operation,
                 };
-                match self.settle_rollback(&go, from.number, stamp).await {
-                    Settled::Applied(after) => {
-                        let arrived = self.held.arrived(release, spec.contents(), &operation).await;
-                        arrived.map_or_else(Settled::Unknown, |()| Settled::Applied(after))
-                    }
-                    other => other,
-                }
+                self.settle_rollback(&go, from.number, stamp).await
             }
+            Spec::Look {
+                release, contents, ..
+            } => match self.held.arrived(release, contents, &operation).await {
+                Ok(()) => Settled::Applied(After::Holds),
+                Err(failure) if failure.class == FailureClass::Permanent => Settled::NotApplied,
+                Err(failure) => Settled::Unknown(failure),
+            },
             Spec::Repair {
                 release,
                 record,

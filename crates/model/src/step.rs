@@ -102,7 +102,7 @@ impl Spec {
             Self::Workload(spec) => spec.only_reads(),
             Self::Owner(spec) => spec.only_reads(),
             Self::Config(spec) => spec.only_reads(),
-            Self::Helm(_) => false,
+            Self::Helm(spec) => spec.only_reads(),
         }
     }
 }

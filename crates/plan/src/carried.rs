@@ -8,6 +8,7 @@ use crate::steps::{self, Moves};
 use crate::world::World;
 use astern_model::config::{ConfigName, HeldConfig};
 use astern_model::helm::ReleaseName;
+use astern_model::id::StepId;
 use astern_model::reconstruction::Provenance;
 use astern_model::step::helm::CarriedContent;
 use astern_model::target::Target;
@@ -79,7 +80,8 @@ pub(crate) fn starts<'a>(
         carried || moves.get(target).is_some_and(|one| one.template.is_none())
     };
     for one in through {
-        let after = [steps::release_id(one)];
+        let looked = (!contents(one, world).is_empty()).then(|| steps::look_id(one));
+        let after: Vec<StepId> = [steps::release_id(one)].into_iter().chain(looked).collect();
         let objects = differing(one, world).map(|held| {
             let readers = readers(&held.name, moves, world, about);
             let (carried, others): (Vec<_>, Vec<_>) = readers

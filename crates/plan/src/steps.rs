@@ -215,7 +215,11 @@ pub(crate) fn release_id(through: &Through<'_>) -> StepId {
     StepId(format!("release:{}", through.release.name))
 }
 
-/// The repair of a record that stands in the way, and the rollback.
+pub(crate) fn look_id(through: &Through<'_>) -> StepId {
+    StepId(format!("look:{}", through.release.name))
+}
+
+/// The repair of a record that stands in the way, the rollback, and the look at what it was to write.
 fn of_release(
     through: &Through<'_>,
     moves: &Moves<'_>,
@@ -243,6 +247,18 @@ fn of_release(
         pin: pin(one.view, &one.view.live),
         to: one.to.clone(),
     });
+    let look = (!contents.is_empty()).then(|| Step {
+        id: look_id(through),
+        after: vec![release_id(through)],
+        spec: Spec::Helm(HelmSpec::Look {
+            release: name.clone(),
+            revision: to.number,
+            contents: contents.clone(),
+        }),
+        reversal: Reversal::Nothing,
+        deadline: forecast::WRITE_DEADLINE,
+        forecast: forecast::request(),
+    });
     let trace = format!(
         "{name} goes forward again to the content of revision {} as one more revision, and the hooks of a rollback run again",
         from.number
@@ -266,6 +282,7 @@ fn of_release(
         deadline: (settings.timeout * if settings.wait { 3 } else { 2 }) + HELM_SLACK + logins,
         forecast: forecast::request(),
     });
+    steps.extend(look);
     steps
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn look_at(
             from: from.number,
             to: to.number,
         }),
-        Spec::Repair { .. } => None,
+        Spec::Look { .. } | Spec::Repair { .. } => None,
     });
     let known = &inventory.config;
     let open: Vec<Rollback<'_>> = rollbacks

@@ -33,7 +33,7 @@ pub(super) fn carries(
     let helm = draft.steps.iter().filter_map(|step| step.spec.helm());
     let mut carried = helm.filter_map(|spec| match spec {
         Spec::Rollback { release, to, .. } => Some((release, to.number)),
-        Spec::Repair { .. } => None,
+        Spec::Look { .. } | Spec::Repair { .. } => None,
     });
     carried.any(|(release, to)| match now {
         Some(now) => own(now, &release.namespace) == Some(&release.name),

@@ -374,8 +374,9 @@ fn a_rollback_whose_content_did_not_arrive_is_no_success_whatever_helm_says() {
     shop.upgrade("level=debug");
     let patch = r#"{"data": {"level": "trace"}}"#;
     let text = format!(
-        "#!/bin/sh\n{} \"$@\" || exit $?\ncase \"$*\" in *--help*) ;; *rollback*) kubectl -n {} patch configmap settings --type=merge -p '{patch}' ;; esac\n",
+        "#!/bin/sh\n{} \"$@\" || exit $?\ncase \"$*\" in *--help*) ;; *rollback*) mkdir {} && kubectl -n {} patch configmap settings --type=merge -p '{patch}' ;; esac\nexit 0\n",
         shop.helm.display(),
+        shop.place.file("once").display(),
         shop.place.namespace,
     );
     let script = shop.place.file("helm.sh");
@@ -391,12 +392,17 @@ fn a_rollback_whose_content_did_not_arrive_is_no_success_whatever_helm_says() {
         "it is loud",
     ];
     let failed = shop.astern(&back);
-    assert_ne!(failed.code, 0);
+    assert_eq!(failed.code, 6);
     let said = failed.out + &failed.err;
     assert!(
         said.contains("not so what this holds: configmap/settings"),
         "{said}"
     );
+    // What is taken back is what helm did, and not "nothing".
+    shop.astern(&["abort", &shop.place.run_begun(), "--yes"])
+        .expect(4);
+    assert_eq!(data(&shop.place, "configmap/settings")["level"], "debug");
+    assert_eq!(status(&shop.history()).last(), Some(&(4, "deployed")));
 }
 
 #[test]

@@ -43,6 +43,10 @@ fn untrue(step: &Step) -> Option<&'static str> {
         };
     }
     let Some(spec) = step.spec.workload() else {
+        if step.spec.only_reads() {
+            let claims = !matches!(step.reversal, Reversal::Nothing);
+            return claims.then_some("only looks, and claims a reversal");
+        }
         let claims_less = matches!(step.reversal, Reversal::Exact | Reversal::Nothing);
         return claims_less.then_some("makes a revision of a release, and claims that it leaves no trace");
     };

@@ -1,4 +1,5 @@
-//! Steps on Helm releases: roll back to a revision, and repair a record that a dead client left pending.
+//! Steps on Helm releases: roll back to a revision, see that what it writes is there, and repair a record that a dead client left
+//! pending.
 
 use crate::choice::RevisionRef;
 use crate::config::ConfigName;
@@ -77,6 +78,15 @@ pub enum Spec {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         contents: Vec<CarriedContent>,
     },
+    /// See that ConfigMaps and Secrets hold what a rollback was to write: helm's word says that it was sent.
+    Look {
+        /// The release that has gone back.
+        release: ReleaseName,
+        /// The revision whose content came back.
+        revision: u64,
+        /// What each is to hold.
+        contents: Vec<CarriedContent>,
+    },
     /// Mark a pending record of which no client lives as failed, so that Helm goes on.
     Repair {
         /// The release.
@@ -94,7 +104,9 @@ impl Spec {
     /// The release.
     pub fn release(&self) -> &ReleaseName {
         match self {
-            Self::Rollback { release, .. } | Self::Repair { release, .. } => release,
+            Self::Rollback { release, .. } | Self::Look { release, .. } | Self::Repair { release, .. } => {
+                release
+            }
         }
     }
 
@@ -113,7 +125,7 @@ impl Spec {
                 cleanup_on_fail: *cleanup_on_fail,
                 force_conflicts: *force_conflicts,
             },
-            Self::Repair { .. } => Settings::default(),
+            Self::Look { .. } | Self::Repair { .. } => Settings::default(),
         }
     }
 
@@ -121,7 +133,7 @@ impl Spec {
     pub fn workloads(&self) -> &[Carried] {
         match self {
             Self::Rollback { workloads, .. } => workloads,
-            Self::Repair { .. } => &[],
+            Self::Look { .. } | Self::Repair { .. } => &[],
         }
     }
 
@@ -129,8 +141,13 @@ impl Spec {
     pub fn contents(&self) -> &[CarriedContent] {
         match self {
             Self::Rollback { contents, .. } => contents,
-            Self::Repair { .. } => &[],
+            Self::Look { .. } | Self::Repair { .. } => &[],
         }
+    }
+
+    /// Whether it only looks.
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::Look { .. })
     }
 
     /// An imperative phrase.
@@ -142,6 +159,21 @@ impl Spec {
                 "roll {release} back from revision {} to {} with helm",
                 from.number, to.number
             ),
+            Self::Look {
+                release,
+                revision,
+                contents,
+            } => {
+                let objects: Vec<String> = contents.iter().map(|one| one.object.to_string()).collect();
+                let (hold, names) = match objects.as_slice() {
+                    [one] => ("holds", one.clone()),
+                    [first, rest @ ..] if rest.len() > 2 => {
+                        ("hold", format!("{first} and {} more", rest.len()))
+                    }
+                    all => ("hold", all.join(", ")),
+                };
+                format!("see that {names} {hold} what revision {revision} of {release} says")
+            }
             Self::Repair {
                 release,
                 record,
@@ -154,8 +186,13 @@ impl Spec {
         }
     }
 
-    /// The API verbs that the step needs: on the release's records, and on the workloads that it carries.
+    /// The API verbs that the step needs: on the release's records, on the workloads that it carries and on what it looks at.
     pub fn verbs(&self) -> Vec<Verb> {
+        let read = |one: &CarriedContent| Verb {
+            verb: "get",
+            group: "",
+            resource: one.object.kind.plural(),
+        };
         let secrets = |verb| Verb {
             verb,
             group: "",
@@ -173,17 +210,13 @@ impl Spec {
                         resource: one.target.kind.plural(),
                     })
                 };
-                let read = |one: &CarriedContent| Verb {
-                    verb: "get",
-                    group: "",
-                    resource: one.object.kind.plural(),
-                };
                 records
                     .into_iter()
                     .chain(workloads.iter().flat_map(of_kind))
                     .chain(contents.iter().map(read))
                     .collect()
             }
+            Self::Look { contents, .. } => contents.iter().map(read).collect(),
             Self::Repair { .. } => ["get", "list", "update"].map(secrets).to_vec(),
         }
     }
@@ -198,6 +231,8 @@ pub enum Before {
         /// The newest revision.
         newest: u64,
     },
+    /// Before a look.
+    Look,
     /// Before a repair.
     Record {
         /// The whole record, in the vault.
@@ -214,6 +249,8 @@ pub enum After {
         /// The revision that it made.
         revision: u64,
     },
+    /// After a look: all hold what they were to.
+    Holds,
     /// After a repair, or after one was taken back.
     Written {
         /// The revision whose record was written.

@@ -49,9 +49,10 @@ fn a_revision_that_differs_in_config_alone_is_planned_and_its_readers_are_restar
     let plan = planned(&to_first(), &with_content(inventory.clone(), &APP), &platform());
     insta::assert_snapshot!(steps(&plan), @r"
     release:helm/shop after []: roll helm/shop back from revision 2 to 1 with helm
-    restart:deployment/api after [release:helm/shop]: restart deployment/api
+    look:helm/shop after [release:helm/shop]: see that configmap/app-config holds what revision 1 of helm/shop says
+    restart:deployment/api after [release:helm/shop, look:helm/shop]: restart deployment/api
     rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.4
-    restart:deployment/worker after [release:helm/shop]: restart deployment/worker
+    restart:deployment/worker after [release:helm/shop, look:helm/shop]: restart deployment/worker
     rollout:deployment/worker after [restart:deployment/worker]: wait until deployment/worker serves v1.2.4
     ");
     let readers: Vec<String> = plan.releases[0].readers[0]
@@ -87,7 +88,7 @@ fn what_fails_beside_a_release_that_is_named_is_not_drawn_in() {
     let steps = steps(&plan);
     assert!(!steps.contains("template:deployment/other"), "{steps}");
     assert!(
-        steps.contains("restart:deployment/other after [release:helm/shop]"),
+        steps.contains("restart:deployment/other after [release:helm/shop, look:helm/shop]"),
         "it reads it too: {steps}"
     );
 }
@@ -123,12 +124,13 @@ fn a_release_waits_for_no_reader_that_is_restarted_for_what_it_writes() {
     let plan = planned(&only, &with_content(inventory, &APP), &platform);
     insta::assert_snapshot!(steps(&plan), @r"
     release:helm/shop after []: roll helm/shop back from revision 2 to 1 with helm
+    look:helm/shop after [release:helm/shop]: see that configmap/app-config holds what revision 1 of helm/shop says
     rollout:deployment/api after [release:helm/shop]: wait until deployment/api serves v1.2.3
-    template:deployment/ledger after [release:helm/shop]: put deployment/ledger back to v1.2.3 (revision 1)
+    template:deployment/ledger after [release:helm/shop, look:helm/shop]: put deployment/ledger back to v1.2.3 (revision 1)
     rollout:deployment/ledger after [template:deployment/ledger]: wait until deployment/ledger serves v1.2.3
-    restart:deployment/worker after [release:helm/shop]: restart deployment/worker
+    restart:deployment/worker after [release:helm/shop, look:helm/shop]: restart deployment/worker
     rollout:deployment/worker after [restart:deployment/worker]: wait until deployment/worker serves v1.2.4
-    template:deployment/mail after [release:helm/shop, rollout:deployment/api]: put deployment/mail back to v1.2.3 (revision 1)
+    template:deployment/mail after [release:helm/shop, look:helm/shop, rollout:deployment/api]: put deployment/mail back to v1.2.3 (revision 1)
     rollout:deployment/mail after [template:deployment/mail]: wait until deployment/mail serves v1.2.3
     ");
 }

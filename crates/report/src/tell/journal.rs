@@ -131,7 +131,7 @@ fn seen(after: &After) -> String {
             Some(known_by) => format!(" ({known_by})"),
             None => " (its controller did not answer; the run went on)".to_owned(),
         },
-        After::Helm(helm::After::Written { .. })
+        After::Helm(helm::After::Holds | helm::After::Written { .. })
         | After::Config(_)
         | After::Owner(owner::After::Written { .. }) => String::new(),
     }
