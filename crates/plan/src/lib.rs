@@ -31,6 +31,7 @@ mod phrase;
 mod planner;
 mod prove;
 mod quarantine;
+mod quoted;
 mod readiness;
 mod reconstruct;
 mod refuse;
@@ -68,6 +69,7 @@ pub use prove::{
     may_be_proven, prove, prunable, taken_back,
 };
 pub use quarantine::{ImagesTakenBack, Kept, quarantined, quarantined_content};
+pub use quoted::without_values;
 pub use readiness::{is_first_version, readiness, readiness_questions, restored_by};
 pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
 pub use refuse::{code, near, near_names};
