@@ -58,7 +58,7 @@ pub fn unremembered(inventory: &Inventory) -> Vec<Unremembered> {
                 if is_asked
                     || target.kind == WorkloadKind::Rollout
                     || !belongs(target, view, release)
-                    || matched(view, manifest).is_some()
+                    || matched(view, release, manifest).is_some()
                 {
                     continue;
                 }
