@@ -11,7 +11,7 @@ use astern_model::reconstruction::Provenance;
 use astern_model::release::ReleaseName;
 use astern_model::template::Template;
 use astern_model::workload::{Foretold, Revision, RevisionKind};
-use astern_plan::{Request, Unremembered, unremembered};
+use astern_plan::{Request, Unremembered, forgotten, unremembered};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -380,4 +380,26 @@ fn a_workload_from_which_helm_takes_what_was_added_is_carried_along() {
     let carried = found.steps[0].spec.helm().unwrap().workloads();
     let targets: Vec<String> = carried.iter().map(|one| one.target.to_string()).collect();
     assert_eq!(targets, ["deployment/api", "deployment/worker"]);
+}
+
+#[test]
+fn a_platform_whose_cluster_remembers_an_earlier_version_of_what_changed_has_forgotten_nothing() {
+    let records = || {
+        vec![
+            made(3, "deployed", "v1.2.4", "14:02:00"),
+            made(2, "superseded", "v1.2.3", "13:00:00"),
+            made(1, "superseded", "v1.2.2", "12:00:00"),
+        ]
+    };
+    let remembers = owned(
+        workload("api")
+            .revision(3, "v1.2.3", "13:00:00")
+            .revision(4, "v1.2.4", "14:02:00"),
+    );
+    let inventory = shop(vec![remembers], records());
+    assert_eq!(unremembered(&inventory).len(), 1);
+    assert!(!forgotten(&inventory));
+    assert!(forgotten(&shop(vec![forgetful("api")], records())));
+    let one = || made(1, "deployed", "v1.2.4", "14:02:00");
+    assert!(!forgotten(&shop(vec![forgetful("api")], vec![one()])));
 }
