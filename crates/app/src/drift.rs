@@ -1,4 +1,5 @@
-//! Drift: what runs now, held against a release of the ledger. Reads and compares; writes nothing.
+//! Drift: what runs now, held against a release of the ledger. Reads and compares; writes nothing but the vault's key where
+//! there is none, by which hidden values are told apart.
 
 use crate::config::{marks, marks_of};
 use crate::helm;

@@ -7,7 +7,7 @@ use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, PausableKind};
 use astern_model::source::{Folder, FolderManifests, Next, NextChart, Source, Upcoming, same_repository};
 use astern_model::target::Target;
-use astern_plan::{Applied, Beside, Changes};
+use astern_plan::{Applied, Beside, Changes, without_values};
 use astern_port::config::ConfigObject;
 use astern_port::releases::Depth;
 use serde_json::Value;
@@ -158,11 +158,13 @@ impl At<'_> {
         let tried = there.filter_map(|(target, manifest)| {
             let mut json = manifest.json.as_ref().ok()?.clone();
             json["metadata"]["namespace"] = Value::from(namespace.as_str());
+            let live = self.inventory.workloads.get(&target).into_iter();
+            let live = live.map(|workload| workload.template.json());
             Some(async move {
                 let tried = self.world.look.applied(&target, &json, upcoming.manager).await;
                 let applied = tried
                     .map(|object| Applied::of(&object))
-                    .map_err(|failure| failure.message);
+                    .map_err(|failure| without_values(&failure.message, live.chain([&json])));
                 (target, applied)
             })
         });

@@ -85,12 +85,13 @@ pub enum NoPlan {
     Failed(Failure),
 }
 
-/// Whether evidence is to be saved beside the checks: before a rollback it is, for a look at a plan it is not.
+/// Whether evidence is to be saved beside the checks: before a rollback it is, for a look at a plan it is not. Either way the vault
+/// gets its key where it has none, by which hidden values are told apart, and the content that the plan names and no release keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// Save it.
     Save,
-    /// Write nothing at all.
+    /// Save none.
     Leave,
 }
 

@@ -115,16 +115,32 @@ impl Rollback<'_> {
                 false => format!("the API server serves no {} of {version}", target.kind.name()),
             });
         };
-        let on_the_server = [self.from, self.to]
-            .iter()
-            .all(|payload| payload.apply_method == ON_THE_SERVER);
-        let request = match on_the_server {
+        let request = match self.on_the_server()? {
             true => self.applied(&path, target, after),
             false => replaced(&path, &live, before, after),
         };
         let request = request.map_err(|error| error.to_string())?;
         let stored: Value = client.request(request).await.map_err(|error| said(&error))?;
         Ok(template(&stored))
+    }
+
+    /// Whether Helm applies the manifest on the server. It goes by the revision to which it goes back alone. Source: `prepareRollback`
+    /// in <https://github.com/helm/helm/blob/main/pkg/action/rollback.go>.
+    ///
+    /// # Errors
+    /// What it writes cannot be told; a clause. Where its client wrote the newest revision, it first makes the client's fields its own
+    /// on the server, so that what the manifest lacks goes: no dry run of one request does that.
+    fn on_the_server(&self) -> Result<bool, String> {
+        let applied = |payload: &Payload| payload.apply_method == ON_THE_SERVER;
+        match (applied(self.from), applied(self.to)) {
+            (_, false) => Ok(false),
+            (true, true) => Ok(true),
+            (false, true) => Err(format!(
+                "helm applied revision {} on the server and revision {} by its client, and what it takes over between the two is in no \
+                 dry run",
+                self.to.version, self.from.version
+            )),
+        }
     }
 
     /// The object as Helm 4 applies it.
@@ -185,4 +201,46 @@ fn template(object: &Value) -> Template {
 
 fn said(error: &kube::Error) -> String {
     failure("", error, Intent::Read).message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::{compress, decode};
+
+    fn payload(version: u64, apply_method: &str) -> Payload {
+        let release = json!({
+            "name": "shop", "version": version, "namespace": "shop", "manifest": "", "config": {},
+            "info": {"status": "deployed", "description": ""}, "apply_method": apply_method,
+        });
+        decode(&compress(release.to_string().as_bytes()), "shop", version).unwrap()
+    }
+
+    #[test]
+    fn the_revision_that_is_gone_back_to_decides_who_applies_and_a_takeover_is_not_told() {
+        let release = ReleaseName {
+            namespace: "shop".to_owned(),
+            name: "shop".to_owned(),
+        };
+        let told = |from: &str, to: &str| {
+            let (from, to) = (payload(2, from), payload(1, to));
+            let rollback = Rollback {
+                release: &release,
+                from: &from,
+                to: &to,
+                force_conflicts: true,
+            };
+            rollback.on_the_server()
+        };
+        assert_eq!(told("ssa", "ssa"), Ok(true));
+        for client in ["csa", ""] {
+            assert_eq!(told("ssa", client), Ok(false));
+            assert_eq!(told(client, client), Ok(false));
+            let why = told(client, "ssa").unwrap_err();
+            assert!(
+                why.starts_with("helm applied revision 1 on the server and revision 2 by its client"),
+                "{why}"
+            );
+        }
+    }
 }

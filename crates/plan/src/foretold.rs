@@ -58,7 +58,7 @@ pub fn unremembered(inventory: &Inventory) -> Vec<Unremembered> {
                 if is_asked
                     || target.kind == WorkloadKind::Rollout
                     || !belongs(target, view, release)
-                    || matched(view, manifest).is_some()
+                    || matched(view, release, manifest).is_some()
                 {
                     continue;
                 }
@@ -77,6 +77,16 @@ pub fn unremembered(inventory: &Inventory) -> Vec<Unremembered> {
         }
     }
     found
+}
+
+/// Whether the cluster remembers no earlier template of a workload for which the records that were read have one.
+pub fn forgotten(inventory: &Inventory) -> bool {
+    unremembered(inventory).iter().any(|one| {
+        inventory.workloads.get(&one.target).is_some_and(|workload| {
+            let live = workload.template.hash();
+            workload.revisions.iter().all(|revision| revision.hash == live)
+        })
+    })
 }
 
 /// While the template of a revision that only Helm's record keeps was in force.

@@ -31,6 +31,7 @@ mod phrase;
 mod planner;
 mod prove;
 mod quarantine;
+mod quoted;
 mod readiness;
 mod reconstruct;
 mod refuse;
@@ -57,7 +58,7 @@ pub use diff::{diff, hidden, hidden_in};
 pub use drift::{config_changes, config_drift, workload_drift};
 pub use following::{Applied, Beside, Changes, changes, chart_in_sync, in_sync, made};
 pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
-pub use foretold::{Unremembered, unremembered};
+pub use foretold::{Unremembered, forgotten, unremembered};
 pub use in_force::{InForce, in_force};
 pub use judge::{Baseline, verdict};
 pub use mounted::mounted_classes;
@@ -68,6 +69,7 @@ pub use prove::{
     may_be_proven, prove, prunable, taken_back,
 };
 pub use quarantine::{ImagesTakenBack, Kept, quarantined, quarantined_content};
+pub use quoted::without_values;
 pub use readiness::{is_first_version, readiness, readiness_questions, restored_by};
 pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
 pub use refuse::{code, near, near_names};

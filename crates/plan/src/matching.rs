@@ -23,7 +23,7 @@ pub(crate) fn asked_for<'a>(
     revision: &Revision,
     manifest: &Template,
 ) -> Option<Matched<'a>> {
-    matched(view, manifest).or_else(|| {
+    matched(view, release, manifest).or_else(|| {
         let foretold = view.foretold_of(&release.name.name, revision.number)?;
         let foretold = foretold.template.value()?;
         let mut remembered = view.revisions.iter().copied();
@@ -40,9 +40,17 @@ pub(crate) fn asked_for<'a>(
 
 /// The remembered template that holds the manifest's with the fewest additions: the server adds the same defaults to
 /// each. The mark of a restart is none of them: helm leaves the one that stands. Of two alike the live one, then the newest.
-pub(crate) fn matched<'a>(view: &View<'a>, manifest: &Template) -> Option<Matched<'a>> {
+/// A template that holds another manifest of the release with fewer additions is that one's: a version may only add.
+pub(crate) fn matched<'a>(view: &View<'a>, release: &Release, manifest: &Template) -> Option<Matched<'a>> {
     let stands = mark(&view.workload.template);
+    let says = leaves(manifest.json());
+    let records = release.revisions.iter().filter_map(Revision::content);
+    let others = records.filter_map(|record| record.templates.get(&view.workload.target));
+    let fuller: Vec<&Template> = others.filter(|other| leaves(other.json()) > says).collect();
     let fits = |template: &Template, place: usize| {
+        if fuller.iter().any(|other| holds(template.json(), other.json())) {
+            return None;
+        }
         let mark = mark(template);
         let additions = leaves(template.json()) - usize::from(mark.is_some());
         holds(template.json(), manifest.json()).then_some((additions, mark != stands, place))

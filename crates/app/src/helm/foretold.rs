@@ -12,7 +12,7 @@ use astern_model::platform::Platform;
 use astern_model::step::helm::{Carried, Spec};
 use astern_model::target::Target;
 use astern_model::workload::{Foretold, Revision, RevisionKind};
-use astern_plan::{Unremembered, unremembered};
+use astern_plan::{Unremembered, unremembered, without_values};
 use astern_port::releases::{Depth, Foretelling};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -69,6 +69,8 @@ async fn ask(world: &World, inventory: &mut Inventory, wanted: Vec<Unremembered>
     for (wanted, answers) in of_release.into_values().zip(answers) {
         for (one, answer) in wanted.into_iter().zip(answers) {
             if let Some(workload) = inventory.workloads.get_mut(&one.target) {
+                let manifests = [one.manifest.json(), workload.template.json()];
+                let answer = answer.map_err(|why| without_values(&why, manifests));
                 workload.foretold.push(foretold(one, answer));
             }
         }

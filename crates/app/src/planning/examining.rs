@@ -180,9 +180,11 @@ pub(super) async fn planned(
         read_releases(world, inventory, Depth::Few).await;
         plan = make(inventory, now);
     }
-    let lacks_a_template = plan
-        .as_ref()
-        .is_err_and(|refusal| LACKING.contains(&refusal.code.as_str()));
+    let lacks_a_template = plan.as_ref().is_err_and(|refusal| match refusal.code.as_str() {
+        // Mostly since all is well.
+        code::NOTHING_TO_DO => astern_plan::forgotten(inventory),
+        code => LACKING.contains(&code),
+    });
     if lacks_a_template && helm::foretold::all(world, platform, inventory, past).await {
         plan = make(inventory, now);
     }
@@ -190,12 +192,7 @@ pub(super) async fn planned(
 }
 
 /// What a plan is refused for that a template may lack which the cluster does not remember.
-const LACKING: [&str; 4] = [
-    code::NOTHING_GOOD,
-    code::NOTHING_TO_DO,
-    code::NOT_ONE_REVISION,
-    code::RELEASE,
-];
+const LACKING: [&str; 3] = [code::NOTHING_GOOD, code::NOT_ONE_REVISION, code::RELEASE];
 
 /// Nothing is asked where nothing is open.
 pub(crate) async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {

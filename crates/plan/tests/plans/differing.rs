@@ -2,7 +2,7 @@
 
 use astern_model::diff::{Marks, Shown};
 use astern_model::template::Template;
-use astern_plan::{diff, hidden_in};
+use astern_plan::{diff, hidden_in, without_values};
 use serde_json::{Value, json};
 
 fn told(from: Value, to: Value) -> String {
@@ -196,4 +196,44 @@ fn every_hidden_value_has_a_mark_that_says_whether_two_are_the_same() {
     containers[api].env[B]: 6f777400 => 00000000
     containers[api].livenessProbe.httpGet.httpHeaders[X-Key]: 656e6f00 => 6f777400
     "#);
+}
+
+#[test]
+fn what_a_server_quotes_of_a_manifest_is_told_without_its_values() {
+    let env = json!([
+        {"name": "DB_PASSWORD", "value": 12345},
+        {"name": "RATE", "value": 5.0},
+        {"name": "TOKEN", "value": "say \"friend\""},
+        {"name": "PIN", "value": "42"},
+        {"name": "KEY", "value": "first line\nsecond line"},
+        {"name": "LIST", "value": ["north", "south"]},
+        {"name": "EMPTY", "value": ""},
+    ]);
+    let manifest = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "api", "env": env, "args": ["--token=hunter2"]},
+    ]}}}});
+    let live = pod(json!([{"name": "api", "env": [{"name": "OLD", "value": "bygone"}]}]));
+    let told = |message: &str| without_values(message, [&manifest, &live]);
+    let hidden = "(a value that is not shown)";
+    let fixed = r#".spec.template.spec.containers[name="api"].env[name="DB_PASSWORD"].value: expected string, got &value.valueUnstructured{Value:"#;
+    assert_eq!(told(&format!("{fixed}12345}}")), format!("{fixed}{hidden}}}"));
+    for quoted in [
+        "5",
+        "5.0",
+        r#"say "friend""#,
+        r#"say \"friend\""#,
+        "42",
+        r"first line\nsecond line",
+        "second line",
+        "south",
+        "--token=hunter2",
+        "bygone",
+    ] {
+        assert_eq!(
+            told(&format!("got '{quoted}', no")),
+            format!("got '{hidden}', no")
+        );
+    }
+    let other = "denied by policy 1425: the image of api v42 is signed by nobody";
+    assert_eq!(told(other), other);
 }

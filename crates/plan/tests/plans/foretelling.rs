@@ -5,13 +5,14 @@ use crate::releases::{owned, refused, revision, shop, steps};
 use crate::support::{Build, at, crash_loop, deployment, good, plan, platform, request, template, workload};
 use astern_model::choice::Because;
 use astern_model::evidence::Known;
-use astern_model::helm::{Recorded, Revision as HelmRevision};
+use astern_model::helm::{Read, Recorded, Revision as HelmRevision};
 use astern_model::inventory::Inventory;
 use astern_model::reconstruction::Provenance;
 use astern_model::release::ReleaseName;
 use astern_model::template::Template;
 use astern_model::workload::{Foretold, Revision, RevisionKind};
-use astern_plan::{Request, Unremembered, unremembered};
+use astern_plan::{Request, Unremembered, forgotten, unremembered};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// v1.2.4 crashes, and the cluster remembers nothing else.
@@ -269,4 +270,136 @@ fn a_release_of_the_ledger_goes_back_through_helm_to_a_template_that_is_foretold
     );
     let because = &found.choices[0].good.as_ref().unwrap().because;
     assert!(matches!(because, Because::Released { .. }), "{because:?}");
+}
+
+/// The template with a probe that is too strict.
+fn probed(name: &str, version: &str) -> Value {
+    let mut template = template(name, version);
+    template["spec"]["containers"][0]["livenessProbe"] =
+        json!({"httpGet": {"path": "/health", "port": 8080}});
+    template
+}
+
+/// Adds the probe to what a revision writes of a workload.
+fn probing(mut revision: HelmRevision, name: &str, version: &str) -> HelmRevision {
+    let Read::Read(record) = &mut revision.record else {
+        unreachable!("the fixture's records are read")
+    };
+    let mut manifest = probed(name, version);
+    let spec = manifest["spec"].as_object_mut().unwrap();
+    spec.remove("terminationGracePeriodSeconds");
+    record
+        .templates
+        .insert(deployment(name), Template::clean(manifest));
+    revision
+}
+
+#[test]
+fn a_version_that_only_added_is_not_the_one_before() {
+    let live = |name: &str| {
+        owned(
+            workload(name)
+                .revision_of(4, probed(name, "v1.2.3"), "14:02:00")
+                .troubled(4, 3, "14:02:10", crash_loop()),
+        )
+    };
+    let mut inventory = shop(
+        vec![live("api")],
+        vec![
+            probing(made(2, "deployed", "v1.2.3", "14:02:00"), "api", "v1.2.3"),
+            made(1, "superseded", "v1.2.3", "12:00:00"),
+        ],
+    );
+    foretell(&mut inventory, with_defaults);
+    let former = Template::clean(template("api", "v1.2.3")).hash();
+    for request in [request(), named(1)] {
+        let found = plan(&request, &inventory, &platform()).unwrap();
+        let carried = &found.steps[0].spec.helm().unwrap().workloads()[0];
+        assert_eq!(carried.to.template, former);
+    }
+}
+
+#[test]
+fn of_three_versions_that_only_added_the_oldest_is_told_from_the_remembered_one() {
+    let mut newest = probed("api", "v1.2.3");
+    newest["spec"]["containers"][0]["command"] = json!(["serve", "--strict"]);
+    let workload = owned(
+        workload("api")
+            .revision_of(3, probed("api", "v1.2.3"), "13:00:00")
+            .revision_of(4, newest.clone(), "14:02:00")
+            .troubled(4, 3, "14:02:10", crash_loop()),
+    );
+    let mut strict = probing(made(3, "deployed", "v1.2.3", "14:02:00"), "api", "v1.2.3");
+    if let Read::Read(record) = &mut strict.record {
+        record
+            .templates
+            .insert(deployment("api"), Template::clean(newest));
+    }
+    let mut inventory = shop(
+        vec![workload],
+        vec![
+            strict,
+            probing(made(2, "superseded", "v1.2.3", "13:00:00"), "api", "v1.2.3"),
+            made(1, "superseded", "v1.2.3", "12:00:00"),
+        ],
+    );
+    foretell(&mut inventory, with_defaults);
+    let to = |revision: u64| {
+        let found = plan(&named(revision), &inventory, &platform()).unwrap();
+        found.steps[0].spec.helm().unwrap().workloads()[0].to.clone()
+    };
+    assert_eq!(to(2).kind, RevisionKind::ReplicaSet);
+    assert_eq!(to(2).template, Template::clean(probed("api", "v1.2.3")).hash());
+    assert_eq!(to(1).template, Template::clean(template("api", "v1.2.3")).hash());
+}
+
+#[test]
+fn a_workload_from_which_helm_takes_what_was_added_is_carried_along() {
+    let worker = owned(workload("worker").revision_of(4, probed("worker", "v1.2.3"), "14:02:00"));
+    let api = owned(
+        workload("api")
+            .revision(3, "v1.2.3", "2026-11-19T10:00:00Z")
+            .revision(4, "v1.2.4", "14:02:00")
+            .troubled(4, 3, "14:02:10", crash_loop()),
+    );
+    let both = |number: u64, status: &str, version: &str, created: &str| HelmRevision {
+        created_at: Some(at(created)),
+        ..revision(number, status, &[("api", version), ("worker", "v1.2.3")])
+    };
+    let mut inventory = shop(
+        vec![api, worker],
+        vec![
+            probing(both(2, "deployed", "v1.2.4", "14:02:00"), "worker", "v1.2.3"),
+            both(1, "superseded", "v1.2.3", "2026-11-19T10:00:00Z"),
+        ],
+    );
+    let unasked = plan(&request(), &inventory, &platform()).unwrap_err();
+    assert_eq!(unasked.code, "AST0111");
+    foretell(&mut inventory, with_defaults);
+    let found = plan(&request(), &inventory, &platform()).unwrap();
+    let carried = found.steps[0].spec.helm().unwrap().workloads();
+    let targets: Vec<String> = carried.iter().map(|one| one.target.to_string()).collect();
+    assert_eq!(targets, ["deployment/api", "deployment/worker"]);
+}
+
+#[test]
+fn a_platform_whose_cluster_remembers_an_earlier_version_of_what_changed_has_forgotten_nothing() {
+    let records = || {
+        vec![
+            made(3, "deployed", "v1.2.4", "14:02:00"),
+            made(2, "superseded", "v1.2.3", "13:00:00"),
+            made(1, "superseded", "v1.2.2", "12:00:00"),
+        ]
+    };
+    let remembers = owned(
+        workload("api")
+            .revision(3, "v1.2.3", "13:00:00")
+            .revision(4, "v1.2.4", "14:02:00"),
+    );
+    let inventory = shop(vec![remembers], records());
+    assert_eq!(unremembered(&inventory).len(), 1);
+    assert!(!forgotten(&inventory));
+    assert!(forgotten(&shop(vec![forgetful("api")], records())));
+    let one = || made(1, "deployed", "v1.2.4", "14:02:00");
+    assert!(!forgotten(&shop(vec![forgetful("api")], vec![one()])));
 }
