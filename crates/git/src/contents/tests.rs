@@ -299,6 +299,88 @@ fn a_workload_is_told_with_images_labels_and_the_names_of_generated_config_maps(
 }
 
 #[test]
+fn labels_of_selectors_go_wherever_kustomize_has_them_and_others_into_the_template_alone() {
+    let selects = "{labelSelector: {matchLabels: {app: api}}}";
+    let spec = format!(
+        "{{selector: {{matchLabels: {{app: api}}}}, template: {{metadata: {{labels: {{app: api}}}}, spec: {{\
+         affinity: {{podAntiAffinity: {{preferredDuringSchedulingIgnoredDuringExecution: \
+         [{{weight: 1, podAffinityTerm: {selects}}}]}}}}, topologySpreadConstraints: [{selects}, {{maxSkew: 1}}]}}}}, \
+         volumeClaimTemplates: [{{metadata: {{name: data}}}}]}}"
+    );
+    let of = |kind: &str, more: &str| {
+        let api = format!("kind: {kind}\nmetadata: {{name: api}}\nspec: {spec}\n");
+        let text = format!("resources: [api.yaml]\n{more}");
+        let made = built("", &[("kustomization.yaml", &text), ("api.yaml", &api)]).manifests();
+        let json = made.objects[0].json.clone().unwrap();
+        let at = |place: &str| {
+            json.pointer(place)
+                .and_then(|labels| labels.get("team"))
+                .is_some()
+        };
+        let affinity = "/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0";
+        let near = [
+            format!("/spec/template/spec{affinity}/podAffinityTerm/labelSelector/matchLabels"),
+            "/spec/template/spec/topologySpreadConstraints/0/labelSelector/matchLabels".to_owned(),
+        ];
+        assert!(
+            json.pointer("/spec/template/spec/topologySpreadConstraints/1/labelSelector")
+                .is_none()
+        );
+        let mut places = String::new();
+        for (place, is_there) in [
+            ("template ", at("/spec/template/metadata/labels")),
+            ("selector ", at("/spec/selector/matchLabels")),
+            ("near ", near.iter().all(|place| at(place))),
+            ("claims", at("/spec/volumeClaimTemplates/0/metadata/labels")),
+        ] {
+            if is_there {
+                places.push_str(place);
+            }
+        }
+        places
+    };
+    let common = "commonLabels: {team: shop}";
+    assert_eq!(of("StatefulSet", common), "template selector near claims");
+    assert_eq!(of("Deployment", common), "template selector near ");
+    assert_eq!(of("DaemonSet", common), "template selector ");
+    assert_eq!(
+        of(
+            "Deployment",
+            "labels: [{pairs: {team: shop}, includeSelectors: true}]"
+        ),
+        "template selector near "
+    );
+    assert_eq!(
+        of(
+            "Deployment",
+            "labels: [{pairs: {team: shop}, includeTemplates: true}]"
+        ),
+        "template "
+    );
+    // kustomize knows no place of a Rollout unless it is told.
+    assert_eq!(of("Rollout", common), "");
+}
+
+#[test]
+fn labels_for_what_is_no_mapping_make_the_workload_untold() {
+    let of = |metadata: &str, more: &str| {
+        let api = format!(
+            "kind: Deployment\nmetadata: {{name: api}}\nspec: {{template: {{metadata: {metadata}}}}}\n"
+        );
+        let text = format!("resources: [api.yaml]\n{more}");
+        makes(&[("kustomization.yaml", &text), ("api.yaml", &api)], "/kind").join("; ")
+    };
+    let untold = |field: &str| format!("Deployment api: its spec.template.metadata.{field} is no mapping");
+    let templates = "labels: [{pairs: {team: shop}, includeTemplates: true}]";
+    for metadata in ["[]", "text", "{labels: []}", "{labels: 1}"] {
+        assert_eq!(of(metadata, templates), untold("labels"), "{metadata}");
+    }
+    let annotations = "commonAnnotations: {team: shop}";
+    assert_eq!(of("{annotations: []}", annotations), untold("annotations"));
+    assert_eq!(of("null", annotations), r#"Deployment api "Deployment""#);
+}
+
+#[test]
 fn what_is_done_to_a_workload_and_not_known_here_makes_it_untold() {
     let of = |more: &str| {
         let text = format!("resources: [api.yaml]\n{more}");
