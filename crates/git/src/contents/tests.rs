@@ -1,13 +1,17 @@
 //! What ConfigMaps hold by files, as kustomize and `kubectl apply` would have it, and what is not told.
 
 use super::super::tree::Tree;
-use super::{Built, folder};
+use super::{Built, Reach, folder};
 use crate::objects::Entry;
 use astern_model::hashed;
 use serde_json::{Value, json};
 
 /// What a folder of these files makes.
 fn built(path: &str, files: &[(&str, &str)]) -> Built {
+    taken(path, files, Reach::Flat)
+}
+
+fn taken(path: &str, files: &[(&str, &str)], reach: Reach) -> Built {
     let entries = files.iter().map(|(path, text)| Entry {
         path: (*path).to_owned(),
         mode: if *text == "LINK" { "120000" } else { "100644" }.to_owned(),
@@ -15,7 +19,7 @@ fn built(path: &str, files: &[(&str, &str)]) -> Built {
     });
     let mut tree = Tree::of(entries);
     loop {
-        let built = folder(&tree, path, false);
+        let built = folder(&tree, path, reach);
         let missing = tree.missing();
         if missing.is_empty() {
             return built;
@@ -378,6 +382,31 @@ fn labels_for_what_is_no_mapping_make_the_workload_untold() {
     let annotations = "commonAnnotations: {team: shop}";
     assert_eq!(of("{annotations: []}", annotations), untold("annotations"));
     assert_eq!(of("null", annotations), r#"Deployment api "Deployment""#);
+}
+
+#[test]
+fn what_flux_leaves_out_is_not_told_as_made() {
+    let json = r#"{"kind": "Deployment", "metadata": {"name": "old"}}"#;
+    let of = |files: &[(&str, &str)], reach: Reach| {
+        let made = taken("deploy", files, reach).manifests();
+        let names: Vec<String> = made.objects.into_iter().map(|object| object.name).collect();
+        (names.join(" "), made.unread.join(" "))
+    };
+    let plain = [("deploy/a/api.yaml", API), ("deploy/a/old.json", json)];
+    assert_eq!(of(&plain, Reach::Deep), ("api old".to_owned(), String::new()));
+    assert_eq!(of(&plain, Reach::Flux), ("api".to_owned(), String::new()));
+    // A kustomization may name a file of JSON.
+    let named = [
+        ("deploy/kustomization.yaml", "resources: [old.json]"),
+        ("deploy/old.json", json),
+    ];
+    assert_eq!(of(&named, Reach::Flux), ("old".to_owned(), String::new()));
+    for ignore in [".sourceignore", "deploy/a/.sourceignore"] {
+        let files = [("deploy/a/api.yaml", API), (ignore, "old.yaml")];
+        let unread = format!("{ignore}, by which Flux leaves files out");
+        assert_eq!(of(&files, Reach::Flux), ("api".to_owned(), unread));
+        assert_eq!(of(&files, Reach::Deep), ("api".to_owned(), String::new()));
+    }
 }
 
 #[test]
