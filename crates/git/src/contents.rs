@@ -91,12 +91,15 @@ async fn built(program: &Path, source: &Source, folder: &Folder, reach: Reach) -
     }
 }
 
-/// The commit that a reference of the remote names. Git lists a tag with a message twice, the second time as what it means.
+/// The commit that a reference of the remote names; the id of a commit names itself. Git lists a tag with a message twice, the second time as what it means.
 pub(crate) async fn commit_of(
     program: &Path,
     source: &Source,
     reference: &str,
 ) -> Result<String, SourceError> {
+    if Folder::is_commit(reference) {
+        return Ok(reference.to_owned());
+    }
     let repository = open(program, source, source, &[]).await?;
     let failed = |why: String, hint: &str| {
         let operation = format!("read {reference} of {}", source.repository);
