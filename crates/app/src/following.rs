@@ -81,14 +81,9 @@ impl At<'_> {
     /// Against what stands.
     async fn folder(&self, owner: &OwnerName, upcoming: Upcoming) -> Result<InSync, String> {
         let source = self.source(&upcoming)?;
-        let newest = match &upcoming.follows {
-            None => None,
-            Some(reference) => {
-                let asked = self.git.sources.commit_of(source, reference);
-                Some(self.git.within(self.world, source, asked).await?)
-            }
-        };
-        let newest = newest.filter(|newest| *newest != upcoming.fetched.commit);
+        let asked = self.git.sources.commit_of(source, &upcoming.follows);
+        let newest = self.git.within(self.world, source, asked).await?;
+        let newest = Some(newest).filter(|newest| *newest != upcoming.fetched.commit);
         let fetched = self.changes(owner, &upcoming, source, &upcoming.fetched).await?;
         let newest = match newest {
             None => None,

@@ -11,7 +11,7 @@ use crate::repository::{FILES, error, open, said_by_remote};
 use astern_model::reconstruction::short;
 use astern_model::source::{Folder, FolderManifests, Source};
 use astern_port::source::{FolderContents, SourceCode, SourceError};
-use build::Built;
+use build::{Built, Reach};
 use std::collections::BTreeSet;
 use std::path::Path;
 use tree::Tree;
@@ -33,7 +33,11 @@ pub(crate) async fn contents(
     namespace: &str,
     names: &BTreeSet<String>,
 ) -> Result<FolderContents, SourceError> {
-    let built = built(program, source, folder).await?;
+    let reach = match folder.recursive {
+        true => Reach::Deep,
+        false => Reach::Flat,
+    };
+    let built = built(program, source, folder, reach).await?;
     let told = |name: &String| (name.clone(), built.find(name, namespace));
     Ok(FolderContents {
         config: names.iter().map(told).collect(),
@@ -46,11 +50,11 @@ pub(crate) async fn manifests(
     source: &Source,
     folder: &Folder,
 ) -> Result<FolderManifests, SourceError> {
-    Ok(built(program, source, folder).await?.manifests())
+    Ok(built(program, source, folder, Reach::Flux).await?.manifests())
 }
 
 /// What a folder makes at a commit.
-async fn built(program: &Path, source: &Source, folder: &Folder) -> Result<Built, SourceError> {
+async fn built(program: &Path, source: &Source, folder: &Folder, reach: Reach) -> Result<Built, SourceError> {
     let repository = open(program, source, source, &[&folder.path]).await?;
     if !Folder::is_commit(&folder.commit) {
         let why = "it is named by no commit's whole id".to_owned();
@@ -68,7 +72,7 @@ async fn built(program: &Path, source: &Source, folder: &Folder) -> Result<Built
     }
     let mut read = 0;
     loop {
-        let built = build::folder(&tree, &folder.path, folder.recursive);
+        let built = build::folder(&tree, &folder.path, reach);
         let missing = tree.missing();
         if missing.is_empty() {
             return Ok(built);
@@ -87,12 +91,15 @@ async fn built(program: &Path, source: &Source, folder: &Folder) -> Result<Built
     }
 }
 
-/// The commit that a reference of the remote names. Git lists a tag with a message twice, the second time as what it means.
+/// The commit that a reference of the remote names; the id of a commit names itself. Git lists a tag with a message twice, the second time as what it means.
 pub(crate) async fn commit_of(
     program: &Path,
     source: &Source,
     reference: &str,
 ) -> Result<String, SourceError> {
+    if Folder::is_commit(reference) {
+        return Ok(reference.to_owned());
+    }
     let repository = open(program, source, source, &[]).await?;
     let failed = |why: String, hint: &str| {
         let operation = format!("read {reference} of {}", source.repository);

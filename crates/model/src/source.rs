@@ -195,8 +195,10 @@ impl std::fmt::Debug for NextChart {
 pub struct Upcoming {
     /// What has been fetched for it already, and is applied first.
     pub fetched: Folder,
-    /// What is fetched next: a whole reference, `refs/heads/main`. None where nothing newer is.
-    pub follows: Option<String>,
+    /// What is fetched next: a whole reference, `refs/heads/main`, or the id of the commit that is named.
+    pub follows: String,
+    /// Whether nothing newer is fetched until somebody has that go on too.
+    pub suspended: bool,
     /// The namespace that every object is put into, whatever its file says.
     pub namespace: Option<String>,
     /// Whether what no file makes any more is deleted.

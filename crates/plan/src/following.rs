@@ -337,10 +337,14 @@ pub fn in_sync(upcoming: &Upcoming, fetched: &Changes, newest: Option<(&str, &Ch
         )
     };
     let at_newest = newest.filter(|(_, changes)| !changes.differs.is_empty());
+    let (later, at_newest) = match upcoming.suspended {
+        true => (at_newest, None),
+        false => (None, at_newest),
+    };
     let says = match (at_newest, newest) {
         (Some((newest, changes)), _) => Some(differs(newest, changes)),
         (None, _) if fetched.differs.is_empty() => None,
-        (None, Some((newest, changes))) if changes.untold.is_empty() => Some(format!(
+        (None, Some((newest, changes))) if *changes == Changes::default() => Some(format!(
             "{}; {} says what runs, and is not fetched yet (`{}` fetches it at once)",
             differs(commit, fetched),
             short(newest),
@@ -351,10 +355,15 @@ pub fn in_sync(upcoming: &Upcoming, fetched: &Changes, newest: Option<(&str, &Ch
     if let Some(says) = says {
         return InSync::No { says };
     }
+    let later = later.map(|(newest, changes)| {
+        let differs = differs(newest, changes);
+        format!("its GitRepository is suspended, and once that goes on: {differs}")
+    });
     let untold: BTreeSet<&String> = fetched
         .untold
         .iter()
         .chain(newest.iter().flat_map(|(_, changes)| &changes.untold))
+        .chain(&later)
         .collect();
     if untold.is_empty() {
         let revision = newest.map_or(commit, |(newest, _)| newest).to_owned();

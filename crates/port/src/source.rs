@@ -198,11 +198,12 @@ pub trait Sources: Send + Sync {
         names: &BTreeSet<String>,
     ) -> Result<FolderContents, SourceError>;
 
-    /// What the files of a folder make at a commit, fetched from `source`, as `kustomize build` would have it. Reads; runs nothing:
+    /// What the files of a folder make for Flux at a commit, fetched from `source`, as `kustomize build` would have it. Reads; runs nothing:
     /// what a kustomization does that is not known here makes an object untold.
     async fn manifests(&self, source: &Source, folder: &Folder) -> Result<FolderManifests, SourceError>;
 
     /// The commit that a whole reference of the remote names, `refs/heads/main`; of a tag with a message, the commit that it means.
+    /// The id of a commit names itself, and nothing is read.
     async fn commit_of(&self, source: &Source, reference: &str) -> Result<String, SourceError>;
 
     /// Opens a pull request, or finds the one that is there.

@@ -22,6 +22,9 @@ pub(super) const CONTAINERS: [&str; 2] = [
 const OWNERS: [&str; 2] = ["kustomize.toolkit.fluxcd.io/", "helm.toolkit.fluxcd.io/"];
 /// The fields of a pod template that name a ConfigMap inside.
 const READ_BY: [&str; 3] = ["configMap", "configMapRef", "configMapKeyRef"];
+/// What names files of a repository that Flux does not take. Source:
+/// <https://fluxcd.io/flux/components/source/gitrepositories/#excluding-files>.
+const IGNORE: &str = ".sourceignore";
 /// A platform is made from a few bases; more is a circle, or an attempt to exhaust whoever reads it.
 const BASES: usize = 64;
 
@@ -265,18 +268,45 @@ fn object(name: &str, namespace: &str, content: &Content) -> Value {
     object
 }
 
+/// Which files of a folder that has no kustomization are deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Those in it.
+    Flat,
+    /// Those below it too.
+    Deep,
+    /// Those that Flux takes, at any depth: no JSON. Source: `generateKustomization` of `kustomize` in
+    /// <https://github.com/fluxcd/pkg>.
+    Flux,
+}
+
 /// What a folder makes: by its kustomization, where it has one, else by the manifests in it.
-pub(super) fn folder(tree: &Tree, path: &str, recursive: bool) -> Built {
+pub(super) fn folder(tree: &Tree, path: &str, reach: Reach) -> Built {
+    let mut built = files(tree, path, reach);
+    if reach == Reach::Flux
+        && let Some(ignore) = tree
+            .below("", true)
+            .find(|file| file.rsplit('/').next() == Some(IGNORE))
+    {
+        let why = format!("{ignore}, by which Flux leaves files out");
+        built.unread.push(why);
+    }
+    built
+}
+
+fn files(tree: &Tree, path: &str, reach: Reach) -> Built {
+    let deep = reach != Reach::Flat;
+    let taken = |file: &&str| is_manifest(file) && !(reach == Reach::Flux && file.ends_with(".json"));
     match kustomization::file(tree, path) {
         Some(file) => kustomization::build(tree, path, &file, &Cell::new(BASES)),
         None => {
             let mut built = Built::default();
-            if recursive && let Some(below) = kustomization::below(tree, path) {
+            if deep && let Some(below) = kustomization::below(tree, path) {
                 built
                     .unread
                     .push(format!("the kustomization {below}, which lies below"));
             }
-            for file in tree.below(path, recursive).filter(|file| is_manifest(file)) {
+            for file in tree.below(path, deep).filter(taken) {
                 built.add(manifest(tree, file));
             }
             built

@@ -7,7 +7,7 @@ use super::tree::Tree;
 use crate::edit::within;
 use crate::yaml::{self, Node};
 use astern_model::image::Image;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
@@ -40,6 +40,30 @@ const KNOWN: [&str; 20] = [
     "patches",
     "patchesStrategicMerge",
     "patchesJson6902",
+];
+
+/// Where a workload's template has its labels and annotations.
+const LABELS: [&str; 4] = ["spec", "template", "metadata", "labels"];
+const ANNOTATIONS: [&str; 4] = ["spec", "template", "metadata", "annotations"];
+/// Lists in a pod's spec, and where each of their items selects pods.
+const NEAR: [(&str, &str); 5] = [
+    (
+        "/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+        "/podAffinityTerm/labelSelector/matchLabels",
+    ),
+    (
+        "/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+        "/labelSelector/matchLabels",
+    ),
+    (
+        "/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution",
+        "/podAffinityTerm/labelSelector/matchLabels",
+    ),
+    (
+        "/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution",
+        "/labelSelector/matchLabels",
+    ),
+    ("/topologySpreadConstraints", "/labelSelector/matchLabels"),
 ];
 
 /// The first kustomization in a folder below this one.
@@ -100,7 +124,9 @@ pub(super) fn build(tree: &Tree, path: &str, file: &str, bases: &Cell<usize>) ->
         }
         if let Ok(json) = &mut object.json {
             set_images(root, json);
-            add_common(root, json);
+            if let Err(why) = add_common(root, &object.kind, json) {
+                object.json = Err(why);
+            }
         }
         object.name = named(&object.name);
         let renamed = ["namePrefix", "nameSuffix"]
@@ -132,37 +158,89 @@ fn set_images(root: &Node, json: &mut Value) {
     }
 }
 
-/// Labels and annotations that go into every template.
-fn add_common(root: &Node, json: &mut Value) {
-    let entries = root.get("labels").map_or(&[][..], Node::items);
-    let into_templates = |entry: &&Node| {
-        ["includeSelectors", "includeTemplates"]
-            .iter()
-            .any(|key| says_true(entry, &[key]))
+/// Labels and annotations that go into a template, and labels that go into selectors too. kustomize knows the places of the kinds of
+/// Kubernetes alone. Source: `commonlabels.go` in kustomize's `builtinpluginconsts`.
+///
+/// # Errors
+/// Where they go something stands that is no mapping; a clause.
+fn add_common(root: &Node, kind: &str, json: &mut Value) -> Result<(), String> {
+    if !["Deployment", "StatefulSet", "DaemonSet"].contains(&kind) {
+        return Ok(());
+    }
+    let listed = |key: &'static str| {
+        let entries = root.get("labels").map_or(&[][..], Node::items).iter();
+        entries
+            .filter(move |entry| says_true(entry, &[key]))
+            .filter_map(|entry| entry.get("pairs"))
     };
-    let pairs = entries
-        .iter()
-        .filter(into_templates)
-        .filter_map(|entry| entry.get("pairs"));
-    let labels = root
+    for pairs in root
         .get("commonLabels")
         .into_iter()
-        .chain(pairs)
-        .map(|pairs| ("labels", pairs));
-    let annotations = root.get("commonAnnotations").map(|pairs| ("annotations", pairs));
-    let Some(template) = json
-        .pointer_mut("/spec/template")
-        .filter(|template| template.is_object())
-    else {
-        return;
-    };
-    for (field, pairs) in labels.chain(annotations) {
-        if let Value::Object(pairs) = pairs.json() {
-            for (key, value) in pairs {
-                template["metadata"][field][key] = value;
+        .chain(listed("includeSelectors"))
+    {
+        select(kind, json, pairs)?;
+        put(json, &LABELS, pairs)?;
+    }
+    for pairs in listed("includeTemplates") {
+        put(json, &LABELS, pairs)?;
+    }
+    if let Some(pairs) = root.get("commonAnnotations") {
+        put(json, &ANNOTATIONS, pairs)?;
+    }
+    Ok(())
+}
+
+/// Adds labels to what selects pods, and to what a StatefulSet's claims are made with.
+fn select(kind: &str, json: &mut Value, pairs: &Node) -> Result<(), String> {
+    put(json, &["spec", "selector", "matchLabels"], pairs)?;
+    if kind != "DaemonSet" {
+        let spec = json.pointer_mut("/spec/template/spec");
+        spec.map_or(Ok(()), |spec| select_near(spec, pairs))?;
+    }
+    let claims = json
+        .pointer_mut("/spec/volumeClaimTemplates")
+        .filter(|_| kind == "StatefulSet")
+        .and_then(Value::as_array_mut);
+    claims
+        .into_iter()
+        .flatten()
+        .try_for_each(|claim| put(claim, &["metadata", "labels"], pairs))
+}
+
+/// Adds labels to the selectors of a pod's affinity and spread, where they are there.
+fn select_near(spec: &mut Value, pairs: &Node) -> Result<(), String> {
+    for (list, selector) in NEAR {
+        let terms = spec.pointer_mut(list).and_then(Value::as_array_mut);
+        for term in terms.into_iter().flatten() {
+            if let Some(labels) = term.pointer_mut(selector) {
+                put(labels, &[], pairs)?;
             }
         }
     }
+    Ok(())
+}
+
+/// Adds pairs to the mapping at this way. Mappings that are missing are made.
+fn put(json: &mut Value, way: &[&str], pairs: &Node) -> Result<(), String> {
+    let mut place = json;
+    for key in way {
+        place = mapping(place, way)?.entry(*key).or_insert(Value::Null);
+    }
+    if let Value::Object(pairs) = pairs.json() {
+        mapping(place, way)?.extend(pairs);
+    }
+    Ok(())
+}
+
+fn mapping<'a>(place: &'a mut Value, way: &[&str]) -> Result<&'a mut Map<String, Value>, String> {
+    if place.is_null() {
+        *place = Value::Object(Map::new());
+    }
+    let why = || match way {
+        [] => "a selector in its template is no mapping".to_owned(),
+        way => format!("its {} is no mapping", way.join(".")),
+    };
+    place.as_object_mut().ok_or_else(why)
 }
 
 /// Why what an object is here is not told: what may change it and is not carried out.

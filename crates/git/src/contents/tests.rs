@@ -1,13 +1,17 @@
 //! What ConfigMaps hold by files, as kustomize and `kubectl apply` would have it, and what is not told.
 
 use super::super::tree::Tree;
-use super::{Built, folder};
+use super::{Built, Reach, folder};
 use crate::objects::Entry;
 use astern_model::hashed;
 use serde_json::{Value, json};
 
 /// What a folder of these files makes.
 fn built(path: &str, files: &[(&str, &str)]) -> Built {
+    taken(path, files, Reach::Flat)
+}
+
+fn taken(path: &str, files: &[(&str, &str)], reach: Reach) -> Built {
     let entries = files.iter().map(|(path, text)| Entry {
         path: (*path).to_owned(),
         mode: if *text == "LINK" { "120000" } else { "100644" }.to_owned(),
@@ -15,7 +19,7 @@ fn built(path: &str, files: &[(&str, &str)]) -> Built {
     });
     let mut tree = Tree::of(entries);
     loop {
-        let built = folder(&tree, path, false);
+        let built = folder(&tree, path, reach);
         let missing = tree.missing();
         if missing.is_empty() {
             return built;
@@ -296,6 +300,113 @@ fn a_workload_is_told_with_images_labels_and_the_names_of_generated_config_maps(
         "/spec/template/spec/containers/0/image",
     );
     assert_eq!(plain, [r#"Deployment api "api:v1""#, "HelmRelease db null"]);
+}
+
+#[test]
+fn labels_of_selectors_go_wherever_kustomize_has_them_and_others_into_the_template_alone() {
+    let selects = "{labelSelector: {matchLabels: {app: api}}}";
+    let spec = format!(
+        "{{selector: {{matchLabels: {{app: api}}}}, template: {{metadata: {{labels: {{app: api}}}}, spec: {{\
+         affinity: {{podAntiAffinity: {{preferredDuringSchedulingIgnoredDuringExecution: \
+         [{{weight: 1, podAffinityTerm: {selects}}}]}}}}, topologySpreadConstraints: [{selects}, {{maxSkew: 1}}]}}}}, \
+         volumeClaimTemplates: [{{metadata: {{name: data}}}}]}}"
+    );
+    let of = |kind: &str, more: &str| {
+        let api = format!("kind: {kind}\nmetadata: {{name: api}}\nspec: {spec}\n");
+        let text = format!("resources: [api.yaml]\n{more}");
+        let made = built("", &[("kustomization.yaml", &text), ("api.yaml", &api)]).manifests();
+        let json = made.objects[0].json.clone().unwrap();
+        let at = |place: &str| {
+            json.pointer(place)
+                .and_then(|labels| labels.get("team"))
+                .is_some()
+        };
+        let affinity = "/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/0";
+        let near = [
+            format!("/spec/template/spec{affinity}/podAffinityTerm/labelSelector/matchLabels"),
+            "/spec/template/spec/topologySpreadConstraints/0/labelSelector/matchLabels".to_owned(),
+        ];
+        assert!(
+            json.pointer("/spec/template/spec/topologySpreadConstraints/1/labelSelector")
+                .is_none()
+        );
+        let mut places = String::new();
+        for (place, is_there) in [
+            ("template ", at("/spec/template/metadata/labels")),
+            ("selector ", at("/spec/selector/matchLabels")),
+            ("near ", near.iter().all(|place| at(place))),
+            ("claims", at("/spec/volumeClaimTemplates/0/metadata/labels")),
+        ] {
+            if is_there {
+                places.push_str(place);
+            }
+        }
+        places
+    };
+    let common = "commonLabels: {team: shop}";
+    assert_eq!(of("StatefulSet", common), "template selector near claims");
+    assert_eq!(of("Deployment", common), "template selector near ");
+    assert_eq!(of("DaemonSet", common), "template selector ");
+    assert_eq!(
+        of(
+            "Deployment",
+            "labels: [{pairs: {team: shop}, includeSelectors: true}]"
+        ),
+        "template selector near "
+    );
+    assert_eq!(
+        of(
+            "Deployment",
+            "labels: [{pairs: {team: shop}, includeTemplates: true}]"
+        ),
+        "template "
+    );
+    // kustomize knows no place of a Rollout unless it is told.
+    assert_eq!(of("Rollout", common), "");
+}
+
+#[test]
+fn labels_for_what_is_no_mapping_make_the_workload_untold() {
+    let of = |metadata: &str, more: &str| {
+        let api = format!(
+            "kind: Deployment\nmetadata: {{name: api}}\nspec: {{template: {{metadata: {metadata}}}}}\n"
+        );
+        let text = format!("resources: [api.yaml]\n{more}");
+        makes(&[("kustomization.yaml", &text), ("api.yaml", &api)], "/kind").join("; ")
+    };
+    let untold = |field: &str| format!("Deployment api: its spec.template.metadata.{field} is no mapping");
+    let templates = "labels: [{pairs: {team: shop}, includeTemplates: true}]";
+    for metadata in ["[]", "text", "{labels: []}", "{labels: 1}"] {
+        assert_eq!(of(metadata, templates), untold("labels"), "{metadata}");
+    }
+    let annotations = "commonAnnotations: {team: shop}";
+    assert_eq!(of("{annotations: []}", annotations), untold("annotations"));
+    assert_eq!(of("null", annotations), r#"Deployment api "Deployment""#);
+}
+
+#[test]
+fn what_flux_leaves_out_is_not_told_as_made() {
+    let json = r#"{"kind": "Deployment", "metadata": {"name": "old"}}"#;
+    let of = |files: &[(&str, &str)], reach: Reach| {
+        let made = taken("deploy", files, reach).manifests();
+        let names: Vec<String> = made.objects.into_iter().map(|object| object.name).collect();
+        (names.join(" "), made.unread.join(" "))
+    };
+    let plain = [("deploy/a/api.yaml", API), ("deploy/a/old.json", json)];
+    assert_eq!(of(&plain, Reach::Deep), ("api old".to_owned(), String::new()));
+    assert_eq!(of(&plain, Reach::Flux), ("api".to_owned(), String::new()));
+    // A kustomization may name a file of JSON.
+    let named = [
+        ("deploy/kustomization.yaml", "resources: [old.json]"),
+        ("deploy/old.json", json),
+    ];
+    assert_eq!(of(&named, Reach::Flux), ("old".to_owned(), String::new()));
+    for ignore in [".sourceignore", "deploy/a/.sourceignore"] {
+        let files = [("deploy/a/api.yaml", API), (ignore, "old.yaml")];
+        let unread = format!("{ignore}, by which Flux leaves files out");
+        assert_eq!(of(&files, Reach::Flux), ("api".to_owned(), unread));
+        assert_eq!(of(&files, Reach::Deep), ("api".to_owned(), String::new()));
+    }
 }
 
 #[test]

@@ -64,3 +64,16 @@ async fn a_repository_that_is_away_or_lacks_the_commit_says_so() {
     let branch = contents(&remote.source(), "main").await.unwrap_err().to_string();
     assert!(branch.contains("no commit's whole id"), "{branch}");
 }
+
+#[tokio::test]
+async fn a_branch_names_its_newest_commit_and_the_id_of_a_commit_itself() {
+    let remote = Remote::empty();
+    let first = two(&remote);
+    let newest = git(&remote.clone(), &["rev-parse", "HEAD"]).trim().to_owned();
+    let source = remote.source();
+    let branch = format!("refs/heads/{}", source.branch);
+    for (reference, commit) in [(branch, newest), (first.clone(), first)] {
+        let named = Git::new("git").commit_of(&source, &reference).await.unwrap();
+        assert_eq!(named, commit, "{reference}");
+    }
+}

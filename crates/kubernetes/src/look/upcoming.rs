@@ -43,8 +43,10 @@ pub(super) fn of_kustomization(object: &Value, repository: &Value) -> Result<Upc
         return Err("its GitRepository has fetched no commit".to_owned());
     };
     let namespace = Some(text(object, "/spec/targetNamespace")).filter(|name| !name.is_empty());
+    let suspended = repository.pointer("/spec/suspend") == Some(&Value::Bool(true));
     let fetch = format!(
-        "flux reconcile source git {} -n {}",
+        "flux {} source git {} -n {}",
+        if suspended { "resume" } else { "reconcile" },
         text(repository, "/metadata/name"),
         text(repository, "/metadata/namespace")
     );
@@ -57,6 +59,7 @@ pub(super) fn of_kustomization(object: &Value, repository: &Value) -> Result<Upc
             sets_images: false,
         },
         follows: follows(repository)?,
+        suspended,
         namespace: namespace.map(str::to_owned),
         prunes: object
             .pointer("/spec/prune")
@@ -123,33 +126,29 @@ fn is_exact(version: &str) -> bool {
     parts.len() == 3 && parts.iter().all(number) && !version.contains(' ')
 }
 
-/// The reference of which it fetches the newest commit; none where that is fixed, or where it fetches nothing.
+/// The reference of which it fetches the newest commit, or the commit that it is to fetch.
 ///
 /// # Errors
 /// Which one it is cannot be told from its object alone; a clause.
-fn follows(repository: &Value) -> Result<Option<String>, String> {
-    if repository.pointer("/spec/suspend") == Some(&Value::Bool(true)) {
-        return Ok(None);
-    }
+fn follows(repository: &Value) -> Result<String, String> {
     let named =
         |key: &str| Some(text(repository, &format!("/spec/ref/{key}"))).filter(|name| !name.is_empty());
     // In the order in which one takes precedence over the next.
-    if named("commit").is_some() {
-        return Ok(None);
+    if let Some(commit) = named("commit") {
+        let whole = Folder::is_commit(commit).then(|| commit.to_owned());
+        return whole
+            .ok_or_else(|| format!("its GitRepository names {commit}, which is no commit's whole id"));
     }
     if let Some(name) = named("name") {
-        return Ok(Some(name.to_owned()));
+        return Ok(name.to_owned());
     }
     if named("semver").is_some() {
         return Err("its GitRepository follows a range of versions".to_owned());
     }
     if let Some(tag) = named("tag") {
-        return Ok(Some(format!("refs/tags/{tag}")));
+        return Ok(format!("refs/tags/{tag}"));
     }
-    Ok(Some(format!(
-        "refs/heads/{}",
-        named("branch").unwrap_or(FLUX_BRANCH)
-    )))
+    Ok(format!("refs/heads/{}", named("branch").unwrap_or(FLUX_BRANCH)))
 }
 
 #[cfg(test)]
@@ -171,10 +170,10 @@ mod tests {
 
     #[test]
     fn a_kustomization_applies_what_was_fetched_and_then_the_newest_of_what_it_follows() {
-        let check = |reference: Value, expected: Option<&str>| {
+        let check = |reference: Value, expected: &str| {
             let object = json!({"spec": {"path": "./deploy", "targetNamespace": "shop", "prune": true}});
             let read = of_kustomization(&object, &repository(json!({"ref": reference}))).unwrap();
-            assert_eq!(read.follows.as_deref(), expected);
+            assert_eq!((read.follows.as_str(), read.suspended), (expected, false));
             assert_eq!(
                 (
                     read.fetched.commit.as_str(),
@@ -185,14 +184,24 @@ mod tests {
             );
             assert_eq!(read.fetch, "flux reconcile source git deploy -n flux");
         };
-        check(json!({"branch": "main"}), Some("refs/heads/main"));
-        check(Value::Null, Some("refs/heads/master"));
-        check(json!({"tag": "v1"}), Some("refs/tags/v1"));
+        check(json!({"branch": "main"}), "refs/heads/main");
+        check(Value::Null, "refs/heads/master");
+        check(json!({"tag": "v1"}), "refs/tags/v1");
         check(
             json!({"branch": "main", "name": "refs/pull/1/head"}),
-            Some("refs/pull/1/head"),
+            "refs/pull/1/head",
         );
-        check(json!({"branch": "main", "commit": "3f2a"}), None);
+        // Named, and perhaps not fetched yet.
+        let commit = "9b42".repeat(10);
+        check(json!({"branch": "main", "commit": commit}), &commit);
+    }
+
+    #[test]
+    fn what_a_suspended_source_will_fetch_is_known_before_it_goes_on() {
+        let source = repository(json!({"suspend": true, "ref": {"branch": "main"}}));
+        let read = of_kustomization(&json!({"spec": {}}), &source).unwrap();
+        assert_eq!((read.follows.as_str(), read.suspended), ("refs/heads/main", true));
+        assert_eq!(read.fetch, "flux resume source git deploy -n flux");
     }
 
     #[test]
@@ -256,6 +265,11 @@ mod tests {
             json!({}),
             json!({"ref": {"semver": "1.x"}}),
             "its GitRepository follows a range of versions",
+        );
+        check(
+            json!({}),
+            json!({"ref": {"commit": "3f2a"}}),
+            "its GitRepository names 3f2a, which is no commit's whole id",
         );
         let mut fetching = repository(json!({}));
         fetching["status"] = json!({});

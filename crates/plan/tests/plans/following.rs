@@ -27,7 +27,8 @@ fn upcoming() -> Upcoming {
             recursive: true,
             sets_images: false,
         },
-        follows: Some("refs/heads/main".to_owned()),
+        follows: "refs/heads/main".to_owned(),
+        suspended: false,
         namespace: None,
         prunes: true,
         manager: "kustomize-controller",
@@ -236,4 +237,22 @@ fn an_owner_goes_on_where_both_what_is_fetched_and_what_is_newest_say_what_runs(
     check(&untold, Some(&same), "untold not looked into: deploy/x.yaml");
     check(&same, Some(&untold), "untold not looked into: deploy/x.yaml");
     check(&untold, Some(&differs), &format!("at 9b429b429b42 {back}"));
+}
+
+#[test]
+fn what_a_suspended_source_would_fetch_is_told_and_left_to_a_person() {
+    let differs = changed(&["deployment/api containers[api].image: api:v1 → api:v2"], &[]);
+    let suspended = Upcoming {
+        suspended: true,
+        ..upcoming()
+    };
+    let newest = "9b42".repeat(10);
+    let check = |fetched: &Changes, expected: InSync| {
+        assert_eq!(in_sync(&suspended, fetched, Some((&newest, &differs))), expected);
+    };
+    let back = "it would write back: deployment/api containers[api].image: api:v1 → api:v2";
+    let why = format!("its GitRepository is suspended, and once that goes on: at 9b429b429b42 {back}");
+    check(&Changes::default(), InSync::Untold { why });
+    let says = format!("at 3f2a3f2a3f2a {back}");
+    check(&differs, InSync::No { says });
 }
