@@ -4,7 +4,7 @@
 use crate::consumers::consumers;
 use crate::diff::{diff, differences};
 use crate::manifest::holds;
-use crate::ownership::alone;
+use crate::ownership::{Alone, alone};
 use astern_model::config::{ConfigKind, ConfigName, content};
 use astern_model::diff::{Change, Marks, Shown};
 use astern_model::helm::Release;
@@ -35,25 +35,78 @@ const MADE_BY: [&str; 2] = [
     "kustomize.toolkit.fluxcd.io/namespace",
 ];
 
+/// The managers whose fields Flux hands to itself before it applies, so that what no file says goes away with them: by what their
+/// names begin with, and which operation; none for any. Source: `ApplyCleanupOptions` in kustomize-controller's
+/// `internal/controller/kustomization_controller.go`, `PatchReplaceFieldsManagers` in fluxcd/pkg/ssa.
+const TAKEN_OVER: [(&str, Option<&str>); 3] = [
+    ("kubectl", None),
+    ("before-first-apply", Some("Update")),
+    ("kustomize-controller", Some("Update")),
+];
+
+/// What keeps Flux from taking fields over, on the manifest or on the object.
+const MERGED: [(&str, &[&str]); 1] = [("kustomize.toolkit.fluxcd.io/ssa", &["Merge"])];
+
+/// The only value that it can have in a workload's template, so that hardly a file says it: whoever owns it has made the object, and
+/// owns all that the API server has filled in.
+const FILLED_IN: &str = "spec.restartPolicy";
+
+/// The entries of `managedFields`, by what becomes of their fields as Flux applies.
+struct Managed<'a> {
+    /// Taken over by Flux.
+    taken: Vec<&'a Value>,
+    /// Of runs.
+    ours: Vec<&'a Value>,
+    /// Left to whom they belong, Flux among them.
+    others: Vec<&'a Value>,
+}
+
+fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
+    entry.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+impl<'a> Managed<'a> {
+    fn of(managed: &'a [Value], merged: bool) -> Self {
+        let is_taken = |entry: &&Value| {
+            !merged
+                && TAKEN_OVER.iter().any(|(name, operation)| {
+                    text(entry, "manager").starts_with(name)
+                        && operation.is_none_or(|operation| text(entry, "operation") == operation)
+                })
+        };
+        let (taken, left): (Vec<_>, Vec<_>) = managed.iter().partition(is_taken);
+        let (ours, others) = left
+            .into_iter()
+            .partition(|entry| text(entry, "manager") == FIELD_MANAGER);
+        Self { taken, ours, others }
+    }
+}
+
 /// A workload as it would be once its manifest was applied.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Applied {
-    /// What it would ask for.
-    pub template: Template,
-    /// Places of the template that only a write of ours owns: no file says them, and applying leaves them.
-    pub ours: Vec<String>,
+    /// What it would ask for, with what is taken away.
+    template: Template,
+    /// What only a write of ours owns: no file says it, and applying leaves it.
+    ours: Alone,
+    /// What Flux takes over from kubectl: no file says it, and applying takes it away.
+    taken: Alone,
 }
 
 impl Applied {
-    /// Of the API server's answer, which has its `managedFields`.
+    /// Of the API server's answer to a dry run, which has its `managedFields`, and in which nothing was taken over.
     pub fn of(object: &Value) -> Self {
         let managed = object
             .pointer("/metadata/managedFields")
             .and_then(Value::as_array);
         let managed = managed.map(Vec::as_slice).unwrap_or_default();
+        let managed = Managed::of(managed, is_marked(object.get("metadata"), &MERGED));
+        let root = ["spec", "template"];
+        let but_taken = [&managed.ours[..], &managed.others[..]].concat();
         Self {
             template: Template::clean(object.pointer("/spec/template").cloned().unwrap_or_default()),
-            ours: alone(managed, &["spec", "template"], FIELD_MANAGER),
+            ours: alone(&managed.ours, &managed.others, &root),
+            taken: alone(&managed.taken, &but_taken, &root),
         }
     }
 }
@@ -113,15 +166,21 @@ fn here<'a>(
 }
 
 fn left_alone(manifest: &Manifest) -> bool {
-    let said = |name: &str| {
-        let metadata = manifest.json.as_ref().ok()?.get("metadata")?;
-        ["annotations", "labels"]
-            .iter()
-            .find_map(|field| metadata.get(field)?.get(name)?.as_str())
+    let json = manifest.json.as_ref().ok();
+    is_marked(json.and_then(|json| json.get("metadata")), &LEFT_ALONE)
+}
+
+/// Whether annotations or labels say one of these; Flux takes capitals for small letters. Source: `AnyInMetadata` in fluxcd/pkg/ssa.
+fn is_marked(metadata: Option<&Value>, marks: &[(&str, &[&str])]) -> bool {
+    let says = |field: &str, name: &str, value: &str| {
+        let said = metadata.and_then(|metadata| metadata.get(field)?.get(name)?.as_str());
+        said.is_some_and(|said| said.eq_ignore_ascii_case(value))
     };
-    LEFT_ALONE
-        .iter()
-        .any(|(name, values)| said(name).is_some_and(|value| values.contains(&value)))
+    marks.iter().any(|(name, values)| {
+        values
+            .iter()
+            .any(|value| says("annotations", name, value) || says("labels", name, value))
+    })
 }
 
 /// What the files would change of what stands.
@@ -166,12 +225,32 @@ fn workload(
             found
                 .differs
                 .extend(changes.iter().map(|change| format!("{target} {}", place(change))));
-            found.untold.extend(then.ours.iter().map(|place| {
+            found.untold.extend(then.ours.places.iter().map(|place| {
                 untold(&format!(
                     "{place} stands by a run's write alone, and the file does not say it"
                 ))
             }));
+            taken(target, &then.taken, &untold, found);
         }
+    }
+}
+
+/// What kubectl has written, and Flux takes away.
+fn taken(target: &Target, taken: &Alone, untold: &dyn Fn(&str) -> String, found: &mut Changes) {
+    if taken.places.contains(FILLED_IN) {
+        found.untold.push(untold(
+            "kubectl has made it anew, and what of it the file does not say is taken away by Flux or filled in again",
+        ));
+        return;
+    }
+    let places = taken.places.iter();
+    found.differs.extend(
+        places.map(|place| format!("{target} {place}, which kubectl has written and Flux takes away")),
+    );
+    if taken.restart {
+        found.untold.push(untold(
+            "Flux takes the mark of kubectl's restart away, so that its pods start anew",
+        ));
     }
 }
 

@@ -5,6 +5,7 @@ use astern_model::template::RESTARTED_AT;
 use astern_model::workload::FieldManager;
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The manager that owns the place which `path` names below `root`, or an enclosing one as a whole; of several the one
 /// that wrote last. `root` are plain field names (`spec`, `template`); `path` is that of a
@@ -24,29 +25,33 @@ pub(crate) fn owner(managed: &[Value], root: &[&str], path: &str) -> Option<Fiel
         .max_by_key(|manager| manager.at)
 }
 
-/// The places below `root` that this manager owns and nobody else does, the outermost of each: `spec.containers[api].env[TIER]`.
-pub(crate) fn alone(managed: &[Value], root: &[&str], manager: &str) -> Vec<String> {
-    let below = |entry: &'_ Value| -> Option<Value> {
+/// What some managers own below a place, and nobody else does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Alone {
+    /// The outermost of each: `spec.containers[api].env[TIER]`.
+    pub(crate) places: BTreeSet<String>,
+    /// Whether the mark of a restart is among it, which is no version and none of the places.
+    pub(crate) restart: bool,
+}
+
+/// What these entries of `managedFields` own below `root`, and none of the others.
+pub(crate) fn alone(own: &[&Value], others: &[&Value], root: &[&str]) -> Alone {
+    let below = |entry: &&'_ Value| -> Option<Value> {
         let fields = entry.get("fieldsV1")?;
         root.iter()
             .try_fold(fields, |at, name| at.get(format!("f:{name}")))
             .cloned()
     };
-    let by = |entry: &&Value| entry.get("manager").and_then(Value::as_str) == Some(manager);
-    let own: Vec<Value> = managed.iter().filter(by).filter_map(below).collect();
-    let others: Vec<Value> = managed
-        .iter()
-        .filter(|entry| !by(entry))
-        .filter_map(below)
-        .collect();
-    let mut found = Vec::new();
-    for fields in &own {
-        outermost(fields, &others.iter().collect::<Vec<_>>(), "", &mut found);
+    let others: Vec<Value> = others.iter().filter_map(below).collect();
+    let others: Vec<&Value> = others.iter().collect();
+    let mut found = Alone::default();
+    for fields in own.iter().filter_map(below) {
+        outermost(&fields, &others, "", &mut found);
     }
     found
 }
 
-fn outermost(fields: &Value, others: &[&Value], path: &str, found: &mut Vec<String>) {
+fn outermost(fields: &Value, others: &[&Value], path: &str, found: &mut Alone) {
     for (key, inner) in fields.as_object().into_iter().flatten() {
         let shared: Vec<&Value> = others.iter().filter_map(|other| other.get(key)).collect();
         let path = match key.split_once(':') {
@@ -56,13 +61,12 @@ fn outermost(fields: &Value, others: &[&Value], path: &str, found: &mut Vec<Stri
             // The mark of the place itself, and the entries of a set.
             _ => continue,
         };
-        if is_restart(key, inner) {
-            continue;
-        }
-        if shared.is_empty() {
-            found.push(path);
-        } else {
+        if !shared.is_empty() {
             outermost(inner, &shared, &path, found);
+        } else if is_restart(key, inner) {
+            found.restart = true;
+        } else {
+            found.places.insert(path);
         }
     }
 }

@@ -68,7 +68,8 @@ fn source(context: &Context<'_>, owner: &OwnerName, seen: &OwnerSeen) -> Option<
     if matches!(context.door, Door::Resume { .. }) && !looked_at {
         return None;
     }
-    // An owner below it, which goes on first, is what it says that differs: the step asks once more.
+    // An application below it, which goes on first, may be what Argo CD says that differs: the step asks once more. What Flux would
+    // write is held against what runs object by object, and those below are no difference.
     let named = |spec: &Spec| matches!(spec, Spec::Resume { .. });
     let below = |(_, spec): (&Step, &Spec)| {
         let parents = context
@@ -81,7 +82,9 @@ fn source(context: &Context<'_>, owner: &OwnerName, seen: &OwnerSeen) -> Option<
                 .into_iter()
                 .any(|parent| parent.object.as_ref() == Some(owner))
     };
-    if matches!(seen.in_sync, Some(InSync::No { .. })) && context.owners().any(below) {
+    let asked_again =
+        owner.kind == PausableKind::Application && matches!(seen.in_sync, Some(InSync::No { .. }));
+    if asked_again && context.owners().any(below) {
         return None;
     }
     let accepted = context.allow.source_matches.contains(&owner.name);
@@ -124,8 +127,9 @@ fn by_word(owner: &OwnerName) -> String {
 #[cfg(test)]
 mod tests {
     use crate::fixture::Fixture;
-    use astern_model::owner::InSync;
+    use astern_model::owner::{InSync, OwnerName, PausableKind};
     use astern_model::plan::Intent;
+    use astern_model::step::{Spec, owner};
 
     fn check(change: &dyn Fn(&mut Fixture), expected: &str) {
         let mut fixture = Fixture::resuming();
@@ -175,6 +179,51 @@ mod tests {
         check(
             &|f| f.inventory.owners[0].in_sync = None,
             "whether the source of Argo CD application argocd/shop is what runs cannot be seen in the cluster",
+        );
+    }
+
+    /// The owner of the plan becomes one of this kind whose source differs; one below it goes on first.
+    fn above_another(f: &mut Fixture, kind: PausableKind) {
+        let (above, below) = (
+            OwnerName {
+                kind,
+                ..f.inventory.owners[0].name.clone()
+            },
+            OwnerName {
+                kind,
+                name: "cache".to_owned(),
+                ..f.inventory.owners[0].name.clone()
+            },
+        );
+        let mut one = f.inventory.owners[0].clone();
+        let mut parent = f.inventory.workloads.values().next().unwrap().owners[0].clone();
+        parent.object = Some(above.clone());
+        one.name = below.clone();
+        one.parents = vec![parent];
+        f.inventory.owners[0].name = above.clone();
+        f.inventory.owners[0].parents.clear();
+        f.inventory.owners[0].in_sync = Some(InSync::No {
+            says: "deployment/api containers[api].image: api:v1 → api:v2".to_owned(),
+        });
+        f.inventory.owners.push(one);
+        let mut first = f.plan.steps[0].clone();
+        for (step, name) in [(&mut f.plan.steps[0], above), (&mut first, below)] {
+            if let Spec::Owner(owner::Spec::Resume { owner, .. }) = &mut step.spec {
+                *owner = name;
+            }
+        }
+        first.id.0.push_str("-cache");
+        f.plan.steps.insert(0, first);
+    }
+
+    #[test]
+    fn an_owner_above_one_that_goes_on_first_is_let_go_on_though_it_differs_only_where_its_step_asks_once_more()
+     {
+        check(&|f| above_another(f, PausableKind::Application), "");
+        check(
+            &|f| above_another(f, PausableKind::Kustomization),
+            "the source of Flux Kustomization argocd/shop is not what runs: deployment/api containers[api].image: api:v1 → \
+             api:v2; resumed, it writes its source again",
         );
     }
 

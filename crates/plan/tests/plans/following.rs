@@ -211,6 +211,81 @@ fn what_a_run_wrote_and_no_file_says_is_left_by_flux_and_told() {
 }
 
 #[test]
+fn what_kubectl_has_written_and_no_file_says_is_taken_away_by_flux() {
+    let entry = |manager: &str, operation: &str, template: Value| {
+        json!({"manager": manager, "operation": operation,
+        "fieldsV1": {"f:spec": {"f:template": template}}})
+    };
+    let env = || {
+        json!({"f:spec": {"f:containers": {"k:{\"name\":\"api\"}": {"f:env": {
+            ".": {}, "k:{\"name\":\"HOTFIX\"}": {".": {}, "f:name": {}, "f:value": {}},
+        }}}}})
+    };
+    let restart =
+        || json!({"f:metadata": {"f:annotations": {".": {}, "f:kubectl.kubernetes.io/restartedAt": {}}}});
+    let by_file = || {
+        let fields = json!({"f:metadata": {"f:labels": {"f:app": {}}}, "f:spec": {"f:containers": {"k:{\"name\":\"api\"}": {
+            ".": {}, "f:name": {}, "f:image": {},
+        }}}});
+        entry("kustomize-controller", "Apply", fields)
+    };
+    let check = |others: Vec<Value>, ssa: &str, differs: &[&str], untold: &[&str]| {
+        let managed: Vec<Value> = others.into_iter().chain([by_file()]).collect();
+        let object = json!({
+            "metadata": {"managedFields": managed, "annotations": {"kustomize.toolkit.fluxcd.io/ssa": ssa}},
+            "spec": {"template": template("api", "v1")},
+        });
+        let applied = BTreeMap::from([(deployment("api"), Ok(Applied::of(&object)))]);
+        let api = said("Deployment", "api", json!({}));
+        assert_eq!(found(vec![api], &applied, &[]), changed(differs, untold));
+    };
+    let hotfix = "deployment/api spec.containers[api].env, which kubectl has written and Flux takes away";
+    check(vec![entry("kubectl-set", "Update", env())], "", &[hotfix], &[]);
+    check(vec![entry("kubectl", "Apply", env())], "", &[hotfix], &[]);
+    check(
+        vec![entry("before-first-apply", "Update", env())],
+        "",
+        &[hotfix],
+        &[],
+    );
+    // Somebody else's is left, and so is all of an object that is merged.
+    check(vec![entry("lens", "Update", env())], "", &[], &[]);
+    check(
+        vec![
+            entry("kubectl-set", "Update", env()),
+            entry("lens", "Update", env()),
+        ],
+        "",
+        &[],
+        &[],
+    );
+    check(vec![entry("kubectl-set", "Update", env())], "merge", &[], &[]);
+    // With kubectl's part gone it stands by a run's write alone.
+    let ours = "deployment/api (deploy/all.yaml): spec.containers[api].env stands by a run's write alone, and the file does not say it";
+    check(
+        vec![
+            entry("kubectl-set", "Update", env()),
+            entry("astern", "Update", env()),
+        ],
+        "",
+        &[],
+        &[ours],
+    );
+    // No other version, though pods start anew: somebody's word is enough.
+    let anew = "deployment/api (deploy/all.yaml): Flux takes the mark of kubectl's restart away, so that its pods start anew";
+    check(
+        vec![entry("kubectl-rollout", "Update", restart())],
+        "",
+        &[],
+        &[anew],
+    );
+    // What the API server has filled in is filled in again.
+    let made = json!({"f:spec": {"f:restartPolicy": {}, "f:dnsPolicy": {}}});
+    let remade = "deployment/api (deploy/all.yaml): kubectl has made it anew, and what of it the file does not say is taken away by Flux or filled in again";
+    check(vec![entry("kubectl-create", "Update", made)], "", &[], &[remade]);
+}
+
+#[test]
 fn an_owner_goes_on_where_both_what_is_fetched_and_what_is_newest_say_what_runs() {
     let same = Changes::default();
     let differs = changed(&["deployment/api containers[api].image: api:v1 → api:v2"], &[]);
