@@ -153,13 +153,13 @@ impl At<'_> {
         let tried = there.filter_map(|(target, manifest)| {
             let mut json = manifest.json.as_ref().ok()?.clone();
             json["metadata"]["namespace"] = Value::from(namespace.as_str());
-            let live = self.inventory.workloads.get(&target).into_iter();
-            let live = live.map(|workload| workload.template.json());
             Some(async move {
                 let tried = self.world.look.applied(&target, &json, upcoming.manager).await;
+                let live = self.inventory.workloads.get(&target);
+                let held = live.map(|workload| workload.template.json());
                 let applied = tried
                     .map(|object| Applied::of(&object))
-                    .map_err(|failure| without_values(&failure.message, live.chain([&json])));
+                    .map_err(|failure| without_values(&failure.message, held.into_iter().chain([&json])));
                 (target, applied)
             })
         });

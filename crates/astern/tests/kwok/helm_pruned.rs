@@ -175,7 +175,10 @@ fn a_release_goes_back_to_templates_that_the_cluster_has_pruned_and_they_stand_a
             .expect(0)
             .json();
         // Nothing but the key by which hidden values are compared.
-        let key = format!("\"create\" \"/api/v1/namespaces/{}/secrets?\"", shop.place.namespace);
+        let key = format!(
+            "\"create\" \"/api/v1/namespaces/{}/secrets?\"",
+            shop.place.namespace
+        );
         assert_eq!(writes(&user), [key]);
         let foretold = foretold(&plan);
         assert_eq!(foretold.len(), ALL.len(), "{foretold:?}");
