@@ -6,7 +6,8 @@ use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, PausableKind};
 use astern_model::source::{Folder, FolderManifests, Manifest, Upcoming};
 use astern_model::target::Target;
-use astern_plan::{Applied, Beside, Changes, changes, in_sync};
+use astern_model::workload::{Owner, OwnerKind, OwnerState};
+use astern_plan::{Applied, Beside, Changes, ConfigSeen, changes, in_sync};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -45,6 +46,18 @@ fn said(kind: &str, name: &str, json: Value) -> Manifest {
     }
 }
 
+fn by_shop() -> Owner {
+    Owner {
+        kind: OwnerKind::Flux,
+        name: "shop".to_owned(),
+        known_by: "its labels".to_owned(),
+        state: OwnerState::Passive {
+            because: "spec.suspend: true".to_owned(),
+        },
+        object: Some(shop()),
+    }
+}
+
 /// What runs is version v1, and reads ConfigMap `app-config`.
 fn runs() -> Inventory {
     inventory(vec![workload("api").revision(1, "v1", "2026-11-19T10:00:00Z")])
@@ -55,7 +68,25 @@ fn would(version: &str) -> BTreeMap<Target, Result<Applied, String>> {
     BTreeMap::from([(deployment("api"), Ok(Applied::of(&object)))])
 }
 
+fn config_seen<'a>((name, (_, json)): (&'a ConfigName, &'a (&str, Value))) -> ConfigSeen<'a> {
+    let managed = json.pointer("/metadata/managedFields").and_then(Value::as_array);
+    ConfigSeen {
+        name,
+        json,
+        managed: managed.map(Vec::as_slice).unwrap_or_default(),
+    }
+}
+
 fn found(
+    objects: Vec<Manifest>,
+    applied: &BTreeMap<Target, Result<Applied, String>>,
+    config: &[(&str, Value)],
+) -> Changes {
+    found_in(&runs(), objects, applied, config)
+}
+
+fn found_in(
+    inventory: &Inventory,
     objects: Vec<Manifest>,
     applied: &BTreeMap<Target, Result<Applied, String>>,
     config: &[(&str, Value)],
@@ -70,7 +101,7 @@ fn found(
             name: (*name).to_owned(),
         })
         .collect();
-    let config: Vec<(&ConfigName, &Value)> = names.iter().zip(config.iter().map(|(_, json)| json)).collect();
+    let config: Vec<ConfigSeen<'_>> = names.iter().zip(config).map(config_seen).collect();
     let said = FolderManifests {
         objects,
         unread: Vec::new(),
@@ -82,7 +113,7 @@ fn found(
         applied,
         config: Some(&config),
     };
-    changes(&beside, &runs())
+    changes(&beside, inventory)
 }
 
 fn changed(differs: &[&str], untold: &[&str]) -> Changes {
@@ -153,6 +184,82 @@ fn what_is_made_anew_and_what_would_be_deleted_though_it_is_read_count_as_well()
         found(vec![api()], &would("v1"), &[("unread", ours)]),
         Changes::default()
     );
+}
+
+#[test]
+fn what_flux_leaves_alone_in_the_files_or_on_the_object_is_not_deleted() {
+    let marked = |name: &str, value: &str| json!({"metadata": {"annotations": {(name): value}}});
+    let alone = [
+        ("kustomize.toolkit.fluxcd.io/reconcile", "disabled"),
+        ("kustomize.toolkit.fluxcd.io/ssa", "IfNotPresent"),
+        ("kustomize.toolkit.fluxcd.io/ssa", "Ignore"),
+    ];
+    let of_shop_too = |mut json: Value| {
+        json["metadata"]["labels"] = of_shop();
+        [("app-config", json)]
+    };
+    let shops = {
+        let mut inventory = runs();
+        let api = inventory.workloads.get_mut(&deployment("api")).unwrap();
+        api.owners.push(by_shop());
+        inventory
+    };
+    for (name, value) in alone {
+        let files = vec![
+            said("Deployment", "api", marked(name, value)),
+            said("ConfigMap", "app-config", marked(name, value)),
+        ];
+        let live = of_shop_too(json!({}));
+        assert_eq!(
+            found_in(&shops, files, &would("v2"), &live),
+            Changes::default(),
+            "{name}"
+        );
+    }
+    let deleted = "deployment/api is deleted, since no file there makes it";
+    let elsewhere = || vec![said("ConfigMap", "app-config", json!({}))];
+    assert_eq!(
+        found_in(&shops, elsewhere(), &would("v1"), &of_shop_too(json!({}))),
+        changed(&[deleted], &[])
+    );
+    let mut kept = shops;
+    let api = kept.workloads.get_mut(&deployment("api")).unwrap();
+    let prune = "kustomize.toolkit.fluxcd.io/prune";
+    api.annotations.insert(prune.to_owned(), "disabled".to_owned());
+    let live = of_shop_too(marked(prune, "disabled"));
+    assert_eq!(
+        found_in(&kept, Vec::new(), &would("v1"), &live),
+        Changes::default()
+    );
+}
+
+#[test]
+fn a_key_that_no_file_says_goes_only_where_flux_or_kubectl_has_written_it() {
+    let check = |managers: &[&str], ssa: &str, differs: &[&str], untold: &[&str]| {
+        let entry = |manager: &&str| json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:data": {"f:ca.crt": {}}}});
+        let managed: Vec<Value> = managers.iter().map(entry).collect();
+        let live = json!({
+            "metadata": {"managedFields": managed, "annotations": {"kustomize.toolkit.fluxcd.io/ssa": ssa}},
+            "data": {"MODE": "calm", "ca.crt": "injected"},
+        });
+        let files = vec![
+            said("Deployment", "api", json!({})),
+            said("ConfigMap", "app-config", json!({"data": {"MODE": "calm"}})),
+        ];
+        let told = found(files, &would("v1"), &[("app-config", live)]);
+        assert_eq!(told, changed(differs, untold), "{managers:?}");
+    };
+    let key = "configmap/app-config data[ca.crt]";
+    check(&["kustomize-controller"], "", &[key], &[]);
+    check(&["kubectl-edit"], "", &[key], &[]);
+    check(&["cert-manager-cainjector"], "", &[], &[]);
+    check(&["kustomize-controller", "cert-manager-cainjector"], "", &[], &[]);
+    check(&["kubectl-edit"], "Merge", &[], &[]);
+    let at = "configmap/app-config (deploy/all.yaml): data[ca.crt]";
+    let ours = format!("{at} stands by a run's write alone, and the file does not say it");
+    check(&["astern", "kustomize-controller"], "", &[], &[&ours]);
+    let unknown = format!("{at} is not said by the file, and who has written it is not known");
+    check(&[], "", &[], &[&unknown]);
 }
 
 #[test]
