@@ -6,7 +6,7 @@ use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, PausableKind};
 use astern_model::source::{Folder, FolderManifests, Next, NextChart, Source, Upcoming, same_repository};
 use astern_model::target::Target;
-use astern_plan::{Applied, Beside, Changes, ConfigSeen};
+use astern_plan::{Applied, Beside, Changes, ConfigSeen, InForceOf};
 use astern_port::config::ConfigObject;
 use astern_port::releases::Depth;
 use serde_json::Value;
@@ -69,10 +69,19 @@ impl At<'_> {
             .await
             .map_err(|failure| failure.message)?;
         let seen = self.inventory.owner(owner).ok_or("its object is gone")?;
+        let contents = releases.contents(name, revision).await;
+        let contents = contents.map_err(|failure| failure.message)?;
+        let in_force = InForceOf {
+            release,
+            values: &given,
+            contents: &contents.here,
+        };
+        let config = self.config();
         Ok(astern_plan::chart_in_sync(
             seen,
             next,
-            (release, &given),
+            &in_force,
+            config.as_deref(),
             self.inventory,
         ))
     }

@@ -5,7 +5,7 @@ mod applied;
 mod chart;
 
 pub use applied::Applied;
-pub use chart::chart_in_sync;
+pub use chart::{InForceOf, chart_in_sync};
 
 use crate::consumers::consumers;
 use crate::diff::diff;

@@ -1,13 +1,15 @@
 //! Whether what Flux would apply once it goes on is what runs: what is named, what cannot be told, and what follows.
 
+use crate::in_force::release;
 use crate::support::{NAMESPACE, deployment, inventory, template, workload};
 use astern_model::config::{ConfigKind, ConfigName};
+use astern_model::id::Uid;
 use astern_model::inventory::Inventory;
-use astern_model::owner::{InSync, OwnerName, PausableKind};
-use astern_model::source::{Folder, FolderManifests, Manifest, Upcoming};
+use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind};
+use astern_model::source::{Folder, FolderManifests, Manifest, NextChart, Upcoming};
 use astern_model::target::Target;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
-use astern_plan::{Applied, Beside, Changes, ConfigSeen, changes, in_sync};
+use astern_plan::{Applied, Beside, Changes, ConfigSeen, InForceOf, changes, chart_in_sync, in_sync};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -418,4 +420,67 @@ fn an_owner_goes_on_where_both_what_is_fetched_and_what_is_newest_say_what_runs(
     check(&untold, Some(&same), "untold not looked into: deploy/x.yaml");
     check(&same, Some(&untold), "untold not looked into: deploy/x.yaml");
     check(&untold, Some(&differs), &format!("at 9b429b429b42 {back}"));
+}
+
+#[test]
+fn a_chart_is_what_runs_only_where_config_maps_hold_what_the_record_says() {
+    let name = |name: &str| ConfigName {
+        kind: ConfigKind::ConfigMap,
+        name: name.to_owned(),
+    };
+    let release = release(&[("deployed", "2026-11-19T10:00:00Z", Some("v1"), None)]);
+    let next = NextChart {
+        release: release.name.clone(),
+        chart: "shop-1.0.0".to_owned(),
+        values: json!({}),
+    };
+    let seen = OwnerSeen {
+        name: OwnerName {
+            kind: PausableKind::HelmRelease,
+            ..shop()
+        },
+        uid: Uid("uid-shop".to_owned()),
+        state: by_shop().state,
+        setting: json!(true),
+        parents: Vec::new(),
+        paused: None,
+        in_sync: None,
+        scales: None,
+    };
+    let config = (
+        name("app-config"),
+        json!({"data": {"MODE": "calm", "ca.crt": "injected"}}),
+    );
+    let live = [ConfigSeen {
+        name: &config.0,
+        json: &config.1,
+        managed: &[],
+    }];
+    let check = |said: &[(&str, Result<Value, String>)], live: Option<&[ConfigSeen<'_>]>, expected: &str| {
+        let contents = said.iter().map(|(of, said)| (name(of), said.clone())).collect();
+        let in_force = InForceOf {
+            release: &release,
+            values: &json!({}),
+            contents: &contents,
+        };
+        let told = match chart_in_sync(&seen, &next, &in_force, live, &runs()) {
+            InSync::Yes { revision } => format!("yes {revision}"),
+            InSync::No { says } => says,
+            InSync::Untold { why } => format!("untold {why}"),
+        };
+        assert_eq!(told, expected);
+    };
+    let holds = |mode: &str| Ok(json!({"data": {"MODE": mode}}));
+    check(&[], None, "yes shop-1.0.0");
+    check(&[("app-config", holds("calm"))], Some(&live), "yes shop-1.0.0");
+    check(&[("filled", Ok(json!({})))], Some(&live), "yes shop-1.0.0");
+    let other = "untold revision 1 of helm/shop: configmap/app-config holds something else";
+    check(&[("app-config", holds("storm"))], Some(&live), other);
+    let gone = "untold revision 1 of helm/shop: configmap/gone is not there";
+    check(&[("gone", holds("calm"))], Some(&live), gone);
+    let unread = "untold revision 1 of helm/shop: configmap/app-config could not be read";
+    check(&[("app-config", holds("calm"))], None, unread);
+    let odd = "untold revision 1 of helm/shop: configmap/app-config: its data is no map in the manifest";
+    let why = Err("its data is no map in the manifest".to_owned());
+    check(&[("app-config", why)], Some(&live), odd);
 }
