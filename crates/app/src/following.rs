@@ -2,12 +2,11 @@
 //! on the API server as the owner would apply it. Only reads and dry runs; what follows from it is the planner's.
 
 use crate::world::{Git, World};
-use astern_model::config::ConfigName;
 use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, PausableKind};
 use astern_model::source::{Folder, FolderManifests, Next, NextChart, Source, Upcoming, same_repository};
 use astern_model::target::Target;
-use astern_plan::{Applied, Beside, Changes, without_values};
+use astern_plan::{Applied, Beside, Changes, ConfigSeen, InForceOf, without_values};
 use astern_port::config::ConfigObject;
 use astern_port::releases::Depth;
 use serde_json::Value;
@@ -70,12 +69,33 @@ impl At<'_> {
             .await
             .map_err(|failure| failure.message)?;
         let seen = self.inventory.owner(owner).ok_or("its object is gone")?;
+        let contents = releases.contents(name, revision).await;
+        let contents = contents.map_err(|failure| failure.message)?;
+        let in_force = InForceOf {
+            release,
+            values: &given,
+            contents: &contents.here,
+        };
+        let config = self.config();
         Ok(astern_plan::chart_in_sync(
             seen,
             next,
-            (release, &given),
+            &in_force,
+            config.as_deref(),
             self.inventory,
         ))
+    }
+
+    /// What is there, as the planner takes it.
+    fn config(&self) -> Option<Vec<ConfigSeen<'_>>> {
+        self.config.map(|objects| {
+            let seen = objects.iter().map(|object| ConfigSeen {
+                name: &object.name,
+                json: &object.json,
+                managed: &object.managed,
+            });
+            seen.collect()
+        })
     }
 
     /// Against what stands.
@@ -125,12 +145,7 @@ impl At<'_> {
         let asked = self.git.sources.manifests(source, folder);
         let said = self.git.within(self.world, source, asked).await?;
         let applied = self.applied(&said, upcoming).await;
-        let config: Option<Vec<(&ConfigName, &Value)>> = self.config.map(|objects| {
-            objects
-                .iter()
-                .map(|object| (&object.name, &object.json))
-                .collect()
-        });
+        let config = self.config();
         let beside = Beside {
             owner,
             upcoming,

@@ -1,21 +1,23 @@
 //! What the source of an owner says beside what runs, where the owner itself compares nothing while it is paused: object by
 //! object, and what follows for whether it may go on. Reading is the caller's.
 
+mod applied;
+mod chart;
+
+pub use applied::Applied;
+pub use chart::{InForceOf, chart_in_sync};
+
 use crate::consumers::consumers;
-use crate::diff::{diff, differences};
-use crate::manifest::holds;
-use crate::ownership::{Alone, alone};
+use crate::diff::diff;
+use applied::{Left, left, taken};
 use astern_model::config::{ConfigKind, ConfigName, content};
-use astern_model::diff::{Change, Marks, Shown};
-use astern_model::helm::Release;
+use astern_model::diff::{Change, Shown};
 use astern_model::id::EFFECT;
 use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind};
 use astern_model::reconstruction::short;
-use astern_model::source::{FolderManifests, Manifest, NextChart, Upcoming};
+use astern_model::source::{FolderManifests, Manifest, Upcoming};
 use astern_model::target::{Target, WorkloadKind};
-use astern_model::template::Template;
-use astern_model::workload::FIELD_MANAGER;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,87 +31,18 @@ const LEFT_ALONE: [(&str, &[&str]); 2] = [
     ("kustomize.toolkit.fluxcd.io/ssa", &["IfNotPresent", "Ignore"]),
 ];
 
+/// What keeps Flux from deleting an object, on the object. Source: `prune` in kustomize-controller's
+/// `internal/controller/kustomization_controller.go`.
+const NOT_PRUNED: [(&str, &[&str]); 2] = [
+    ("kustomize.toolkit.fluxcd.io/prune", &["disabled"]),
+    ("kustomize.toolkit.fluxcd.io/reconcile", &["disabled"]),
+];
+
 /// The labels by which Flux marks what a Kustomization made.
 const MADE_BY: [&str; 2] = [
     "kustomize.toolkit.fluxcd.io/name",
     "kustomize.toolkit.fluxcd.io/namespace",
 ];
-
-/// The managers whose fields Flux hands to itself before it applies, so that what no file says goes away with them: by what their
-/// names begin with, and which operation; none for any. Source: `ApplyCleanupOptions` in kustomize-controller's
-/// `internal/controller/kustomization_controller.go`, `PatchReplaceFieldsManagers` in fluxcd/pkg/ssa.
-const TAKEN_OVER: [(&str, Option<&str>); 3] = [
-    ("kubectl", None),
-    ("before-first-apply", Some("Update")),
-    ("kustomize-controller", Some("Update")),
-];
-
-/// What keeps Flux from taking fields over, on the manifest or on the object.
-const MERGED: [(&str, &[&str]); 1] = [("kustomize.toolkit.fluxcd.io/ssa", &["Merge"])];
-
-/// The only value that it can have in a workload's template, so that hardly a file says it: whoever owns it has made the object, and
-/// owns all that the API server has filled in.
-const FILLED_IN: &str = "spec.restartPolicy";
-
-/// The entries of `managedFields`, by what becomes of their fields as Flux applies.
-struct Managed<'a> {
-    /// Taken over by Flux.
-    taken: Vec<&'a Value>,
-    /// Of runs.
-    ours: Vec<&'a Value>,
-    /// Left to whom they belong, Flux among them.
-    others: Vec<&'a Value>,
-}
-
-fn text<'a>(entry: &'a Value, field: &str) -> &'a str {
-    entry.get(field).and_then(Value::as_str).unwrap_or_default()
-}
-
-impl<'a> Managed<'a> {
-    fn of(managed: &'a [Value], merged: bool) -> Self {
-        let is_taken = |entry: &&Value| {
-            !merged
-                && TAKEN_OVER.iter().any(|(name, operation)| {
-                    text(entry, "manager").starts_with(name)
-                        && operation.is_none_or(|operation| text(entry, "operation") == operation)
-                })
-        };
-        let (taken, left): (Vec<_>, Vec<_>) = managed.iter().partition(is_taken);
-        let (ours, others) = left
-            .into_iter()
-            .partition(|entry| text(entry, "manager") == FIELD_MANAGER);
-        Self { taken, ours, others }
-    }
-}
-
-/// A workload as it would be once its manifest was applied.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Applied {
-    /// What it would ask for, with what is taken away.
-    template: Template,
-    /// What only a write of ours owns: no file says it, and applying leaves it.
-    ours: Alone,
-    /// What Flux takes over from kubectl: no file says it, and applying takes it away.
-    taken: Alone,
-}
-
-impl Applied {
-    /// Of the API server's answer to a dry run, which has its `managedFields`, and in which nothing was taken over.
-    pub fn of(object: &Value) -> Self {
-        let managed = object
-            .pointer("/metadata/managedFields")
-            .and_then(Value::as_array);
-        let managed = managed.map(Vec::as_slice).unwrap_or_default();
-        let managed = Managed::of(managed, is_marked(object.get("metadata"), &MERGED));
-        let root = ["spec", "template"];
-        let but_taken = [&managed.ours[..], &managed.others[..]].concat();
-        Self {
-            template: Template::clean(object.pointer("/spec/template").cloned().unwrap_or_default()),
-            ours: alone(&managed.ours, &managed.others, &root),
-            taken: alone(&managed.taken, &but_taken, &root),
-        }
-    }
-}
 
 /// What a source says, and what stands beside it.
 pub struct Beside<'a> {
@@ -122,7 +55,18 @@ pub struct Beside<'a> {
     /// What each workload would ask for once its manifest was applied, or why that is not known; without those that are not there.
     pub applied: &'a BTreeMap<Target, Result<Applied, String>>,
     /// The ConfigMaps and Secrets that are there; none where they could not be read.
-    pub config: Option<&'a [(&'a ConfigName, &'a Value)]>,
+    pub config: Option<&'a [ConfigSeen<'a>]>,
+}
+
+/// A ConfigMap or Secret that is there. Without `Debug`: it has values.
+#[derive(Clone, Copy)]
+pub struct ConfigSeen<'a> {
+    /// Which.
+    pub name: &'a ConfigName,
+    /// The whole object.
+    pub json: &'a Value,
+    /// Its `metadata.managedFields`.
+    pub managed: &'a [Value],
 }
 
 /// What a source would change, and what of that is not known; a clause each.
@@ -143,25 +87,36 @@ pub fn made<'a>(
 ) -> impl Iterator<Item = (Target, &'a Manifest)> {
     let namespace = namespace.to_owned();
     let here: Vec<&Manifest> = here(said, upcoming, &namespace).collect();
-    here.into_iter().filter_map(move |manifest| {
-        let target = Target {
-            kind: WorkloadKind::parse(&manifest.kind.to_lowercase())?,
-            namespace: namespace.clone(),
-            name: manifest.name.clone(),
-        };
-        Some((target, manifest))
+    here.into_iter()
+        .filter_map(move |manifest| Some((target(manifest, &namespace)?, manifest)))
+}
+
+fn target(manifest: &Manifest, namespace: &str) -> Option<Target> {
+    Some(Target {
+        kind: WorkloadKind::parse(&manifest.kind.to_lowercase())?,
+        namespace: namespace.to_owned(),
+        name: manifest.name.clone(),
     })
 }
 
-/// What lies in this namespace. One that no file names is the platform's.
+/// What lies in this namespace, without what Flux leaves alone.
 fn here<'a>(
+    said: &'a FolderManifests,
+    upcoming: &Upcoming,
+    namespace: &str,
+) -> impl Iterator<Item = &'a Manifest> {
+    within(said, upcoming, namespace).filter(|manifest| !left_alone(manifest))
+}
+
+/// What lies in this namespace. One that no file names is the platform's.
+fn within<'a>(
     said: &'a FolderManifests,
     upcoming: &Upcoming,
     namespace: &str,
 ) -> impl Iterator<Item = &'a Manifest> {
     said.objects.iter().filter(move |manifest| {
         let within = upcoming.namespace.as_ref().or(manifest.namespace.as_ref());
-        within.is_none_or(|within| within == namespace) && !left_alone(manifest)
+        within.is_none_or(|within| within == namespace)
     })
 }
 
@@ -235,25 +190,6 @@ fn workload(
     }
 }
 
-/// What kubectl has written, and Flux takes away.
-fn taken(target: &Target, taken: &Alone, untold: &dyn Fn(&str) -> String, found: &mut Changes) {
-    if taken.places.contains(FILLED_IN) {
-        found.untold.push(untold(
-            "kubectl has made it anew, and what of it the file does not say is taken away by Flux or filled in again",
-        ));
-        return;
-    }
-    let places = taken.places.iter();
-    found.differs.extend(
-        places.map(|place| format!("{target} {place}, which kubectl has written and Flux takes away")),
-    );
-    if taken.restart {
-        found.untold.push(untold(
-            "Flux takes the mark of kubectl's restart away, so that its pods start anew",
-        ));
-    }
-}
-
 /// `containers[api].image: api:v1 → api:v2`.
 fn place(change: &Change) -> String {
     let shown = |value: &Option<Shown>| match value {
@@ -285,52 +221,59 @@ fn config(beside: &Beside<'_>, inventory: &Inventory, found: &mut Changes) {
             kind: ConfigKind::ConfigMap,
             name: manifest.name.clone(),
         };
-        let now = live.iter().find(|(other, _)| **other == name);
+        let now = live.iter().find(|seen| *seen.name == name);
         match (&manifest.json, now) {
             (Err(why), _) => found.untold.push(format!("{name} ({}): {why}", manifest.file)),
             (Ok(_), None) => found.differs.push(format!("{name} is made, which is not there")),
-            (Ok(said), Some((_, now))) => {
-                let keys = other_keys(now, said);
-                found
-                    .differs
-                    .extend(keys.iter().map(|key| format!("{name} {key}")));
-            }
+            (Ok(said), Some(now)) => keys((&name, manifest), (now, said), found),
         }
     }
-    let ours = |(name, json): &&(&ConfigName, &Value)| {
-        name.kind == ConfigKind::Secret
-            && is_made_by(json, beside.owner)
-            && json
+    let ours = |seen: &&ConfigSeen<'_>| {
+        seen.name.kind == ConfigKind::Secret
+            && is_made_by(seen.json, beside.owner)
+            && seen
+                .json
                 .pointer("/metadata/annotations")
                 .is_some_and(|all| all.get(EFFECT).is_some())
     };
-    found.untold.extend(
-        live.iter().filter(ours).map(|(name, _)| {
-            format!("{name} was put back by a run, and no value of a Secret is read from Git")
-        }),
-    );
+    found.untold.extend(live.iter().filter(ours).map(|seen| {
+        format!(
+            "{} was put back by a run, and no value of a Secret is read from Git",
+            seen.name
+        )
+    }));
 }
 
-/// The keys that hold something else, or that only one of both has.
-fn other_keys(now: &Value, said: &Value) -> BTreeSet<String> {
-    let (now, said) = (content(now), content(said));
-    let mut keys = BTreeSet::new();
+/// The keys that would hold something else, be made, or go.
+fn keys(
+    (name, manifest): (&ConfigName, &Manifest),
+    (now, said): (&ConfigSeen<'_>, &Value),
+    found: &mut Changes,
+) {
+    let (live, said_content) = (content(now.json), content(said));
     for field in ["data", "binaryData"] {
         let of = |content: &Value| {
-            content
-                .get(field)
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default()
+            let map = content.get(field).and_then(Value::as_object);
+            map.cloned().unwrap_or_default()
         };
-        let (now, said) = (of(&now), of(&said));
-        let all = now.keys().chain(said.keys());
-        keys.extend(
-            all.filter(|key| now.get(*key) != said.get(*key))
-                .map(|key| format!("{field}[{key}]")),
-        );
+        let (live, said_here) = (of(&live), of(&said_content));
+        let other = said_here
+            .iter()
+            .filter(|(key, said)| live.get(*key) != Some(*said))
+            .map(|(key, _)| key);
+        found
+            .differs
+            .extend(other.map(|key| format!("{name} {field}[{key}]")));
+        for key in live.keys().filter(|key| !said_here.contains_key(*key)) {
+            match left(now, said, [field, key]) {
+                Left::Goes => found.differs.push(format!("{name} {field}[{key}]")),
+                Left::Stays => {}
+                Left::Untold(why) => found
+                    .untold
+                    .push(format!("{name} ({}): {field}[{key}] {why}", manifest.file)),
+            }
+        }
     }
-    keys
 }
 
 fn is_made_by(json: &Value, owner: &OwnerName) -> bool {
@@ -368,15 +311,19 @@ fn owners(beside: &Beside<'_>, inventory: &Inventory, found: &mut Changes) {
 
 /// What it has made, what is needed, and what no file makes any more.
 fn pruned(beside: &Beside<'_>, inventory: &Inventory, found: &mut Changes) {
-    let made: BTreeSet<Target> = made(beside.said, beside.upcoming, &inventory.namespace)
-        .map(|(target, _)| target)
+    // What Flux leaves alone is among what the files make: it stays in Flux' list of what is its own.
+    let files: Vec<&Manifest> = within(beside.said, beside.upcoming, &inventory.namespace).collect();
+    let made: BTreeSet<Target> = files
+        .iter()
+        .filter_map(|manifest| target(manifest, &inventory.namespace))
         .collect();
     for (target, workload) in &inventory.workloads {
+        let metadata = json!({"annotations": workload.annotations, "labels": workload.labels});
         let owned = workload
             .owners
             .iter()
             .any(|owner| owner.object.as_ref() == Some(beside.owner));
-        if owned && !made.contains(target) {
+        if owned && !made.contains(target) && !is_marked(Some(&metadata), &NOT_PRUNED) {
             found
                 .differs
                 .push(format!("{target} is deleted, since no file there makes it"));
@@ -387,15 +334,17 @@ fn pruned(beside: &Beside<'_>, inventory: &Inventory, found: &mut Changes) {
         .values()
         .flat_map(|workload| consumers(&workload.template, &workload.annotations).into_keys())
         .collect();
-    let files: BTreeSet<&str> = here(beside.said, beside.upcoming, &inventory.namespace)
+    let maps: BTreeSet<&str> = files
+        .iter()
         .filter(|manifest| manifest.kind == "ConfigMap")
         .map(|manifest| manifest.name.as_str())
         .collect();
-    for (name, json) in beside.config.unwrap_or_default() {
+    for ConfigSeen { name, json, .. } in beside.config.unwrap_or_default() {
         let lost = name.kind == ConfigKind::ConfigMap
             && read.contains(*name)
             && is_made_by(json, beside.owner)
-            && !files.contains(name.name.as_str());
+            && !maps.contains(name.name.as_str())
+            && !is_marked(json.get("metadata"), &NOT_PRUNED);
         if lost {
             found.differs.push(format!(
                 "{name}, which is read, is deleted, since no file there makes it"
@@ -450,72 +399,6 @@ pub fn in_sync(upcoming: &Upcoming, fetched: &Changes, newest: Option<(&str, &Ch
     }
     let why: Vec<&str> = untold.into_iter().map(String::as_str).collect();
     InSync::Untold { why: why.join("; ") }
-}
-
-/// Whether a HelmRelease may go on: whether the chart and the values that it would install are those of the revision in force, and
-/// what runs is what that revision holds. `given` are the values of that revision, whole; they are told by their places alone.
-pub fn chart_in_sync(
-    seen: &OwnerSeen,
-    next: &NextChart,
-    (release, given): (&Release, &Value),
-    inventory: &Inventory,
-) -> InSync {
-    let untold = |why: String| InSync::Untold { why };
-    // Where the one above it is paused too, its object says what that one's source said before.
-    let above = seen
-        .parents
-        .iter()
-        .filter_map(|parent| inventory.owner(parent.object.as_ref()?));
-    if let Some(above) = above.into_iter().find(|above| above.is_paused()) {
-        return untold(format!(
-            "{}, which writes its chart and values, is paused too",
-            above.name
-        ));
-    }
-    let record = release
-        .live()
-        .and_then(|revision| Some((revision.number, revision.content()?)));
-    let Some((number, record)) = record else {
-        return untold(format!("the record of {} could not be read", release.name));
-    };
-    let beside = record.templates.iter().find(|(target, template)| {
-        let live = inventory.workloads.get(*target);
-        live.is_none_or(|live| !holds(live.template.json(), template.json()))
-    });
-    if let Some((target, _)) = beside {
-        return untold(format!(
-            "{target} is not what revision {number} of {} holds",
-            release.name
-        ));
-    }
-    let mut differs = Vec::new();
-    if record.chart != next.chart {
-        differs.push(format!("chart {} → {}", record.chart, next.chart));
-    }
-    let plain = |values: &Value| {
-        if values.is_null() {
-            json!({})
-        } else {
-            values.clone()
-        }
-    };
-    let values = differences("", &plain(given), &plain(&next.values), &Marks::default());
-    differs.extend(
-        values
-            .into_iter()
-            .map(|change| format!("value {}", change.path.trim_start_matches('.'))),
-    );
-    if differs.is_empty() {
-        return InSync::Yes {
-            revision: next.chart.clone(),
-        };
-    }
-    InSync::No {
-        says: format!(
-            "it would install otherwise than revision {number}: {}",
-            some(&differs)
-        ),
-    }
 }
 
 /// The first of them, and how many more there are.

@@ -56,7 +56,7 @@ pub use consumers::consumers;
 pub use decide::decide;
 pub use diff::{diff, hidden, hidden_in};
 pub use drift::{config_changes, config_drift, workload_drift};
-pub use following::{Applied, Beside, Changes, changes, chart_in_sync, in_sync, made};
+pub use following::{Applied, Beside, Changes, ConfigSeen, InForceOf, changes, chart_in_sync, in_sync, made};
 pub use forecast::{History, Promise, ROLLOUT_DEADLINE_MAX, WRITE_DEADLINE, promise};
 pub use foretold::{Unremembered, forgotten, unremembered};
 pub use in_force::{InForce, in_force};

@@ -1,12 +1,15 @@
 //! Whether what Flux would apply once it goes on is what runs: what is named, what cannot be told, and what follows.
 
+use crate::in_force::release;
 use crate::support::{NAMESPACE, deployment, inventory, template, workload};
 use astern_model::config::{ConfigKind, ConfigName};
+use astern_model::id::Uid;
 use astern_model::inventory::Inventory;
-use astern_model::owner::{InSync, OwnerName, PausableKind};
-use astern_model::source::{Folder, FolderManifests, Manifest, Upcoming};
+use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind};
+use astern_model::source::{Folder, FolderManifests, Manifest, NextChart, Upcoming};
 use astern_model::target::Target;
-use astern_plan::{Applied, Beside, Changes, changes, in_sync};
+use astern_model::workload::{Owner, OwnerKind, OwnerState};
+use astern_plan::{Applied, Beside, Changes, ConfigSeen, InForceOf, changes, chart_in_sync, in_sync};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -46,6 +49,18 @@ fn said(kind: &str, name: &str, json: Value) -> Manifest {
     }
 }
 
+fn by_shop() -> Owner {
+    Owner {
+        kind: OwnerKind::Flux,
+        name: "shop".to_owned(),
+        known_by: "its labels".to_owned(),
+        state: OwnerState::Passive {
+            because: "spec.suspend: true".to_owned(),
+        },
+        object: Some(shop()),
+    }
+}
+
 /// What runs is version v1, and reads ConfigMap `app-config`.
 fn runs() -> Inventory {
     inventory(vec![workload("api").revision(1, "v1", "2026-11-19T10:00:00Z")])
@@ -56,7 +71,25 @@ fn would(version: &str) -> BTreeMap<Target, Result<Applied, String>> {
     BTreeMap::from([(deployment("api"), Ok(Applied::of(&object)))])
 }
 
+fn config_seen<'a>((name, (_, json)): (&'a ConfigName, &'a (&str, Value))) -> ConfigSeen<'a> {
+    let managed = json.pointer("/metadata/managedFields").and_then(Value::as_array);
+    ConfigSeen {
+        name,
+        json,
+        managed: managed.map(Vec::as_slice).unwrap_or_default(),
+    }
+}
+
 fn found(
+    objects: Vec<Manifest>,
+    applied: &BTreeMap<Target, Result<Applied, String>>,
+    config: &[(&str, Value)],
+) -> Changes {
+    found_in(&runs(), objects, applied, config)
+}
+
+fn found_in(
+    inventory: &Inventory,
     objects: Vec<Manifest>,
     applied: &BTreeMap<Target, Result<Applied, String>>,
     config: &[(&str, Value)],
@@ -71,7 +104,7 @@ fn found(
             name: (*name).to_owned(),
         })
         .collect();
-    let config: Vec<(&ConfigName, &Value)> = names.iter().zip(config.iter().map(|(_, json)| json)).collect();
+    let config: Vec<ConfigSeen<'_>> = names.iter().zip(config).map(config_seen).collect();
     let said = FolderManifests {
         objects,
         unread: Vec::new(),
@@ -83,7 +116,7 @@ fn found(
         applied,
         config: Some(&config),
     };
-    changes(&beside, &runs())
+    changes(&beside, inventory)
 }
 
 fn changed(differs: &[&str], untold: &[&str]) -> Changes {
@@ -154,6 +187,82 @@ fn what_is_made_anew_and_what_would_be_deleted_though_it_is_read_count_as_well()
         found(vec![api()], &would("v1"), &[("unread", ours)]),
         Changes::default()
     );
+}
+
+#[test]
+fn what_flux_leaves_alone_in_the_files_or_on_the_object_is_not_deleted() {
+    let marked = |name: &str, value: &str| json!({"metadata": {"annotations": {(name): value}}});
+    let alone = [
+        ("kustomize.toolkit.fluxcd.io/reconcile", "disabled"),
+        ("kustomize.toolkit.fluxcd.io/ssa", "IfNotPresent"),
+        ("kustomize.toolkit.fluxcd.io/ssa", "Ignore"),
+    ];
+    let of_shop_too = |mut json: Value| {
+        json["metadata"]["labels"] = of_shop();
+        [("app-config", json)]
+    };
+    let shops = {
+        let mut inventory = runs();
+        let api = inventory.workloads.get_mut(&deployment("api")).unwrap();
+        api.owners.push(by_shop());
+        inventory
+    };
+    for (name, value) in alone {
+        let files = vec![
+            said("Deployment", "api", marked(name, value)),
+            said("ConfigMap", "app-config", marked(name, value)),
+        ];
+        let live = of_shop_too(json!({}));
+        assert_eq!(
+            found_in(&shops, files, &would("v2"), &live),
+            Changes::default(),
+            "{name}"
+        );
+    }
+    let deleted = "deployment/api is deleted, since no file there makes it";
+    let elsewhere = || vec![said("ConfigMap", "app-config", json!({}))];
+    assert_eq!(
+        found_in(&shops, elsewhere(), &would("v1"), &of_shop_too(json!({}))),
+        changed(&[deleted], &[])
+    );
+    let mut kept = shops;
+    let api = kept.workloads.get_mut(&deployment("api")).unwrap();
+    let prune = "kustomize.toolkit.fluxcd.io/prune";
+    api.annotations.insert(prune.to_owned(), "disabled".to_owned());
+    let live = of_shop_too(marked(prune, "disabled"));
+    assert_eq!(
+        found_in(&kept, Vec::new(), &would("v1"), &live),
+        Changes::default()
+    );
+}
+
+#[test]
+fn a_key_that_no_file_says_goes_only_where_flux_or_kubectl_has_written_it() {
+    let check = |managers: &[&str], ssa: &str, differs: &[&str], untold: &[&str]| {
+        let entry = |manager: &&str| json!({"manager": manager, "operation": "Apply", "fieldsV1": {"f:data": {"f:ca.crt": {}}}});
+        let managed: Vec<Value> = managers.iter().map(entry).collect();
+        let live = json!({
+            "metadata": {"managedFields": managed, "annotations": {"kustomize.toolkit.fluxcd.io/ssa": ssa}},
+            "data": {"MODE": "calm", "ca.crt": "injected"},
+        });
+        let files = vec![
+            said("Deployment", "api", json!({})),
+            said("ConfigMap", "app-config", json!({"data": {"MODE": "calm"}})),
+        ];
+        let told = found(files, &would("v1"), &[("app-config", live)]);
+        assert_eq!(told, changed(differs, untold), "{managers:?}");
+    };
+    let key = "configmap/app-config data[ca.crt]";
+    check(&["kustomize-controller"], "", &[key], &[]);
+    check(&["kubectl-edit"], "", &[key], &[]);
+    check(&["cert-manager-cainjector"], "", &[], &[]);
+    check(&["kustomize-controller", "cert-manager-cainjector"], "", &[], &[]);
+    check(&["kubectl-edit"], "Merge", &[], &[]);
+    let at = "configmap/app-config (deploy/all.yaml): data[ca.crt]";
+    let ours = format!("{at} stands by a run's write alone, and the file does not say it");
+    check(&["astern", "kustomize-controller"], "", &[], &[&ours]);
+    let unknown = format!("{at} is not said by the file, and who has written it is not known");
+    check(&[], "", &[], &[&unknown]);
 }
 
 #[test]
@@ -330,4 +439,67 @@ fn what_a_suspended_source_would_fetch_is_told_and_left_to_a_person() {
     check(&Changes::default(), InSync::Untold { why });
     let says = format!("at 3f2a3f2a3f2a {back}");
     check(&differs, InSync::No { says });
+}
+
+#[test]
+fn a_chart_is_what_runs_only_where_config_maps_hold_what_the_record_says() {
+    let name = |name: &str| ConfigName {
+        kind: ConfigKind::ConfigMap,
+        name: name.to_owned(),
+    };
+    let release = release(&[("deployed", "2026-11-19T10:00:00Z", Some("v1"), None)]);
+    let next = NextChart {
+        release: release.name.clone(),
+        chart: "shop-1.0.0".to_owned(),
+        values: json!({}),
+    };
+    let seen = OwnerSeen {
+        name: OwnerName {
+            kind: PausableKind::HelmRelease,
+            ..shop()
+        },
+        uid: Uid("uid-shop".to_owned()),
+        state: by_shop().state,
+        setting: json!(true),
+        parents: Vec::new(),
+        paused: None,
+        in_sync: None,
+        scales: None,
+    };
+    let config = (
+        name("app-config"),
+        json!({"data": {"MODE": "calm", "ca.crt": "injected"}}),
+    );
+    let live = [ConfigSeen {
+        name: &config.0,
+        json: &config.1,
+        managed: &[],
+    }];
+    let check = |said: &[(&str, Result<Value, String>)], live: Option<&[ConfigSeen<'_>]>, expected: &str| {
+        let contents = said.iter().map(|(of, said)| (name(of), said.clone())).collect();
+        let in_force = InForceOf {
+            release: &release,
+            values: &json!({}),
+            contents: &contents,
+        };
+        let told = match chart_in_sync(&seen, &next, &in_force, live, &runs()) {
+            InSync::Yes { revision } => format!("yes {revision}"),
+            InSync::No { says } => says,
+            InSync::Untold { why } => format!("untold {why}"),
+        };
+        assert_eq!(told, expected);
+    };
+    let holds = |mode: &str| Ok(json!({"data": {"MODE": mode}}));
+    check(&[], None, "yes shop-1.0.0");
+    check(&[("app-config", holds("calm"))], Some(&live), "yes shop-1.0.0");
+    check(&[("filled", Ok(json!({})))], Some(&live), "yes shop-1.0.0");
+    let other = "untold revision 1 of helm/shop: configmap/app-config holds something else";
+    check(&[("app-config", holds("storm"))], Some(&live), other);
+    let gone = "untold revision 1 of helm/shop: configmap/gone is not there";
+    check(&[("gone", holds("calm"))], Some(&live), gone);
+    let unread = "untold revision 1 of helm/shop: configmap/app-config could not be read";
+    check(&[("app-config", holds("calm"))], None, unread);
+    let odd = "untold revision 1 of helm/shop: configmap/app-config: its data is no map in the manifest";
+    let why = Err("its data is no map in the manifest".to_owned());
+    check(&[("app-config", why)], Some(&live), odd);
 }

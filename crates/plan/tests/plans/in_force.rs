@@ -9,9 +9,9 @@ use astern_plan::{in_force, sought};
 use serde_json::json;
 
 /// Revisions come oldest first: state, when its record was made, the version of api that it has, and what app-config holds.
-type Kept<'a> = (&'a str, &'a str, Option<&'a str>, Option<&'a str>);
+pub(crate) type Kept<'a> = (&'a str, &'a str, Option<&'a str>, Option<&'a str>);
 
-fn release(kept: &[Kept<'_>]) -> Release {
+pub(crate) fn release(kept: &[Kept<'_>]) -> Release {
     let revision = |(number, (status, created, version, held)): (u64, &Kept<'_>)| {
         let templates = version.map(|version| {
             let manifest = Template::clean(template("api", version));
