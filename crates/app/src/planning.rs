@@ -311,7 +311,7 @@ pub async fn check(
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();
     let (answers, saved, logins) = futures::join!(
-        world.look.answer(&inventory, &questions),
+        answer(world, &inventory, &questions),
         save(world, &inventory, &targets, evidence, SAVE_WITHIN, SAVE_BYTES),
         config::try_logins(world, &inventory, &plan, |_| true)
     );

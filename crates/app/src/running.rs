@@ -364,7 +364,7 @@ async fn admit(
     inventory.config.logins = config::try_logins(world, &inventory, &book.plan, ahead).await;
     planning::paused_by(world, &mut inventory, &book.plan).await;
     let questions = astern_gate::questions(&book.plan, &inventory);
-    let answers = world.look.answer(&inventory, &questions).await;
+    let answers = planning::answer(world, &inventory, &questions).await;
     let approval = book
         .run
         .approval

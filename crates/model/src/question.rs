@@ -163,7 +163,38 @@ pub enum Answer {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers(BTreeMap<Question, Answer>);
 
+impl Question {
+    /// The workload that is asked about; none of a question about something else.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::ImageListed { target, .. }
+            | Self::WriteAccepted { target, .. }
+            | Self::PodAccepted { target, .. }
+            | Self::PauseAccepted { target, .. }
+            | Self::RestartAccepted { target, .. } => Some(target),
+            Self::MayI { .. }
+            | Self::Exists { .. }
+            | Self::ConfigAccepted { .. }
+            | Self::DeleteAccepted { .. }
+            | Self::LockFree { .. } => None,
+        }
+    }
+}
+
 impl Answers {
+    /// The same, with other words for what a server said.
+    pub fn told(mut self, words: impl Fn(&Question, &str) -> String) -> Self {
+        for (question, answer) in &mut self.0 {
+            match answer {
+                Answer::Yes => {}
+                Answer::No { why } | Answer::Barred { why, .. } | Answer::Unknown { why } => {
+                    *why = words(question, why);
+                }
+            }
+        }
+        self
+    }
+
     /// Adds one answer.
     pub fn insert(&mut self, question: Question, answer: Answer) {
         self.0.insert(question, answer);

@@ -14,7 +14,7 @@ use astern_exec::Book;
 use astern_exec::driver::{Ended, ExecError};
 use astern_gate::Rejected;
 use astern_model::approval::{Approval, How};
-use astern_model::finding::Allowances;
+use astern_model::finding::{Allowances, Finding};
 use astern_model::id::{RunId, Seq};
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
@@ -424,16 +424,20 @@ const LOCKED: &str = "AST0220";
 /// What would go back of ConfigMaps and Secrets could not be compared just now.
 const UNKNOWN_CONFIG: &str = "AST0237";
 
-/// Whether it would be the same answer a moment later. It would not while somebody else's run goes on, nor where the plan itself
-/// says that it left something out because that could not be read just now.
+/// Whether it would be the same answer a moment later. It would not while somebody else's run goes on, nor where the plan left
+/// something out because that could not be read just now.
 fn is_final(no: &NoPlan) -> bool {
-    let left_out = |warning: &String| warning.contains("ConfigMaps and Secrets could not be read");
+    let left_out = |finding: &Finding| {
+        finding
+            .message
+            .contains("ConfigMaps and Secrets could not be read")
+    };
     match no {
         NoPlan::Refused(_) | NoPlan::Unknown(_) => true,
         NoPlan::Rejected(rejected) => {
             let passes = |code: &str| [LOCKED, UNKNOWN_CONFIG].contains(&code);
             !rejected.refusals().all(|finding| passes(&finding.code))
-                && !rejected.plan.warnings.iter().any(left_out)
+                && !rejected.findings.iter().any(left_out)
         }
         _ => false,
     }

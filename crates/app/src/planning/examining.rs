@@ -18,6 +18,7 @@ use astern_model::policy::Say;
 use astern_model::question::{Answers, Question};
 use astern_model::record::SavedEvidence;
 use astern_model::target::Target;
+use astern_model::template::Template;
 use astern_plan::code;
 use astern_port::releases::Depth;
 use astern_port::sense::Saved;
@@ -102,7 +103,7 @@ pub(super) async fn examine(
     let save_within = within.min(SAVE_WITHIN);
     let (seen, mut answers, mut saved, logins, marks) = futures::join!(
         survey::senses(world, platform, &inventory, &scope, None, within),
-        world.look.answer(&inventory, &questions),
+        answer(world, &inventory, &questions),
         save(world, &inventory, &targets, evidence, save_within, SAVE_BYTES),
         try_logins(world, &inventory, draft.as_ref().ok()),
         config::marks_of(world, astern_plan::hidden(&inventory))
@@ -194,12 +195,21 @@ pub(super) async fn planned(
 /// What a plan is refused for that a template may lack which the cluster does not remember.
 const LACKING: [&str; 3] = [code::NOTHING_GOOD, code::NOT_ONE_REVISION, code::RELEASE];
 
-/// Nothing is asked where nothing is open.
+/// Nothing is asked where nothing is open. A server may quote the template that it was given: its words are kept without the values.
 pub(crate) async fn answer(world: &World, inventory: &Inventory, open: &[Question]) -> Answers {
     if open.is_empty() {
         return Answers::default();
     }
-    world.look.answer(inventory, open).await
+    let answers = world.look.answer(inventory, open).await;
+    answers.told(|question, why| {
+        let target = question.target();
+        let workload = target.and_then(|target| inventory.workloads.get(target));
+        let templates = workload.into_iter().flat_map(|workload| {
+            let remembered = workload.revisions.iter().map(|revision| &revision.template);
+            std::iter::once(&workload.template).chain(remembered)
+        });
+        astern_plan::without_values(why, templates.map(Template::json))
+    })
 }
 
 pub(super) async fn save(

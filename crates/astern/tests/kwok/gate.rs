@@ -102,6 +102,8 @@ fn a_full_quota_for_other_pods_is_no_obstacle() {
 /// An admission policy for one namespace. It belongs to none, so it goes with the test.
 pub(crate) struct Policy(String);
 
+const FORBIDDEN: &str = "the platform team forbids it";
+
 impl Policy {
     /// Only what `expression` holds of passes; `rule` is `GROUP/RESOURCE/OPERATION`. It holds once `tried` is refused.
     pub(crate) fn new(place: &Place, name: &str, rule: [&str; 3], expression: &str, tried: &[&str]) -> Self {
@@ -115,7 +117,12 @@ impl Policy {
                 "matchConstraints": { "resourceRules": [{
                     "apiGroups": [group], "apiVersions": ["v1"], "operations": [operation], "resources": [resource],
                 }] },
-                "validations": [{ "expression": expression, "message": "the platform team forbids it" }],
+                "validations": [{
+                    "expression": expression,
+                    "message": FORBIDDEN,
+                    // A template is quoted, where there is one with a variable.
+                    "messageExpression": format!("'{FORBIDDEN}, as of ' + object.spec.template.spec.containers[0].env[0].value"),
+                }],
             },
         }));
         place.put(&json!({
@@ -193,6 +200,29 @@ fn a_policy_against_resuming_refuses_before_the_template_is_written() {
         ],
         |place| place.roll_back(&["--resume-paused", "api"]),
     );
+}
+
+#[test]
+fn what_a_server_quotes_of_a_template_is_told_without_its_values() {
+    let place = Place::new("quoted");
+    place.platform("");
+    let with_value = |mut template: Value| {
+        template["spec"]["containers"][0]["env"] = json!([{ "name": "DSN", "value": "quoted-by-nobody" }]);
+        template
+    };
+    place.roll_out(&deployment("api", 1, with_value(pod("api", "v1"))));
+    place.put(&deployment("api", 1, with_value(crashing("api", "v2"))));
+    place.until_it_crashes();
+    let _policy = Policy::new(
+        &place,
+        "no-v1",
+        ["apps", "deployments", "UPDATE"],
+        "object.spec.template.spec.containers.all(one, one.image != 'api:v1')",
+        &["set", "image", "deployment/api", "api=api:v1"],
+    );
+    let words = ["AST0217", FORBIDDEN, "as of (a value that is not shown)"];
+    let done = refused(&place, &words, |place| place.roll_back(&[]));
+    assert!(!(done.out + &done.err).contains("quoted-by-nobody"));
 }
 
 #[test]
