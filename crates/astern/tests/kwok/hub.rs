@@ -231,9 +231,9 @@ fn a_right_that_is_missing_in_the_hub_is_told_with_the_hubs_context() {
         &place.astern_as(&config, &["plan"]).expect(3),
         &[
             "AST0218",
-            "the user of context hub may not patch",
+            "user limited@example.test may not patch",
             "applications.argoproj.io",
-            "of the cluster of context hub",
+            "of the hub cluster (context hub)",
         ],
     );
     assert_eq!(hub.automated(), json!({ "selfHeal": true }));
