@@ -427,11 +427,8 @@ fn templates(book: &Book) -> Vec<Taken> {
         .steps
         .iter()
         .filter_map(|step| {
-            let (target, after) = match &step.spec {
-                Spec::Workload(workload::Spec::WriteTemplate { target, to, .. }) => (target, &to.template),
-                Spec::Workload(workload::Spec::Restart { target, template, .. }) => (target, template),
-                Spec::Workload(_) | Spec::Helm(_) | Spec::Config(_) | Spec::Owner(_) => return None,
-            };
+            let spec = step.spec.workload()?;
+            let (target, after) = (spec.target(), spec.writes()?);
             let Before::Workload(workload::Before::Template { template, hash, .. }) =
                 left(book.run.status(&step.id))?
             else {

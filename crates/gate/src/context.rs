@@ -3,7 +3,7 @@
 use crate::order::Order;
 use astern_model::choice::{Because, RevisionRef};
 use astern_model::finding::Allowances;
-use astern_model::id::StepId;
+use astern_model::id::{StepId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::question::Answers;
@@ -125,6 +125,24 @@ impl<'a> Context<'a> {
             .filter_map(|write| workloads.get(write.target).map(|workload| (write, workload)))
     }
 
+    /// Every step that has pods made anew, with its workload and the template that this one asks for then: the template writes and the
+    /// restarts.
+    pub(crate) fn renewals(&self) -> impl Iterator<Item = (&'a Step, &'a Target, &'a TemplateHash)> {
+        let writes = self
+            .writes
+            .iter()
+            .map(|write| (write.step, write.target, write.asks));
+        let restarts = self
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| match step.spec.workload()? {
+                WorkloadSpec::Restart { target, template, .. } => Some((step, target, template)),
+                _ => None,
+            });
+        writes.chain(restarts)
+    }
+
     /// The workloads that steps not yet started will write.
     pub(crate) fn changed_ahead(&self) -> BTreeMap<&'a Target, &'a Workload> {
         let workloads = &self.inventory.workloads;
@@ -180,6 +198,8 @@ pub(crate) struct Write<'a> {
     pub(crate) step: &'a Step,
     pub(crate) target: &'a Target,
     pub(crate) to: &'a RevisionRef,
+    /// The template that the workload asks for then: that of the revision, but for the mark of a restart where one is written.
+    pub(crate) asks: &'a TemplateHash,
     /// Whether a run or the ledger has kept the same template.
     pub(crate) kept: bool,
     /// The object that the plan names, whatever template it holds.
@@ -191,8 +211,10 @@ pub(crate) struct Write<'a> {
 impl<'a> Write<'a> {
     fn of(step: &'a Step, inventory: &'a Inventory) -> Vec<Self> {
         match &step.spec {
-            Spec::Workload(WorkloadSpec::WriteTemplate { target, to, kept, .. }) => {
-                vec![Self::new(step, target, to, kept.is_some(), inventory)]
+            Spec::Workload(spec @ WorkloadSpec::WriteTemplate { target, to, kept, .. }) => {
+                let asks = spec.writes().unwrap_or(&to.template);
+                let write = Self::new(step, target, to, kept.is_some(), inventory);
+                vec![Self { asks, ..write }]
             }
             Spec::Workload(_) | Spec::Config(_) | Spec::Owner(_) => Vec::new(),
             Spec::Helm(spec) => {
@@ -224,6 +246,7 @@ impl<'a> Write<'a> {
             step,
             target,
             to,
+            asks: &to.template,
             kept,
             object,
             revision,

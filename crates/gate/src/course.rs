@@ -33,9 +33,12 @@ impl<'a> Course<'a> {
             }
             let sure = progress == Progress::Done;
             match spec(step) {
-                Spec::WriteTemplate { to, .. } => set(&mut course.templates, &to.template, sure),
-                Spec::Restart { template, .. } => set(&mut course.templates, template, sure),
                 Spec::SetPaused { paused, .. } => set(&mut course.paused, *paused, sure),
+                spec @ (Spec::WriteTemplate { .. } | Spec::Restart { .. }) => {
+                    if let Some(written) = spec.writes() {
+                        set(&mut course.templates, written, sure);
+                    }
+                }
                 Spec::AwaitRollout { .. }
                 | Spec::AwaitGone { .. }
                 | Spec::Scale { .. }

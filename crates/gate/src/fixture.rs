@@ -20,7 +20,7 @@ use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind, Paused};
 use astern_model::plan::{ConfigChanges, Intent, Plan};
 use astern_model::question::{Answer, Answers, Question};
 use astern_model::reversal::Reversal;
-use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
+use astern_model::step::workload::{DeleteWhy, Pin, RestartMark, Spec as WorkloadSpec};
 use astern_model::step::{Spec, Step, config, helm, owner as owner_step};
 use astern_model::target::WorkloadKind;
 use astern_model::template::Template;
@@ -593,6 +593,16 @@ impl Fixture {
     pub(crate) fn keep(&mut self, reference: ContentRef) {
         if let WorkloadSpec::WriteTemplate { kept, .. } = self.spec(0) {
             *kept = Some(reference);
+        }
+    }
+
+    /// Has the write at this place carry the mark of a restart, and what follows it expect what it did before.
+    pub(crate) fn mark(&mut self, place: usize) {
+        if let WorkloadSpec::WriteTemplate { mark, .. } = self.spec(place) {
+            *mark = Some(RestartMark {
+                at: "2026-11-23T14:10:00Z".to_owned(),
+                template: hash('7'),
+            });
         }
     }
 

@@ -139,6 +139,7 @@ impl Place {
                     pin: pin.clone(),
                     to,
                     kept: None,
+                    mark: None,
                 },
                 Before::Template {
                     template: kept,
@@ -626,6 +627,7 @@ impl Place {
                 images: Vec::new(),
             },
             kept: None,
+            mark: None,
         };
         let wait = Spec::AwaitRollout {
             target,

@@ -11,21 +11,24 @@ use crate::consumers::consumers;
 use crate::planner::Request;
 use crate::reconstruct;
 use crate::releases::Through;
+use crate::remarks;
 use crate::selector::Selector;
 use crate::steps::Moves;
 use crate::world::{View, World, asks_for};
 use astern_model::choice::clock;
-use astern_model::config::{ConfigName, HeldBy, HeldConfig};
+use astern_model::config::{ConfigName, HeldBy, HeldConfig, LiveConfig};
 use astern_model::decision::Refusal;
 use astern_model::diff::{Change, Shown};
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::plan::{ConfigChanges, Plan, TargetChanges};
 use astern_model::release::{Release, ReleaseName};
 use astern_model::step::Step;
+use astern_model::step::workload::RestartMark;
 use astern_model::target::Target;
 use astern_model::template::{RESTARTED_AT, Template};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use permission::goes_back;
@@ -51,6 +54,8 @@ pub(crate) struct Restoring<'a> {
     pub(crate) steps: Vec<Step>,
     /// For each workload: the writes of what it reads.
     pub(crate) before: BTreeMap<&'a Target, Vec<StepId>>,
+    /// The readers whose template goes back to one of which pods stand that must be made anew as well.
+    pub(crate) marks: BTreeMap<&'a Target, RestartMark>,
     /// The readers whose template stays.
     pub(crate) restarts: BTreeMap<&'a Target, Restart<'a>>,
     /// The workloads that fail by what is written.
@@ -78,22 +83,12 @@ impl<'a> Restoring<'a> {
     pub(crate) fn template_changes(&self) -> impl Iterator<Item = TargetChanges> {
         self.restarts.values().map(|restart| {
             let workload = restart.view.workload;
-            let mark = |template: &Template| {
-                let annotations = template.json().pointer("/metadata/annotations");
-                let mark = annotations.and_then(|annotations| annotations.get(RESTARTED_AT));
-                mark.and_then(Value::as_str)
-                    .map(|mark| Shown::Value(mark.to_owned()))
-            };
             TargetChanges {
                 target: workload.target.clone(),
                 from_version: workload.version(),
                 to_version: workload.version(),
                 provenance: None,
-                changes: vec![Change {
-                    path: format!("metadata.annotations[{RESTARTED_AT}]"),
-                    from: mark(&workload.template),
-                    to: mark(&restart.template),
-                }],
+                changes: vec![marked(&workload.template, &restart.at)],
             }
         })
     }
@@ -128,17 +123,61 @@ impl<'a> Restoring<'a> {
             self.warnings
                 .extend(reader.how.warning(target, &object.to_string()));
             match reader.how {
-                How::Moves | How::MovesBesideReloader | How::MayRead => self.wait(target, after),
+                How::Moves | How::MovesWhole(_) | How::MovesBesideReloader | How::MayRead => {
+                    self.wait(target, after);
+                }
                 How::Restarts => {
                     self.wait(target, after);
-                    self.restarts
-                        .entry(target)
-                        .or_insert_with(|| restart(reader.view, now));
+                    if let Entry::Vacant(place) = self.restarts.entry(target) {
+                        let restart = place.insert(restart(reader.view, now));
+                        self.warnings
+                            .extend(remarks::of_on_delete(restart.view, &restart.hash));
+                    }
                 }
                 How::Reloads | How::Reloader | How::NotByPods | How::Outside | How::Cannot(_) => {}
             }
         }
         told
+    }
+
+    /// Looks after pods that stand already with what a reader goes back to, and may have started with the content of now: they are
+    /// made anew with the write of the template, or it is said that they are not.
+    pub(crate) fn renew(
+        &mut self,
+        readers: &mut [Reader<'a>],
+        live: &LiveConfig,
+        moves: &Moves<'_>,
+        through: &[Through<'_>],
+        now: Timestamp,
+    ) {
+        for reader in readers {
+            let target = &reader.view.workload.target;
+            let count = reader.kept_pods(live);
+            let Some(one) = moves.get(target).filter(|_| count > 0) else {
+                continue;
+            };
+            let carried = through.iter().any(|one| one.targets.contains(target));
+            match one.template {
+                Some(template) if !carried && reader.is_reached_by_a_mark() => {
+                    reader.how = How::MovesWhole(count);
+                    self.marks.entry(target).or_insert_with(|| {
+                        let at = restarted_at(now);
+                        let template = template.restarted(&at).hash();
+                        RestartMark { at, template }
+                    });
+                }
+                _ => self.warnings.push(reader.keeps_pods(count, live)),
+            }
+        }
+    }
+
+    /// Hands the marks to the moves that write them.
+    pub(crate) fn mark(&mut self, moves: &mut Moves<'_>) {
+        for (target, mark) in std::mem::take(&mut self.marks) {
+            if let Some(one) = moves.get_mut(target) {
+                one.mark = Some(mark);
+            }
+        }
     }
 
     fn wait(&mut self, target: &'a Target, after: &[StepId]) {
@@ -153,8 +192,25 @@ impl<'a> Restoring<'a> {
     }
 }
 
+/// The change that the mark of a restart is.
+pub(crate) fn marked(live: &Template, at: &str) -> Change {
+    let annotations = live.json().pointer("/metadata/annotations");
+    let former = annotations.and_then(|annotations| annotations.get(RESTARTED_AT));
+    let former = former.and_then(Value::as_str);
+    Change {
+        path: format!("metadata.annotations[{RESTARTED_AT}]"),
+        from: former.map(|mark| Shown::Value(mark.to_owned())),
+        to: Some(Shown::Value(at.to_owned())),
+    }
+}
+
+/// The mark of a restart, as `kubectl rollout restart` writes it.
+fn restarted_at(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
 fn restart<'a>(view: &'a View<'a>, now: Timestamp) -> Restart<'a> {
-    let at = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let at = restarted_at(now);
     let template = view.workload.template.restarted(&at);
     Restart {
         view,
@@ -328,7 +384,7 @@ pub(crate) fn restoring<'a>(
     }
     let mut same = 0_usize;
     for object in &held.objects {
-        let readers = readers(&object.name, moves, world, about);
+        let mut readers = readers(&object.name, moves, world, about);
         if !readers
             .iter()
             .any(|reader| meant.contains(&reader.view.workload.target))
@@ -360,8 +416,9 @@ pub(crate) fn restoring<'a>(
             restoring.stays.push(why);
             continue;
         }
-        let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
-        restoring.warnings.extend(kept);
+        if let Some(live) = live {
+            restoring.renew(&mut readers, live, moves, through, now);
+        }
         let to = wanted(object, origin(held), world);
         restoring.warnings.extend(untried(object, &to));
         restoring.warnings.extend(live.and_then(|live| gap(live, object)));

@@ -116,6 +116,7 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
     let (blame, apart_from_releases) = blame.beside(&picked.moves, world);
     picked.left.extend(apart.into_iter().chain(apart_from_releases));
     let mut restoring = config::restoring(request, &picked.moves, &blame, world, &through, now)?;
+    restoring.mark(&mut picked.moves);
     carried::starts(request, &through, &picked.moves, world, &mut restoring, now);
     if picked.moves.is_empty() && restoring.is_empty() && through.is_empty() {
         return Err(nothing_moves(&picked, &scope, &choices, &restoring));
@@ -309,7 +310,10 @@ fn changes(one: &Move<'_>, marks: &Marks) -> TargetChanges {
         changes: one
             .template
             .map(|to| {
-                let mut changes = diff(one.view.workload.made(), to, marks);
+                let live = one.view.workload.made();
+                let mut changes = diff(live, to, marks);
+                let mark = one.mark.iter();
+                changes.extend(mark.map(|mark| config::marked(live, &mark.at)));
                 changes.extend(images::changes(one.view, to, &one.to.template));
                 changes
             })
@@ -425,6 +429,7 @@ fn pick<'a>(
                 to: good.revision.clone(),
                 template,
                 kept: kept(view.workload, &good.revision.template),
+                mark: None,
             },
         );
     }

@@ -175,7 +175,7 @@ pub(crate) fn restoring<'a>(
     let mut restoring = Restoring::default();
     for rebuilt in &known.rebuilt {
         let name = &rebuilt.held.name;
-        let readers = readers(name, moves, world, &about);
+        let mut readers = readers(name, moves, world, &about);
         if let Some(why) = unfit(rebuilt, moves) {
             restoring
                 .stays
@@ -200,8 +200,9 @@ pub(crate) fn restoring<'a>(
             ));
             continue;
         }
-        let kept = readers.iter().filter_map(|reader| reader.of_kept_pods(live?));
-        restoring.warnings.extend(kept);
+        if let Some(live) = live {
+            restoring.renew(&mut readers, live, moves, through, now);
+        }
         let unasked = rebuilt.unasked.iter();
         restoring.warnings.extend(
             unasked.map(|why| format!("{name} goes back to {}, since {why}", rebuilt.provenance.phrase())),

@@ -433,6 +433,7 @@ fn carry<'a>(
                 to,
                 template: Some(&revision.template),
                 kept: None,
+                mark: None,
             },
         );
     }

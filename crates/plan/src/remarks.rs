@@ -7,10 +7,11 @@ use crate::phrase;
 use crate::refuse::list;
 use crate::scope::Scope;
 use crate::steps::{Move, Moves, may_stay, on_delete, partition, stuck};
-use crate::world::{World, count};
+use crate::world::{View, World, count};
 use astern_model::assessment::{Assessment, WorkloadAssessment};
 use astern_model::choice::{Choice, human};
 use astern_model::decision::Decision;
+use astern_model::id::TemplateHash;
 use astern_model::policy::{Say, When};
 use astern_model::release::ReleaseName;
 use astern_model::target::Target;
@@ -237,20 +238,34 @@ fn of_autoscaler(one: &Move<'_>) -> Vec<String> {
 fn of_pods(one: &Move<'_>) -> Vec<String> {
     let target = one.target();
     let mut remarks = Vec::new();
-    for (pod, trouble) in stuck(one.view, &one.to.template) {
+    for (pod, trouble) in stuck(one.view, one.written()) {
         remarks.push(format!(
             "pod/{} of {target} is deleted, which is irreversible: it cannot recover ({}) and the others wait for it",
             pod.name,
             trouble.phrase()
         ));
     }
-    for pod in may_stay(one.view, &one.to.template) {
+    for pod in may_stay(one.view, one.written()) {
         remarks.push(format!(
             "pod/{} of {target} is not ready and is not deleted, because it may yet become ready or cannot be seen: should the others go on waiting for it, the run stops at the deadline and asks",
             pod.name
         ));
     }
-    let (old, lost) = on_delete(one.view, &one.to.template);
+    remarks.extend(of_on_delete(one.view, one.written()));
+    if let Some(partition) = partition(one.view) {
+        remarks.push(format!(
+            "{target} has partition {partition}: only pods from ordinal {partition} on take the template; those below run {} already and stay",
+            one.to.version
+        ));
+    }
+    remarks
+}
+
+/// What is said of the pods that only a deletion replaces, where they are to take the template `to`.
+pub(crate) fn of_on_delete(view: &View<'_>, to: &TemplateHash) -> Vec<String> {
+    let target = &view.workload.target;
+    let mut remarks = Vec::new();
+    let (old, lost) = on_delete(view, to);
     if !old.is_empty() {
         let serving = old.iter().filter(|pod| pod.ready).count();
         remarks.push(format!(
@@ -265,12 +280,6 @@ fn of_pods(one: &Move<'_>) -> Vec<String> {
         remarks.push(format!(
             "pod/{} of {target} is not deleted: its node does not answer, so the rollout may not end",
             pod.name
-        ));
-    }
-    if let Some(partition) = partition(one.view) {
-        remarks.push(format!(
-            "{target} has partition {partition}: only pods from ordinal {partition} on take the template; those below run {} already and stay",
-            one.to.version
         ));
     }
     remarks

@@ -17,7 +17,7 @@ use astern_model::helm::{ReleaseName, Status};
 use astern_model::id::{StepId, TemplateHash};
 use astern_model::reversal::Reversal;
 use astern_model::step::helm::{Carried, Pin as RecordPin, Spec as HelmSpec};
-use astern_model::step::workload::{DeleteWhy, Pin, Spec as WorkloadSpec};
+use astern_model::step::workload::{DeleteWhy, Pin, RestartMark, Spec as WorkloadSpec};
 use astern_model::step::{Forecast, Spec, Step};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
@@ -35,11 +35,20 @@ pub(crate) struct Move<'a> {
     /// The template of that revision; none when only a run has kept it.
     pub(crate) template: Option<&'a Template>,
     pub(crate) kept: Option<ContentRef>,
+    /// The mark of a restart that is written with it.
+    pub(crate) mark: Option<RestartMark>,
 }
 
 impl Move<'_> {
     pub(crate) fn target(&self) -> &Target {
         &self.view.workload.target
+    }
+
+    /// The template that it asks for once it was written.
+    pub(crate) fn written(&self) -> &TemplateHash {
+        self.mark
+            .as_ref()
+            .map_or(&self.to.template, |mark| &mark.template)
     }
 
     /// The template that will run, or where only a run has kept it, the live one, whose probes are the best guess.
@@ -405,8 +414,7 @@ fn check_partition(one: &Move<'_>) -> Result<(), Refusal> {
         return Ok(());
     };
     let is_kept = |pod: &&Pod| {
-        pod.revision.as_ref() != Some(&one.to.template)
-            && ordinal(pod).is_none_or(|ordinal| ordinal < partition)
+        pod.revision.as_ref() != Some(one.written()) && ordinal(pod).is_none_or(|ordinal| ordinal < partition)
     };
     let kept: Vec<String> = one
         .view
@@ -452,10 +460,28 @@ fn of_restart(one: &Restart<'_>, after: &[StepId], stopping: &Stopping<'_>, hist
         forecast: forecast::request(),
     };
     let version = workload.version();
-    let start = stopping.start(one.view, &one.hash, restart.id.clone());
-    let last = start.last().unwrap_or(&restart).id.clone();
-    let wait = wait(one.view, &one.hash, &version, &one.template, last, history);
-    std::iter::once(restart).chain(start).chain([wait]).collect()
+    let mut last = restart.id.clone();
+    let mut steps = vec![restart];
+    let freed = if stopping.stops(&workload.target) {
+        stopping.start(one.view, &one.hash, last.clone())
+    } else {
+        by_hand(one.view, &one.hash, &one.template).collect()
+    };
+    in_turn(freed, &mut last, &mut steps);
+    steps.push(wait(one.view, &one.hash, &version, &one.template, last, history));
+    steps
+}
+
+/// Each step after the one before it.
+fn in_turn(freed: impl IntoIterator<Item = Step>, last: &mut StepId, steps: &mut Vec<Step>) {
+    for step in freed {
+        let step = Step {
+            after: vec![last.clone()],
+            ..step
+        };
+        *last = step.id.clone();
+        steps.push(step);
+    }
 }
 
 /// What follows the write of a template: what lets it reach the pods, and the wait.
@@ -465,22 +491,15 @@ fn following(one: &Move<'_>, mut last: StepId, stopping: &Stopping<'_>, history:
     // Of what was stopped no pod is left that could stand in the way.
     let freed = if stopping.stops(one.target()) {
         let last = resume.as_ref().map_or(&last, |step| &step.id);
-        stopping.start(one.view, &one.to.template, last.clone())
+        stopping.start(one.view, one.written(), last.clone())
     } else {
         deletions(one)
     };
-    for step in resume.into_iter().chain(freed) {
-        let step = Step {
-            after: vec![last],
-            ..step
-        };
-        last = step.id.clone();
-        steps.push(step);
-    }
+    in_turn(resume.into_iter().chain(freed), &mut last, &mut steps);
     let template = one.expected_template();
     steps.push(wait(
         one.view,
-        &one.to.template,
+        one.written(),
         &one.to.version,
         template,
         last,
@@ -507,6 +526,7 @@ fn write(one: &Move<'_>, after: Vec<StepId>) -> Step {
             pin: pin(one.view, &one.view.live),
             to: one.to.clone(),
             kept: one.kept.clone(),
+            mark: one.mark.clone(),
         }),
         reversal: Reversal::Exact,
         deadline: forecast::WRITE_DEADLINE,
@@ -520,7 +540,7 @@ fn resume(one: &Move<'_>, after: StepId) -> Step {
         after: vec![after],
         spec: Spec::Workload(WorkloadSpec::SetPaused {
             target: one.target().clone(),
-            pin: pin(one.view, &one.to.template),
+            pin: pin(one.view, one.written()),
             paused: false,
         }),
         reversal: Reversal::Exact,
@@ -531,44 +551,38 @@ fn resume(one: &Move<'_>, after: StepId) -> Step {
 
 /// The deletions that let the template reach its pods; each is made to follow the one before it by the caller.
 fn deletions(one: &Move<'_>) -> Vec<Step> {
-    let stuck = stuck(one.view, &one.to.template)
-        .into_iter()
-        .map(|(pod, trouble)| {
-            delete(
-                one,
-                pod,
-                DeleteWhy::Stuck {
-                    trouble: trouble.clone(),
-                },
-                forecast::request(),
-            )
-        });
-    let (old, _) = on_delete(one.view, &one.to.template);
-    let replaced = old.into_iter().enumerate().map(|(place, pod)| {
-        let anew = (pod.ready && place > 0).then(|| one.expected_template());
-        Step {
-            deadline: forecast::renewal_deadline(&one.view.workload.template),
-            ..delete(
-                one,
-                pod,
-                DeleteWhy::OnDelete,
-                forecast::deletion(&one.view.workload.template, anew),
-            )
-        }
+    let (view, to) = (one.view, one.written());
+    let stuck = stuck(view, to).into_iter().map(|(pod, trouble)| {
+        let trouble = trouble.clone();
+        delete(view, to, pod, DeleteWhy::Stuck { trouble }, forecast::request())
     });
-    stuck.chain(replaced).collect()
+    stuck.chain(by_hand(view, to, one.expected_template())).collect()
 }
 
-fn delete(one: &Move<'_>, pod: &Pod, why: DeleteWhy, forecast: Forecast) -> Step {
+/// The deletions without which no pod takes the template `to` and then runs `expected` (`OnDelete`).
+fn by_hand(view: &View<'_>, to: &TemplateHash, expected: &Template) -> impl Iterator<Item = Step> {
+    let (old, _) = on_delete(view, to);
+    old.into_iter().enumerate().map(move |(place, pod)| {
+        let anew = (pod.ready && place > 0).then_some(expected);
+        let forecast = forecast::deletion(&view.workload.template, anew);
+        Step {
+            deadline: forecast::renewal_deadline(&view.workload.template),
+            ..delete(view, to, pod, DeleteWhy::OnDelete, forecast)
+        }
+    })
+}
+
+fn delete(view: &View<'_>, to: &TemplateHash, pod: &Pod, why: DeleteWhy, forecast: Forecast) -> Step {
+    let target = &view.workload.target;
     Step {
-        id: StepId(format!("delete:{}/{}", one.target(), pod.name)),
+        id: StepId(format!("delete:{target}/{}", pod.name)),
         after: Vec::new(),
         spec: Spec::Workload(WorkloadSpec::DeletePod {
-            target: one.target().clone(),
-            uid: one.view.workload.uid.clone(),
+            target: target.clone(),
+            uid: view.workload.uid.clone(),
             pod: pod.name.clone(),
             pod_uid: pod.uid.clone(),
-            template: one.to.template.clone(),
+            template: to.clone(),
             why,
         }),
         reversal: Reversal::Compensate {
@@ -577,7 +591,7 @@ fn delete(one: &Move<'_>, pod: &Pod, why: DeleteWhy, forecast: Forecast) -> Step
                 pod.name
             ),
         },
-        deadline: forecast::deletion_deadline(&one.view.workload.template),
+        deadline: forecast::deletion_deadline(&view.workload.template),
         forecast,
     }
 }

@@ -262,12 +262,14 @@ fn put_back<'a>(view: &'a View<'a>, one: &Taken) -> Move<'a> {
             to: reference(revision),
             template: Some(&revision.template),
             kept: Some(one.kept.clone()),
+            mark: None,
         },
         None => Move {
             view,
             to: kept_alone(one),
             template: None,
             kept: Some(one.kept.clone()),
+            mark: None,
         },
     }
 }

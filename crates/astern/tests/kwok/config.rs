@@ -96,7 +96,7 @@ fn bad_config(name: &str) -> Place {
 
 /// By the API server's own log the content was written once, and then each reader's template once; and by its clock every pod that
 /// reads it was made after that.
-fn content_is_older_than_its_readers(place: &Place) {
+fn content_is_older_than_its_readers(place: &Place, readers: &[&str]) {
     let log = std::fs::read_to_string(kubeconfig().with_file_name("audit.log")).unwrap();
     let by_astern = |path: &str| -> Vec<String> {
         let path = format!("/namespaces/{}/{path}", place.namespace);
@@ -111,7 +111,7 @@ fn content_is_older_than_its_readers(place: &Place) {
     };
     let written = by_astern("configmaps/app-config");
     assert_eq!(written.len(), 1, "{written:?}");
-    for reader in ["api", "worker"] {
+    for reader in readers {
         let restarted = by_astern(&format!("deployments/{reader}"));
         assert_eq!(restarted.len(), 1, "{reader}: {restarted:?}");
         assert!(
@@ -191,7 +191,7 @@ fn content_is_back_before_exactly_its_readers_are_restarted_once() {
         let count = sets["items"].as_array().unwrap().iter().filter(of).count();
         assert_eq!(count, 2, "{name} was restarted more than once");
     }
-    content_is_older_than_its_readers(&place);
+    content_is_older_than_its_readers(&place, &["api", "worker"]);
     let steps = applied(&place, &newest_run(&place)).join("\n");
     assert!(
         steps.contains("put the content of configmap/app-config back to release 1.0, recorded 20"),
@@ -470,6 +470,93 @@ fn a_failing_release_goes_back_with_the_content_that_its_templates_read_then() {
     }
     let drift = place.astern(&["drift"]).expect(0);
     assert!(drift.out.contains("a restart"), "{}", drift.out);
+}
+
+#[test]
+fn pods_of_the_good_version_that_started_on_the_bad_content_are_made_anew_by_the_write_of_their_template() {
+    let place = Place::new("config-kept");
+    place.platform("");
+    let good = [
+        config_map("app-config", json!({"MODE": "calm"})),
+        deployment("api", reads("app-config")),
+    ];
+    apply(&place, &good);
+    rolled_out(&place, &["api"]);
+    record(&place, "1.0");
+    apply(&place, &[config_map("app-config", json!({"MODE": "storm"}))]);
+    // The API server's times are whole seconds.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let first = pods(&place, "api").first().unwrap().clone();
+    place.kubectl(&["delete", &first]);
+    rolled_out(&place, &["api"]);
+    let mut bad = deployment("api", reads("app-config"));
+    bad["spec"]["template"]["spec"]["containers"][0]["image"] = json!("api:v2");
+    bad["spec"]["template"]["metadata"]["labels"]["kwok.astern.dev/crash-loop"] = json!("true");
+    let before = pods(&place, "api");
+    apply(&place, &[bad]);
+    place.until("the crash loop", 60, |place| {
+        place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+    });
+    assert!(
+        pods(&place, "api").is_superset(&before),
+        "the good version still serves"
+    );
+    let done = roll_back(&place, &[]).expect(0);
+    let words =
+        "1 of its pods run that already and may have read what is there now, so all of them are made anew";
+    assert!(done.err.contains(words) || done.out.contains(words), "{done:?}");
+    assert_eq!(place.image("api"), "api:v1");
+    rolled_out(&place, &["api"]);
+    assert!(pods(&place, "api").is_disjoint(&before));
+    content_is_older_than_its_readers(&place, &["api"]);
+    let stands = place
+        .astern(&["status", "--release", "-o", "json"])
+        .expect(0)
+        .json();
+    assert_eq!(stands["items"][0]["releases"][0][0], "1.0", "{stands:#}");
+    // Taken back, it asks for what it asked for before, without a mark; that does not serve, as before.
+    place.astern(&[
+        "undo",
+        &newest_run(&place),
+        "--yes",
+        "--reason",
+        "it was the wrong one",
+    ]);
+    assert_eq!(place.image("api"), "api:v2");
+    let template = &place.get("deployment/api")["spec"]["template"];
+    assert!(template["metadata"].get("annotations").is_none(), "{template:#}");
+}
+
+#[test]
+fn pods_that_only_a_deletion_replaces_are_deleted_once_the_content_is_back() {
+    let place = Place::new("config-by-hand");
+    place.platform("");
+    let mut db = deployment("db", reads("app-config"));
+    db["kind"] = json!("StatefulSet");
+    db["spec"]["serviceName"] = json!("db");
+    db["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
+    apply(&place, &[config_map("app-config", json!({"MODE": "calm"})), db]);
+    place.kubectl(&[
+        "wait",
+        "statefulset/db",
+        "--for=jsonpath={.status.readyReplicas}=2",
+        "--timeout=60s",
+    ]);
+    record(&place, "1.0");
+    apply(&place, &[config_map("app-config", json!({"MODE": "storm"}))]);
+    let uids = |place: &Place| {
+        let pods = place.get("pods")["items"].as_array().unwrap().clone();
+        let uid = |pod: Value| pod["metadata"]["uid"].to_string();
+        pods.into_iter().map(uid).collect::<BTreeSet<_>>()
+    };
+    let before = uids(&place);
+    let done = roll_back(&place, &["--to", "1.0"]).expect(0);
+    let words = "statefulset/db is OnDelete: 2 pods are deleted one after the other";
+    assert!(done.err.contains(words) || done.out.contains(words), "{done:?}");
+    assert_eq!(data(&place, "configmap/app-config"), json!({"MODE": "calm"}));
+    let after = uids(&place);
+    assert_eq!(after.len(), 2, "{after:?}");
+    assert!(after.is_disjoint(&before), "{after:?}");
 }
 
 #[test]

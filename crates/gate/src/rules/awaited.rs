@@ -31,7 +31,7 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let written = context
         .writes
         .iter()
-        .filter(|write| !awaited(write.step, write.target, &write.to.template))
+        .filter(|write| !awaited(write.step, write.target, write.asks))
         .map(|write| {
             let what = format!("writes the template of {}", write.label());
             refused(write.target, &what)

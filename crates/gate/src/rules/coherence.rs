@@ -114,12 +114,12 @@ fn states(target: &Target, steps: &[&Step]) -> Vec<String> {
             strategy = Some(&pin.strategy);
             paused = Some(pin.paused);
         }
-        template = Some(expects);
+        template = Some(spec.writes().unwrap_or(expects));
         match spec {
-            Spec::WriteTemplate { to, .. } => template = Some(&to.template),
-            Spec::Restart { template: marked, .. } => template = Some(marked),
             Spec::SetPaused { paused: set, .. } => paused = Some(*set),
-            Spec::AwaitRollout { .. }
+            Spec::WriteTemplate { .. }
+            | Spec::Restart { .. }
+            | Spec::AwaitRollout { .. }
             | Spec::AwaitGone { .. }
             | Spec::Scale { .. }
             | Spec::DeletePod { .. } => {}
@@ -170,7 +170,10 @@ fn keeper(kind: WorkloadKind) -> RevisionKind {
 
 fn hashes(spec: &Spec) -> Vec<&TemplateHash> {
     match spec {
-        Spec::WriteTemplate { pin, to, .. } => vec![&pin.template, &to.template],
+        Spec::WriteTemplate { pin, to, mark, .. } => {
+            let marked = mark.iter().map(|mark| &mark.template);
+            [&pin.template, &to.template].into_iter().chain(marked).collect()
+        }
         Spec::Restart { pin, template, .. } => vec![&pin.template, template],
         Spec::SetPaused { pin, .. } | Spec::Scale { pin, .. } => vec![&pin.template],
         Spec::AwaitRollout { template, .. }
@@ -233,6 +236,11 @@ mod tests {
         check(
             &|f| f.plan.steps[1].after.clear(),
             "steps template:deployment/api-gateway and resume:deployment/api-gateway write at the same time",
+        );
+        // What follows a write with the mark of a restart expects that mark.
+        check(
+            &|f| f.mark(0),
+            "step resume:deployment/api-gateway expects another template than the step before it leaves",
         );
         check(
             &|f| f.pin(0).template = f.to(0).template.clone(),

@@ -2,10 +2,10 @@
 //! waits afterwards.
 
 use super::{NOT_OURS, PLAN_AGAIN, refuse, some, warn};
-use crate::context::{Context, Write, spec};
+use crate::context::{Context, Progress, spec};
 use astern_model::evidence::Trouble;
 use astern_model::finding::Finding;
-use astern_model::id::Uid;
+use astern_model::id::{TemplateHash, Uid};
 use astern_model::step::Step;
 use astern_model::step::workload::Spec;
 use astern_model::target::Target;
@@ -15,21 +15,27 @@ use std::collections::BTreeMap;
 pub(crate) const CODE: &str = "AST0222";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
-    let by_hand = context
-        .written_ahead()
-        .filter(|(_, workload)| workload.strategy == Strategy::OnDelete);
+    let ahead = context
+        .renewals()
+        .filter(|(step, _, _)| context.progress(&step.id) == Progress::Pending);
+    let by_hand = ahead.filter_map(|(_, target, asks)| {
+        let workload = context.inventory.workloads.get(target)?;
+        (workload.strategy == Strategy::OnDelete).then_some((asks, workload))
+    });
     by_hand
-        .flat_map(|(write, workload)| judge(context, &write, workload))
+        .flat_map(|(asks, workload)| judge(context, asks, workload))
         .collect()
 }
 
-fn judge(context: &Context<'_>, write: &Write<'_>, workload: &Workload) -> Vec<Finding> {
-    let steps = &context.by_target[write.target];
+/// `asks` is the template that its pods are to take.
+fn judge(context: &Context<'_>, asks: &TemplateHash, workload: &Workload) -> Vec<Finding> {
+    let target = &workload.target;
+    let steps = &context.by_target[target];
     let deletions: BTreeMap<&Uid, &Step> = steps.iter().filter_map(|step| deletion(step)).collect();
     let left = workload
         .pods
         .iter()
-        .filter(|pod| !pod.terminating && pod.revision.as_ref() != Some(&write.to.template))
+        .filter(|pod| !pod.terminating && pod.revision.as_ref() != Some(asks))
         .filter(|pod| !deletions.contains_key(&pod.uid));
     let (lost, left): (Vec<&Pod>, Vec<&Pod>) =
         left.partition(|pod| matches!(pod.trouble, Some(Trouble::NodeLost { .. })));
@@ -43,9 +49,9 @@ fn judge(context: &Context<'_>, write: &Write<'_>, workload: &Workload) -> Vec<F
     };
     let early = waits.clone().any(|wait| early(wait));
     [
-        left_behind(write.target, &left),
-        lost_behind(write.target, &lost),
-        awaited_early(write.target, early),
+        left_behind(target, &left),
+        lost_behind(target, &lost),
+        awaited_early(target, early),
     ]
     .into_iter()
     .flatten()
@@ -142,6 +148,41 @@ mod tests {
             },
             "statefulset/store replaces pods only when they are deleted (OnDelete), and those on nodes that do not \
              answer are left alone: store-1",
+        );
+        // A restart reaches such pods by their deletion alone as well.
+        let restarted = |f: &mut Fixture| {
+            let Spec::WriteTemplate { target, pin, to, .. } = f.spec(0).clone() else {
+                unreachable!("the fixture writes a template first")
+            };
+            *f.spec(0) = Spec::Restart {
+                target,
+                pin,
+                at: "2026-11-23T14:10:00Z".to_owned(),
+                template: to.template,
+            };
+        };
+        check(&restarted, "");
+        check(
+            &|f| {
+                restarted(f);
+                f.workload()
+                    .pods
+                    .push(pod("store-1", None, "registry.test/api:v1.2.4"));
+            },
+            "statefulset/store replaces pods only when they are deleted (OnDelete), and the plan leaves store-1 as \
+             they are",
+        );
+        // With the mark of a restart, those of the good version are others as well.
+        check(
+            &|f| {
+                let target = f.to(0).template.clone();
+                f.mark(0);
+                f.workload()
+                    .pods
+                    .push(pod("store-1", Some(&target), "registry.test/api:v1.2.3"));
+            },
+            "statefulset/store replaces pods only when they are deleted (OnDelete), and the plan leaves store-1 as \
+             they are",
         );
         check(
             &|f| f.plan.steps[2].after = vec![f.plan.steps[0].id.clone()],

@@ -29,7 +29,7 @@ fn judge(write: &Write<'_>, workload: &Workload) -> Option<Finding> {
         .pods
         .iter()
         .filter(below)
-        .filter(|pod| pod.revision.as_ref() != Some(&write.to.template))
+        .filter(|pod| pod.revision.as_ref() != Some(write.asks))
         .map(|pod| pod.name.as_str())
         .collect();
     if stay.is_empty() {

@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 pub(crate) const CODE: &str = "AST0203";
 
 pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
-    let written: BTreeMap<_, _> = context.writes.iter().map(|write| (write.target, write)).collect();
+    let renewed = context.renewals();
+    let renewed: BTreeMap<_, _> = renewed
+        .map(|(step, target, asks)| (target, (step, asks)))
+        .collect();
     let wrong = |step: &Step| -> Option<Finding> {
         let Some(Spec::DeletePod {
             target,
@@ -23,14 +26,12 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
         else {
             return None;
         };
-        let write = written
+        let renewal = renewed
             .get(target)
-            .filter(|write| context.order.follows(&step.id, &write.step.id));
-        let what = match (write, why) {
+            .filter(|(renewal, _)| context.order.follows(&step.id, &renewal.id));
+        let what = match (renewal, why) {
             (None, _) => "before the template of its workload is put back",
-            (Some(write), _) if &write.to.template != template => {
-                "for another template than the one put back"
-            }
+            (Some((_, asks)), _) if asks != &template => "for another template than the one put back",
             _ if target.kind == WorkloadKind::Deployment => "although a Deployment replaces its pods itself",
             _ if target.kind == WorkloadKind::Rollout => "although Argo Rollouts replaces its pods itself",
             (_, DeleteWhy::Stuck { trouble }) if !trouble.cannot_pass() => {

@@ -57,7 +57,7 @@ impl<'a> Rollout<'a> {
         let template = &write.revision?.template;
         let rolling = Rolling::of(workload);
         let standing = || workload.pods.iter().filter(|pod| !pod.terminating);
-        let back = standing().filter(|pod| pod.revision.as_ref() == Some(&write.to.template));
+        let back = standing().filter(|pod| pod.revision.as_ref() == Some(write.asks));
         // Pods that a stuck release left on the target version stay: a release that the quota itself blocks is taken
         // back without making a single pod.
         let missing = workload.desired.saturating_sub(number(back.count()));

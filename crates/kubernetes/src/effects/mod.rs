@@ -151,6 +151,7 @@ impl Provider<Spec> for KubernetesWorkloads {
                     pin,
                     to,
                     kept,
+                    mark,
                 },
                 Before::Template { .. },
             ) => {
@@ -159,6 +160,7 @@ impl Provider<Spec> for KubernetesWorkloads {
                     pin,
                     to,
                     kept: kept.as_ref(),
+                    mark: mark.as_ref(),
                     operation,
                 };
                 write_template::apply(&self.access, &*self.vault, &self.seen, &write, claim).await
@@ -486,7 +488,8 @@ impl Provider<Spec> for KubernetesWorkloads {
 /// The template that the workload asks for after the step, by the plan.
 fn wanted(spec: &Spec) -> &TemplateHash {
     match spec {
-        Spec::WriteTemplate { to, .. } => &to.template,
+        Spec::WriteTemplate { mark: Some(mark), .. } => &mark.template,
+        Spec::WriteTemplate { to, mark: None, .. } => &to.template,
         Spec::Restart { template, .. }
         | Spec::AwaitRollout { template, .. }
         | Spec::AwaitGone { template, .. }

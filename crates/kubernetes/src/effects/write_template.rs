@@ -12,7 +12,7 @@ use astern_model::content::ContentRef;
 use astern_model::defect::{Defect, planted};
 use astern_model::failure::{Failure, FailureClass};
 use astern_model::id::{TemplateHash, Uid};
-use astern_model::step::workload::{After, Before, Pin, Stamp};
+use astern_model::step::workload::{After, Before, Pin, RestartMark, Stamp};
 use astern_model::target::Target;
 use astern_model::template::{Template, canonical};
 use astern_model::workload::RevisionKind;
@@ -26,6 +26,7 @@ pub(crate) struct Write<'a> {
     pub(crate) pin: &'a Pin,
     pub(crate) to: &'a RevisionRef,
     pub(crate) kept: Option<&'a ContentRef>,
+    pub(crate) mark: Option<&'a RestartMark>,
     pub(crate) operation: &'a str,
 }
 
@@ -87,6 +88,7 @@ pub(crate) async fn apply(
         pin,
         to,
         kept,
+        mark,
         operation,
     } = *write;
     let (now, remembered) = futures::join!(
@@ -97,7 +99,7 @@ pub(crate) async fn apply(
     let effect = Effect {
         uid: &pin.uid,
         former: &pin.template,
-        wanted: &to.template,
+        wanted: mark.map_or(&to.template, |mark| &mark.template),
     };
     if let Some(after) = already(&effect, claim.stamp, &now) {
         return Ok(after);
@@ -114,7 +116,11 @@ pub(crate) async fn apply(
     }
     let live = as_made(access, target, &now, operation).await?;
     let written = access
-        .replace(target, &forward(now, &live, &remembered, claim.stamp), operation)
+        .replace(
+            target,
+            &forward(now, &live, &remembered, mark, claim.stamp),
+            operation,
+        )
         .await?;
     Ok(after(&effect, &written))
 }
@@ -297,8 +303,15 @@ async fn as_made(
     ))
 }
 
-/// The whole object as it shall be: only the template, last-applied inside it, and our annotations differ.
-fn forward(now: Object, live: &Template, remembered: &Remembered, stamp: &Stamp) -> Object {
+/// The whole object as it shall be: only the template, last-applied inside it, and our annotations differ. The mark of a restart is not
+/// in last-applied, as after `kubectl rollout restart`: the next apply then leaves it.
+fn forward(
+    now: Object,
+    live: &Template,
+    remembered: &Remembered,
+    mark: Option<&RestartMark>,
+    stamp: &Stamp,
+) -> Object {
     let mut annotations = marks(stamp);
     annotations.insert(CHANGE_CAUSE, Some(change_cause(stamp)));
     if let Some(today) = now.annotation(LAST_APPLIED) {
@@ -315,7 +328,8 @@ fn forward(now: Object, live: &Template, remembered: &Remembered, stamp: &Stamp)
         });
         annotations.insert(LAST_APPLIED, Some(text));
     }
-    now.with_template(&remembered.template)
+    let marked = mark.map(|mark| remembered.template.restarted(&mark.at));
+    now.with_template(marked.as_ref().unwrap_or(&remembered.template))
         .with_annotations(annotations)
         .spoiled()
 }

@@ -25,11 +25,22 @@ pub struct Pin {
     pub paused: bool,
 }
 
+/// What makes pods of a template anew that stand already: its mark of a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestartMark {
+    /// `kubectl.kubernetes.io/restartedAt`.
+    pub at: String,
+    /// The hash of the template with that mark.
+    pub template: TemplateHash,
+}
+
 /// What a workload step does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", tag = "do")]
 pub enum Spec {
-    /// Write a remembered revision's template back, whole. Nothing else of the workload changes.
+    /// Write a remembered revision's template back, whole, but for the mark of a restart where the step has one. Nothing else of
+    /// the workload changes.
     WriteTemplate {
         /// The workload.
         target: Target,
@@ -40,6 +51,9 @@ pub enum Spec {
         /// Where a run or the ledger has kept the same template, should that object be pruned meanwhile.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kept: Option<ContentRef>,
+        /// The mark of a restart in what is written, where pods of the revision that stand already must be made anew too.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        mark: Option<RestartMark>,
     },
     /// Make the pods anew from the template as it is, but for the mark of a restart: they read what has changed beside it.
     Restart {
@@ -148,6 +162,20 @@ impl Spec {
         }
     }
 
+    /// The template that the workload asks for once the step has written it; none where the step writes none.
+    pub fn writes(&self) -> Option<&TemplateHash> {
+        match self {
+            Self::WriteTemplate { mark: Some(mark), .. } => Some(&mark.template),
+            Self::WriteTemplate { to, mark: None, .. } => Some(&to.template),
+            Self::Restart { template, .. } => Some(template),
+            Self::AwaitRollout { .. }
+            | Self::SetPaused { .. }
+            | Self::Scale { .. }
+            | Self::AwaitGone { .. }
+            | Self::DeletePod { .. } => None,
+        }
+    }
+
     /// Whether it only looks.
     pub fn only_reads(&self) -> bool {
         matches!(self, Self::AwaitRollout { .. } | Self::AwaitGone { .. })
@@ -156,8 +184,25 @@ impl Spec {
     /// An imperative phrase.
     pub fn phrase(&self) -> String {
         match self {
-            Self::WriteTemplate { target, to, .. } => {
+            Self::WriteTemplate {
+                target,
+                to,
+                mark: None,
+                ..
+            } => {
                 format!("put {target} back to {} ({})", to.version, to.label())
+            }
+            Self::WriteTemplate {
+                target,
+                to,
+                mark: Some(_),
+                ..
+            } => {
+                format!(
+                    "put {target} back to {} ({}), with all pods made anew",
+                    to.version,
+                    to.label()
+                )
             }
             Self::Restart { target, .. } => format!("restart {target}"),
             Self::AwaitRollout { target, version, .. } => format!("wait until {target} serves {version}"),

@@ -22,7 +22,7 @@ impl Reader<'_> {
     pub(super) fn of_newer(&self, name: &ConfigName, held: &HeldBy) -> Option<String> {
         let target = &self.view.workload.target;
         match self.how {
-            How::Moves | How::MovesBesideReloader => Some(format!(
+            How::Moves | How::MovesWhole(_) | How::MovesBesideReloader => Some(format!(
                 "{name} came after release {}, and {target} reads it with the template that it goes back to: it stays, and what it \
                  says is read again; look at it, and delete it if it came with the bad release",
                 held.release
@@ -31,23 +31,35 @@ impl Reader<'_> {
         }
     }
 
-    /// What is said of pods that stand already with the template that it goes back to: nothing makes them anew, so they go on
-    /// with what they read when they started.
-    pub(crate) fn of_kept_pods(&self, live: &LiveConfig) -> Option<String> {
+    /// How many pods stand already with the template that it goes back to, and may have started with the content of now.
+    pub(super) fn kept_pods(&self, live: &LiveConfig) -> usize {
         let written = live.manager.as_ref().and_then(|manager| manager.at);
         let may_have_read = |pod: &&Pod| {
             let as_it_was = written.is_some_and(|written| pod.created_at < written && pod.restarts == 0);
             !pod.terminating && pod.revision.is_some() && pod.revision == self.to && !as_it_was
         };
-        let count = self.view.workload.pods.iter().filter(may_have_read).count();
+        self.view.workload.pods.iter().filter(may_have_read).count()
+    }
+
+    /// Whether the mark of a restart in the template makes every pod anew, and nobody else writes the template for the same content.
+    pub(super) fn is_reached_by_a_mark(&self) -> bool {
+        let reaches = match self.view.workload.strategy {
+            Strategy::RollingUpdate { partition, .. } => partition == 0,
+            Strategy::Recreate | Strategy::OnDelete => true,
+            // It would be a new version, which goes through all steps.
+            Strategy::Canary { .. } | Strategy::BlueGreen { .. } => false,
+        };
+        reaches && matches!(self.how, How::Moves | How::MovesWhole(_))
+    }
+
+    /// What is said of such pods where nothing makes them anew: they go on with what they read when they started.
+    pub(super) fn keeps_pods(&self, count: usize, live: &LiveConfig) -> String {
         let target = &self.view.workload.target;
-        (count > 0).then(|| {
-            format!(
-                "{count} of {target}'s pods run what it goes back to already and stay, and may have started with the content of {} \
-                 that is put back now: once the run has restored, `kubectl rollout restart {target}` makes them anew",
-                live.name
-            )
-        })
+        format!(
+            "{count} of {target}'s pods run what it goes back to already and stay, and may have started with the content of {} \
+             that is put back now: once the run has restored, `kubectl rollout restart {target}` makes them anew",
+            live.name
+        )
     }
 
     /// Whether its pods read the object with a template that the release does not have, and keep it.
@@ -59,7 +71,7 @@ impl Reader<'_> {
     pub(crate) fn keeps_its_template(&self) -> bool {
         !matches!(
             self.how,
-            How::Moves | How::MovesBesideReloader | How::MayRead | How::NotByPods
+            How::Moves | How::MovesWhole(_) | How::MovesBesideReloader | How::MayRead | How::NotByPods
         )
     }
 
@@ -73,6 +85,8 @@ impl Reader<'_> {
 pub(super) enum How {
     /// Its own template goes back as well.
     Moves,
+    /// The same, with the mark of a restart for so many pods that run it already.
+    MovesWhole(usize),
     /// The same, of one that another controller would restart too.
     MovesBesideReloader,
     /// The same, with a template that only a run has kept: what that reads, nobody here can say.
@@ -97,6 +111,10 @@ impl How {
             Self::Moves | Self::MovesBesideReloader => {
                 "starts with it, since its template goes back too".to_owned()
             }
+            Self::MovesWhole(count) => format!(
+                "starts with it, since its template goes back too; {count} of its pods run that already and may have read what is \
+                 there now, so all of them are made anew"
+            ),
             Self::MayRead => {
                 "waits for it, since only a run has kept its template, which may read it".to_owned()
             }
@@ -120,6 +138,7 @@ impl How {
                 ));
             }
             Self::Moves
+            | Self::MovesWhole(_)
             | Self::MayRead
             | Self::Restarts
             | Self::Reloads
@@ -188,9 +207,8 @@ fn how(view: &View<'_>, uses: &[Use], world: &World<'_>, about: bool) -> How {
     }
     match workload.strategy {
         _ if workload.paused => How::Cannot("it is paused"),
-        Strategy::OnDelete => How::Cannot("its strategy is OnDelete"),
         Strategy::RollingUpdate { partition, .. } if partition > 0 => How::Cannot("it has a partition"),
-        Strategy::RollingUpdate { .. } | Strategy::Recreate => How::Restarts,
+        Strategy::RollingUpdate { .. } | Strategy::Recreate | Strategy::OnDelete => How::Restarts,
         // A mark on its template would be a new version, which goes through all steps.
         Strategy::Canary { .. } | Strategy::BlueGreen { .. } => {
             How::Cannot("it is a Rollout (`kubectl argo rollouts restart` makes its pods anew in place)")

@@ -193,7 +193,7 @@ fn beside_a_bad_template_content_goes_back_to_the_same_release_and_to_no_other_o
     insta::assert_snapshot!(steps(&both), @r"
     config:configmap/app after []: put the content of configmap/app back to release r1, recorded 2026-11-23 13:40:00 UTC
     config:configmap/flags after []: put the content of configmap/flags back to release r1, recorded 2026-11-23 13:40:00 UTC
-    template:deployment/api after [config:configmap/app]: put deployment/api back to v1.2.3 (revision 1)
+    template:deployment/api after [config:configmap/app]: put deployment/api back to v1.2.3 (revision 1), with all pods made anew
     rollout:deployment/api after [template:deployment/api]: wait until deployment/api serves v1.2.3
     restart:deployment/worker after [config:configmap/flags]: restart deployment/worker
     rollout:deployment/worker after [restart:deployment/worker]: wait until deployment/worker serves v1.2.4

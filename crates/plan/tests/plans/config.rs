@@ -1,7 +1,8 @@
 //! What goes back of ConfigMaps and Secrets with a release: which, before whom, and who is restarted for them.
 
 use crate::support::{
-    Build, at, crashing, depending, deployment, good, inventory, plan, platform, released, request,
+    Build, at, crashing, depending, deployment, good, inventory, of_kind, plan, platform, released, request,
+    target,
 };
 use astern_model::config::{ConfigKind, ConfigName, ConfigSeen, HeldBy, HeldConfig, LiveConfig};
 use astern_model::content::ContentRef;
@@ -11,7 +12,9 @@ use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
 use astern_model::release::ReleaseName;
-use astern_model::template::Template;
+use astern_model::step::workload::Spec as WorkloadSpec;
+use astern_model::target::WorkloadKind;
+use astern_model::template::{RESTARTED_AT, Template};
 use astern_model::workload::{FieldManager, Strategy};
 use astern_plan::{Request, Selector, code, config_changes, config_release};
 use serde_json::{Value, json};
@@ -188,13 +191,13 @@ fn content_comes_before_every_reader_and_the_readers_keep_the_order_of_what_they
     .unwrap();
     insta::assert_snapshot!(steps(&plan), @r"
     config:configmap/app after []: put the content of configmap/app back to release r1, recorded 2026-11-23 13:40:00 UTC
-    template:deployment/api after [config:configmap/app]: put deployment/api back to v1.2.3 (revision 1)
+    template:deployment/api after [config:configmap/app]: put deployment/api back to v1.2.3 (revision 1), with all pods made anew
     rollout:deployment/api after [template:deployment/api]: wait until deployment/api serves v1.2.3
     restart:deployment/web after [config:configmap/app, rollout:deployment/api]: restart deployment/web
     rollout:deployment/web after [restart:deployment/web]: wait until deployment/web serves v1.2.4
     ");
     insta::assert_snapshot!(told(&plan), @r"
-    configmap/app: deployment/api starts with it, since its template goes back too
+    configmap/app: deployment/api starts with it, since its template goes back too; 2 of its pods run that already and may have read what is there now, so all of them are made anew
     configmap/app: deployment/web is restarted
     ");
     assert_eq!(
@@ -245,7 +248,7 @@ fn an_object_that_is_gone_is_made_anew_and_one_that_nobody_of_the_plan_reads_is_
 #[test]
 fn readers_that_need_no_restart_or_cannot_have_one_are_told_with_the_reason() {
     let app = map("app");
-    let request = to_release(&["api", "annotated", "paused", "deleted-by-hand"]);
+    let request = to_release(&["api", "annotated", "paused", "partitioned"]);
     let annotated = standing("annotated", &[&app]).with(|workload| {
         let annotation = ("reloader.stakater.com/auto".to_owned(), "true".to_owned());
         workload.annotations.extend([annotation]);
@@ -254,7 +257,7 @@ fn readers_that_need_no_restart_or_cannot_have_one_are_told_with_the_reason() {
         ("api", &[]),
         ("annotated", &[]),
         ("paused", &[]),
-        ("deleted-by-hand", &[]),
+        ("partitioned", &[]),
         ("reloading", &[]),
     ]);
     platform.members[4].reloads = true;
@@ -263,7 +266,12 @@ fn readers_that_need_no_restart_or_cannot_have_one_are_told_with_the_reason() {
             standing("api", &[&app]),
             annotated,
             standing("paused", &[&app]).with(|workload| workload.paused = true),
-            standing("deleted-by-hand", &[&app]).strategy(Strategy::OnDelete),
+            standing("partitioned", &[&app]).strategy(Strategy::RollingUpdate {
+                max_surge: None,
+                max_unavailable: None,
+                partition: 1,
+                ordered: false,
+            }),
             standing("reloading", &[&app]),
             standing("outside", &[&app]),
         ],
@@ -279,13 +287,13 @@ fn readers_that_need_no_restart_or_cannot_have_one_are_told_with_the_reason() {
     insta::assert_snapshot!(told(&plan), @r"
     configmap/app: deployment/annotated is left to Reloader, whose annotation it has
     configmap/app: deployment/api is restarted
-    configmap/app: deployment/deleted-by-hand is not restarted: its strategy is OnDelete
     configmap/app: deployment/outside is not part of this plan, and is not restarted
+    configmap/app: deployment/partitioned is not restarted: it has a partition
     configmap/app: deployment/paused is not restarted: it is paused
     configmap/app: deployment/reloading takes it in by itself (`reloads` in astern.yaml)
     ");
     let warned = plan.warnings.join("\n");
-    for name in ["paused", "deleted-by-hand", "outside"] {
+    for name in ["paused", "partitioned", "outside"] {
         let words = format!("deployment/{name} reads configmap/app and is not restarted");
         assert!(warned.contains(&words), "{name}: {warned}");
     }
@@ -313,27 +321,110 @@ fn content_that_a_workload_on_a_newer_template_reads_and_keeps_stays_with_it() {
     assert!(steps(&both).contains("config:configmap/app"), "{}", steps(&both));
 }
 
+/// `app` holds something else than in r1, which was written then.
+fn written_at(written: &str, build: Build) -> Inventory {
+    let app = map("app");
+    let mut now = live(&app, "now");
+    now.manager = Some(FieldManager {
+        name: "helm".to_owned(),
+        operation: "Update".to_owned(),
+        at: Some(at(written)),
+    });
+    seen(vec![build], vec![now], vec![held(&app, "then")])
+}
+
 #[test]
-fn pods_of_the_good_template_that_may_have_started_with_the_bad_content_are_told() {
+fn pods_of_the_good_template_that_may_have_started_with_the_bad_content_are_made_anew_with_the_write() {
     let app = map("app");
     let stuck = || reading(crashing("api"), &[&app], 1);
-    let warned = |written: &str, build: Build| {
-        let mut now = live(&app, "now");
-        now.manager = Some(FieldManager {
-            name: "helm".to_owned(),
-            operation: "Update".to_owned(),
-            at: Some(at(written)),
-        });
-        let inventory = seen(vec![build], vec![now], vec![held(&app, "then")]);
-        let plan = go(&to_release(&["api"]), &inventory, &platform()).unwrap();
-        plan.warnings
-            .iter()
-            .any(|line| line.contains("2 of deployment/api's pods run what it goes back to already"))
+    let before = "2026-11-18T10:00:00Z";
+    let plan =
+        |written: &str, build| go(&to_release(&["api"]), &written_at(written, build), &platform()).unwrap();
+    let whole = plan(before, stuck());
+    insta::assert_snapshot!(steps(&whole), @r"
+    config:configmap/app after []: put the content of configmap/app back to release r1, recorded 2026-11-23 13:40:00 UTC
+    template:deployment/api after [config:configmap/app]: put deployment/api back to v1.2.3 (revision 1), with all pods made anew
+    rollout:deployment/api after [template:deployment/api]: wait until deployment/api serves v1.2.3
+    ");
+    insta::assert_snapshot!(told(&whole), @"configmap/app: deployment/api starts with it, since its template goes back too; 2 of its pods run that already and may have read what is there now, so all of them are made anew");
+    let mark = whole.changes[0].changes.iter().map(|change| change.path.as_str());
+    assert!(
+        mark.clone().any(|path| path.contains(RESTARTED_AT)),
+        "{:?}",
+        mark.collect::<Vec<_>>()
+    );
+    // The wait is for pods with the mark, and for no others.
+    let WorkloadSpec::WriteTemplate {
+        to, mark: Some(mark), ..
+    } = whole.steps[1].spec.workload().unwrap()
+    else {
+        panic!("{:?}", whole.steps[1]);
     };
-    assert!(warned("2026-11-18T10:00:00Z", stuck()));
-    assert!(!warned("14:00:00", stuck()));
+    let WorkloadSpec::AwaitRollout { template, .. } = whole.steps[2].spec.workload().unwrap() else {
+        panic!("{:?}", whole.steps[2]);
+    };
+    assert_eq!(template, &mark.template);
+    assert_ne!(template, &to.template);
+
+    let as_it_was = plan("14:00:00", stuck());
+    assert!(!steps(&as_it_was).contains("made anew"), "{}", steps(&as_it_was));
     let restarted = stuck().with(|workload| workload.pods.iter_mut().for_each(|pod| pod.restarts = 1));
-    assert!(warned("14:00:00", restarted));
+    let restarted = plan("14:00:00", restarted);
+    assert!(steps(&restarted).contains("made anew"), "{}", steps(&restarted));
+}
+
+#[test]
+fn pods_of_the_good_template_that_no_mark_reaches_are_told() {
+    let app = map("app");
+    let stuck = reading(crashing("api"), &[&app], 1).with(|workload| {
+        workload
+            .annotations
+            .insert("reloader.stakater.com/auto".to_owned(), "true".to_owned());
+    });
+    let inventory = written_at("2026-11-18T10:00:00Z", stuck);
+    let plan = go(&to_release(&["api"]), &inventory, &platform()).unwrap();
+    let warned = plan.warnings.join("\n");
+    let words = "2 of deployment/api's pods run what it goes back to already and stay";
+    assert!(warned.contains(words), "{warned}");
+    assert!(!steps(&plan).contains("made anew"), "{}", steps(&plan));
+}
+
+#[test]
+fn pods_that_only_a_deletion_replaces_are_deleted_one_after_the_other_for_what_they_read() {
+    let app = map("app");
+    let db = of_kind(target(WorkloadKind::StatefulSet, "db"))
+        .revision(1, "v1.2.3", "2026-11-19T10:00:00Z")
+        .revision(2, "v1.2.4", "14:02:00")
+        .serving(2, 2, "14:02:20")
+        .strategy(Strategy::OnDelete);
+    let inventory = seen(
+        vec![reading(db, &[&app], 2), standing("api", &[&app])],
+        vec![live(&app, "now")],
+        vec![held(&app, "then")],
+    );
+    let mut platform = depending(&[("api", &["db"]), ("db", &[])]);
+    let db = target(WorkloadKind::StatefulSet, "db");
+    platform.members[0].depends_on = vec![db.clone()];
+    platform.members[1].target = db.clone();
+    let mut request = to_release(&["api"]);
+    let release = request.to.values().next().unwrap().clone();
+    request.only.extend([db.clone()]);
+    request.to.insert(db, release);
+    let plan = go(&request, &inventory, &platform).unwrap();
+    insta::assert_snapshot!(steps(&plan), @r"
+    config:configmap/app after []: put the content of configmap/app back to release r1, recorded 2026-11-23 13:40:00 UTC
+    restart:statefulset/db after [config:configmap/app]: restart statefulset/db
+    delete:statefulset/db/db-1 after [restart:statefulset/db]: delete pod/db-1, so that it is made anew (OnDelete)
+    delete:statefulset/db/db-0 after [delete:statefulset/db/db-1]: delete pod/db-0, so that it is made anew (OnDelete)
+    rollout:statefulset/db after [delete:statefulset/db/db-0]: wait until statefulset/db serves v1.2.4
+    restart:deployment/api after [config:configmap/app, rollout:statefulset/db]: restart deployment/api
+    rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.4
+    ");
+    let warned = plan.warnings.join("\n");
+    assert!(
+        warned.contains("statefulset/db is OnDelete: 2 pods are deleted one after the other"),
+        "{warned}"
+    );
 }
 
 #[test]

@@ -4,10 +4,8 @@ use super::known::Known;
 use super::object::{CHANGE_CAUSE, LAST_APPLIED, TEMPLATE_GENERATION, hash};
 use super::writes::OURS;
 use super::{Oracle, contents, path_of};
-use astern_model::choice::RevisionRef;
 use astern_model::id::{RunId, Seq};
 use astern_model::record::Outcome;
-use astern_model::step::workload::Spec;
 use astern_port::journal::Entry;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -138,12 +136,7 @@ impl Known {
         }
         let mut stands = hash(first);
         for (id, spec) in steps {
-            let (Spec::WriteTemplate {
-                to: RevisionRef { template, .. },
-                ..
-            }
-            | Spec::Restart { template, .. }) = spec
-            else {
+            let Some(template) = spec.writes() else {
                 continue;
             };
             let progress = self.steps.get(id).cloned().unwrap_or_default();

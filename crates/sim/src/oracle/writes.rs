@@ -6,7 +6,6 @@ use super::object::{
     text,
 };
 use super::{Change, Oracle, contents, path_of};
-use astern_model::choice::RevisionRef;
 use astern_model::id::{Direction, EffectKey, RunId, StepId};
 use astern_model::step::Spec as StepSpec;
 use astern_model::step::workload::{After, Before, Spec};
@@ -205,40 +204,23 @@ impl Known {
             spec.uid().to_string(),
         );
         match (spec, direction) {
-            (
-                Spec::WriteTemplate {
-                    pin,
-                    to: RevisionRef { template, .. },
-                    ..
-                }
-                | Spec::Restart { pin, template, .. },
-                Direction::Forward,
-            ) => {
+            (Spec::WriteTemplate { pin, .. } | Spec::Restart { pin, .. }, Direction::Forward) => {
                 expect("its template", was.to_string(), pin.template.to_string());
                 expect(
                     "its pause",
                     paused(change.before).to_string(),
                     pin.paused.to_string(),
                 );
-                expect("its new template", is.to_string(), template.to_string());
+                let planned = spec.writes().map(ToString::to_string);
+                expect("its new template", is.to_string(), planned.unwrap_or_default());
             }
-            (
-                Spec::WriteTemplate {
-                    to: RevisionRef {
-                        template: planned, ..
-                    },
-                    ..
-                }
-                | Spec::Restart {
-                    template: planned, ..
-                },
-                Direction::Back,
-            ) => {
+            (Spec::WriteTemplate { .. } | Spec::Restart { .. }, Direction::Back) => {
                 let left = match &progress.after {
-                    Some(StepAfter::Workload(After::Written { template, .. })) => template.clone(),
-                    _ => planned.clone(),
+                    Some(StepAfter::Workload(After::Written { template, .. })) => Some(template),
+                    _ => spec.writes(),
                 };
-                expect("its template", was.to_string(), left.to_string());
+                let left = left.map(ToString::to_string);
+                expect("its template", was.to_string(), left.unwrap_or_default());
                 if let Some(StepBefore::Workload(Before::Template { hash, .. })) = &progress.before {
                     expect("its new template", is.to_string(), hash.to_string());
                 }

@@ -378,10 +378,14 @@ impl Told {
         };
         let uid = text(change.before, "/metadata/uid").to_owned();
         match (spec, direction) {
-            (Spec::WriteTemplate { pin, to, .. }, Direction::Forward) => {
+            (Spec::WriteTemplate { pin, .. }, Direction::Forward) => {
                 expect("its uid", uid, pin.uid.to_string());
                 expect("its template", hash(change.before), pin.template.to_string());
-                expect("its new template", hash(change.after), to.template.to_string());
+                expect(
+                    "its new template",
+                    hash(change.after),
+                    spec.writes().map(ToString::to_string).unwrap_or_default(),
+                );
             }
             (Spec::SetPaused { pin, .. }, Direction::Forward) => {
                 expect("its uid", uid, pin.uid.to_string());

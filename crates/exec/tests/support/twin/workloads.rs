@@ -158,14 +158,17 @@ impl Provider<Spec> for Twin {
     async fn apply(&self, spec: &Spec, before: &Before, stamp: &Stamp) -> Result<After, Failure> {
         let (target, name) = (spec.target().clone(), spec.phrase());
         match spec {
-            Spec::WriteTemplate { pin, to, .. } => {
+            Spec::WriteTemplate { pin, to, mark, .. } => {
                 let change = |state: &mut State| {
                     let template = state
                         .template(&target, &to.template)
                         .expect("the gate saw the revision");
-                    state.set_template(&target, &template);
+                    let marked = mark.as_ref().map(|mark| template.restarted(&mark.at));
+                    state.set_template(&target, &marked.unwrap_or(template));
                 };
-                let there = |state: &State| state.inventory.workloads[&target].template.hash() == to.template;
+                let there = |state: &State| {
+                    Some(&state.inventory.workloads[&target].template.hash()) == spec.writes()
+                };
                 self.write_workload(
                     spec,
                     (before, stamp),

@@ -327,6 +327,7 @@ fn write(name: &str, after: Vec<StepId>) -> Step {
             pin,
             to,
             kept: None,
+            mark: None,
         }),
         reversal: Reversal::Exact,
         deadline: SignedDuration::from_secs(30),
