@@ -77,7 +77,11 @@ impl Past {
                 };
                 let foretold = workload.foretold.iter_mut();
                 let foretold = foretold.filter_map(|foretold| foretold.template.value_mut());
-                let revisions = workload.revisions.iter_mut().chain(foretold);
+                let recalled = workload.recalled.iter_mut();
+                let recalled = recalled
+                    .filter_map(|recalled| recalled.template.value_mut())
+                    .map(|kept| &mut kept.revision);
+                let revisions = workload.revisions.iter_mut().chain(foretold).chain(recalled);
                 for revision in revisions.filter(|revision| &revision.hash == hash) {
                     revision.marks.insert(mark.to_owned(), run.to_string());
                 }

@@ -9,6 +9,7 @@ mod config;
 mod following;
 mod helm;
 pub mod ledger;
+mod recall;
 mod reconstruct;
 pub mod watching;
 

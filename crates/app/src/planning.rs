@@ -9,6 +9,7 @@ use crate::config;
 use crate::helm;
 use crate::history;
 use crate::ledger;
+use crate::recall;
 use crate::survey;
 use crate::world::World;
 use astern_gate::{CheckedPlan, Rejected};
@@ -307,6 +308,7 @@ pub async fn check(
     config::written_by(world, &mut inventory, &plan).await;
     helm::contents::look_at(world, &mut inventory, &plan, |_| true).await;
     helm::foretold::of_plan(world, &mut inventory, &plan, |_| true).await;
+    recall::of_plan(world, &mut inventory, &plan, |_| true).await;
     paused_by(world, &mut inventory, &plan).await;
     let questions = astern_gate::questions(&plan, &inventory);
     let targets: Vec<Target> = plan.targets().into_iter().cloned().collect();

@@ -227,11 +227,11 @@ fn applied_by(entry: &Value) -> Option<(String, Timestamp)> {
 
 /// A folder at a commit that was deployed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Commit<'a> {
-    source: &'a Source,
-    folder: &'a Folder,
-    owner: &'a str,
-    at: Timestamp,
+pub(crate) struct Commit<'a> {
+    pub(crate) source: &'a Source,
+    pub(crate) folder: &'a Folder,
+    pub(crate) owner: &'a str,
+    pub(crate) at: Timestamp,
 }
 
 /// The readers that somebody deploys from Git.
@@ -324,10 +324,10 @@ fn commits<'a>(
 }
 
 /// Whether both are the same folder of the same repository at the same commit.
-fn same(one: &Commit<'_>, other: &Commit<'_>) -> bool {
+pub(crate) fn same(one: &Commit<'_>, other: &Commit<'_>) -> bool {
     one.source == other.source
-        && (&one.folder.commit, &one.folder.path, one.folder.recursive)
-            == (&other.folder.commit, &other.folder.path, other.folder.recursive)
+        && (&one.folder.commit, &one.folder.path, one.folder.reach)
+            == (&other.folder.commit, &other.folder.path, other.folder.reach)
 }
 
 /// What a commit says of an object, if it is the commit of these readers' versions at all.
@@ -337,7 +337,7 @@ fn word(
     sought: &Sought,
     inventory: &Inventory,
 ) -> Result<Told, String> {
-    let checked = !commit.folder.sets_images;
+    let checked = !commit.folder.sets_templates;
     let other = checked.then(|| astern_plan::other_image(&said.images, &sought.readers, inventory));
     let told = match (other.flatten(), said.config.get(&sought.name.name)) {
         (Some(other), _) => Err(other),
@@ -391,8 +391,20 @@ fn commit<'a>(
     deployments: &'a Deployments,
     period: &Period,
 ) -> Result<Commit<'a>, String> {
-    let owner = &deployments.owner;
     let deployed = astern_plan::deployed_in(deployments, period)?;
+    of_deployment(git, reader, &deployments.owner, deployed)
+}
+
+/// The commit of one deployment of a workload, and where it is read.
+///
+/// # Errors
+/// No commit of Git tells it, or its repository is none that astern.yaml names; a clause.
+pub(crate) fn of_deployment<'a>(
+    git: &'a Git,
+    reader: &Target,
+    owner: &'a str,
+    deployed: &'a Deployed,
+) -> Result<Commit<'a>, String> {
     let source = named(&git.named, reader).map_err(|error| error.to_string())?;
     let Some(source) = source else {
         let from = deployed.from.iter().filter_map(|part| part.as_ref().ok());

@@ -6,6 +6,7 @@ use crate::history;
 use crate::judging::PlatformJudge;
 use crate::ledger;
 use crate::planning;
+use crate::recall;
 use crate::world::World;
 use astern_engine::{Phase, Status};
 use astern_exec::book::{Book, BookError};
@@ -361,6 +362,7 @@ async fn admit(
     };
     helm::contents::look_at(world, &mut inventory, &book.plan, ahead).await;
     helm::foretold::of_plan(world, &mut inventory, &book.plan, ahead).await;
+    recall::of_plan(world, &mut inventory, &book.plan, ahead).await;
     inventory.config.logins = config::try_logins(world, &inventory, &book.plan, ahead).await;
     planning::paused_by(world, &mut inventory, &book.plan).await;
     let questions = astern_gate::questions(&book.plan, &inventory);

@@ -11,7 +11,7 @@ use crate::repository::{FILES, error, open, said_by_remote};
 use astern_model::reconstruction::short;
 use astern_model::source::{Folder, FolderManifests, Source};
 use astern_port::source::{FolderContents, SourceCode, SourceError};
-use build::{Built, Reach};
+use build::Built;
 use std::collections::BTreeSet;
 use std::path::Path;
 use tree::Tree;
@@ -33,11 +33,7 @@ pub(crate) async fn contents(
     namespace: &str,
     names: &BTreeSet<String>,
 ) -> Result<FolderContents, SourceError> {
-    let reach = match folder.recursive {
-        true => Reach::Deep,
-        false => Reach::Flat,
-    };
-    let built = built(program, source, folder, reach).await?;
+    let built = built(program, source, folder).await?;
     let told = |name: &String| (name.clone(), built.find(name, namespace));
     Ok(FolderContents {
         config: names.iter().map(told).collect(),
@@ -50,11 +46,11 @@ pub(crate) async fn manifests(
     source: &Source,
     folder: &Folder,
 ) -> Result<FolderManifests, SourceError> {
-    Ok(built(program, source, folder, Reach::Flux).await?.manifests())
+    Ok(built(program, source, folder).await?.manifests())
 }
 
 /// What a folder makes at a commit.
-async fn built(program: &Path, source: &Source, folder: &Folder, reach: Reach) -> Result<Built, SourceError> {
+async fn built(program: &Path, source: &Source, folder: &Folder) -> Result<Built, SourceError> {
     let repository = open(program, source, source, &[&folder.path]).await?;
     if !Folder::is_commit(&folder.commit) {
         let why = "it is named by no commit's whole id".to_owned();
@@ -72,7 +68,7 @@ async fn built(program: &Path, source: &Source, folder: &Folder, reach: Reach) -
     }
     let mut read = 0;
     loop {
-        let built = build::folder(&tree, &folder.path, reach);
+        let built = build::folder(&tree, &folder.path, folder.reach);
         let missing = tree.missing();
         if missing.is_empty() {
             return Ok(built);

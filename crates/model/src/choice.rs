@@ -1,6 +1,7 @@
 //! Which revision to go back to, and why each other one was passed over.
 
 use crate::id::{RunId, TemplateHash, Uid};
+use crate::reconstruction::Provenance;
 use crate::release::{Reason, ReleaseName};
 use crate::target::Target;
 use crate::workload::RevisionKind;
@@ -100,6 +101,15 @@ pub enum Because {
         /// When that one came.
         until: Timestamp,
     },
+    /// Its owner had deployed it for this long, by what tells it; the cluster keeps nothing of it that could speak for or against it.
+    Recalled {
+        /// Who says so.
+        provenance: Provenance,
+        /// From its deployment to that of the next one that brought another template.
+        newest_for: SignedDuration,
+        /// When that one came.
+        until: Timestamp,
+    },
     /// Somebody named it with `--to`.
     Named {
         /// What was typed.
@@ -150,13 +160,26 @@ impl Because {
                 human(*newest_for),
                 clock(*until)
             ),
+            Self::Recalled {
+                provenance,
+                newest_for,
+                until,
+            } => format!(
+                "presumed from its manifest alone: {} said it for {} until {}, and nothing tells how its pods fared",
+                provenance.phrase(),
+                human(*newest_for),
+                clock(*until)
+            ),
             Self::Named { selector } => format!("named by --to {selector}"),
         }
     }
 
     /// Whether it is only presumed.
     pub fn is_presumed(&self) -> bool {
-        matches!(self, Self::Presumed { .. } | Self::Deployed { .. })
+        matches!(
+            self,
+            Self::Presumed { .. } | Self::Deployed { .. } | Self::Recalled { .. }
+        )
     }
 }
 

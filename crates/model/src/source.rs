@@ -155,10 +155,22 @@ pub struct Folder {
     pub commit: String,
     /// The folder, relative to the repository's root; empty for the root.
     pub path: String,
-    /// Whether manifests in folders below it are deployed too, where it is no kustomization.
-    pub recursive: bool,
-    /// Whether the owner sets images itself, so that those of the files say nothing.
-    pub sets_images: bool,
+    /// Which of its files are deployed, where it is no kustomization.
+    pub reach: Reach,
+    /// Whether the owner itself changes pod templates, their images say, so that those of the files say nothing.
+    pub sets_templates: bool,
+}
+
+/// Which files of a folder that has no kustomization are deployed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// Those in it.
+    Flat,
+    /// Those below it too.
+    Deep,
+    /// Those that Flux takes, at any depth: no JSON. Source: `generateKustomization` of `kustomize` in
+    /// <https://github.com/fluxcd/pkg>.
+    Flux,
 }
 
 /// What an owner that is paused would bring once it goes on.

@@ -5,7 +5,7 @@ use crate::evidence::{Known, Trouble};
 use crate::helm;
 use crate::id::{TemplateHash, Uid};
 use crate::image::Image;
-use crate::reconstruction::Period;
+use crate::reconstruction::{Period, Provenance};
 use crate::release::{ReleaseName, Standing};
 use crate::target::{Target, WorkloadKind};
 use crate::template::Template;
@@ -74,6 +74,40 @@ pub struct Workload {
     /// Helm deployed first, and of these the newest; empty where nobody asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foretold: Vec<Foretold>,
+    /// What it asked for by what its owner had deployed from Git, where neither the cluster nor the ledger nor Helm keeps it: what was
+    /// deployed last first; empty where nobody asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recalled: Vec<Recalled>,
+}
+
+/// A template of then by its manifest of then: told by a dry run, and kept in the vault, since no object keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recalled {
+    /// Who says it.
+    pub provenance: Provenance,
+    /// While it was what was deployed; none where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<Period>,
+    /// The template; or why it cannot be told.
+    pub template: Known<Kept>,
+}
+
+/// A template that the vault keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// Where it lies.
+    pub content: ContentRef,
+    /// It as a revision, named by its content and without a uid.
+    pub revision: Revision,
+}
+
+impl Recalled {
+    /// The template as a revision, where it is known.
+    pub fn revision(&self) -> Option<&Revision> {
+        self.template.value().map(|kept| &kept.revision)
+    }
 }
 
 /// The template that a revision of a Helm release stands for, told by a dry run of what helm would write.
@@ -128,7 +162,7 @@ impl Workload {
     }
 
     /// Every revision that can be gone back to: those that the cluster remembers, then those that the ledger keeps, then those that
-    /// Helm's records stand for.
+    /// Helm's records stand for, then those that the owner had deployed from Git.
     pub fn all_revisions(&self) -> impl Iterator<Item = &Revision> {
         let kept = self
             .released
@@ -138,7 +172,8 @@ impl Workload {
             .foretold
             .iter()
             .filter_map(|foretold| foretold.template.value());
-        self.revisions.iter().chain(kept).chain(foretold)
+        let recalled = self.recalled.iter().filter_map(Recalled::revision);
+        self.revisions.iter().chain(kept).chain(foretold).chain(recalled)
     }
 
     /// The live template, as a revision's is compared with it: a Rollout's own lacks the defaults that its ReplicaSets have.

@@ -162,6 +162,7 @@ fn workload(number: usize, now: Timestamp) -> Workload {
         paused_manager: None,
         released: Vec::new(),
         foretold: Vec::new(),
+        recalled: Vec::new(),
         target,
     }
 }

@@ -4,6 +4,7 @@
 use crate::errors;
 use crate::foretold;
 use crate::quarantine;
+use crate::recalled;
 use crate::selector::Selector;
 use crate::signals;
 use crate::timeline::Timeline;
@@ -16,7 +17,7 @@ use astern_model::policy::Policy;
 use astern_model::reconstruction::Period;
 use astern_model::release::{self, ReleaseName};
 use astern_model::target::Target;
-use astern_model::workload::{Foretold, Released, Revision, RevisionKind};
+use astern_model::workload::{Foretold, Recalled, Released, Revision, RevisionKind};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
@@ -95,6 +96,8 @@ enum Standing {
 enum Belief {
     /// Pods of it serve, and something speaks against it.
     Doubtful,
+    /// Only its manifest in Git speaks for it.
+    Recalled,
     /// Only Helm's record speaks for it.
     Deployed,
     Presumed,
@@ -192,19 +195,8 @@ fn outranked(
             }
         }
         (Belief::Released, _) => format!("it is older than {winner}"),
-        (Belief::Deployed, _) => match by {
-            Belief::Observed => format!("known from Helm's record at most, while pods of {winner} serve now"),
-            Belief::Released => {
-                format!("known from Helm's record at most, while {winner} is of a good release")
-            }
-            Belief::Restored => format!("known from Helm's record at most, while a run validated {winner}"),
-            Belief::Presumed => {
-                format!("known from Helm's record at most, while the cluster remembers {winner}")
-            }
-            Belief::Deployed | Belief::Doubtful => {
-                format!("known from Helm's record as well, but older than {winner}")
-            }
-        },
+        (Belief::Deployed, _) => from_afar("Helm's record", by, &winner),
+        (Belief::Recalled, _) => from_afar("its manifest", by, &winner),
         (Belief::Restored, _) if by == Belief::Released => {
             format!("a run went back to it before, but {winner} is of a good release")
         }
@@ -218,11 +210,25 @@ fn outranked(
             Belief::Observed => format!("presumed good at most, while pods of {winner} serve now"),
             Belief::Released => format!("presumed good at most, while {winner} is of a good release"),
             Belief::Restored => format!("presumed good at most, while a run validated {winner}"),
-            Belief::Presumed | Belief::Deployed | Belief::Doubtful => {
+            Belief::Presumed | Belief::Deployed | Belief::Recalled | Belief::Doubtful => {
                 format!("presumed good as well, but older than {winner}")
             }
         },
     }
+}
+
+/// What is known from a source of which no pod is left was outranked.
+fn from_afar(source: &str, by: Belief, winner: &str) -> String {
+    let than = match by {
+        Belief::Observed => format!("pods of {winner} serve now"),
+        Belief::Released => format!("{winner} is of a good release"),
+        Belief::Restored => format!("a run validated {winner}"),
+        Belief::Presumed => format!("the cluster remembers {winner}"),
+        Belief::Deployed | Belief::Recalled | Belief::Doubtful => {
+            return format!("known from {source} as well, but older than {winner}");
+        }
+    };
+    format!("known from {source} at most, while {than}")
 }
 
 fn is_are(ready: u32) -> String {
@@ -275,6 +281,11 @@ fn standing(
     if revision.kind == RevisionKind::HelmRecord {
         return deployed(view, policy, revision);
     }
+    if !revision.is_remembered()
+        && let Some(recalled) = recalled::of(view, &revision.hash)
+    {
+        return manifested(policy, recalled);
+    }
     match timeline.stint(revision) {
         Err(why) => Standing::Out(why),
         Ok(stint) if stint.newest_for < policy.presumed_good_after => too_short(stint.newest_for, policy),
@@ -319,6 +330,28 @@ fn deployed(view: &View<'_>, policy: &Policy, revision: &Revision) -> Standing {
         Because::Deployed {
             release: of_helm.release.clone(),
             revision: of_helm.revision,
+            newest_for,
+            until,
+        },
+    )
+}
+
+/// A template that a manifest of then alone tells.
+fn manifested(policy: &Policy, recalled: &Recalled) -> Standing {
+    let Some(Period { since, until }) = recalled.in_force else {
+        return Standing::Out(format!(
+            "it is unknown how long it served: what came after {} is not known",
+            recalled.provenance.phrase()
+        ));
+    };
+    let newest_for = until.duration_since(since);
+    if newest_for < policy.presumed_good_after {
+        return too_short(newest_for, policy);
+    }
+    Standing::Good(
+        Belief::Recalled,
+        Because::Recalled {
+            provenance: recalled.provenance.clone(),
             newest_for,
             until,
         },
@@ -371,12 +404,16 @@ fn observed(view: &View<'_>, policy: &Policy, revision: &Revision, at: Timestamp
     )
 }
 
-/// Every remembered revision but the live one, newest first, after them those that the ledger alone keeps, and last those that only
-/// Helm's records stand for.
+/// Every remembered revision but the live one, newest first, after them those that the ledger alone keeps, those that only Helm's records
+/// stand for, and last those that only a manifest of then tells.
 fn candidates<'a>(view: &View<'a>) -> Vec<&'a Revision> {
     let live = view.live_revision().map(|revision| &revision.uid);
     let remembered = view.revisions.iter().copied();
-    let others = view.kept().into_iter().chain(view.foretold());
+    let others = view
+        .kept()
+        .into_iter()
+        .chain(view.foretold())
+        .chain(view.recalled());
     remembered
         .filter(|revision| Some(&revision.uid) != live)
         .chain(others.filter(|revision| revision.hash != view.live))
@@ -519,6 +556,11 @@ fn notes(view: &View<'_>) -> Vec<String> {
                 "what {target} would ask for after revision {} of helm/{} is not known: {why}",
                 foretold.revision, foretold.release
             ));
+        }
+    }
+    for recalled in &view.workload.recalled {
+        if let Known::Unknown(why) = &recalled.template {
+            notes.push(format!("what {target} asked for before is not known: {why}"));
         }
     }
     if view.live_revision().is_none() {

@@ -123,7 +123,7 @@ impl<'a> Restoring<'a> {
             self.warnings
                 .extend(reader.how.warning(target, &object.to_string()));
             match reader.how {
-                How::Moves | How::MovesWhole(_) | How::MovesBesideReloader | How::MayRead => {
+                How::Moves | How::MovesWhole(_) | How::Leaves | How::MovesBesideReloader | How::MayRead => {
                     self.wait(target, after);
                 }
                 How::Restarts => {
@@ -385,10 +385,8 @@ pub(crate) fn restoring<'a>(
     let mut same = 0_usize;
     for object in &held.objects {
         let mut readers = readers(&object.name, moves, world, about);
-        if !readers
-            .iter()
-            .any(|reader| meant.contains(&reader.view.workload.target))
-        {
+        let is_meant = |reader: &Reader<'_>| meant.contains(&reader.view.workload.target) && !reader.leaves();
+        if !readers.iter().any(is_meant) {
             continue;
         }
         let live = seen.live(&object.name);

@@ -33,6 +33,7 @@ mod prove;
 mod quarantine;
 mod quoted;
 mod readiness;
+mod recalled;
 mod reconstruct;
 mod refuse;
 mod releases;
@@ -71,6 +72,7 @@ pub use prove::{
 pub use quarantine::{ImagesTakenBack, Kept, quarantined, quarantined_content};
 pub use quoted::without_values;
 pub use readiness::{is_first_version, readiness, readiness_questions, restored_by};
+pub use recalled::{deployed_while, forgotten_beside_git, looked_at, unrecalled};
 pub use reconstruct::{applied_in, deployed_in, most_trusted, other_image, sought};
 pub use refuse::{code, near, near_names};
 pub use releases::ABANDONED_AFTER;

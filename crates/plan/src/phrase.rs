@@ -53,6 +53,7 @@ fn unwell(chosen: &Choice) -> Option<String> {
         | Because::Restored { .. }
         | Because::Presumed { .. }
         | Because::Deployed { .. }
+        | Because::Recalled { .. }
         | Because::Named { .. } => None,
     }
 }

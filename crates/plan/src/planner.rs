@@ -12,6 +12,7 @@ use crate::forecast::History;
 use crate::foretold;
 use crate::images;
 use crate::mounted;
+use crate::recalled;
 use crate::refuse;
 use crate::releases;
 use crate::remarks;
@@ -306,7 +307,8 @@ fn changes(one: &Move<'_>, marks: &Marks) -> TargetChanges {
         target: one.target().clone(),
         from_version: one.view.workload.version(),
         to_version: one.to.version.clone(),
-        provenance: foretold::provenance(one.view, &one.to),
+        provenance: foretold::provenance(one.view, &one.to)
+            .or_else(|| recalled::provenance(one.view, &one.to)),
         changes: one
             .template
             .map(|to| {
@@ -456,9 +458,13 @@ fn stands_restarted(request: &Request, view: &View<'_>, template: &TemplateHash)
 
 /// Where the ledger keeps a template, should the cluster prune it.
 fn kept(workload: &Workload, template: &TemplateHash) -> Option<ContentRef> {
-    let mut released = workload.released.iter();
-    let kept = released.find(|released| &released.template == template)?;
-    Some(kept.content.clone())
+    let released = workload.released.iter();
+    let released = released.map(|released| (&released.template, &released.content));
+    let recalled = workload.recalled.iter().filter_map(|one| one.template.value());
+    let recalled = recalled.map(|kept| (&kept.revision.hash, &kept.content));
+    let mut all = released.chain(recalled);
+    let (_, content) = all.find(|(of, _)| *of == template)?;
+    Some(content.clone())
 }
 
 fn nothing_moves(

@@ -4,6 +4,7 @@
 use crate::config::{self, Restoring, goes_back, readers};
 use crate::consumers::consumers;
 use crate::foretold;
+use crate::recalled;
 use crate::releases::Through;
 use crate::steps::Moves;
 use crate::timeline::{Timeline, live_since};
@@ -58,7 +59,14 @@ fn of_choice(
     let template = &choice.good.as_ref()?.revision.template;
     let revision = view.revision(template)?;
     let names = consumers(&revision.template, &view.workload.annotations);
+    let recalled = recalled::of(view, template).map(|one| {
+        let unknown = || "it is unknown how long it was deployed".to_owned();
+        one.in_force.ok_or_else(unknown)
+    });
     let period = match revision.kind {
+        _ if !revision.is_remembered() && recalled.is_some() => {
+            recalled.unwrap_or_else(|| Err(String::new()))
+        }
         RevisionKind::HelmRecord => foretold::period(view, revision),
         RevisionKind::ReplicaSet | RevisionKind::ControllerRevision => {
             Timeline::of(view).stint(revision).map(|stint| Period {

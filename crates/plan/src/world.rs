@@ -8,7 +8,7 @@ use astern_model::inventory::Inventory;
 use astern_model::platform::{Member, Platform};
 use astern_model::target::Target;
 use astern_model::template::{RESTARTED_AT, Template};
-use astern_model::workload::{Foretold, Pod, Revision, Workload};
+use astern_model::workload::{Foretold, Pod, Recalled, Revision, Workload};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -114,7 +114,7 @@ impl<'a> View<'a> {
             .find(|revision| revision.hash == self.live)
     }
 
-    /// The revision with this template: one that the cluster remembers, else one that the ledger keeps or that is foretold.
+    /// The revision with this template: one that the cluster remembers, else one that the ledger keeps, that is foretold or recalled.
     pub(crate) fn revision(&self, hash: &TemplateHash) -> Option<&'a Revision> {
         self.revisions
             .iter()
@@ -144,6 +144,15 @@ impl<'a> View<'a> {
         let foretold = self.workload.foretold.iter();
         let foretold = foretold.filter_map(|one| one.template.value());
         foretold.filter(|revision| seen.insert(&revision.hash)).collect()
+    }
+
+    /// Templates that only a manifest of then tells, each once.
+    pub(crate) fn recalled(&self) -> Vec<&'a Revision> {
+        let known = self.kept().into_iter().chain(self.foretold());
+        let known = known.chain(self.revisions.iter().copied());
+        let mut seen: BTreeSet<&TemplateHash> = known.map(|revision| &revision.hash).collect();
+        let recalled = self.workload.recalled.iter().filter_map(Recalled::revision);
+        recalled.filter(|revision| seen.insert(&revision.hash)).collect()
     }
 
     /// What is foretold of one revision of a Helm release; none where nobody asked.

@@ -5,6 +5,7 @@ use astern_model::inventory::Inventory;
 use astern_model::owner::OwnerSeen;
 use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
+use astern_model::template::Template;
 use async_trait::async_trait;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -32,6 +33,10 @@ pub trait Look: Send + Sync {
     /// What a workload would be once this manifest of it was applied by server-side apply, over whoever else owns a field: a dry
     /// run, nothing is stored. The answer has the API server's defaults, as the object that stands has them.
     async fn applied(&self, target: &Target, manifest: &Value, manager: &str) -> Result<Value, Failure>;
+
+    /// What a workload would ask for if this were its pod template: a dry run on the workload as it stands, nothing is stored. The
+    /// answer has the API server's defaults, and what its admission adds.
+    async fn completed(&self, target: &Target, template: &Value) -> Result<Template, Failure>;
 
     /// What starts pods in a namespace beside its workloads' own controllers, CronJobs and ScaledObjects, with those above them.
     async fn starters(&self, namespace: &str) -> Result<Vec<OwnerSeen>, Failure>;

@@ -198,7 +198,7 @@ pub trait Sources: Send + Sync {
         names: &BTreeSet<String>,
     ) -> Result<FolderContents, SourceError>;
 
-    /// What the files of a folder make for Flux at a commit, fetched from `source`, as `kustomize build` would have it. Reads; runs nothing:
+    /// What the files of a folder make at a commit, fetched from `source`, as `kustomize build` would have it. Reads; runs nothing:
     /// what a kustomization does that is not known here makes an object untold.
     async fn manifests(&self, source: &Source, folder: &Folder) -> Result<FolderManifests, SourceError>;
 

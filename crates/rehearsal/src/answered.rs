@@ -5,6 +5,7 @@ use astern_model::inventory::Inventory;
 use astern_model::owner::OwnerSeen;
 use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
+use astern_model::template::Template;
 use astern_model::workload::{Owner, OwnerState, Workload};
 use astern_port::Failure;
 use astern_port::cluster::Look;
@@ -111,6 +112,10 @@ impl Look for Answered {
 
     async fn applied(&self, target: &Target, manifest: &Value, manager: &str) -> Result<Value, Failure> {
         self.look.applied(target, manifest, manager).await
+    }
+
+    async fn completed(&self, target: &Target, template: &Value) -> Result<Template, Failure> {
+        self.look.completed(target, template).await
     }
 
     async fn starters(&self, _: &str) -> Result<Vec<OwnerSeen>, Failure> {

@@ -114,7 +114,9 @@ pub(crate) fn believed(because: &Because) -> (Tone, &'static str) {
         Because::Observed { .. } => (Tone::Warn, "? serves, not well"),
         Because::Released { .. } => (Tone::Good, "✓ good release"),
         Because::Restored { .. } => (Tone::Good, "✓ restored before"),
-        Because::Presumed { .. } | Because::Deployed { .. } => (Tone::Warn, "? presumed good"),
+        Because::Presumed { .. } | Because::Deployed { .. } | Because::Recalled { .. } => {
+            (Tone::Warn, "? presumed good")
+        }
         Because::Named { .. } => (Tone::Warn, "? named"),
     }
 }

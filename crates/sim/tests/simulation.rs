@@ -252,6 +252,17 @@ fn a_clock_that_jumps_while_a_creation_is_on_its_way_does_not_make_it_absent() {
 }
 
 #[test]
+fn a_workload_that_leaves_what_it_reads_starts_with_it_again_on_the_way_back() {
+    // An undo goes back to versions that do not read `flags`, which it writes; it fails, and what reads `flags` comes back.
+    let played = play(60_965, &BTreeSet::from([0, 2, 3, 5]), false);
+    assert!(
+        played.violations.is_empty(),
+        "cargo xtask sim --seed 60965 --without 0,2,3,5: {:?}",
+        played.violations
+    );
+}
+
+#[test]
 fn some_dozen_seeds_are_as_they_must_be() {
     for number in 10_000..10_040 {
         let played = play(number, &BTreeSet::new(), false);

@@ -6,6 +6,7 @@ use super::{Evidence, NoPlan, Prepared};
 use crate::config;
 use crate::helm;
 use crate::history::Past;
+use crate::recall;
 use crate::survey;
 use crate::world::World;
 use astern_model::decision::Refusal;
@@ -166,8 +167,8 @@ async fn try_logins(world: &World, inventory: &Inventory, plan: Option<&Plan>) -
     }
 }
 
-/// Makes a plan from the nearest records of Helm releases; where these do not suffice, from the older ones too; and where the cluster
-/// remembers too little, from the templates that the records stand for.
+/// Makes a plan from the nearest records of Helm releases; where these do not suffice, from the older ones too; where the cluster
+/// remembers too little, from the templates that the records stand for, and at last from those that owners had deployed from Git.
 pub(super) async fn planned(
     world: &World,
     inventory: &mut Inventory,
@@ -181,13 +182,27 @@ pub(super) async fn planned(
         read_releases(world, inventory, Depth::Few).await;
         plan = make(inventory, now);
     }
-    let lacks_a_template = plan.as_ref().is_err_and(|refusal| match refusal.code.as_str() {
-        // Mostly since all is well.
-        code::NOTHING_TO_DO => astern_plan::forgotten(inventory),
-        code => LACKING.contains(&code),
-    });
-    if lacks_a_template && helm::foretold::all(world, platform, inventory, past).await {
+    let lacks_a_template = |plan: &Result<Plan, Refusal>, forgotten: &dyn Fn() -> bool| {
+        plan.as_ref().is_err_and(|refusal| match refusal.code.as_str() {
+            // Mostly since all is well.
+            code::NOTHING_TO_DO => forgotten(),
+            code => LACKING.contains(&code),
+        })
+    };
+    if lacks_a_template(&plan, &|| astern_plan::forgotten(inventory))
+        && helm::foretold::all(world, platform, inventory, past).await
+    {
         plan = make(inventory, now);
+    }
+    if lacks_a_template(&plan, &|| {
+        astern_plan::forgotten_beside_git(inventory, &platform.policy)
+    }) {
+        let named = plan
+            .as_ref()
+            .is_err_and(|refusal| refusal.code == code::NOT_ONE_REVISION);
+        if recall::all(world, platform, inventory, past, !named).await {
+            plan = make(inventory, now);
+        }
     }
     plan
 }

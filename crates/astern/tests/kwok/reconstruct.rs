@@ -244,3 +244,115 @@ fn what_was_applied_last_comes_back_where_somebody_changed_it_by_hand_with_the_b
     let told = place.astern(&["plan"]).expect(0);
     assert!(!told.out.contains("configmap/app-config"), "{}", told.out);
 }
+
+/// Commits of the folder that deploys `api` at these versions, each with its ConfigMap; the cluster has pruned what came before the last,
+/// which crashes.
+fn pruned(place: &Place, repository: &Repository) -> (String, String) {
+    let commit = |named: &str, config: &str| {
+        let mut api = version(named, "app-config");
+        // What the API server adds to is no template that anything else would know.
+        api["spec"]["strategy"] = json!({ "type": "Recreate" });
+        let text = api.to_string();
+        let files = [("deploy/app.yaml", config), ("deploy/api.json", text.as_str())];
+        let id = repository.commit(named, &files);
+        let name = config_map(
+            "app-config",
+            json!({ "MODE": if named == "v1" { "calm" } else { "storm" } }),
+        );
+        apply(place, &[name, api]);
+        id
+    };
+    let good = commit("v1", GOOD);
+    rolled_out(place, &["api"]);
+    std::thread::sleep(APART);
+    let bad = commit("v2", BAD);
+    crashes(place);
+    define(APPLICATION, place);
+    argo(place, "deploy", &[(&good, "v1"), (&bad, "v2")]);
+    let set = place.get("replicasets")["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|set| set["spec"]["template"]["spec"]["containers"][0]["image"] == "api:v1")
+        .map(|set| set["metadata"]["name"].as_str().unwrap().to_owned());
+    place.kubectl(&["delete", "replicaset", &set.unwrap()]);
+    (good, bad)
+}
+
+#[test]
+fn a_template_that_the_cluster_has_pruned_goes_back_to_what_argo_cd_had_deployed_with_its_content() {
+    let place = Place::new("pruned-from-git");
+    let repository = Repository::local(&place);
+    sources(&place, &repository.url);
+    let (good, _) = pruned(&place, &repository);
+    let origin = |file: &str| {
+        format!(
+            "Git commit {} (deploy/{file}), which Argo CD application {}/shop deployed 20",
+            &good[..12],
+            place.namespace
+        )
+    };
+    plan(
+        &place,
+        &[
+            &format!("from {}", origin("api.json")),
+            "the cluster remembers no replicaset of it",
+            "presumed from its manifest alone",
+            &format!("configmap/app-config goes back to {}", origin("app.yaml")),
+        ],
+    );
+    // A plan that was kept finds what it goes back to in the vault, and the gate tries it once more.
+    let file = place.file("plan.json");
+    place.astern(&["plan", "-o", file.to_str().unwrap()]).expect(0);
+    let words = ["run", file.to_str().unwrap(), "--yes", "--reason", "v2 crashes"];
+    let done = place.astern(&words).expect(0);
+    assert!(!done.err.contains("AST0213"), "{}", done.err);
+    assert_eq!(place.image("api"), "api:v1");
+    assert_eq!(data(&place, "configmap/app-config"), json!({"MODE": "calm"}));
+    let labels = &place.get("deployment/api")["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(labels, &json!({"app": "api"}));
+}
+
+#[test]
+fn why_git_tells_no_template_of_then_is_part_of_the_refusal() {
+    let place = Place::new("pruned-from-no-git");
+    let repository = Repository::local(&place);
+    sources(&place, &repository.url);
+    let (good, bad) = pruned(&place, &repository);
+    let refused = |words: &[&str]| {
+        let done = place.astern(&["plan"]);
+        assert_eq!(done.code, 3, "{done:?}");
+        says(&done, words);
+    };
+    place.platform("");
+    refused(&["a repository is read only where `sources` in astern.yaml names it for deployment/api"]);
+    sources(&place, "file:///nowhere/deploy.git");
+    refused(&["there is no such repository"]);
+    sources(&place, &repository.url);
+    let other = repository.commit("gone", &[("elsewhere/app.yaml", GOOD)]);
+    let history = |commits: &[&str]| {
+        let at = |place: usize| format!("2026-11-27T1{place}:00:00Z");
+        let entry = |(place, commit): (usize, &&str)| {
+            json!({ "revision": commit, "deployedAt": at(place),
+                "source": { "repoURL": "https://git.example.test/deploy.git", "path": if **commit == other { "elsewhere" } else { "deploy" } } })
+        };
+        let history: Vec<Value> = commits.iter().enumerate().map(entry).collect();
+        let more = json!({ "spec": {}, "status": { "sourceType": "Directory", "history": history } });
+        owner(APPLICATION, &place, "shop", &more);
+    };
+    history(&[&other, &bad]);
+    refused(&[&format!(
+        "had deployed commit {}: no file there makes it",
+        &other[..12]
+    )]);
+    // What lies between the good commit and the bad one is not known, so neither is how long the good one served.
+    history(&[&good, &other, &bad]);
+    refused(&["it is unknown how long it served"]);
+    place
+        .astern(&["plan", "--to", "deployment/api=image:v1"])
+        .expect(0);
+    // Of a version that was deployed once there is nothing before it.
+    history(&[&bad]);
+    let done = place.astern(&["plan"]);
+    assert_eq!(done.code, 3, "{done:?}");
+}

@@ -449,6 +449,7 @@ fn crashing(kind: WorkloadKind, name: &str) -> Workload {
         paused_manager: None,
         released: Vec::new(),
         foretold: Vec::new(),
+        recalled: Vec::new(),
         template: bad,
     }
 }

@@ -1,8 +1,9 @@
-//! AST0233: what a ConfigMap or Secret holds is back before anybody starts who reads it.
+//! AST0233: what a ConfigMap or Secret holds is back before anybody starts who reads it, on the way back too.
 
 use super::{NOT_OURS, refuse};
-use crate::context::{Context, Write};
+use crate::context::{Context, Door, Write};
 use crate::reference::names;
+use astern_model::config::ConfigName;
 use astern_model::finding::Finding;
 use astern_model::id::StepId;
 use astern_model::step::workload::Spec;
@@ -25,12 +26,14 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             _ => None,
         });
     let begun: Vec<(&StepId, &Target, Option<&Template>)> = written.chain(restarted).collect();
+    let left = context.writes.iter().filter_map(|write| left(context, write));
+    let left: Vec<(&StepId, &Target, &Template)> = left.collect();
     let mut findings = Vec::new();
     for (config, spec) in context.config() {
         let object = spec.object();
         let early = begun
             .iter()
-            .filter(|(_, _, template)| template.is_none_or(|template| names(template).contains(object)))
+            .filter(|(_, _, template)| reads(*template, object))
             .filter(|(step, _, _)| !context.order.follows(step, &config.id));
         findings.extend(early.map(|(step, target, _)| {
             let message = format!(
@@ -38,8 +41,38 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             );
             refuse(CODE, Some(target), message, NOT_OURS)
         }));
+        let early_again = left
+            .iter()
+            .filter(|(_, _, template)| names(template).contains(object))
+            .filter(|(step, _, _)| !context.order.follows(step, &config.id))
+            .filter(|(step, _, _)| {
+                !begun
+                    .iter()
+                    .any(|(other, _, of)| other == step && reads(*of, object))
+            });
+        findings.extend(early_again.map(|(step, target, _)| {
+            let message = format!(
+                "step {step} takes {target} off a version that reads {object} and would start that again when it is taken back, and \
+                 does not wait until its content is back"
+            );
+            refuse(CODE, Some(target), message, NOT_OURS)
+        }));
     }
     findings
+}
+
+/// Of a template that is not known it may be.
+fn reads(template: Option<&Template>, object: &ConfigName) -> bool {
+    template.is_none_or(|template| names(template).contains(object))
+}
+
+/// The template that a write leaves, while it stands: at a start. A plan of before, resumed, goes its old way.
+fn left<'a>(context: &Context<'a>, write: &Write<'a>) -> Option<(&'a StepId, &'a Target, &'a Template)> {
+    let Door::Start { .. } = context.door else {
+        return None;
+    };
+    let workload = context.inventory.workloads.get(write.target)?;
+    Some((&write.step.id, write.target, &workload.template))
 }
 
 /// The template is none where the cluster does not keep it any more: then it may read any object.
@@ -77,6 +110,20 @@ mod tests {
             &forgotten,
             &early.replace("app-config", "others"),
         );
+        // What is left reads it, and starts again should the run be taken back.
+        let leaves = |f: &mut Fixture| {
+            f.plan.steps[1].after.clear();
+            let mut json = f.workload().template.json().clone();
+            json["spec"]["containers"][0]["envFrom"] =
+                serde_json::json!([{"configMapRef": {"name": "others"}}]);
+            f.workload().template = astern_model::template::Template::clean(json);
+            if let astern_model::step::config::Spec::Restore { object, .. } = f.config() {
+                object.name = "others".to_owned();
+            }
+        };
+        let again = "step template:deployment/api-gateway takes deployment/api-gateway off a version that reads configmap/others and \
+                     would start that again when it is taken back, and does not wait until its content is back";
+        check(Fixture::with_config(), &leaves, again);
         // Somebody who does not read it may start when they like.
         let another = |f: &mut Fixture| {
             f.plan.steps[1].after.clear();

@@ -6,7 +6,7 @@ use super::tree::Tree;
 use crate::repository::is_manifest;
 use crate::yaml::{self, Node};
 use astern_model::hashed;
-use astern_model::source::{FolderManifests, Manifest};
+use astern_model::source::{FolderManifests, Manifest, Reach};
 use astern_model::target::{Target, WorkloadKind};
 use astern_port::source::Told;
 use serde_json::{Value, json};
@@ -266,18 +266,6 @@ fn object(name: &str, namespace: &str, content: &Content) -> Value {
         }
     }
     object
-}
-
-/// Which files of a folder that has no kustomization are deployed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// Those in it.
-    Flat,
-    /// Those below it too.
-    Deep,
-    /// Those that Flux takes, at any depth: no JSON. Source: `generateKustomization` of `kustomize` in
-    /// <https://github.com/fluxcd/pkg>.
-    Flux,
 }
 
 /// What a folder makes: by its kustomization, where it has one, else by the manifests in it.

@@ -1,9 +1,10 @@
 //! What ConfigMaps hold by files, as kustomize and `kubectl apply` would have it, and what is not told.
 
 use super::super::tree::Tree;
-use super::{Built, Reach, folder};
+use super::{Built, folder};
 use crate::objects::Entry;
 use astern_model::hashed;
+use astern_model::source::Reach;
 use serde_json::{Value, json};
 
 /// What a folder of these files makes.

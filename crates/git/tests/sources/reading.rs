@@ -2,7 +2,7 @@
 
 use crate::support::{Remote, git, source};
 use astern_git::Git;
-use astern_model::source::{Folder, Source};
+use astern_model::source::{Folder, Reach, Source};
 use astern_port::source::{FolderContents, SourceCode, SourceError, Sources};
 use std::collections::BTreeSet;
 
@@ -23,8 +23,8 @@ async fn contents(source: &Source, commit: &str) -> Result<FolderContents, Sourc
         repository: source.repository.clone(),
         commit: commit.to_owned(),
         path: "deploy".to_owned(),
-        recursive: false,
-        sets_images: false,
+        reach: Reach::Flat,
+        sets_templates: false,
     };
     let names = BTreeSet::from(["app".to_owned(), "other".to_owned()]);
     Git::new("git").contents(source, &folder, "shop", &names).await

@@ -133,6 +133,15 @@ impl Object {
         self
     }
 
+    /// The same object, to be set whatever was written meanwhile: for dry runs alone.
+    #[must_use]
+    pub(crate) fn of_any_version(mut self) -> Self {
+        if let Some(metadata) = self.json.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("resourceVersion");
+        }
+        self
+    }
+
     /// The same object paused or not.
     #[must_use]
     pub(crate) fn with_paused(mut self, paused: bool) -> Self {

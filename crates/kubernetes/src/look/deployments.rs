@@ -3,7 +3,7 @@
 
 use super::origins::{folder, is_empty, text};
 use astern_model::owner::{OwnerName, PausableKind};
-use astern_model::source::{Deployed, Deployments, Folder};
+use astern_model::source::{Deployed, Deployments, Folder, Reach};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -20,6 +20,13 @@ const ARGO_OVERRIDES: [&str; 7] = [
     "/directory/include",
     "/directory/exclude",
     "/plugin",
+];
+
+/// What an Application's own settings may do to pod templates. Source: Argo CD's `ApplicationSourceKustomize`.
+const ARGO_TEMPLATES: [&str; 3] = [
+    "/kustomize/images",
+    "/kustomize/commonLabels",
+    "/kustomize/commonAnnotations",
 ];
 
 /// The same of a Flux Kustomization. Source: <https://fluxcd.io/flux/components/kustomize/kustomizations/>.
@@ -84,8 +91,12 @@ fn part(source: &Value, revision: &str, kind: Option<&Value>) -> Result<Folder, 
         repository: text(source, "/repoURL").to_owned(),
         commit: revision.to_owned(),
         path: folder(text(source, "/path")),
-        recursive: recurse.unwrap_or(false),
-        sets_images: overridden(source, &["/kustomize/images"]).is_some(),
+        reach: if recurse.unwrap_or(false) {
+            Reach::Deep
+        } else {
+            Reach::Flat
+        },
+        sets_templates: overridden(source, &ARGO_TEMPLATES).is_some(),
     })
 }
 
@@ -119,8 +130,8 @@ pub(super) fn of_kustomization(object: &Value) -> Deployments {
                     repository: String::new(),
                     commit: commit.to_owned(),
                     path: folder(text(object, "/spec/path")),
-                    recursive: true,
-                    sets_images: overridden(object, &["/spec/images"]).is_some(),
+                    reach: Reach::Flux,
+                    sets_templates: overridden(object, &["/spec/images"]).is_some(),
                 })
                 .ok_or_else(|| "a revision that is no commit of Git".to_owned())
         };

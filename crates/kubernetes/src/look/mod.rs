@@ -42,6 +42,7 @@ use astern_model::inventory::Inventory;
 use astern_model::owner::OwnerSeen;
 use astern_model::question::{Answers, Question};
 use astern_model::target::{Cluster, Target};
+use astern_model::template::Template;
 use astern_port::clock::Clock;
 use astern_port::cluster::Look;
 use astern_port::vault::Vault;
@@ -241,6 +242,20 @@ impl Look for ClusterLook {
         let path = crate::effects::object::collection(target);
         let body = (manifest, manager);
         fetch::try_apply(&self.connection.client, &path, &target.name, body, &attempt).await
+    }
+
+    async fn completed(&self, target: &Target, template: &Value) -> Result<Template, Failure> {
+        let operation = format!("try a template of {target}");
+        let attempt = |verb| Attempt::new(verb, target.kind.plural(), operation.as_str()).without_effect();
+        let client = &self.connection.client;
+        let path = crate::effects::object::collection(target);
+        let json = fetch::get(client, &path, &target.name, Part::Whole, &attempt(Verb::Get)).await?;
+        let wanted = Object::new(target.kind, json)
+            .with_template(&Template::clean(template.clone()))
+            .of_any_version();
+        let attempt = attempt(Verb::Update);
+        let tried = fetch::try_replace(client, &path, &target.name, wanted.json(), &attempt).await?;
+        Ok(Object::new(target.kind, tried).template())
     }
 
     async fn starters(&self, namespace: &str) -> Result<Vec<OwnerSeen>, Failure> {

@@ -5,7 +5,7 @@ use super::deployments::{commit, overridden};
 use super::origins::{FLUX_BRANCH, folder, text};
 use super::owners::FLUX_MANAGER;
 use astern_model::helm::ReleaseName;
-use astern_model::source::{Folder, NextChart, Upcoming};
+use astern_model::source::{Folder, NextChart, Reach, Upcoming};
 use serde_json::Value;
 
 /// What a Kustomization's own settings make of its folder beside what the files say, and astern does not carry out. Source:
@@ -55,8 +55,8 @@ pub(super) fn of_kustomization(object: &Value, repository: &Value) -> Result<Upc
             repository: text(repository, "/spec/url").to_owned(),
             commit: fetched.to_owned(),
             path: folder(text(object, "/spec/path")),
-            recursive: true,
-            sets_images: false,
+            reach: Reach::Flux,
+            sets_templates: false,
         },
         follows: follows(repository)?,
         suspended,

@@ -62,6 +62,7 @@ pub(super) fn workload(object: &Object, namespace: &str, remembered: Remembered)
         paused_manager: object.paused_manager().filter(|_| object.paused()),
         released: Vec::new(),
         foretold: Vec::new(),
+        recalled: Vec::new(),
     }
 }
 

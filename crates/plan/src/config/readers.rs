@@ -67,11 +67,21 @@ impl Reader<'_> {
         self.keeps_its_template() && stands_on(held, self.view) == Some(false)
     }
 
+    /// Whether only the template that it leaves reads the object.
+    pub(super) fn leaves(&self) -> bool {
+        matches!(self.how, How::Leaves)
+    }
+
     /// Whether its pods read the object and its template stays.
     pub(crate) fn keeps_its_template(&self) -> bool {
         !matches!(
             self.how,
-            How::Moves | How::MovesWhole(_) | How::MovesBesideReloader | How::MayRead | How::NotByPods
+            How::Moves
+                | How::MovesWhole(_)
+                | How::Leaves
+                | How::MovesBesideReloader
+                | How::MayRead
+                | How::NotByPods
         )
     }
 
@@ -89,6 +99,8 @@ pub(super) enum How {
     MovesWhole(usize),
     /// The same, of one that another controller would restart too.
     MovesBesideReloader,
+    /// Its own template goes back to one that does not read it: it would start with it if the run were taken back.
+    Leaves,
     /// The same, with a template that only a run has kept: what that reads, nobody here can say.
     MayRead,
     /// It is restarted.
@@ -115,6 +127,10 @@ impl How {
                 "starts with it, since its template goes back too; {count} of its pods run that already and may have read what is \
                  there now, so all of them are made anew"
             ),
+            Self::Leaves => {
+                "waits for it, since what it leaves reads it, and would again if the run were taken back"
+                    .to_owned()
+            }
             Self::MayRead => {
                 "waits for it, since only a run has kept its template, which may read it".to_owned()
             }
@@ -139,6 +155,7 @@ impl How {
             }
             Self::Moves
             | Self::MovesWhole(_)
+            | Self::Leaves
             | Self::MayRead
             | Self::Restarts
             | Self::Reloads
@@ -169,9 +186,14 @@ pub(crate) fn readers<'a>(
                 to,
             });
         }
+        let annotations = &view.workload.annotations;
+        let live = &view.workload.template;
         let template = moved.and_then(|one| one.template);
-        let template = template.unwrap_or(&view.workload.template);
-        let uses = consumers(template, &view.workload.annotations).remove(object)?;
+        let Some(uses) = consumers(template.unwrap_or(live), annotations).remove(object) else {
+            let leaves = moved.is_some() && consumers(live, annotations).contains_key(object);
+            let how = How::Leaves;
+            return leaves.then_some(Reader { view, how, to });
+        };
         let how = match moved {
             Some(_) if is_watched(&uses) => How::MovesBesideReloader,
             Some(_) => How::Moves,

@@ -390,6 +390,54 @@ fn pods_of_the_good_template_that_no_mark_reaches_are_told() {
 }
 
 #[test]
+fn a_workload_whose_version_of_now_reads_an_object_waits_for_it_too_should_the_run_be_taken_back() {
+    let app = map("app");
+    // The good version of `web` does not read what its bad one reads.
+    let web = reading(crashing("web"), &[&app], 1).with(|workload| {
+        let good = workload
+            .revisions
+            .iter_mut()
+            .find(|revision| revision.number == 1)
+            .unwrap();
+        let mut json = good.template.json().clone();
+        json["spec"]["containers"][0]
+            .as_object_mut()
+            .unwrap()
+            .remove("envFrom");
+        good.template = Template::clean(json);
+        let former = std::mem::replace(&mut good.hash, good.template.hash());
+        for pod in workload
+            .pods
+            .iter_mut()
+            .filter(|pod| pod.revision.as_ref() == Some(&former))
+        {
+            pod.revision = Some(good.hash.clone());
+        }
+        workload.released[0].template = good.hash.clone();
+    });
+    let inventory = seen(
+        vec![reading(crashing("api"), &[&app], 1), web],
+        vec![live(&app, "now")],
+        vec![held(&app, "then")],
+    );
+    let platform = depending(&[("api", &[]), ("web", &[])]);
+    let plan = go(&to_release(&["api", "web"]), &inventory, &platform).unwrap();
+    let told = told(&plan);
+    assert!(
+        told.contains("configmap/app: deployment/web waits for it, since what it leaves reads it"),
+        "{told}"
+    );
+    let write = plan
+        .steps
+        .iter()
+        .find(|step| step.id.as_str() == "template:deployment/web");
+    assert_eq!(write.unwrap().after[0].as_str(), "config:configmap/app");
+    // For it alone nothing is written.
+    let alone = go(&to_release(&["web"]), &inventory, &platform).unwrap();
+    assert!(!steps(&alone).contains("config:"), "{}", steps(&alone));
+}
+
+#[test]
 fn pods_that_only_a_deletion_replaces_are_deleted_one_after_the_other_for_what_they_read() {
     let app = map("app");
     let db = of_kind(target(WorkloadKind::StatefulSet, "db"))

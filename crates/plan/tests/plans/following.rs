@@ -6,7 +6,7 @@ use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::id::Uid;
 use astern_model::inventory::Inventory;
 use astern_model::owner::{InSync, OwnerName, OwnerSeen, PausableKind};
-use astern_model::source::{Folder, FolderManifests, Manifest, NextChart, Upcoming};
+use astern_model::source::{Folder, FolderManifests, Manifest, NextChart, Reach, Upcoming};
 use astern_model::target::Target;
 use astern_model::workload::{Owner, OwnerKind, OwnerState};
 use astern_plan::{Applied, Beside, Changes, ConfigSeen, InForceOf, changes, chart_in_sync, in_sync};
@@ -27,8 +27,8 @@ fn upcoming() -> Upcoming {
             repository: "https://git.example.test/shop/deploy.git".to_owned(),
             commit: "3f2a".repeat(10),
             path: "deploy".to_owned(),
-            recursive: true,
-            sets_images: false,
+            reach: Reach::Flux,
+            sets_templates: false,
         },
         follows: "refs/heads/main".to_owned(),
         suspended: false,

@@ -102,6 +102,7 @@ pub(crate) fn of_kind(target: Target) -> Build {
             paused_manager: None,
             released: Vec::new(),
             foretold: Vec::new(),
+            recalled: Vec::new(),
             target,
         },
     }

@@ -137,6 +137,9 @@ fn lane(plan: &Plan, fold: &Fold<'_>, target: &Target) -> Lane {
             Because::Presumed { newest_for, until }
             | Because::Deployed {
                 newest_for, until, ..
+            }
+            | Because::Recalled {
+                newest_for, until, ..
             } => Some(minus(*until, *newest_for)),
             Because::Released { .. } | Because::Restored { .. } | Because::Named { .. } => None,
         };
