@@ -165,7 +165,7 @@ impl Because {
                 newest_for,
                 until,
             } => format!(
-                "presumed from its manifest alone: {} said it for {} until {}, and nothing tells how its pods fared",
+                "presumed from its manifest alone: {}, said it for {} until {}, and nothing tells how its pods fared",
                 provenance.phrase(),
                 human(*newest_for),
                 clock(*until)

@@ -120,7 +120,7 @@ fn best(view: &View<'_>, policy: &Policy, at: Timestamp) -> Choice {
                 .map(|(belief, ready, newest)| (belief, ready, newest, place))
         })
         .max();
-    let winner = chosen.map(|(belief, _, _, place)| (reference(candidates[place].0).label(), belief));
+    let winner = chosen.map(|(belief, _, _, place)| (called(candidates[place].0), belief));
     let mut good = None;
     let mut passed_over = Vec::new();
     for (place, (revision, standing)) in candidates.into_iter().enumerate() {
@@ -136,9 +136,7 @@ fn best(view: &View<'_>, policy: &Policy, at: Timestamp) -> Choice {
                 belief,
                 &because,
                 revision,
-                winner
-                    .clone()
-                    .unwrap_or_else(|| (reference(revision).label(), belief)),
+                winner.clone().unwrap_or_else(|| (called(revision), belief)),
             ),
             Standing::Out(why) => why,
         };
@@ -153,6 +151,15 @@ fn best(view: &View<'_>, policy: &Policy, at: Timestamp) -> Choice {
         passed_over,
         notes: notes(view),
     }
+}
+
+/// A revision in a sentence about another one.
+fn called(revision: &Revision) -> String {
+    let label = reference(revision).label();
+    if revision.is_remembered() || revision.kind == RevisionKind::HelmRecord {
+        return label;
+    }
+    format!("{} ({label})", revision.version())
 }
 
 /// The strongest belief; then most pods; then the newest, which comes first in the list.
@@ -340,7 +347,7 @@ fn deployed(view: &View<'_>, policy: &Policy, revision: &Revision) -> Standing {
 fn manifested(policy: &Policy, recalled: &Recalled) -> Standing {
     let Some(Period { since, until }) = recalled.in_force else {
         return Standing::Out(format!(
-            "it is unknown how long it served: what came after {} is not known",
+            "it is unknown how long it served: what came after {}, is not known",
             recalled.provenance.phrase()
         ));
     };

@@ -20,6 +20,7 @@ mod planning;
 mod properties;
 mod proving;
 mod readiness;
+mod recalling;
 mod reconstructing;
 mod refusing;
 mod releases;
