@@ -9,6 +9,7 @@ use crate::world::World;
 use astern_engine::Phase;
 use astern_model::config::ConfigName;
 use astern_model::id::{ContentHash, RunId};
+use astern_model::owner::OwnerSeen;
 use astern_model::platform::Platform;
 use astern_model::release::{ReleaseName, Standing};
 use astern_model::workload::Workload;
@@ -31,6 +32,8 @@ pub struct Look {
     pub judged: Vec<Judged>,
     /// How the platform stands.
     pub stands: Stands,
+    /// The owners of its workloads that a run has paused and nobody has let go on by astern.
+    pub held: Vec<OwnerSeen>,
     /// What could not be read, a sentence each.
     pub unread: Vec<String>,
 }
@@ -100,6 +103,8 @@ pub async fn look(world: &World, platform: &Platform) -> Result<Look, LedgerErro
         })
         .collect();
     let (at, unread) = (inventory.taken_at, shelf.unread.clone());
+    let held = inventory.owners.iter().filter(|seen| seen.paused.is_some());
+    let held = held.cloned().collect();
     shelf.mark(&mut inventory);
     let sight = Sight {
         inventory,
@@ -111,6 +116,7 @@ pub async fn look(world: &World, platform: &Platform) -> Result<Look, LedgerErro
         at,
         judged,
         stands,
+        held,
         unread,
     })
 }

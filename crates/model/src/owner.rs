@@ -167,6 +167,11 @@ impl OwnerSeen {
     pub fn is_paused(&self) -> bool {
         self.setting == self.name.kind.paused()
     }
+
+    /// Whether a run has paused it, and it is on again though nobody has let it go on by astern: the mark is taken off then.
+    pub fn is_on_again(&self) -> bool {
+        self.paused.is_some() && !self.is_paused()
+    }
 }
 
 /// What an owner's source says beside what runs.

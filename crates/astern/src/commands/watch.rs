@@ -9,7 +9,10 @@ use crate::wiring::Wired;
 use astern_app::ledger::LedgerError;
 use astern_app::watching::{self, Judged, Look, Stands};
 use astern_model::choice::clock;
+use astern_model::id::RunId;
+use astern_model::owner::{OwnerName, OwnerSeen};
 use astern_model::release::Standing;
+use astern_report::paused_sentence;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -37,6 +40,7 @@ pub(crate) async fn watch(
         format,
         console,
         stands: None,
+        held: BTreeSet::new(),
         unread: BTreeSet::new(),
         away: false,
     };
@@ -101,8 +105,44 @@ enum Event<'a> {
         #[serde(flatten)]
         judged: &'a Judged,
     },
+    /// An owner is paused, its time is over, or it is on again.
+    Held {
+        at: Timestamp,
+        owner: String,
+        run: &'a RunId,
+        due: Timestamp,
+        is: Holding,
+        what: &'a str,
+    },
     /// Something could not be read or done.
     NotKnown { at: Timestamp, what: &'a str },
+}
+
+/// How an owner that a run has paused stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Holding {
+    Paused,
+    Overdue,
+    OnAgain,
+}
+
+impl Holding {
+    fn of(seen: &OwnerSeen, due: Timestamp, now: Timestamp) -> Self {
+        match seen.is_on_again() {
+            true => Self::OnAgain,
+            false if due < now => Self::Overdue,
+            false => Self::Paused,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Overdue => "overdue",
+            Self::OnAgain => "on again",
+        }
+    }
 }
 
 impl Event<'_> {
@@ -110,6 +150,7 @@ impl Event<'_> {
         match self {
             Self::Stands { at, stands } => format!("{} {}", clock(*at), of_stands(stands)),
             Self::Judged { at, judged } => format!("{} judged: {}", clock(*at), of_judged(judged)),
+            Self::Held { at, is, what, .. } => format!("{} {}: {what}", clock(*at), is.word()),
             Self::NotKnown { at, what } => format!("{} not known: {what}", clock(*at)),
         }
     }
@@ -151,6 +192,7 @@ struct Told<'a> {
     format: &'a Format,
     console: &'a Console,
     stands: Option<String>,
+    held: BTreeSet<(OwnerName, Holding)>,
     unread: BTreeSet<String>,
     away: bool,
 }
@@ -164,10 +206,11 @@ impl Told<'_> {
         for what in look.unread.iter().filter(|what| !self.unread.contains(*what)) {
             self.print(&Event::NotKnown { at, what })?;
         }
-        self.unread = look.unread.into_iter().collect();
+        self.unread = look.unread.iter().cloned().collect();
         for judged in &look.judged {
             self.print(&Event::Judged { at, judged })?;
         }
+        self.held(&look)?;
         let news = news(&look.stands);
         if self.stands.as_ref() != Some(&news) {
             self.print(&Event::Stands {
@@ -176,6 +219,31 @@ impl Told<'_> {
             })?;
         }
         self.stands = Some(news);
+        Ok(())
+    }
+
+    /// What is new of the owners that runs have paused. One that went on by astern is no news: whoever had it go on knows.
+    fn held(&mut self, look: &Look) -> Result<(), CliError> {
+        let mut held = BTreeSet::new();
+        for seen in &look.held {
+            let (Some(paused), Some(what)) = (&seen.paused, paused_sentence(seen, look.at)) else {
+                continue;
+            };
+            let is = Holding::of(seen, paused.due, look.at);
+            let news = (seen.name.clone(), is);
+            if !self.held.contains(&news) {
+                self.print(&Event::Held {
+                    at: look.at,
+                    owner: seen.name.to_string(),
+                    run: &paused.run,
+                    due: paused.due,
+                    is,
+                    what: &what,
+                })?;
+            }
+            held.insert(news);
+        }
+        self.held = held;
         Ok(())
     }
 

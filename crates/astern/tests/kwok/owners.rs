@@ -194,6 +194,38 @@ fn a_controller_that_does_not_answer_holds_nobody_up_and_what_it_was_set_to_come
 }
 
 #[test]
+fn an_owner_that_somebody_switches_on_again_after_the_run_is_told_by_status_owners_and_the_watch() {
+    let place = Place::new("argo-on-again");
+    place.platform("  owners: { guard: 1h }\n");
+    place.bad_release("api", 1);
+    define(APPLICATION, &place);
+    owned_by(&place, "shop", None);
+    place.roll_back(&[]).expect(0);
+    let watched = |is: &str| {
+        let told = place.astern(&["watch", "--once", "-o", "json"]).expect(0);
+        let lines = told
+            .out
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let held: Vec<Value> = lines.filter(|line| line["kind"] == "held").collect();
+        assert_eq!(held.len(), 1, "{told:?}");
+        assert_eq!(held[0]["is"], is, "{told:?}");
+    };
+    watched("paused");
+    // An application above it, or a person.
+    let on = r#"{"spec":{"syncPolicy":{"automated":{"selfHeal":true}}}}"#;
+    place.kubectl(&["patch", "application/shop", "--type=merge", "-p", on]);
+    watched("onAgain");
+    let words = [
+        "is on again (automated: {\"selfHeal\":true})",
+        "nobody has let it go on by astern",
+        "astern.dev/paused-",
+    ];
+    says(&place.astern(&["status"]).expect(0), &words);
+    says(&place.astern(&["owners"]).expect(0), &words);
+}
+
+#[test]
 fn a_sync_that_does_not_end_ends_the_run_with_everything_as_before() {
     let place = Place::new("argo-hangs");
     place.platform("");

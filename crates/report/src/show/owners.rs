@@ -3,7 +3,7 @@
 use crate::line::{Line, LineKind};
 use crate::table::Table;
 use astern_model::choice::{clock, human};
-use astern_model::owner::{InSync, OwnerSeen};
+use astern_model::owner::{InSync, OwnerSeen, PAUSED};
 use astern_model::plan::Plan;
 use astern_model::step::owner;
 use astern_model::workload::OwnerState;
@@ -53,7 +53,7 @@ fn table(owners: &[OwnerSeen], now: Timestamp) -> Table {
         let paused = seen.paused.as_ref().filter(|_| seen.is_paused());
         let overdue = paused.is_some_and(|paused| paused.due < now);
         let kind = match (&seen.state, paused) {
-            _ if overdue => LineKind::Bad,
+            _ if overdue || seen.is_on_again() => LineKind::Bad,
             (_, Some(_)) => LineKind::Warn,
             _ => LineKind::Text,
         };
@@ -91,9 +91,25 @@ fn short(revision: &str) -> String {
     revision.chars().take(DIGITS).collect()
 }
 
-/// That an owner is paused, since when, by which run, until when, and what to type; none of one that no run has paused.
+/// That an owner is paused, since when, by which run, until when, and what to type; or that it is on again before that was said to be
+/// safe. None of one that no run has paused.
 pub fn paused_sentence(seen: &OwnerSeen, now: Timestamp) -> Option<String> {
-    let paused = seen.paused.as_ref().filter(|_| seen.is_paused())?;
+    let paused = seen.paused.as_ref()?;
+    if seen.is_on_again() {
+        let name = &seen.name;
+        return Some(format!(
+            "{name} is on again ({}), which run {} had paused at {}, and nobody has let it go on by astern: what its source says may be \
+             written back. See whether that is what runs: astern owners; or pause it again. Where all is well: kubectl annotate {}.{} {} -n \
+             {} {PAUSED}-",
+            name.kind.describe(&seen.setting),
+            paused.run,
+            clock(paused.at),
+            name.kind.plural(),
+            name.kind.group(),
+            name.name,
+            name.namespace
+        ));
+    }
     let left = paused.due.duration_since(now);
     let due = if left.is_negative() {
         format!("due since {}, {} ago", clock(paused.due), human(left.abs()))
@@ -177,5 +193,21 @@ mod tests {
             "{late}"
         );
         assert_eq!(paused_sentence(&owners[0], at("2026-11-24T15:12:00Z")), None);
+    }
+
+    #[test]
+    fn an_owner_that_is_on_again_while_it_has_the_mark_of_a_pause_is_told() {
+        let mut on_again = seen("shop", Value::Null, true);
+        on_again.setting = json!({"selfHeal": true});
+        on_again.state = OwnerState::WritesBack {
+            because: "automated.selfHeal: true".to_owned(),
+        };
+        let lines = owners_lines(&[on_again], at("2026-11-23T15:12:00Z"));
+        assert!(lines.iter().any(|line| line.kind == LineKind::Bad), "{lines:?}");
+        insta::assert_snapshot!(joined(&lines), @r#"
+        OWNER                             STATE                              SOURCE              ABOVE IT
+        Argo CD application argocd/shop   writes: automated.selfHeal: true   OutOfSync at 3f2a
+        Argo CD application argocd/shop is on again (automated: {"selfHeal":true}), which run r1 had paused at 2026-11-23 14:12:00 UTC, and nobody has let it go on by astern: what its source says may be written back. See whether that is what runs: astern owners; or pause it again. Where all is well: kubectl annotate applications.argoproj.io shop -n argocd astern.dev/paused-
+        "#);
     }
 }
