@@ -15,7 +15,7 @@ use astern_model::id::TemplateHash;
 use astern_model::inventory::Inventory;
 use astern_model::plan::ReleaseChanges;
 use astern_model::record::Outcome;
-use astern_model::source::{ConfigRevert, Revert, Source, WorkloadRevert};
+use astern_model::source::{ChartRevert, ConfigRevert, Revert, Source, SourceKind, WorkloadRevert};
 use astern_model::step::{Spec, workload};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
@@ -71,7 +71,6 @@ pub async fn write_back(
             revert.from = generated::with_names_of_then(&revert.from, &exchanged);
         }
     }
-    left.extend(charts(book));
     if running::rest(book) != Rest::Validated {
         left.push(format!(
             "run {} was not validated: look at what runs before this is merged (astern report {})",
@@ -79,11 +78,13 @@ pub async fn write_back(
         ));
     }
     if workloads.is_empty() && config.is_empty() {
+        left.extend(charts(book, &[]));
         let why = "it changed nothing that a source would have to say".to_owned();
         return Err(nothing(book, why, &left).into());
     }
     let found = find(origins, sources, &workloads).await?;
     let shares = share(book, &found, sources, workloads, config)?;
+    left.extend(charts(book, &shares));
     Ok(WriteBack {
         repositories: by_repository(shares),
         left,
@@ -268,14 +269,15 @@ async fn contents(
     Ok(reverts)
 }
 
-/// The charts that went back: which one is deployed stands in no values.
-fn charts(book: &Book) -> BTreeSet<String> {
-    let chart = |told: &str| {
-        let (_, chart) = told.split_once('(')?;
-        Some(chart.split([',', ')']).next()?.to_owned())
+/// The charts that went back and that no share says: which one is deployed stands in no values.
+fn charts(book: &Book, shares: &[Share]) -> BTreeSet<String> {
+    let is_said = |changes: &ReleaseChanges| {
+        let said = shares.iter().flat_map(|share| &share.revert.charts);
+        chart_revert(changes).is_some_and(|chart| said.clone().any(|other| *other == chart))
     };
     let releases = book.plan.releases.iter();
     releases
+        .filter(|changes| !is_said(changes))
         .filter_map(|changes| {
             let (from, to) = (chart(&changes.from)?, chart(&changes.to)?);
             (from != to).then(|| {
@@ -286,6 +288,42 @@ fn charts(book: &Book) -> BTreeSet<String> {
             })
         })
         .collect()
+}
+
+/// The chart of `7 (shop-1.2.4, …)`.
+fn chart(told: &str) -> Option<&str> {
+    let (_, chart) = told.split_once('(')?;
+    chart.split([',', ')']).next()
+}
+
+/// Another version of the same chart.
+fn chart_revert(changes: &ReleaseChanges) -> Option<ChartRevert> {
+    let (from, to) = (versioned(chart(&changes.from)?)?, versioned(chart(&changes.to)?)?);
+    (from.0 == to.0 && from.1 != to.1).then(|| ChartRevert {
+        from: from.1.to_owned(),
+        to: to.1.to_owned(),
+    })
+}
+
+/// A chart's name and its version: `shop-worker-1.2.4-rc.1` is version 1.2.4-rc.1 of shop-worker. Helm demands three numbers.
+fn versioned(chart: &str) -> Option<(&str, &str)> {
+    let is_version = |text: &str| {
+        let text = text.strip_prefix('v').unwrap_or(text);
+        let mut parts = text.splitn(3, '.');
+        let mut number = || {
+            parts
+                .next()
+                .is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+        };
+        number()
+            && number()
+            && parts
+                .next()
+                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let hyphens = chart.match_indices('-').map(|(place, _)| place);
+    let mut split = hyphens.map(|place| (&chart[..place], &chart[place + 1..]));
+    split.find(|(_, version)| is_version(version))
 }
 
 fn differing(before: &Value, after: &Value) -> BTreeMap<String, (Option<String>, Option<String>)> {
@@ -377,6 +415,10 @@ fn share(
             if !values.iter().any(|value| changes.values.contains(value)) {
                 values.extend(changes.values.iter().cloned());
             }
+            let holds_its_chart = matches!(source.kind, SourceKind::HelmRelease { .. });
+            let chart = chart_revert(changes).filter(|_| holds_its_chart);
+            let charts = &mut part(&mut shares, source, book).charts;
+            charts.extend(chart.filter(|chart| !charts.contains(chart)));
         }
     }
     for revert in config {
@@ -459,6 +501,7 @@ fn part<'a>(shares: &'a mut Vec<Share>, source: &Source, book: &Book) -> &'a mut
                     workloads: Vec::new(),
                     config: Vec::new(),
                     values: Vec::new(),
+                    charts: Vec::new(),
                 },
             });
             shares.len() - 1

@@ -60,6 +60,13 @@ pub enum SourceKind {
         /// Where images stand in it.
         images: Vec<ValuesImage>,
     },
+    /// The manifest of a HelmRelease of Flux, which has its values in itself.
+    HelmRelease {
+        /// Its name.
+        name: String,
+        /// Where images stand in its values.
+        images: Vec<ValuesImage>,
+    },
 }
 
 impl SourceKind {
@@ -70,6 +77,7 @@ impl SourceKind {
             Self::Manifests => "manifests",
             Self::Kustomize => "kustomize",
             Self::HelmValues { .. } => "helm-values",
+            Self::HelmRelease { .. } => "helm-release",
         }
     }
 }
@@ -290,6 +298,17 @@ pub struct Revert {
     pub config: Vec<ConfigRevert>,
     /// The values of Helm releases that went back, place by place.
     pub values: Vec<Change>,
+    /// The versions of their charts, where these went back too.
+    pub charts: Vec<ChartRevert>,
+}
+
+/// The version of a Helm release's chart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChartRevert {
+    /// The bad one.
+    pub from: String,
+    /// The good one.
+    pub to: String,
 }
 
 /// One workload's template, as the bad release left it and as it is now.

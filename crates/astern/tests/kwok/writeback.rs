@@ -331,7 +331,7 @@ fn a_pull_request_says_why_and_what_and_carries_no_value() {
 }
 
 #[test]
-fn a_release_that_went_back_through_helm_goes_back_in_its_values() {
+fn a_release_that_went_back_through_helm_goes_back_in_its_values_and_in_a_helm_release_of_flux() {
     let place = Place::new("writeback-helm");
     let repository = Repository::local(&place);
     let values = |tag: &str| {
@@ -352,14 +352,11 @@ fn a_release_that_went_back_through_helm_goes_back_in_its_values() {
     );
     let chart = place.file("chart");
     std::fs::create_dir_all(chart.join("templates")).unwrap();
-    std::fs::write(
-        chart.join("Chart.yaml"),
-        "apiVersion: v2\nname: shop\nversion: 1.0.0\n",
-    )
-    .unwrap();
     std::fs::write(chart.join("templates/shop.yaml"), template).unwrap();
     let helm = helms().remove(0);
-    for tag in ["v1", "v2"] {
+    for (tag, version) in [("v1", "1.0.0"), ("v2", "1.1.0")] {
+        let about = format!("apiVersion: v2\nname: shop\nversion: {version}\n");
+        std::fs::write(chart.join("Chart.yaml"), about).unwrap();
         std::fs::write(place.file("values.yaml"), values(tag)).unwrap();
         let mut command = Command::new(&helm);
         command
@@ -398,4 +395,36 @@ fn a_release_that_went_back_through_helm_goes_back_in_its_values() {
         .json();
     let branch = told["sources"][0]["branch"]["name"].as_str().unwrap();
     assert_eq!(repository.show(branch, "charts/shop/values.yaml"), values("v1"));
+    let left = told["left"].to_string();
+    assert!(
+        left.contains("which chart is deployed is to be said by hand"),
+        "{left}"
+    );
+    repository.merge(branch);
+    let bare = repository.url.trim_start_matches("file://");
+    let merged = ["-C", bare, "branch", "--quiet", "-D", branch];
+    assert!(ended(Command::new("git").args(merged)).status.success());
+
+    // Where Flux installs it, chart and values stand in one object.
+    let release = "kind: HelmRelease\nmetadata: {name: shop}\nspec:\n  chart: {spec: {chart: shop, version: 1.1.0}}\n  values:\n    image: {repository: shop, tag: v2}\n    level: debug\n";
+    repository.commit("the same by Flux", &[("flux/shop.yaml", release)]);
+    place.platform(&format!(
+        "  sources:\n  - {{repository: \"{}\", path: flux, kind: helm-release, values: {{release: shop}}}}\n",
+        repository.url
+    ));
+    let told = place.astern(&["writeback", "-o", "json"]).expect(0).json();
+    let places = told["sources"][0]["places"].as_array().unwrap().iter();
+    let places: Vec<String> = places
+        .map(|place| format!("{} {} {}", place["at"], place["from"], place["to"]).replace('"', ""))
+        .collect();
+    assert_eq!(
+        places,
+        [
+            "spec.values.image.tag v2 v1",
+            "spec.values.level debug info",
+            "spec.chart.spec.version 1.1.0 1.0.0",
+        ],
+        "{told:#}"
+    );
+    assert!(!told["left"].to_string().contains("by hand"), "{told:#}");
 }

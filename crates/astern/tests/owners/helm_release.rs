@@ -1,7 +1,7 @@
 //! A rollback under the real helm-controller: its HelmRelease is paused, and then the Helm release goes back as a whole by the helm
 //! program, so that its records say what runs. Flux goes on from there once its source says so too.
 
-use crate::owner::{flux_helm_release, flux_source, until_ready};
+use crate::owner::{flux_helm_release, flux_kustomization, flux_source, until_ready};
 use crate::repository::Repository;
 use crate::support::{Done, Place, ended, kubeconfig};
 use serde_json::{Value, json};
@@ -178,4 +178,67 @@ fn a_rollback_under_a_flux_helm_release_goes_through_helm_and_flux_goes_on_from_
             place.image("api") == "api:v1"
         });
     }
+}
+
+#[test]
+fn the_revert_of_a_helm_release_goes_into_its_own_manifest_which_a_kustomization_brings_and_flux_goes_on_from_it()
+ {
+    let helm = helms().remove(0);
+    let place = Place::new("flux-release-git");
+    place.platform("");
+    let repository = Repository::new(&place);
+    let release = |version: &str| {
+        format!(
+            "# the shop, by its chart\napiVersion: helm.toolkit.fluxcd.io/v2\nkind: HelmRelease\nmetadata: {{name: shop}}\nspec:\n  \
+             interval: 2s\n  install: {{disableWait: true}}\n  upgrade: {{disableWait: true}}\n  chart:\n    spec:\n      chart: ./chart\n      \
+             interval: 2s\n      sourceRef: {{kind: GitRepository, name: source}}\n  values:\n    image: api:{version} # by the pipeline\n"
+        )
+    };
+    let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec:\n  replicas: 1\n  progressDeadlineSeconds: 60\n  \
+                    selector: {matchLabels: {app: api}}\n  template:\n    metadata:\n      labels:\n        app: api\n        \
+                    kwok.astern.dev/crash-loop: {{ hasSuffix \":v2\" .Values.image | quote }}\n    spec:\n      containers:\n      - name: api\n        \
+                    image: {{ .Values.image }}\n";
+    repository.commit(
+        "v1",
+        &[
+            ("chart/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 0.1.0\n"),
+            ("chart/templates/api.yaml", template),
+            ("flux/shop.yaml", &release("v1")),
+        ],
+    );
+    flux_source(&place, &repository);
+    flux_kustomization(&place, "./flux");
+    until_ready(&place, "kustomization/shop");
+    until_ready(&place, "helmrelease/shop");
+    place.kubectl(&["rollout", "status", "deployment/api", "--timeout=90s"]);
+    std::thread::sleep(Duration::from_millis(1500));
+    repository.commit("v2", &[("flux/shop.yaml", &release("v2"))]);
+    place.until("v2 to crash", SEEN_WITHIN, |place| {
+        place.image("api") == "api:v2" && place.kubectl(&["get", "pods"]).contains("CrashLoopBackOff")
+    });
+
+    let done = astern(&place, &helm, &[&["rollback"], &YES[..]].concat()).expect(0);
+    says(&done, &["owners paused"]);
+    assert_eq!(place.image("api"), "api:v1");
+    let told = place
+        .astern(&["writeback", "--push", "-o", "json"])
+        .expect(0)
+        .json();
+    let branch = told["sources"][0]["branch"]["name"].as_str().unwrap();
+    assert_eq!(repository.show(branch, "flux/shop.yaml"), release("v1"));
+    repository.merge(branch);
+    // Both see the merge before they go on.
+    std::thread::sleep(Duration::from_secs(4));
+    for owner in ["kustomization/shop", "helmrelease/shop"] {
+        let patch = r#"{"spec":{"suspend":false}}"#;
+        place.kubectl(&["patch", owner, "--type=merge", "-p", patch]);
+    }
+    let since = Instant::now();
+    while since.elapsed() < WATCHED {
+        assert_eq!(place.image("api"), "api:v1");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    until_ready(&place, "kustomization/shop");
+    until_ready(&place, "helmrelease/shop");
+    assert_eq!(place.get("helmrelease/shop")["spec"]["values"]["image"], "api:v1");
 }

@@ -24,7 +24,7 @@ pub(super) fn edit(desk: &mut Desk<'_>, revert: &Revert) -> Result<(), EditError
             desk,
             &what,
             config.object.kind.singular(),
-            &config.namespace,
+            Some(&config.namespace),
             &config.object.name,
         )?;
         edit_config(desk, config, &found)?;
@@ -62,7 +62,7 @@ pub(super) fn find_workload(desk: &Desk<'_>, workload: &WorkloadRevert) -> Resul
         desk,
         &target.to_string(),
         target.kind.singular(),
-        &target.namespace,
+        Some(&target.namespace),
         &target.name,
     )
 }
@@ -85,7 +85,14 @@ fn edit_config(desk: &mut Desk<'_>, config: &ConfigRevert, found: &Found) -> Res
     Ok(())
 }
 
-fn find(desk: &Desk<'_>, what: &str, kind: &str, namespace: &str, name: &str) -> Result<Found, EditError> {
+/// The one place where an object stands; without a namespace, whatever its namespace.
+pub(super) fn find(
+    desk: &Desk<'_>,
+    what: &str,
+    kind: &str,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Found, EditError> {
     let mut found = Vec::new();
     let mut others = Vec::new();
     let mut unread = Vec::new();
@@ -100,7 +107,8 @@ fn find(desk: &Desk<'_>, what: &str, kind: &str, namespace: &str, name: &str) ->
             if !says(&["kind"]).is_some_and(|word| word.eq_ignore_ascii_case(kind)) {
                 continue;
             }
-            let here = says(&["metadata", "namespace"]).is_none_or(|other| other == namespace);
+            let says_here = says(&["metadata", "namespace"]);
+            let here = says_here.is_none_or(|other| namespace.is_none_or(|namespace| other == namespace));
             match says(&["metadata", "name"]) {
                 Some(other) if other == name && here => found.push(Found {
                     file: file.to_owned(),

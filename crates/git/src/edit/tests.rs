@@ -5,7 +5,9 @@ use crate::yaml::Trouble;
 use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::diff::{Change, Shown};
 use astern_model::id::RunId;
-use astern_model::source::{ConfigRevert, Revert, Source, SourceKind, ValuesImage, WorkloadRevert};
+use astern_model::source::{
+    ChartRevert, ConfigRevert, Revert, Source, SourceKind, ValuesImage, WorkloadRevert,
+};
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::Template;
 use serde_json::{Value, json};
@@ -43,6 +45,7 @@ fn revert(workloads: Vec<WorkloadRevert>) -> Revert {
         workloads,
         config: Vec::new(),
         values: Vec::new(),
+        charts: Vec::new(),
     }
 }
 
@@ -385,6 +388,76 @@ fn all_values_that_a_release_went_back_with_go_back() {
             EditError::Beyond { at, .. } if at == [path]
         ));
     }
+}
+
+#[test]
+fn a_helm_release_of_flux_goes_back_in_its_own_manifest_with_its_chart() {
+    let text = "\
+kind: HelmRepository
+metadata: {name: shop}
+---
+# the shop, by its chart
+kind: HelmRelease
+metadata: {name: shop, namespace: flux-system}
+spec:
+  chart:
+    spec: {chart: shop, version: 1.3.0} # by renovate
+  values:
+    web:
+      tag: v2 # by the pipeline
+    level: debug
+";
+    let value = |path: &str, from: &str, to: &str| Change {
+        path: path.to_owned(),
+        from: Some(Shown::Value(from.to_owned())),
+        to: Some(Shown::Value(to.to_owned())),
+    };
+    let of = |charts: &[(&str, &str)], values: Vec<Change>| Revert {
+        values,
+        charts: charts
+            .iter()
+            .map(|(from, to)| ChartRevert {
+                from: (*from).to_owned(),
+                to: (*to).to_owned(),
+            })
+            .collect(),
+        ..images("api:v2", "api:v1")
+    };
+    let kind = |name: &str| SourceKind::HelmRelease {
+        name: name.to_owned(),
+        images: Vec::new(),
+    };
+    let given = [("prod/shop.yaml", text)];
+    // The image goes back by a value that the release went back with, wherever its chart has it.
+    let whole = of(
+        &[("1.3.0", "1.2.4")],
+        vec![value("web.tag", "v2", "v1"), value("level", "debug", "info")],
+    );
+    let edited = done(kind("shop"), &given, &whole);
+    let expected = text
+        .replace("version: 1.3.0", "version: 1.2.4")
+        .replace("tag: v2", "tag: v1")
+        .replace("level: debug", "level: info");
+    assert_eq!(edited.texts["prod/shop.yaml"], expected);
+    let places: Vec<String> = edited.places.iter().map(|place| place.at.clone()).collect();
+    assert_eq!(
+        places,
+        [
+            "spec.values.web.tag",
+            "spec.values.level",
+            "spec.chart.spec.version"
+        ]
+    );
+    // Somebody has pinned another chart since, or follows a range.
+    for version in ["1.4.0", "1.x"] {
+        let other = text.replace("1.3.0", version);
+        let refused = refused(kind("shop"), &[("prod/shop.yaml", &other)], &whole);
+        assert!(matches!(refused, EditError::Place { .. }), "{refused:?}");
+    }
+    assert!(matches!(
+        refused(kind("other"), &given, &whole),
+        EditError::NotFound { what, .. } if what == "helmrelease/other"
+    ));
 }
 
 #[test]

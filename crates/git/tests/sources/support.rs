@@ -122,6 +122,7 @@ pub(crate) fn revert() -> Revert {
         }],
         config: Vec::new(),
         values: Vec::new(),
+        charts: Vec::new(),
     }
 }
 

@@ -69,9 +69,10 @@ impl ClusterOrigins {
                     .await?
                     .map(|object| of_application(&object)),
                 Mark::Kustomization { namespace, name } => self.of_kustomization(namespace, name).await?,
-                Mark::HelmRelease { name, .. } => Some(Origin::Elsewhere(format!(
-                    "the chart and values of Flux' helmrelease/{name}"
-                ))),
+                Mark::HelmRelease { namespace, name } => {
+                    let found = self.of_helm_release(namespace, name).await?;
+                    Some(found.unwrap_or_else(|why| Origin::Elsewhere(why)))
+                }
                 Mark::ApplicationSet { .. }
                 | Mark::Release { .. }
                 | Mark::Olm { .. }
@@ -124,6 +125,41 @@ impl ClusterOrigins {
             Err(kind) => Some(Origin::Elsewhere(format!("a {kind} of Flux"))),
             Ok(repository) => repository.map(|repository| of_flux(&object, &repository)),
         })
+    }
+
+    /// The folder that a HelmRelease's own manifest stands in, by the Kustomization that made it; or why no commit changes what it
+    /// installs, a clause.
+    async fn of_helm_release(&self, namespace: &str, name: &str) -> Result<Result<Origin, String>, Failure> {
+        let told = format!("the chart and values of Flux' helmrelease/{name}");
+        let found = owners::find(&self.owners, PausableKind::HelmRelease, namespace, name).await;
+        let Some(object) = known(found)? else {
+            return Ok(Err(told));
+        };
+        if object
+            .pointer("/spec/valuesFrom")
+            .is_some_and(|from| !is_empty(from))
+        {
+            return Ok(Err(format!(
+                "{told}, some of which come from ConfigMaps or Secrets (spec.valuesFrom)"
+            )));
+        }
+        for marked in owners::marks(&object, namespace) {
+            let Mark::Kustomization { namespace, name: by } = &marked.mark else {
+                continue;
+            };
+            return Ok(match self.of_kustomization(namespace, by).await? {
+                Some(Origin::Source(source)) => Ok(Origin::Source(Box::new(Source {
+                    kind: SourceKind::HelmRelease {
+                        name: name.to_owned(),
+                        images: Vec::new(),
+                    },
+                    ..*source
+                }))),
+                Some(Origin::Elsewhere(why)) => Err(format!("{told}, which comes from {why}")),
+                None => Err(told),
+            });
+        }
+        Ok(Err(format!("{told}, which nobody makes from Git")))
     }
 
     /// The GitRepository that a Kustomization of this namespace follows; none where it is gone. An error is the kind of another

@@ -183,7 +183,7 @@ pub(crate) struct Source {
     pub(crate) kind: Option<Word<SourceWord>>,
     /// The workloads that are made from it; all unless said otherwise. A name, or `statefulset/name`.
     pub(crate) workloads: Option<Vec<At<String>>>,
-    /// With `helm-values`: where images stand.
+    /// With `helm-values` and `helm-release`: where images stand.
     pub(crate) values: Option<Values>,
     /// Where the token for the repository and its pull requests is found; never the token itself. Without it, git's own
     /// credentials.
@@ -199,15 +199,19 @@ pub(crate) enum SourceWord {
     Manifests,
     Kustomize,
     HelmValues,
+    HelmRelease,
 }
 
 /// Where images stand in a chart's values.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Values {
-    /// The file, relative to the folder; `values.yaml` unless said otherwise.
+    /// With `helm-values`: the file, relative to the folder; `values.yaml` unless said otherwise.
     #[schemars(length(min = 1))]
     pub(crate) file: Option<At<String>>,
+    /// With `helm-release`: the name of the HelmRelease.
+    #[schemars(length(min = 1))]
+    pub(crate) release: Option<At<String>>,
     /// The places; `image.repository` and `image.tag` unless said otherwise.
     pub(crate) images: Option<Vec<ValuesImage>>,
 }

@@ -25,9 +25,10 @@ pub(crate) fn sources(problems: &mut Problems, spec: &Spec) -> Vec<Source> {
 fn one(problems: &mut Problems, spec: &Spec, source: &SourceFile) -> Source {
     check_address(problems, &source.repository);
     let kind = source.kind.as_ref().map(|kind| kind.0);
-    if let (Some(values), false) = (&source.values, kind == Some(SourceWord::HelmValues)) {
+    let of_helm = matches!(kind, Some(SourceWord::HelmValues | SourceWord::HelmRelease));
+    if let (Some(values), false) = (&source.values, of_helm) {
         let at = values.file.as_ref().unwrap_or(&source.repository);
-        let hint = Some("kind: helm-values".to_owned());
+        let hint = Some("kind: helm-values, or kind: helm-release".to_owned());
         problems.add(
             Code::WrongValue,
             at,
@@ -51,6 +52,7 @@ fn one(problems: &mut Problems, spec: &Spec, source: &SourceFile) -> Source {
             Some(SourceWord::Manifests) => SourceKind::Manifests,
             Some(SourceWord::Kustomize) => SourceKind::Kustomize,
             Some(SourceWord::HelmValues) => values(problems, source),
+            Some(SourceWord::HelmRelease) => release(problems, source),
         },
         workloads: source
             .workloads
@@ -105,7 +107,41 @@ fn folder(problems: &mut Problems, at: &At<String>) -> String {
 
 fn values(problems: &mut Problems, source: &SourceFile) -> SourceKind {
     let values = source.values.as_ref();
+    if let Some(release) = values.and_then(|values| values.release.as_ref()) {
+        let hint = Some("kind: helm-release".to_owned());
+        let message = "`release` goes with another kind of source";
+        problems.add(Code::WrongValue, release, message, hint);
+    }
     let file = values.and_then(|values| values.file.as_ref());
+    SourceKind::HelmValues {
+        images: images(problems, source),
+        file: file.map_or_else(|| DEFAULT_VALUES.to_owned(), |at| folder(problems, at)),
+    }
+}
+
+/// Its values stand in the HelmRelease that is named.
+fn release(problems: &mut Problems, source: &SourceFile) -> SourceKind {
+    let values = source.values.as_ref();
+    if let Some(file) = values.and_then(|values| values.file.as_ref()) {
+        let hint = Some("the manifest is found by the HelmRelease's name: `release: NAME`".to_owned());
+        let message = "`file` goes with another kind of source";
+        problems.add(Code::WrongValue, file, message, hint);
+    }
+    let name = values.and_then(|values| values.release.as_ref());
+    if name.is_none() {
+        let hint = Some("values: {release: NAME}".to_owned());
+        let message = "this does not say which HelmRelease";
+        problems.add(Code::WrongValue, &source.repository, message, hint);
+    }
+    SourceKind::HelmRelease {
+        name: name.map(|at| at.value.clone()).unwrap_or_default(),
+        images: images(problems, source),
+    }
+}
+
+/// Where images stand.
+fn images(problems: &mut Problems, source: &SourceFile) -> Vec<ValuesImage> {
+    let values = source.values.as_ref();
     let images = values.and_then(|values| values.images.as_ref());
     let mut place = |at: &At<String>| {
         if at.value.split('.').any(str::is_empty) {
@@ -119,10 +155,7 @@ fn values(problems: &mut Problems, source: &SourceFile) -> SourceKind {
         repository: image.repository.as_ref().map(&mut place),
         tag: place(&image.tag),
     });
-    SourceKind::HelmValues {
-        images: images.collect(),
-        file: file.map_or_else(|| DEFAULT_VALUES.to_owned(), |at| folder(problems, at)),
-    }
+    images.collect()
 }
 
 /// `name` or `kind/name`: one of `workloads`, where the file lists them.

@@ -683,7 +683,7 @@ fn sources(spec: &str) -> Result<Vec<Source>, PlatformError> {
 #[test]
 fn a_source_says_where_workloads_are_deployed_from() {
     let read = sources(
-        "  workloads: [{name: api}, {name: db, kind: StatefulSet}]\n  sources:\n  - repository: https://github.com/shop/deploy.git\n    path: ./overlays/prod/\n    workloads: [api, statefulset/db]\n    token: {env: GITHUB_TOKEN}\n  - repository: git@git.example.test:shop/charts.git\n    branch: production\n    kind: helm-values\n    values: {file: prod.yaml, images: [{container: api, tag: api.image.tag}]}\n    pullRequests: {api: https://git.example.test/api/v3, repository: shop/charts}\n",
+        "  workloads: [{name: api}, {name: db, kind: StatefulSet}]\n  sources:\n  - repository: https://github.com/shop/deploy.git\n    path: ./overlays/prod/\n    workloads: [api, statefulset/db]\n    token: {env: GITHUB_TOKEN}\n  - repository: git@git.example.test:shop/charts.git\n    branch: production\n    kind: helm-values\n    values: {file: prod.yaml, images: [{container: api, tag: api.image.tag}]}\n    pullRequests: {api: https://git.example.test/api/v3, repository: shop/charts}\n  - {repository: https://github.com/shop/flux.git, path: clusters/prod, kind: helm-release, values: {release: shop}}\n",
     )
     .unwrap_or_else(|error| panic!("{error}"));
     let names: Vec<String> = read[0].workloads.iter().map(ToString::to_string).collect();
@@ -705,6 +705,13 @@ fn a_source_says_where_workloads_are_deployed_from() {
     }];
     let file = "prod.yaml".to_owned();
     assert_eq!(read[1].kind, SourceKind::HelmValues { file, images });
+    assert_eq!(
+        read[2].kind,
+        SourceKind::HelmRelease {
+            name: "shop".to_owned(),
+            images: Vec::new()
+        }
+    );
     assert_eq!(
         read[1].pull_requests.as_ref().map(|at| at.repository.as_str()),
         Some("shop/charts")
@@ -753,6 +760,18 @@ fn a_slip_in_a_source_is_told_with_the_nearest_and_no_password_is_shown() {
     check(
         "{repository: https://x.test/a, values: {file: a.yaml}}",
         &["kind: helm-values"],
+    );
+    check(
+        "{repository: https://x.test/a, kind: helm-release}",
+        &["which HelmRelease", "values: {release: NAME}"],
+    );
+    check(
+        "{repository: https://x.test/a, kind: helm-values, values: {release: shop}}",
+        &["kind: helm-release"],
+    );
+    check(
+        "{repository: https://x.test/a, kind: helm-release, values: {release: shop, file: a.yaml}}",
+        &["`release: NAME`"],
     );
     check(
         "{repository: https://x.test/a, pullRequests: {repository: https://x}}",
