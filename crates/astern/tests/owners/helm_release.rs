@@ -196,8 +196,8 @@ fn the_revert_of_a_helm_release_goes_into_its_own_manifest_which_a_kustomization
     };
     let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api}\nspec:\n  replicas: 1\n  progressDeadlineSeconds: 60\n  \
                     selector: {matchLabels: {app: api}}\n  template:\n    metadata:\n      labels:\n        app: api\n        \
-                    kwok.astern.dev/crash-loop: {{ hasSuffix \":v2\" .Values.image | quote }}\n    spec:\n      containers:\n      - name: api\n        \
-                    image: {{ .Values.image }}\n";
+                    {{- if hasSuffix \":v2\" .Values.image }}\n        kwok.astern.dev/crash-loop: \"true\"\n        {{- end }}\n    \
+                    spec:\n      containers:\n      - name: api\n        image: {{ .Values.image }}\n";
     repository.commit(
         "v1",
         &[
