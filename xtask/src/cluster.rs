@@ -59,7 +59,9 @@ With --owners a bare repository under git/ is served, for reading and writing, b
 const DEFAULT_NODES: u32 = 3;
 
 /// The name of the cluster in which nothing runs.
-pub(crate) const HUB: &str = "hub";
+const HUB: &str = "hub";
+/// The name of the cluster that Argo CD of another one deploys to.
+const SPOKE: &str = "spoke";
 
 /// From an empty state to a ready cluster takes a tenth of this; a machine that is busy building takes longer.
 const READY_DEADLINE: Duration = Duration::from_secs(120);
@@ -120,6 +122,14 @@ impl Wanted {
         Self {
             name: String::from(HUB),
             bare: true,
+            ..Self::new(NodeKind::Kwok)
+        }
+    }
+
+    /// What an Argo CD deploys to that is elsewhere, beside the cluster of the lane `owners`.
+    pub(crate) fn spoke() -> Self {
+        Self {
+            name: String::from(SPOKE),
             ..Self::new(NodeKind::Kwok)
         }
     }

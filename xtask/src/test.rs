@@ -345,25 +345,31 @@ fn on_cluster(wanted: &Wanted, threads: &str) -> Outcome<Ending> {
         )));
     }
     let ready = cluster::up(wanted)?;
-    let outcome = beside_hub(wanted, |hub| tests_on(wanted, threads, &ready, hub));
+    let outcome = beside_another(wanted, |other| tests_on(wanted, threads, &ready, other));
     if !ready.was_up {
         cluster::down(&wanted.name)?;
     }
     outcome
 }
 
-/// With a second cluster, in which nothing runs, where the lane has tests of two.
-fn beside_hub(
-    wanted: &Wanted,
-    work: impl FnOnce(Option<&cluster::Ready>) -> Outcome<Ending>,
-) -> Outcome<Ending> {
-    if wanted.kind != NodeKind::Kwok || wanted.owners {
-        return work(None);
-    }
-    let hub = cluster::up(&Wanted::hub())?;
-    let outcome = work(Some(&hub));
-    if !hub.was_up {
-        cluster::down(cluster::HUB)?;
+/// A second cluster, and the variable by which tests of two find it.
+struct Other {
+    ready: cluster::Ready,
+    variable: &'static str,
+}
+
+/// With a second cluster, where the lane has tests of two: a hub in which nothing runs, or what Argo CD deploys to elsewhere.
+fn beside_another(wanted: &Wanted, work: impl FnOnce(Option<&Other>) -> Outcome<Ending>) -> Outcome<Ending> {
+    let (other, variable) = match wanted.kind {
+        NodeKind::Real => return work(None),
+        NodeKind::Kwok if wanted.owners => (Wanted::spoke(), "ASTERN_TEST_SPOKE"),
+        NodeKind::Kwok => (Wanted::hub(), "ASTERN_TEST_HUB"),
+    };
+    let ready = cluster::up(&other)?;
+    let was_up = ready.was_up;
+    let outcome = work(Some(&Other { ready, variable }));
+    if !was_up {
+        cluster::down(&other.name)?;
     }
     outcome
 }
@@ -372,19 +378,19 @@ fn tests_on(
     wanted: &Wanted,
     threads: &str,
     ready: &cluster::Ready,
-    hub: Option<&cluster::Ready>,
+    other: Option<&Other>,
 ) -> Outcome<Ending> {
     if wanted.kind == NodeKind::Real {
         cluster::import_platform(&wanted.name)?;
     }
     let Told {
         mut counts, failing, ..
-    } = tests(command_on(wanted, ready, hub)?.arg(threads))?;
+    } = tests(command_on(wanted, ready, other)?.arg(threads))?;
     if failing.is_empty() || failing.len() > REPEATED {
         return Ok(Ending::Ran(counts));
     }
     eprintln!("once more, alone: {}", failing.join(", "));
-    let mut alone = command_on(wanted, ready, hub)?;
+    let mut alone = command_on(wanted, ready, other)?;
     alone.args(["--test-threads=1", "--exact"]).args(&failing);
     let shaky = tests(&mut alone)?.passing;
     if shaky.is_empty() {
@@ -398,7 +404,7 @@ fn tests_on(
 }
 
 /// All crates are selected, as in the lane `unit`, and built by the same profile: what that lane has built serves here too.
-fn command_on(wanted: &Wanted, ready: &cluster::Ready, hub: Option<&cluster::Ready>) -> Outcome<Command> {
+fn command_on(wanted: &Wanted, ready: &cluster::Ready, other: Option<&Other>) -> Outcome<Command> {
     let mut command = cargo();
     command
         .env("ASTERN_TEST_KUBECONFIG", &ready.kubeconfig)
@@ -408,7 +414,7 @@ fn command_on(wanted: &Wanted, ready: &cluster::Ready, hub: Option<&cluster::Rea
         .args(["test", "--no-fail-fast", "--workspace", "--test", &wanted.name])
         .arg("--");
     command.envs(ready.environment());
-    command.envs(hub.map(|hub| ("ASTERN_TEST_HUB", &hub.kubeconfig)));
+    command.envs(other.map(|other| (other.variable, &other.ready.kubeconfig)));
     Ok(command)
 }
 

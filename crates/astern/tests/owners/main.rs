@@ -24,5 +24,6 @@ mod history;
 mod keda;
 mod pausing;
 mod rollouts;
+mod spoke;
 mod story;
 mod writeback;
