@@ -255,7 +255,7 @@ async fn recalled(
     for (place, (one, template)) in deployed.iter().zip(templates).enumerate().rev() {
         let hash = hashes[place].as_ref();
         let is_told = |other: &Recalled| other.revision().map(|revision| &revision.hash) == hash;
-        if hash.is_some_and(|hash| is_kept(hash)) || hash.is_some() && recalled.iter().any(is_told) {
+        if hash.is_some_and(&is_kept) || hash.is_some() && recalled.iter().any(is_told) {
             continue;
         }
         let template = match template {

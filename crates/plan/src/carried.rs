@@ -83,7 +83,10 @@ pub(crate) fn starts<'a>(
         let looked = (!contents(one, world).is_empty()).then(|| steps::look_id(one));
         let after: Vec<StepId> = [steps::release_id(one)].into_iter().chain(looked).collect();
         let objects = differing(one, world).map(|held| {
-            let readers = readers(&held.name, moves, world, about);
+            let mut readers = readers(&held.name, moves, world, about);
+            if let Some(live) = world.inventory.config.live(&held.name) {
+                restoring.renew(&mut readers, live, moves, now);
+            }
             let (carried, others): (Vec<_>, Vec<_>) = readers
                 .into_iter()
                 .partition(|reader| at_once(&reader.view().workload.target));

@@ -147,7 +147,6 @@ impl<'a> Restoring<'a> {
         readers: &mut [Reader<'a>],
         live: &LiveConfig,
         moves: &Moves<'_>,
-        through: &[Through<'_>],
         now: Timestamp,
     ) {
         for reader in readers {
@@ -156,9 +155,8 @@ impl<'a> Restoring<'a> {
             let Some(one) = moves.get(target).filter(|_| count > 0) else {
                 continue;
             };
-            let carried = through.iter().any(|one| one.targets.contains(target));
             match one.template {
-                Some(template) if !carried && reader.is_reached_by_a_mark() => {
+                Some(template) if reader.is_reached_by_a_mark() => {
                     reader.how = How::MovesWhole(count);
                     self.marks.entry(target).or_insert_with(|| {
                         let at = restarted_at(now);
@@ -415,7 +413,7 @@ pub(crate) fn restoring<'a>(
             continue;
         }
         if let Some(live) = live {
-            restoring.renew(&mut readers, live, moves, through, now);
+            restoring.renew(&mut readers, live, moves, now);
         }
         let to = wanted(object, origin(held), world);
         restoring.warnings.extend(untried(object, &to));

@@ -117,8 +117,8 @@ fn planned(request: &Request, world: &World<'_>, history: &History, now: Timesta
     let (blame, apart_from_releases) = blame.beside(&picked.moves, world);
     picked.left.extend(apart.into_iter().chain(apart_from_releases));
     let mut restoring = config::restoring(request, &picked.moves, &blame, world, &through, now)?;
-    restoring.mark(&mut picked.moves);
     carried::starts(request, &through, &picked.moves, world, &mut restoring, now);
+    restoring.mark(&mut picked.moves);
     if picked.moves.is_empty() && restoring.is_empty() && through.is_empty() {
         return Err(nothing_moves(&picked, &scope, &choices, &restoring));
     }

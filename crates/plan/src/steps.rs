@@ -119,7 +119,12 @@ pub(crate) fn steps(
         };
         match through.iter().find(|through| through.targets.contains(target)) {
             Some(through) => {
-                steps.extend(following(one, release_id(through), stopping, history));
+                let restart = one.mark.as_ref().map(|mark| renewal(one, mark, through, world));
+                let last = restart
+                    .as_ref()
+                    .map_or_else(|| release_id(through), |step| step.id.clone());
+                steps.extend(restart);
+                steps.extend(following(one, last, stopping, history));
             }
             None => steps.extend(of_target(one, after, stopping, history)),
         }
@@ -443,22 +448,39 @@ fn of_target(one: &Move<'_>, after: Vec<StepId>, stopping: &Stopping<'_>, histor
         .collect()
 }
 
-/// A restart and its wait.
-fn of_restart(one: &Restart<'_>, after: &[StepId], stopping: &Stopping<'_>, history: &History) -> Vec<Step> {
-    let workload = one.view.workload;
-    let restart = Step {
-        id: id("restart", &workload.target),
-        after: after.to_vec(),
+/// The mark of a restart on the template that helm has written, where pods that stand already must be made anew too: helm writes no mark.
+fn renewal(one: &Move<'_>, mark: &RestartMark, through: &Through<'_>, world: &World<'_>) -> Step {
+    let looked = (!carried::contents(through, world).is_empty()).then(|| look_id(through));
+    let after = [release_id(through)].into_iter().chain(looked);
+    let pin = pin(one.view, &one.to.template);
+    restart(one.view, pin, mark.clone(), after.collect())
+}
+
+fn restart(view: &View<'_>, pin: Pin, mark: RestartMark, after: Vec<StepId>) -> Step {
+    let target = view.workload.target.clone();
+    Step {
+        id: id("restart", &target),
+        after,
         spec: Spec::Workload(WorkloadSpec::Restart {
-            target: workload.target.clone(),
-            pin: pin(one.view, &one.view.live),
-            at: one.at.clone(),
-            template: one.hash.clone(),
+            target,
+            pin,
+            at: mark.at,
+            template: mark.template,
         }),
         reversal: Reversal::Exact,
         deadline: forecast::WRITE_DEADLINE,
         forecast: forecast::request(),
+    }
+}
+
+/// A restart and its wait.
+fn of_restart(one: &Restart<'_>, after: &[StepId], stopping: &Stopping<'_>, history: &History) -> Vec<Step> {
+    let workload = one.view.workload;
+    let mark = RestartMark {
+        at: one.at.clone(),
+        template: one.hash.clone(),
     };
+    let restart = restart(one.view, pin(one.view, &one.view.live), mark, after.to_vec());
     let version = workload.version();
     let mut last = restart.id.clone();
     let mut steps = vec![restart];

@@ -71,7 +71,7 @@ impl ClusterOrigins {
                 Mark::Kustomization { namespace, name } => self.of_kustomization(namespace, name).await?,
                 Mark::HelmRelease { namespace, name } => {
                     let found = self.of_helm_release(namespace, name).await?;
-                    Some(found.unwrap_or_else(|why| Origin::Elsewhere(why)))
+                    Some(found.unwrap_or_else(Origin::Elsewhere))
                 }
                 Mark::ApplicationSet { .. }
                 | Mark::Release { .. }

@@ -1,7 +1,7 @@
 //! What a Helm release changes of ConfigMaps and Secrets: who starts anew for it, and in which order.
 
 use crate::releases::{BOTH_BAD, owned, refused, revision, shop, steps};
-use crate::support::{crashing, depending, platform, replaced, request, template, workload};
+use crate::support::{Build, crashing, depending, platform, replaced, request, template, workload};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
@@ -76,6 +76,36 @@ fn a_revision_that_differs_in_config_alone_is_planned_and_its_readers_are_restar
 }
 
 #[test]
+fn pods_of_the_version_that_helm_brings_back_are_made_anew_after_it_where_they_may_have_read_what_it_changes()
+{
+    let reading = |build: Build| {
+        crate::config::changed(
+            build,
+            &|json| {
+                json["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "app-config"}}]);
+            },
+            1,
+        )
+    };
+    let inventory = shop(
+        vec![owned(reading(crashing("api")))],
+        vec![
+            revision(2, "deployed", &[("api", "v1.2.4")]),
+            revision(1, "superseded", &[("api", "v1.2.3")]),
+        ],
+    );
+    let plan = planned(&to_first(), &with_content(inventory, &APP), &platform());
+    insta::assert_snapshot!(steps(&plan), @r"
+    release:helm/shop after []: roll helm/shop back from revision 2 to 1 with helm
+    look:helm/shop after [release:helm/shop]: see that configmap/app-config holds what revision 1 of helm/shop says
+    restart:deployment/api after [release:helm/shop, look:helm/shop]: restart deployment/api
+    rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.3
+    ");
+    let (_, readers) = &plan.releases[0].readers[0];
+    assert!(readers[0].1.contains("all of them are made anew"), "{readers:?}");
+}
+
+#[test]
 fn what_fails_beside_a_release_that_is_named_is_not_drawn_in() {
     let inventory = shop(
         vec![owned(replaced("api")), crashing("other")],
@@ -125,7 +155,8 @@ fn a_release_waits_for_no_reader_that_is_restarted_for_what_it_writes() {
     insta::assert_snapshot!(steps(&plan), @r"
     release:helm/shop after []: roll helm/shop back from revision 2 to 1 with helm
     look:helm/shop after [release:helm/shop]: see that configmap/app-config holds what revision 1 of helm/shop says
-    rollout:deployment/api after [release:helm/shop]: wait until deployment/api serves v1.2.3
+    restart:deployment/api after [release:helm/shop, look:helm/shop]: restart deployment/api
+    rollout:deployment/api after [restart:deployment/api]: wait until deployment/api serves v1.2.3
     template:deployment/ledger after [release:helm/shop, look:helm/shop]: put deployment/ledger back to v1.2.3 (revision 1)
     rollout:deployment/ledger after [template:deployment/ledger]: wait until deployment/ledger serves v1.2.3
     restart:deployment/worker after [release:helm/shop, look:helm/shop]: restart deployment/worker
