@@ -300,6 +300,7 @@ fn chart(told: &str) -> Option<&str> {
 fn chart_revert(changes: &ReleaseChanges) -> Option<ChartRevert> {
     let (from, to) = (versioned(chart(&changes.from)?)?, versioned(chart(&changes.to)?)?);
     (from.0 == to.0 && from.1 != to.1).then(|| ChartRevert {
+        release: changes.release.clone(),
         from: from.1.to_owned(),
         to: to.1.to_owned(),
     })

@@ -67,8 +67,12 @@ pub(crate) fn edit(files: &Files, source: &Source, revert: &Revert) -> Result<Ed
         SourceKind::HelmValues { file, images } => {
             values::edit(&mut desk, &within(&source.path, file), images, revert)?;
         }
-        SourceKind::HelmRelease { name, images } => {
-            values::edit_release(&mut desk, name, images, revert)?;
+        SourceKind::HelmRelease {
+            name,
+            namespace,
+            images,
+        } => {
+            values::edit_release(&mut desk, (namespace.as_deref(), name), images, revert)?;
         }
     }
     Ok(desk.edited)

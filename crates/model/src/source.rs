@@ -64,6 +64,8 @@ pub enum SourceKind {
     HelmRelease {
         /// Its name.
         name: String,
+        /// Its namespace; none where any will do.
+        namespace: Option<String>,
         /// Where images stand in its values.
         images: Vec<ValuesImage>,
     },
@@ -305,6 +307,8 @@ pub struct Revert {
 /// The version of a Helm release's chart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChartRevert {
+    /// The release.
+    pub release: ReleaseName,
     /// The bad one.
     pub from: String,
     /// The good one.

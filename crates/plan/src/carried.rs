@@ -84,8 +84,10 @@ pub(crate) fn starts<'a>(
         let after: Vec<StepId> = [steps::release_id(one)].into_iter().chain(looked).collect();
         let objects = differing(one, world).map(|held| {
             let mut readers = readers(&held.name, moves, world, about);
+            // What a release writes is no reason to put off who only leaves it: that could set aside what it depends on.
+            readers.retain(|reader| !reader.leaves());
             if let Some(live) = world.inventory.config.live(&held.name) {
-                restoring.renew(&mut readers, live, moves, now);
+                restoring.renew(&mut readers, live, moves, through, now);
             }
             let (carried, others): (Vec<_>, Vec<_>) = readers
                 .into_iter()

@@ -432,7 +432,7 @@ fn named(view: &View<'_>, selector: &Selector) -> Choice {
     let live = view
         .live_revision()
         .filter(|revision| selector.selects(view.workload, revision));
-    let matching = matching(view, selector, &candidates, live.is_some());
+    let matching = told_best(view, matching(view, selector, &candidates, live.is_some()));
     let mut notes = notes(view);
     let because = || Because::Named {
         selector: selector.to_string(),
@@ -458,7 +458,9 @@ fn named(view: &View<'_>, selector: &Selector) -> Choice {
     };
     let passed_over = candidates
         .iter()
-        .filter(|revision| found.is_none_or(|found| found.uid != revision.uid))
+        .filter(|revision| {
+            found.is_none_or(|found| (&found.uid, &found.hash) != (&revision.uid, &revision.hash))
+        })
         .map(|revision| PassedOver {
             revision: reference(revision),
             why: passed_by(selector, found),
@@ -473,6 +475,20 @@ fn named(view: &View<'_>, selector: &Selector) -> Choice {
         good,
         passed_over,
         notes,
+    }
+}
+
+/// Versions that a manifest alone tells have no number by which one of several could be named: where anything else is named they do not
+/// count, and of themselves the one that was deployed last does.
+fn told_best<'a>(view: &View<'a>, matching: Vec<&'a Revision>) -> Vec<&'a Revision> {
+    let recalled = view.recalled();
+    let (from_manifests, others): (Vec<&Revision>, Vec<&Revision>) = matching
+        .into_iter()
+        .partition(|revision| recalled.iter().any(|one| one.hash == revision.hash));
+    if others.is_empty() {
+        from_manifests.into_iter().take(1).collect()
+    } else {
+        others
     }
 }
 

@@ -147,16 +147,19 @@ impl<'a> Restoring<'a> {
         readers: &mut [Reader<'a>],
         live: &LiveConfig,
         moves: &Moves<'_>,
+        through: &[Through<'_>],
         now: Timestamp,
     ) {
-        for reader in readers {
+        for reader in readers.iter_mut().filter(|reader| !reader.leaves()) {
             let target = &reader.view.workload.target;
             let count = reader.kept_pods(live);
             let Some(one) = moves.get(target).filter(|_| count > 0) else {
                 continue;
             };
+            // Helm writes no mark, and one that is put on what it has written could not be taken back before the release.
+            let carried = through.iter().any(|one| one.targets.contains(target));
             match one.template {
-                Some(template) if reader.is_reached_by_a_mark() => {
+                Some(template) if !carried && reader.is_reached_by_a_mark() => {
                     reader.how = How::MovesWhole(count);
                     self.marks.entry(target).or_insert_with(|| {
                         let at = restarted_at(now);
@@ -413,7 +416,7 @@ pub(crate) fn restoring<'a>(
             continue;
         }
         if let Some(live) = live {
-            restoring.renew(&mut readers, live, moves, now);
+            restoring.renew(&mut readers, live, moves, through, now);
         }
         let to = wanted(object, origin(held), world);
         restoring.warnings.extend(untried(object, &to));

@@ -18,7 +18,7 @@ const DRIVER: &str = "secrets-store.csi.x-k8s.io";
 pub fn mounted_classes(inventory: &Inventory) -> BTreeSet<String> {
     let workloads = inventory.workloads.values();
     let templates = workloads.flat_map(|workload| {
-        let revisions = workload.revisions.iter().map(|revision| &revision.template);
+        let revisions = workload.all_revisions().map(|revision| &revision.template);
         revisions.chain([&workload.template])
     });
     templates.flat_map(classes).collect()

@@ -209,7 +209,7 @@ pub(crate) fn restoring<'a>(
             continue;
         }
         if let Some(live) = live {
-            restoring.renew(&mut readers, live, moves, now);
+            restoring.renew(&mut readers, live, moves, through, now);
         }
         let unasked = rebuilt.unasked.iter();
         restoring.warnings.extend(

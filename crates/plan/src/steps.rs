@@ -119,12 +119,7 @@ pub(crate) fn steps(
         };
         match through.iter().find(|through| through.targets.contains(target)) {
             Some(through) => {
-                let restart = one.mark.as_ref().map(|mark| renewal(one, mark, through, world));
-                let last = restart
-                    .as_ref()
-                    .map_or_else(|| release_id(through), |step| step.id.clone());
-                steps.extend(restart);
-                steps.extend(following(one, last, stopping, history));
+                steps.extend(following(one, release_id(through), stopping, history));
             }
             None => steps.extend(of_target(one, after, stopping, history)),
         }
@@ -446,14 +441,6 @@ fn of_target(one: &Move<'_>, after: Vec<StepId>, stopping: &Stopping<'_>, histor
     std::iter::once(write)
         .chain(following(one, last, stopping, history))
         .collect()
-}
-
-/// The mark of a restart on the template that helm has written, where pods that stand already must be made anew too: helm writes no mark.
-fn renewal(one: &Move<'_>, mark: &RestartMark, through: &Through<'_>, world: &World<'_>) -> Step {
-    let looked = (!carried::contents(through, world).is_empty()).then(|| look_id(through));
-    let after = [release_id(through)].into_iter().chain(looked);
-    let pin = pin(one.view, &one.to.template);
-    restart(one.view, pin, mark.clone(), after.collect())
 }
 
 fn restart(view: &View<'_>, pin: Pin, mark: RestartMark, after: Vec<StepId>) -> Step {

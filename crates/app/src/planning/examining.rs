@@ -220,7 +220,7 @@ pub(crate) async fn answer(world: &World, inventory: &Inventory, open: &[Questio
         let target = question.target();
         let workload = target.and_then(|target| inventory.workloads.get(target));
         let templates = workload.into_iter().flat_map(|workload| {
-            let remembered = workload.revisions.iter().map(|revision| &revision.template);
+            let remembered = workload.all_revisions().map(|revision| &revision.template);
             std::iter::once(&workload.template).chain(remembered)
         });
         astern_plan::without_values(why, templates.map(Template::json))

@@ -367,40 +367,6 @@ fn a_workload_that_a_release_leaves_as_it_is_is_restarted_for_what_it_reads_of_i
 }
 
 #[test]
-fn pods_of_the_version_that_helm_brings_back_and_that_started_on_the_bad_content_are_made_anew_after_it() {
-    for (at, helm) in helms().iter().enumerate() {
-        let shop = Shop::reading(&format!("helm-kept-{at}"), helm);
-        shop.helm(&["install", "shop", "./chart", "--set", "level=info"]);
-        rolled_out(&shop.place, &["api", "worker"]);
-        shop.upgrade("level=debug");
-        // The API server's times are whole seconds.
-        std::thread::sleep(Duration::from_millis(1100));
-        let first = pods(&shop.place, "api").first().unwrap().clone();
-        shop.place.kubectl(&["delete", &first]);
-        rolled_out(&shop.place, &["api"]);
-        let before = pods(&shop.place, "api");
-        shop.upgrade("level=debug,api.tag=v2,api.crash=true");
-        shop.crash();
-        assert!(!pods(&shop.place, "api").is_disjoint(&before), "v1 still serves");
-        shop.place.platform("");
-        let words = [
-            "rollback",
-            "--to",
-            "helm/shop=1",
-            "--yes",
-            "--reason",
-            "it crashes",
-        ];
-        let done = shop.astern(&words).expect(0);
-        says(&done, &["restart deployment/api"]);
-        assert_eq!(shop.place.image("api"), "api:v1");
-        assert_eq!(data(&shop.place, "configmap/settings")["level"], "info");
-        rolled_out(&shop.place, &["api"]);
-        assert!(pods(&shop.place, "api").is_disjoint(&before));
-    }
-}
-
-#[test]
 fn a_rollback_whose_content_did_not_arrive_is_no_success_whatever_helm_says() {
     let mut shop = Shop::reading("helm-arrived", &helms()[0]);
     shop.helm(&["install", "shop", "./chart"]);

@@ -16,11 +16,8 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
             Spec::AwaitRollout { template, .. } => {
                 template == wanted && context.order.follows(&later.id, &step.id)
             }
-            // What makes its pods anew once more is waited for by itself.
-            Spec::Restart { pin, .. } => {
-                &pin.template == wanted && context.order.follows(&later.id, &step.id)
-            }
             Spec::WriteTemplate { .. }
+            | Spec::Restart { .. }
             | Spec::SetPaused { .. }
             | Spec::Scale { .. }
             | Spec::AwaitGone { .. }

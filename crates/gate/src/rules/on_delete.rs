@@ -18,13 +18,34 @@ pub(crate) fn check(context: &Context<'_>) -> Vec<Finding> {
     let ahead = context
         .renewals()
         .filter(|(step, _, _)| context.progress(&step.id) == Progress::Pending);
-    let by_hand = ahead.filter_map(|(_, target, asks)| {
+    let by_hand = ahead.filter_map(|(step, target, asks)| {
         let workload = context.inventory.workloads.get(target)?;
-        (workload.strategy == Strategy::OnDelete).then_some((asks, workload))
+        (workload.strategy == Strategy::OnDelete).then_some((step, asks, workload))
     });
     by_hand
-        .flat_map(|(asks, workload)| judge(context, asks, workload))
+        .flat_map(|(step, asks, workload)| {
+            let promoted = match step.spec.workload() {
+                Some(Spec::Restart { pin, .. }) => promoted([&pin.template, asks], workload),
+                _ => None,
+            };
+            judge(context, asks, workload).into_iter().chain(promoted)
+        })
         .collect()
+}
+
+/// A restart that would bring pods of another version to the template that it marks.
+fn promoted(own: [&TemplateHash; 2], workload: &Workload) -> Option<Finding> {
+    let is_other =
+        |pod: &&Pod| !pod.terminating && !own.iter().any(|own| pod.revision.as_ref() == Some(*own));
+    let others: Vec<&Pod> = workload.pods.iter().filter(is_other).collect();
+    let target = &workload.target;
+    let message = || {
+        format!(
+            "{target} replaces pods only when they are deleted (OnDelete), and its restart would bring {} to another version",
+            names(&others)
+        )
+    };
+    (!others.is_empty()).then(|| refuse(CODE, Some(target), message(), PLAN_AGAIN))
 }
 
 /// `asks` is the template that its pods are to take.
@@ -154,6 +175,9 @@ mod tests {
             let Spec::WriteTemplate { target, pin, to, .. } = f.spec(0).clone() else {
                 unreachable!("the fixture writes a template first")
             };
+            for pod in &mut f.workload().pods {
+                pod.revision = Some(pin.template.clone());
+            }
             *f.spec(0) = Spec::Restart {
                 target,
                 pin,
@@ -169,7 +193,9 @@ mod tests {
                     .pods
                     .push(pod("store-1", None, "registry.test/api:v1.2.4"));
             },
-            "statefulset/store replaces pods only when they are deleted (OnDelete), and the plan leaves store-1 as \
+            "statefulset/store replaces pods only when they are deleted (OnDelete), and its restart would bring store-1 to \
+             another version\n\
+             statefulset/store replaces pods only when they are deleted (OnDelete), and the plan leaves store-1 as \
              they are",
         );
         // With the mark of a restart, those of the good version are others as well.

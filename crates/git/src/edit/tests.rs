@@ -4,6 +4,7 @@ use super::{EditError, Edited, Files, edit};
 use crate::yaml::Trouble;
 use astern_model::config::{ConfigKind, ConfigName};
 use astern_model::diff::{Change, Shown};
+use astern_model::helm::ReleaseName;
 use astern_model::id::RunId;
 use astern_model::source::{
     ChartRevert, ConfigRevert, Revert, Source, SourceKind, ValuesImage, WorkloadRevert,
@@ -417,6 +418,10 @@ spec:
         charts: charts
             .iter()
             .map(|(from, to)| ChartRevert {
+                release: ReleaseName {
+                    namespace: "shop".to_owned(),
+                    name: "shop".to_owned(),
+                },
                 from: (*from).to_owned(),
                 to: (*to).to_owned(),
             })
@@ -425,6 +430,7 @@ spec:
     };
     let kind = |name: &str| SourceKind::HelmRelease {
         name: name.to_owned(),
+        namespace: Some("flux-system".to_owned()),
         images: Vec::new(),
     };
     let given = [("prod/shop.yaml", text)];

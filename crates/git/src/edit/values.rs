@@ -83,13 +83,13 @@ pub(super) fn edit(
 /// helm-controller.
 pub(super) fn edit_release(
     desk: &mut Desk<'_>,
-    name: &str,
+    (namespace, name): (Option<&str>, &str),
     images: &[ValuesImage],
     revert: &Revert,
 ) -> Result<(), EditError> {
     let what = format!("helmrelease/{name}");
     let values = Values {
-        found: manifests::find(desk, &what, "helmrelease", None, name)?,
+        found: manifests::find(desk, &what, "helmrelease", namespace, name)?,
         below: &["spec", "values"],
         kind: "HelmRelease",
     };

@@ -144,13 +144,18 @@ impl ClusterOrigins {
             )));
         }
         for marked in owners::marks(&object, namespace) {
-            let Mark::Kustomization { namespace, name: by } = &marked.mark else {
+            let Mark::Kustomization {
+                namespace: within,
+                name: by,
+            } = &marked.mark
+            else {
                 continue;
             };
-            return Ok(match self.of_kustomization(namespace, by).await? {
+            return Ok(match self.of_kustomization(within, by).await? {
                 Some(Origin::Source(source)) => Ok(Origin::Source(Box::new(Source {
                     kind: SourceKind::HelmRelease {
                         name: name.to_owned(),
+                        namespace: Some(namespace.to_owned()),
                         images: Vec::new(),
                     },
                     ..*source

@@ -15,6 +15,8 @@ pub(crate) struct Reader<'a> {
     pub(super) how: How,
     /// The template to which it goes back.
     to: Option<TemplateHash>,
+    /// Whether its pods read the object, and only when they start.
+    takes_in_at_start: bool,
 }
 
 impl Reader<'_> {
@@ -33,6 +35,9 @@ impl Reader<'_> {
 
     /// How many pods stand already with the template that it goes back to, and may have started with the content of now.
     pub(super) fn kept_pods(&self, live: &LiveConfig) -> usize {
+        if !self.takes_in_at_start {
+            return 0;
+        }
         let written = live.manager.as_ref().and_then(|manager| manager.at);
         let may_have_read = |pod: &&Pod| {
             let as_it_was = written.is_some_and(|written| pod.created_at < written && pod.restarts == 0);
@@ -68,7 +73,7 @@ impl Reader<'_> {
     }
 
     /// Whether only the template that it leaves reads the object.
-    pub(super) fn leaves(&self) -> bool {
+    pub(crate) fn leaves(&self) -> bool {
         matches!(self.how, How::Leaves)
     }
 
@@ -179,27 +184,29 @@ pub(crate) fn readers<'a>(
     let read = |(target, view): (&&'a Target, &'a View<'a>)| {
         let moved = moves.get(*target);
         let to = moved.map(|one| one.to.template.clone());
+        let reloads = world.members.get(*target).is_some_and(|member| member.reloads);
+        let reader = |how, takes_in_at_start| Reader {
+            view,
+            how,
+            to: to.clone(),
+            takes_in_at_start,
+        };
         if moved.is_some_and(|one| one.template.is_none()) {
-            return Some(Reader {
-                view,
-                how: How::MayRead,
-                to,
-            });
+            return Some(reader(How::MayRead, !reloads));
         }
         let annotations = &view.workload.annotations;
         let live = &view.workload.template;
         let template = moved.and_then(|one| one.template);
         let Some(uses) = consumers(template.unwrap_or(live), annotations).remove(object) else {
             let leaves = moved.is_some() && consumers(live, annotations).contains_key(object);
-            let how = How::Leaves;
-            return leaves.then_some(Reader { view, how, to });
+            return leaves.then(|| reader(How::Leaves, false));
         };
         let how = match moved {
             Some(_) if is_watched(&uses) => How::MovesBesideReloader,
             Some(_) => How::Moves,
             None => how(view, &uses, world, about(target)),
         };
-        Some(Reader { view, how, to })
+        Some(reader(how, !reloads && uses.iter().any(Use::is_read_by_pods)))
     };
     world.views.iter().filter_map(read).collect()
 }
@@ -229,6 +236,13 @@ fn how(view: &View<'_>, uses: &[Use], world: &World<'_>, about: bool) -> How {
     }
     match workload.strategy {
         _ if workload.paused => How::Cannot("it is paused"),
+        Strategy::OnDelete
+            if view
+                .standing()
+                .any(|pod| pod.revision.as_ref() != Some(&view.live)) =>
+        {
+            How::Cannot("its strategy is OnDelete, and pods of another version would come back as its newest")
+        }
         Strategy::RollingUpdate { partition, .. } if partition > 0 => How::Cannot("it has a partition"),
         Strategy::RollingUpdate { .. } | Strategy::Recreate | Strategy::OnDelete => How::Restarts,
         // A mark on its template would be a new version, which goes through all steps.

@@ -374,6 +374,21 @@ fn pods_of_the_good_template_that_may_have_started_with_the_bad_content_are_made
 }
 
 #[test]
+fn pods_of_the_good_template_stay_where_they_take_in_what_changes_by_themselves() {
+    let before = "2026-11-18T10:00:00Z";
+    let mut reloading = depending(&[("api", &[])]);
+    reloading.members[0].reloads = true;
+    let inventory = written_at(before, reading(crashing("api"), &[&map("app")], 1));
+    let plan = go(&to_release(&["api"]), &inventory, &reloading).unwrap();
+    assert!(!steps(&plan).contains("made anew"), "{}", steps(&plan));
+    assert!(
+        !plan.warnings.join("\n").contains("and stay"),
+        "{:?}",
+        plan.warnings
+    );
+}
+
+#[test]
 fn pods_of_the_good_template_that_no_mark_reaches_are_told() {
     let app = map("app");
     let stuck = reading(crashing("api"), &[&app], 1).with(|workload| {
@@ -433,6 +448,11 @@ fn a_workload_whose_version_of_now_reads_an_object_waits_for_it_too_should_the_r
         .find(|step| step.id.as_str() == "template:deployment/web");
     assert_eq!(write.unwrap().after[0].as_str(), "config:configmap/app");
     // For it alone nothing is written.
+    assert!(
+        !plan.warnings.join("\n").contains("deployment/web's pods"),
+        "{:?}",
+        plan.warnings
+    );
     let alone = go(&to_release(&["web"]), &inventory, &platform).unwrap();
     assert!(!steps(&alone).contains("config:"), "{}", steps(&alone));
 }
@@ -471,6 +491,23 @@ fn pods_that_only_a_deletion_replaces_are_deleted_one_after_the_other_for_what_t
     let warned = plan.warnings.join("\n");
     assert!(
         warned.contains("statefulset/db is OnDelete: 2 pods are deleted one after the other"),
+        "{warned}"
+    );
+    // Half-way through an upgrade by hand: those of the version before would come back as the newest.
+    let mut half = inventory;
+    let db = target(WorkloadKind::StatefulSet, "db");
+    let workload = half.workloads.get_mut(&db).unwrap();
+    let live = workload.pods[1].revision.clone();
+    let other = workload
+        .revisions
+        .iter()
+        .find(|revision| Some(&revision.hash) != live.as_ref());
+    workload.pods[0].revision = other.map(|revision| revision.hash.clone());
+    let plan = go(&request, &half, &platform).unwrap();
+    assert!(!steps(&plan).contains("statefulset/db"), "{}", steps(&plan));
+    let warned = plan.warnings.join("\n");
+    assert!(
+        warned.contains("pods of another version would come back as its newest"),
         "{warned}"
     );
 }

@@ -129,6 +129,38 @@ fn what_the_cluster_remembers_comes_first_and_a_named_version_is_found_all_the_s
 }
 
 #[test]
+fn of_two_versions_with_one_image_the_one_that_was_deployed_last_is_named() {
+    let older = |template: &str| {
+        let mut one = recalled("v1.2.2", "10:00:00", Some("11:00:00"));
+        let Known::Is(kept) = &mut one.template else {
+            unreachable!("it is known");
+        };
+        let mut json = kept.revision.template.json().clone();
+        json["spec"]["containers"][0]["env"] = serde_json::json!([{"name": "MODE", "value": template}]);
+        kept.revision.template = Template::clean(json);
+        kept.revision.hash = kept.revision.template.hash();
+        kept.revision.name = format!("saved-{template}");
+        one
+    };
+    let known = vec![
+        recalled("v1.2.2", "11:00:00", Some("14:02:00")),
+        older("a"),
+        older("b"),
+    ];
+    let inventory = inventory(vec![of(forgetful(), known)]);
+    let named = Request {
+        to: BTreeMap::from([(deployment("api"), Selector::Image("v1.2.2".to_owned()))]),
+        ..request()
+    };
+    let found = plan(&named, &inventory, &platform()).unwrap();
+    assert_eq!(
+        found.choices[0].good.as_ref().unwrap().revision.name,
+        "saved-v1.2.2"
+    );
+    assert_eq!(found.choices[0].passed_over.len(), 2);
+}
+
+#[test]
 fn why_nothing_is_recalled_is_part_of_the_refusal() {
     let untold = Recalled {
         template: Known::Unknown("Argo CD application argocd/shop had deployed a chart".to_owned()),

@@ -135,6 +135,7 @@ fn release(problems: &mut Problems, source: &SourceFile) -> SourceKind {
     }
     SourceKind::HelmRelease {
         name: name.map(|at| at.value.clone()).unwrap_or_default(),
+        namespace: None,
         images: images(problems, source),
     }
 }

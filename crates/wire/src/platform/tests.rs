@@ -709,6 +709,7 @@ fn a_source_says_where_workloads_are_deployed_from() {
         read[2].kind,
         SourceKind::HelmRelease {
             name: "shop".to_owned(),
+            namespace: None,
             images: Vec::new()
         }
     );
