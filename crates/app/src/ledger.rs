@@ -20,7 +20,7 @@ use astern_model::platform::Platform;
 use astern_model::release::{Reason, Release, ReleaseName, ReleasedWorkload, Standing, Word};
 use astern_model::target::Target;
 use astern_model::template::Template;
-use astern_model::workload::{Released, Revision, RevisionKind};
+use astern_model::workload::{Released, Revision};
 use astern_plan::ImagesTakenBack;
 use astern_port::config::ConfigObject;
 use astern_port::ledger::{Entry, Version, WriteError};
@@ -238,21 +238,13 @@ fn revision(target: &Target, released: &Released, bytes: &[u8]) -> Known<Revisio
             released.content.name, released.template
         ));
     }
-    Known::Is(Revision {
-        number: 0,
-        former_numbers: Vec::new(),
-        kind: RevisionKind::of(target.kind),
-        name: released.content.name.clone(),
-        uid: Uid(String::new()),
-        created_at: jiff::Timestamp::UNIX_EPOCH,
+    let name = &released.content.name;
+    Known::Is(Revision::kept_as(
+        name,
+        target.kind,
+        jiff::Timestamp::UNIX_EPOCH,
         template,
-        hash,
-        change_cause: None,
-        marks: BTreeMap::new(),
-        pods: 0,
-        ready: 0,
-        serving_since: None,
-    })
+    ))
 }
 
 pub(crate) fn right_cluster(platform: &Platform, found: &Uid) -> Result<(), LedgerError> {

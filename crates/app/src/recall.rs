@@ -7,7 +7,7 @@ use crate::reconstruct::{Commit, of_deployment, same};
 use crate::world::{Git, World};
 use astern_model::content::ContentRef;
 use astern_model::evidence::Known;
-use astern_model::id::{StepId, TemplateHash, Uid};
+use astern_model::id::{StepId, TemplateHash};
 use astern_model::inventory::Inventory;
 use astern_model::plan::Plan;
 use astern_model::platform::Platform;
@@ -16,7 +16,7 @@ use astern_model::source::{Deployments, FolderManifests, Manifest};
 use astern_model::step::workload::Spec;
 use astern_model::target::{Target, WorkloadKind};
 use astern_model::template::{Template, canonical};
-use astern_model::workload::{Kept, Recalled, Revision, RevisionKind};
+use astern_model::workload::{Kept, Recalled, Revision};
 use astern_plan::{deployed_while, looked_at, unrecalled, without_values};
 use futures::future::join_all;
 use jiff::Timestamp;
@@ -305,20 +305,6 @@ fn provenance(one: &Before<'_>) -> Provenance {
 }
 
 fn kept(target: &Target, content: ContentRef, template: Template, at: Timestamp) -> Kept {
-    let revision = Revision {
-        number: 0,
-        former_numbers: Vec::new(),
-        kind: RevisionKind::of(target.kind),
-        name: content.name.clone(),
-        uid: Uid(String::new()),
-        created_at: at,
-        hash: template.hash(),
-        template,
-        change_cause: None,
-        marks: BTreeMap::new(),
-        pods: 0,
-        ready: 0,
-        serving_since: None,
-    };
+    let revision = Revision::kept_as(&content.name, target.kind, at, template);
     Kept { content, revision }
 }

@@ -448,6 +448,25 @@ pub struct Revision {
 }
 
 impl Revision {
+    /// A template as a revision that no object keeps and of which no pod is: named by what keeps it, without a number and a uid.
+    pub fn kept_as(name: &str, kind: WorkloadKind, created_at: Timestamp, template: Template) -> Self {
+        Self {
+            number: 0,
+            former_numbers: Vec::new(),
+            kind: RevisionKind::of(kind),
+            name: name.to_owned(),
+            uid: Uid(String::new()),
+            created_at,
+            hash: template.hash(),
+            template,
+            change_cause: None,
+            marks: BTreeMap::new(),
+            pods: 0,
+            ready: 0,
+            serving_since: None,
+        }
+    }
+
     /// Whether an object of the cluster keeps this very template. Others are kept in the vault, or foretold from a manifest.
     pub fn is_remembered(&self) -> bool {
         self.kind != RevisionKind::HelmRecord && !self.uid.as_str().is_empty()

@@ -324,45 +324,45 @@ fn deployed(view: &View<'_>, policy: &Policy, revision: &Revision) -> Standing {
     if !of_helm.was_deployed() {
         return Standing::Out(format!("Helm calls it {}", of_helm.status));
     }
-    let Period { since, until } = match foretold::period(view, revision) {
+    let period = match foretold::period(view, revision) {
         Ok(period) => period,
         Err(why) => return Standing::Out(why),
     };
-    let newest_for = until.duration_since(since);
+    presumed(period, policy, Belief::Deployed, |newest_for| Because::Deployed {
+        release: of_helm.release.clone(),
+        revision: of_helm.revision,
+        newest_for,
+        until: period.until,
+    })
+}
+
+/// What was deployed while this lasted, if that was long enough.
+fn presumed(
+    period: Period,
+    policy: &Policy,
+    belief: Belief,
+    because: impl FnOnce(SignedDuration) -> Because,
+) -> Standing {
+    let newest_for = period.until.duration_since(period.since);
     if newest_for < policy.presumed_good_after {
         return too_short(newest_for, policy);
     }
-    Standing::Good(
-        Belief::Deployed,
-        Because::Deployed {
-            release: of_helm.release.clone(),
-            revision: of_helm.revision,
-            newest_for,
-            until,
-        },
-    )
+    Standing::Good(belief, because(newest_for))
 }
 
 /// A template that a manifest of then alone tells.
 fn manifested(policy: &Policy, recalled: &Recalled) -> Standing {
-    let Some(Period { since, until }) = recalled.in_force else {
+    let Some(period) = recalled.in_force else {
         return Standing::Out(format!(
             "it is unknown how long it served: what came after {}, is not known",
             recalled.provenance.phrase()
         ));
     };
-    let newest_for = until.duration_since(since);
-    if newest_for < policy.presumed_good_after {
-        return too_short(newest_for, policy);
-    }
-    Standing::Good(
-        Belief::Recalled,
-        Because::Recalled {
-            provenance: recalled.provenance.clone(),
-            newest_for,
-            until,
-        },
-    )
+    presumed(period, policy, Belief::Recalled, |newest_for| Because::Recalled {
+        provenance: recalled.provenance.clone(),
+        newest_for,
+        until: period.until,
+    })
 }
 
 /// The newest good release that has this template.

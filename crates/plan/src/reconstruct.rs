@@ -59,16 +59,13 @@ fn of_choice(
     let template = &choice.good.as_ref()?.revision.template;
     let revision = view.revision(template)?;
     let names = consumers(&revision.template, &view.workload.annotations);
-    let recalled = recalled::of(view, template).map(|one| {
-        let unknown = || "it is unknown how long it was deployed".to_owned();
-        one.in_force.ok_or_else(unknown)
-    });
-    let period = match revision.kind {
-        _ if !revision.is_remembered() && recalled.is_some() => {
-            recalled.unwrap_or_else(|| Err(String::new()))
-        }
-        RevisionKind::HelmRecord => foretold::period(view, revision),
-        RevisionKind::ReplicaSet | RevisionKind::ControllerRevision => {
+    let recalled = recalled::of(view, template).filter(|_| !revision.is_remembered());
+    let period = match (recalled, revision.kind) {
+        (Some(one), _) => one
+            .in_force
+            .ok_or_else(|| "it is unknown how long it was deployed".to_owned()),
+        (None, RevisionKind::HelmRecord) => foretold::period(view, revision),
+        (None, RevisionKind::ReplicaSet | RevisionKind::ControllerRevision) => {
             Timeline::of(view).stint(revision).map(|stint| Period {
                 since: revision.created_at,
                 until: stint.until,

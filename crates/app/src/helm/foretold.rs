@@ -118,21 +118,16 @@ async fn of(
 
 fn foretold(one: Unremembered, answer: Foretelling) -> Foretold {
     let template = match answer {
-        Ok(template) => Known::Is(Revision {
-            number: one.revision,
-            former_numbers: Vec::new(),
-            kind: RevisionKind::HelmRecord,
-            name: one.release.record(one.revision),
-            uid: one.uid,
-            created_at: one.created_at.unwrap_or(Timestamp::UNIX_EPOCH),
-            hash: template.hash(),
-            template,
-            change_cause: None,
-            marks: BTreeMap::new(),
-            pods: 0,
-            ready: 0,
-            serving_since: None,
-        }),
+        Ok(template) => {
+            let name = one.release.record(one.revision);
+            let created_at = one.created_at.unwrap_or(Timestamp::UNIX_EPOCH);
+            Known::Is(Revision {
+                number: one.revision,
+                kind: RevisionKind::HelmRecord,
+                uid: one.uid,
+                ..Revision::kept_as(&name, one.target.kind, created_at, template)
+            })
+        }
         Err(why) => Known::Unknown(why),
     };
     Foretold {

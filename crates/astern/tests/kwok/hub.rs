@@ -2,11 +2,10 @@
 
 use crate::manifest::says;
 use crate::owners::APPLICATION;
-use crate::support::{Place, ended, kubeconfig};
+use crate::support::{Place, kubeconfig, kubectl_of, with_hub};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 /// The name of an Application is the cluster's own: no other test of this lane has one.
 const NAME: &str = "shop";
@@ -30,7 +29,7 @@ impl Hub {
     }
 
     fn kubectl(&self, words: &[&str]) -> String {
-        kubectl(&self.kubeconfig, words)
+        kubectl_of(&self.kubeconfig, words)
     }
 
     fn apply(&self, place: &Place, object: &Value) {
@@ -109,41 +108,6 @@ impl Hub {
     }
 }
 
-fn kubectl(kubeconfig: &Path, words: &[&str]) -> String {
-    let mut command = Command::new("kubectl");
-    command.arg("--kubeconfig").arg(kubeconfig).args(words);
-    let output = ended(&mut command);
-    assert!(
-        output.status.success(),
-        "{words:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// A kubeconfig with the platform's cluster as it is, and a context `hub` besides.
-fn with_hub(place: &Place, hub: &Path) -> PathBuf {
-    let read = |file: &Path| -> Value {
-        let told = kubectl(
-            file,
-            &["config", "view", "--raw", "--flatten", "--minify", "-o", "json"],
-        );
-        serde_json::from_str(&told).unwrap()
-    };
-    let (mut both, hub) = (read(&kubeconfig()), read(hub));
-    for list in ["clusters", "users", "contexts"] {
-        let mut named = hub[list][0].clone();
-        named["name"] = json!("hub");
-        if list == "contexts" {
-            named["context"] = json!({ "cluster": "hub", "user": "hub" });
-        }
-        both[list].as_array_mut().unwrap().push(named);
-    }
-    let file = place.file("kubeconfig");
-    std::fs::write(&file, both.to_string()).unwrap();
-    file
-}
-
 /// A bad release of deployment api, which belongs to the Application in the hub.
 fn staged(name: &str) -> (Place, Hub) {
     let place = Place::new(name);
@@ -163,7 +127,7 @@ fn staged(name: &str) -> (Place, Hub) {
 #[test]
 fn argo_cd_in_another_cluster_is_paused_and_resumed_there_and_nothing_else_is_written_there() {
     let (place, hub) = staged("hub");
-    let config = with_hub(&place, &hub.kubeconfig);
+    let config = with_hub(&place, &kubeconfig(), &hub.kubeconfig);
     let astern = |words: &[&str]| place.astern_as(&config, words);
     // The hub may have been there for an earlier run of the tests.
     let earlier = hub.written();
@@ -204,7 +168,7 @@ fn argo_cd_in_another_cluster_is_paused_and_resumed_there_and_nothing_else_is_wr
 fn a_right_that_is_missing_in_the_hub_is_told_with_the_hubs_context() {
     let (place, hub) = staged("hub-rights");
     let limited = hub.kubeconfig.with_file_name("limited.kubeconfig");
-    let config = with_hub(&place, &limited);
+    let config = with_hub(&place, &kubeconfig(), &limited);
     // Who may not even look is told so.
     says(
         &place.astern_as(&config, &["plan"]).expect(3),

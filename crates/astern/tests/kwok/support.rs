@@ -1,7 +1,7 @@
 //! A namespace of its own for each test, the binary, and kubectl.
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,6 +57,41 @@ pub(crate) struct Place {
 }
 
 /// What a command did.
+/// kubectl as whoever a kubeconfig says, in its current context.
+pub(crate) fn kubectl_of(kubeconfig: &Path, words: &[&str]) -> String {
+    let mut command = Command::new("kubectl");
+    command.env("KUBECONFIG", kubeconfig).args(words);
+    let output = ended(&mut command);
+    assert!(
+        output.status.success(),
+        "{words:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The current context of a kubeconfig, with its credentials.
+pub(crate) fn config_of(kubeconfig: &Path) -> Value {
+    let words = ["config", "view", "--raw", "--flatten", "--minify", "-o", "json"];
+    serde_json::from_str(&kubectl_of(kubeconfig, &words)).unwrap()
+}
+
+/// A kubeconfig with the platform's cluster as it is, and a context `hub` besides.
+pub(crate) fn with_hub(place: &Place, own: &Path, hub: &Path) -> PathBuf {
+    let (mut both, hub) = (config_of(own), config_of(hub));
+    for list in ["clusters", "users", "contexts"] {
+        let mut named = hub[list][0].clone();
+        named["name"] = json!("hub");
+        if list == "contexts" {
+            named["context"] = json!({ "cluster": "hub", "user": "hub" });
+        }
+        both[list].as_array_mut().unwrap().push(named);
+    }
+    let file = place.file("kubeconfig");
+    std::fs::write(&file, both.to_string()).unwrap();
+    file
+}
+
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) code: i32,

@@ -3,10 +3,9 @@
 use crate::owner::{Application, Gone};
 use crate::pausing::{SEEN_WITHIN, YES, automated, manifest, put_in_argocd, says};
 use crate::repository::{BRANCH, Repository};
-use crate::support::{Done, Place, ended, kubeconfig};
+use crate::support::{Done, Place, config_of, kubeconfig, kubectl_of, with_hub};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Argo CD heals within a second here.
@@ -23,24 +22,14 @@ impl<'a> Spoke<'a> {
     fn new(place: &'a Place) -> Self {
         let own = std::env::var_os("ASTERN_TEST_SPOKE")
             .unwrap_or_else(|| panic!("run `cargo xtask test --lane owners`, which sets ASTERN_TEST_SPOKE"));
-        let (mut both, hub) = (read(Path::new(&own)), read(&kubeconfig()));
-        for list in ["clusters", "users", "contexts"] {
-            let mut named = hub[list][0].clone();
-            named["name"] = json!("hub");
-            if list == "contexts" {
-                named["context"] = json!({ "cluster": "hub", "user": "hub" });
-            }
-            both[list].as_array_mut().unwrap().push(named);
-        }
-        let kubeconfig = place.file("kubeconfig");
-        std::fs::write(&kubeconfig, both.to_string()).unwrap();
+        let kubeconfig = with_hub(place, Path::new(&own), &kubeconfig());
         let spoke = Self { place, kubeconfig };
         spoke.kubectl(&["create", "namespace", &place.namespace]);
         spoke
     }
 
     fn kubectl(&self, words: &[&str]) -> String {
-        kubectl(
+        kubectl_of(
             &self.kubeconfig,
             &[&["-n", &self.place.namespace], words].concat(),
         )
@@ -56,7 +45,7 @@ impl<'a> Spoke<'a> {
 
     /// As Argo CD is told of a cluster. Source: its declarative set-up of clusters.
     fn registered(&self) -> Gone {
-        let config = read(&self.kubeconfig);
+        let config = config_of(&self.kubeconfig);
         let cluster = &config["clusters"][0]["cluster"];
         let name = format!("cluster-{}", self.place.namespace);
         let access = json!({
@@ -77,7 +66,7 @@ impl<'a> Spoke<'a> {
 
     /// An Application in the hub that heals what it deploys here.
     fn application(&self, repository: &Repository) -> Application {
-        let config = read(&self.kubeconfig);
+        let config = config_of(&self.kubeconfig);
         let name = self.place.namespace.as_str();
         put_in_argocd(
             self.place,
@@ -120,23 +109,6 @@ impl<'a> Spoke<'a> {
             std::thread::sleep(Duration::from_millis(300));
         }
     }
-}
-
-fn read(kubeconfig: &Path) -> Value {
-    let words = ["config", "view", "--raw", "--flatten", "-o", "json"];
-    serde_json::from_str(&kubectl(kubeconfig, &words)).unwrap()
-}
-
-fn kubectl(kubeconfig: &Path, words: &[&str]) -> String {
-    let mut command = Command::new("kubectl");
-    command.env("KUBECONFIG", kubeconfig).args(words);
-    let output = ended(&mut command);
-    assert!(
-        output.status.success(),
-        "{words:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

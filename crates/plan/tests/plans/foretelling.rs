@@ -35,21 +35,15 @@ fn made(number: u64, status: &str, version: &str, created: &str) -> HelmRevision
 fn foretell(inventory: &mut Inventory, answer: impl Fn(&Unremembered) -> Known<Template>) {
     for one in unremembered(inventory) {
         let template = match answer(&one) {
-            Known::Is(template) => Known::Is(Revision {
-                number: one.revision,
-                former_numbers: Vec::new(),
-                kind: RevisionKind::HelmRecord,
-                name: one.release.record(one.revision),
-                uid: one.uid,
-                created_at: one.created_at.unwrap(),
-                hash: template.hash(),
-                template,
-                change_cause: None,
-                marks: BTreeMap::new(),
-                pods: 0,
-                ready: 0,
-                serving_since: None,
-            }),
+            Known::Is(template) => {
+                let name = one.release.record(one.revision);
+                Known::Is(Revision {
+                    number: one.revision,
+                    kind: RevisionKind::HelmRecord,
+                    uid: one.uid,
+                    ..Revision::kept_as(&name, one.target.kind, one.created_at.unwrap(), template)
+                })
+            }
             Known::Unknown(why) => Known::Unknown(why),
         };
         let workload = inventory.workloads.get_mut(&one.target).unwrap();

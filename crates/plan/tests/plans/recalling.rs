@@ -6,12 +6,12 @@ use crate::support::{
 };
 use astern_model::content::ContentRef;
 use astern_model::evidence::Known;
-use astern_model::id::Uid;
 use astern_model::plan::Plan;
 use astern_model::reconstruction::{Period, Provenance};
 use astern_model::step::workload::Spec;
+use astern_model::target::WorkloadKind;
 use astern_model::template::Template;
-use astern_model::workload::{Kept, Owner, OwnerKind, OwnerState, Recalled, Revision, RevisionKind};
+use astern_model::workload::{Kept, Owner, OwnerKind, OwnerState, Recalled, Revision};
 use astern_plan::{Request, Selector, unrecalled};
 use std::collections::BTreeMap;
 
@@ -30,21 +30,7 @@ fn recalled(version: &str, since: &str, until: Option<&str>) -> Recalled {
         keyed_hash: version.to_owned(),
         size: 1,
     };
-    let revision = Revision {
-        number: 0,
-        former_numbers: Vec::new(),
-        kind: RevisionKind::ReplicaSet,
-        name: content.name.clone(),
-        uid: Uid(String::new()),
-        created_at: at(since),
-        hash: template.hash(),
-        template,
-        change_cause: None,
-        marks: BTreeMap::new(),
-        pods: 0,
-        ready: 0,
-        serving_since: None,
-    };
+    let revision = Revision::kept_as(&content.name, WorkloadKind::Deployment, at(since), template);
     Recalled {
         provenance: Provenance::Git {
             commit: "3f2a".repeat(10),
